@@ -1,0 +1,1 @@
+"""Domains: one folder per physics, found by its name."""

@@ -1,0 +1,152 @@
+"""The common form of a measurement: value and error over named coordinates, with one estimate per independent unit.
+
+Legend: U independent units (a simulation, a disorder realisation, or a single sample), B samples, K points of the
+kept sample dims (temperature), *shape the shape of the statistic.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physgen.errors import InputError
+
+KINDS = ("spectrum", "histogram", "correlation", "scalar", "curve")
+VALUE_ATTRS = ("long_name", "units", "symbol", "measure")
+# sample dims that count equivalent configurations and are averaged; every other one (temperature) is kept
+EXCHANGEABLE = ("sample", "replica")
+
+
+def make_result(per_unit, dims, coords, unit_ids=None, **attrs):
+    r"""Dataset of a measurement whose independent units are known.
+
+    ``value`` = mean over units, ``error`` = standard error :math:`\sqrt{\sum_u (v_u - \bar v)^2 / (U(U-1))}`,
+    nan for one unit. Nonlinear estimators pass jackknife pseudo-values, for which the same formulas hold.
+
+    Args:
+        per_unit: (U, *shape), one estimate or pseudo-value per independent unit.
+        dims: names of the dimensions of ``shape``.
+        coords: name -> values, (values, attrs) or anything xarray accepts as a coordinate.
+        unit_ids: (U,) simulation numbers or disorder ids that tell which units of two results share their
+            condition; None if the units are exchangeable (then results are never paired).
+        **attrs: ``diagnostic`` and ``kind`` (one of KINDS) are needed; ``long_name``, ``units``, ``symbol`` (LaTeX),
+            ``measure`` go to ``value``, the others to the Dataset.
+
+    Returns:
+        Dataset with ``value``, ``error``, ``per_unit`` and coordinate ``unit``.
+    """
+    import xarray as xr
+
+    per_unit = np.asarray(per_unit, dtype=float)
+    dims = tuple(dims)
+    if attrs.get("kind") not in KINDS or "diagnostic" not in attrs:
+        raise ValueError(f"a result needs diagnostic=name and kind= one of {KINDS}, got {sorted(attrs.items())}")
+    if per_unit.ndim != len(dims) + 1 or len(per_unit) == 0:
+        raise ValueError(f"per_unit of shape {per_unit.shape} does not have the dims ('unit', *{dims})")
+    value_attrs = {name: attrs.pop(name) for name in VALUE_ATTRS if name in attrs}
+    units = len(per_unit)
+    error = per_unit.std(axis=0, ddof=1) / np.sqrt(units) if units > 1 else np.full(per_unit.shape[1:], np.nan)
+    described = {"long_name": "standard error of the value", "units": value_attrs.get("units", "1")}
+    result = xr.Dataset(
+        {
+            "value": (dims, per_unit.mean(axis=0), value_attrs),
+            "error": (dims, error, described),
+            "per_unit": (("unit", *dims), per_unit, dict(value_attrs)),
+        },
+        coords={name: _coordinate(name, given) for name, given in coords.items()},
+        attrs={"unit": "sample" if unit_ids is None else "condition"} | attrs | {"n_independent": units},
+    )
+    result = result.assign_coords(unit=np.arange(units) if unit_ids is None else np.asarray(unit_ids))
+    return result
+
+
+def _coordinate(name, given):
+    """(values, attrs) becomes xarray's (dim, values, attrs)."""
+    if isinstance(given, tuple) and not isinstance(given[0], str):
+        return (name, *given)
+    return given
+
+
+@dataclass(frozen=True)
+class Units:
+    """Which independent unit, and which point of the kept dims, each sample of a flattened ensemble belongs to."""
+
+    index: np.ndarray  # (B,) flat index unit * K + kept point
+    ids: np.ndarray | None  # (U,) or None for exchangeable samples
+    name: str  # simulation, disorder or sample
+    count: int  # U
+    dims: tuple[str, ...]  # kept dims
+    shape: tuple[int, ...]  # their lengths, product K
+    coords: dict  # their coordinates
+
+    def mean(self, per_sample):
+        """Average (B, *shape) over the samples of each unit: (U, *kept, *shape); nan where a unit has no sample."""
+        per_sample = np.asarray(per_sample, dtype=float)
+        cells = self.count * int(np.prod(self.shape))
+        flat = per_sample.reshape(len(per_sample), -1)
+        total = np.zeros((cells, flat.shape[1]))
+        np.add.at(total, self.index, flat)
+        with np.errstate(invalid="ignore"):
+            total /= np.bincount(self.index, minlength=cells)[:, None]
+        return total.reshape(self.count, *self.shape, *per_sample.shape[1:])
+
+    def result(self, per_unit, dims, coords, **attrs):
+        """:func:`make_result` with this ensemble's kept dims put before ``dims``."""
+        return make_result(per_unit, (*self.dims, *dims), self.coords | coords, self.ids, unit=self.name, **attrs)
+
+
+def units(ensemble):
+    """The independent units of an ensemble.
+
+    Variable ``simulation`` on a sample dim groups the samples; else each entry of the dim ``disorder`` is a unit; else
+    each sample is. Replicas and samples are averaged within a unit, every other sample dim is kept.
+    """
+    from physgen.ensemble import sample_dims
+
+    dims = sample_dims(ensemble)
+    lengths = tuple(ensemble.sizes[d] for d in dims)
+    position = dict(zip(dims, np.indices(lengths).reshape(len(dims), -1), strict=True))  # dim -> (B,)
+    if "simulation" in ensemble and set(ensemble["simulation"].dims) <= set(dims) and ensemble["simulation"].ndim:
+        name, over = "simulation", ensemble["simulation"].dims
+        label = np.broadcast_to(ensemble["simulation"].transpose(*over).values, [ensemble.sizes[d] for d in over])
+        ids, unit = np.unique(label[tuple(position[d] for d in over)], return_inverse=True)
+    elif "disorder" in dims:
+        name, over = "disorder", ("disorder",)
+        unit = position["disorder"]
+        ids = ensemble["disorder"].values if "disorder" in ensemble.coords else np.arange(ensemble.sizes["disorder"])
+    else:
+        name, ids = "sample", None
+        over = tuple(d for d in dims if d in EXCHANGEABLE) or dims
+        unit = np.ravel_multi_index([position[d] for d in over], [ensemble.sizes[d] for d in over])
+    kept = tuple(d for d in dims if d not in over and d not in EXCHANGEABLE)
+    shape = tuple(ensemble.sizes[d] for d in kept)
+    point = np.ravel_multi_index([position[d] for d in kept], shape) if kept else 0
+    count = int(unit.max()) + 1 if ids is None else len(ids)
+    coords = {d: ensemble[d].variable for d in kept if d in ensemble.coords}
+    return Units(unit * int(np.prod(shape)) + point, ids, name, count, kept, shape, coords)
+
+
+def are_paired(reference, generated):
+    """Whether two results hold the same conditions (labels or disorder), unit by unit."""
+    conditions = reference.attrs.get("unit") != "sample" and generated.attrs.get("unit") != "sample"
+    return conditions and set(reference["unit"].values.tolist()) == set(generated["unit"].values.tolist())
+
+
+def check_comparable(reference, generated):
+    """Raise InputError unless two results have the same dims and coordinates."""
+    if reference["value"].dims != generated["value"].dims:
+        raise InputError(
+            f"results over {reference['value'].dims} and {generated['value'].dims} cannot be compared: "
+            "measure both ensembles with the same diagnostic"
+        )
+    for dim in reference["value"].dims:
+        mine, other = reference[dim].values, generated[dim].values
+        same = mine.shape == other.shape
+        if same and np.issubdtype(mine.dtype, np.number):
+            same = np.allclose(mine, other, rtol=1e-5, atol=0)
+        elif same:
+            same = bool(np.all(mine == other))
+        if not same:
+            raise InputError(
+                f"the results have different values of {dim!r} ({mine.size} against {other.size} points): use the "
+                "same box, lattice and bins for both ensembles"
+            )

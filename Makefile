@@ -1,0 +1,44 @@
+# make demo : set everything up, run both physics end to end, print the verdicts
+# make test : set everything up, run all tests
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+
+export MLFLOW_DISABLE_TELEMETRY = true
+export DO_NOT_TRACK = true
+
+.PHONY: demo test lint types clean help
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"physgen needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}: run make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+
+# azula judges our samplers; its own requirements would bring a torchvision that fits no CPU build, so it comes alone
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing physgen into $(VENV) (about two minutes the first time)"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "installing the test oracles"
+	@$(PIP) -e ".[dev]"
+	@$(PIP) --no-deps azula
+	@touch $@
+
+demo: $(VENV)/.runtime
+	@$(BIN)/physgen demo
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+test: $(VENV)/.dev lint types
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,138 @@
+"""The walls of the house: who may import whom, what may stand where."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "physgen"
+FILES = sorted(PACKAGE.rglob("*.py"))
+DOMAINS = sorted(p.name for p in (PACKAGE / "domains").iterdir() if (p / "__init__.py").exists())
+
+LEAVES = {"physgen.errors", "physgen.provenance", "physgen.units", "physgen.notation", "physgen"}
+ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and the leaves
+    "errors": set(),
+    "provenance": set(),
+    "units": set(),
+    "notation": set(),
+    "ensemble": set(),
+    "networks": set(),
+    "diffusion": {"networks"},
+    "engine": set(),
+    "diagnostics": {"ensemble"},
+    "figures": {"ensemble", "diagnostics"},
+    "report": {"figures", "ensemble", "diagnostics"},
+    "domain": {"ensemble", "domains"},
+    "config": {"domain"},
+    "run": {"domain", "config", "ensemble", "diffusion", "networks"},
+    "stages": {"domain", "config", "run", "ensemble", "diagnostics", "diffusion", "engine", "report", "figures"},
+    "demo": {"stages", "config", "run", "ensemble"},
+    "cli": {"stages", "domain", "config", "demo", "run", "engine"},
+}
+HEAVY = {"mlflow": "engine", "matplotlib": "figures", "astropy": "units", "pydantic": "config"}
+BARE = {"torch", "numpy", "scipy"}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return "/".join(parts[:2]) if parts[0] == "domains" and len(parts) > 2 else parts[0]
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the full name"
+            found.add(node.module)
+            if node.module == "physgen" or node.module.startswith("physgen."):
+                found |= {f"{node.module}.{a.name}" for a in node.names if (PACKAGE / a.name).exists()}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_flow_one_way(path):
+    here = room(path)
+    for name in imports(path):
+        if not name.startswith("physgen.") or name in LEAVES:
+            continue
+        there = name.split(".")[1]
+        if here == "__init__":
+            continue  # the public names, imported lazily
+        if here.startswith("domains/"):
+            own = name.startswith(f"physgen.domains.{here.split('/')[1]}") or name == "physgen.domains"
+            allowed = own or there in {"networks", "diagnostics", "ensemble"} or name == "physgen.diffusion.exact"
+            assert allowed, f"{path}: a domain may not import {name}"
+        elif here != "domains":
+            assert there == here or there in ALLOWED[here], f"{path}: {here} may not import {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_domain_is_named_outside_its_folder(path):
+    if room(path).startswith("domains"):
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant):
+            assert node.value not in DOMAINS, f"{path}:{node.lineno} names the domain {node.value!r}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_heavy_libraries_stay_in_their_room(path):
+    for name in imports(path):
+        top = name.split(".")[0]
+        if top in HEAVY:
+            home = room(path) == HEAVY[top] or (top == "astropy" and room(path).startswith("domains/"))
+            assert home, f"{path} imports {top}, which belongs to {HEAVY[top]}"
+        assert top not in {"torchvision", "lightning", "accelerate", "wandb"}, f"{path} imports {top}"
+
+
+@pytest.mark.parametrize("folder", ["diffusion", "networks", "diagnostics"])
+def test_the_core_imports_on_a_bare_gpu_machine(folder):
+    """torch, numpy and scipy are all that a compute node needs to have."""
+    for path in (PACKAGE / folder).glob("*.py"):
+        for name in imports(path, top_level_only=True):
+            top = name.split(".")[0]
+            assert top in BARE | {"physgen"} | sys.stdlib_module_names, f"{path} needs {top} at import"
+
+
+def test_the_core_runs_without_the_other_libraries():
+    modules = [
+        ".".join(p.relative_to(ROOT).with_suffix("").parts)
+        for folder in ("diffusion", "networks", "diagnostics")
+        for p in (PACKAGE / folder).glob("*.py")
+        if p.stem != "__init__"
+    ]
+    code = (
+        "import sys\n"
+        "for gone in ('mlflow', 'astropy', 'pydantic', 'matplotlib', 'xarray', 'h5netcdf', 'numba', 'yaml'):\n"
+        "    sys.modules[gone] = None\n"
+        f"import importlib\nfor name in {modules!r}:\n    importlib.import_module(name)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom physgen.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'mlflow', 'xarray', 'numpy', 'astropy', 'matplotlib', 'scipy', 'pydantic', 'h5py'}\n"
+        "found = heavy & set(sys.modules)\nassert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def test_files_functions_and_names_stay_small():
+    for path in FILES:
+        text = path.read_text()
+        assert path.stem not in {"utils", "util", "helpers", "common", "base", "misc"}, path
+        assert text.count("\n") <= 330, f"{path} has {text.count(chr(10))} lines: split it"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                length = node.end_lineno - node.lineno + 1
+                assert length <= 60, f"{path}:{node.lineno} {node.name} has {length} lines: split it"

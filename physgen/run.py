@@ -1,0 +1,110 @@
+"""A run: one folder that is enough to continue, to draw, to judge and to send to MLflow again.
+
+runs/<name>/
+  experiment.yaml   the resolved configuration
+  encoding.json     constants of the encoding and of the noise levels, fitted on the training split
+  data/             train.h5, validation.h5, test.h5
+  journal.jsonl     every metric, the local truth
+  checkpoints/      to resume
+  model/            weights of the moving average (safetensors) + model.json: all that a sampler needs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from physgen.config import Experiment, check_config
+from physgen.ensemble import load_ensemble, save_ensemble, split, subset
+from physgen.errors import InputError
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment and the folder that holds what came of it."""
+
+    folder: Path
+    experiment: Experiment
+
+    @property
+    def domain(self) -> Any:
+        return self.experiment.data
+
+    def part(self, name: str) -> Any:
+        """One part of the data: train, validation or test."""
+        return load_ensemble(self.folder / "data" / f"{name}.h5")
+
+    def constants(self) -> dict[str, Any]:
+        """Constants of the encoding and of the noise levels."""
+        return read_json(self.folder / "encoding.json")
+
+
+def open_run(folder: Path) -> Run:
+    """The run in ``folder``."""
+    folder = Path(folder)
+    path = folder / "experiment.yaml"
+    if not path.is_file():
+        raise InputError(f"{folder} is not a run: it has no experiment.yaml. Make one with `physgen train CONFIG`")
+    import yaml
+
+    return Run(folder, check_config(yaml.safe_load(path.read_text()), str(path)))
+
+
+def create_run(experiment: Experiment, folder: Path, ensemble: Any) -> Run:
+    """A new folder with the configuration, the three parts of the data and the encoding constants.
+
+    Raises InputError if the folder holds a run already: nothing is ever overwritten.
+    """
+    if (folder / "experiment.yaml").exists():
+        raise InputError(
+            f"{folder} holds a run already; go on with --resume, or choose another name, e.g. name={folder.name}-2"
+        )
+    domain = experiment.data
+    if ensemble.attrs.get("domain") != experiment.domain:
+        raise InputError(
+            f"the data are of domain {ensemble.attrs.get('domain')!r}, the configuration of {experiment.domain!r}: "
+            "give the dataset that belongs to it (dataset=FILE)"
+        )
+    shares = experiment.split
+    if shares.units is not None:
+        ensemble = subset(ensemble, shares.units, experiment.seed, domain.split_by)
+    fractions = {part: getattr(shares, part) for part in PARTS}
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for part, members in split(ensemble, domain.split_by, fractions, experiment.seed).items():
+        save_ensemble(members.assign_attrs(part=part), folder / "data" / f"{part}.h5")
+    write_config(experiment, folder / "experiment.yaml")
+    return Run(folder, experiment)
+
+
+def write_config(experiment: Experiment, path: Path) -> None:
+    """Write the resolved experiment as YAML."""
+    import yaml
+
+    replace_text(path, yaml.safe_dump(experiment.resolved(), sort_keys=False, allow_unicode=True))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a run. Raises InputError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: the run was not started, or the folder was moved in parts") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): restore it, or train anew under another name") from None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that the name holds the old file or the whole new one."""
+    replace_text(path, json.dumps(content, indent=1))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a small text file in one step."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

@@ -11,7 +11,7 @@ import numpy as np
 from physgen.errors import InputError
 
 KINDS = ("spectrum", "histogram", "correlation", "scalar", "curve")
-VALUE_ATTRS = ("long_name", "units", "symbol", "measure")
+VALUE_ATTRS = ("long_name", "units", "symbol", "measure", "scale")
 # sample dims that count equivalent configurations and are averaged; every other one (temperature) is kept
 EXCHANGEABLE = ("sample", "replica")
 
@@ -29,7 +29,7 @@ def make_result(per_unit, dims, coords, unit_ids=None, **attrs):
         unit_ids: (U,) simulation numbers or disorder ids that tell which units of two results share their
             condition; None if the units are exchangeable (then results are never paired).
         **attrs: ``diagnostic`` and ``kind`` (one of KINDS) are needed; ``long_name``, ``units``, ``symbol`` (LaTeX),
-            ``measure`` go to ``value``, the others to the Dataset.
+            ``measure`` (probability or density per bin), ``scale`` go to ``value``, the others to the Dataset.
 
     Returns:
         Dataset with ``value``, ``error``, ``per_unit`` and coordinate ``unit``.
@@ -100,19 +100,17 @@ def units(ensemble):
     Variable ``simulation`` on a sample dim groups the samples; else each entry of the dim ``disorder`` is a unit; else
     each sample is. Replicas and samples are averaged within a unit, every other sample dim is kept.
     """
-    from physgen.ensemble import sample_dims
+    from physgen.ensemble import sample_dims, units_of_samples
 
     dims = sample_dims(ensemble)
     lengths = tuple(ensemble.sizes[d] for d in dims)
     position = dict(zip(dims, np.indices(lengths).reshape(len(dims), -1), strict=True))  # dim -> (B,)
-    if "simulation" in ensemble and set(ensemble["simulation"].dims) <= set(dims) and ensemble["simulation"].ndim:
-        name, over = "simulation", ensemble["simulation"].dims
-        label = np.broadcast_to(ensemble["simulation"].transpose(*over).values, [ensemble.sizes[d] for d in over])
-        ids, unit = np.unique(label[tuple(position[d] for d in over)], return_inverse=True)
+    if "simulation" in ensemble and ensemble["simulation"].dims == ("sample",):
+        name, over = "simulation", ("sample",)
+        ids, unit = np.unique(units_of_samples(ensemble), return_inverse=True)
     elif "disorder" in dims:
         name, over = "disorder", ("disorder",)
-        unit = position["disorder"]
-        ids = ensemble["disorder"].values if "disorder" in ensemble.coords else np.arange(ensemble.sizes["disorder"])
+        ids, unit = np.unique(units_of_samples(ensemble), return_inverse=True)
     else:
         name, ids = "sample", None
         over = tuple(d for d in dims if d in EXCHANGEABLE) or dims

@@ -1,0 +1,252 @@
+"""Compare a measurement on generated configurations with the same one on a reference: every figure with its floor.
+
+Legend: U, V units of the reference and the generated result, P points, *lead the dims before a histogram's bins.
+Two results are paired when their units are the same conditions (labels or disorder): then unit by unit differences are
+taken, and the variance of labels or disorder between units drops out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physgen.diagnostics import hotelling
+from physgen.diagnostics.resampling import halves
+from physgen.diagnostics.result import are_paired, check_comparable
+from physgen.errors import InputError
+
+NULL_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Per-unit estimates of two results on the same points; paired means row i of both is the same condition."""
+
+    reference: np.ndarray  # (U, *points)
+    generated: np.ndarray  # (V, *points)
+    paired: bool
+
+    def covariance(self, of_reference=1.0, of_generated=1.0):
+        """Covariance (P, P) of of_generated * mean(generated) - of_reference * mean(reference); factors (P,)."""
+        left = (self.generated * of_generated).reshape(len(self.generated), -1)
+        right = (self.reference * of_reference).reshape(len(self.reference), -1)
+        groups = [left - right] if self.paired else [left, right]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return sum(np.atleast_2d(np.cov(g, rowvar=False)) / len(g) for g in groups)
+
+    def test(self):
+        """chi2, dof, p_value of equal means, with the full covariance (physgen.diagnostics.hotelling)."""
+        left, right = (x.reshape(len(x), -1) for x in (self.generated, self.reference))
+        return hotelling.mean_is_zero(left - right) if self.paired else hotelling.means_are_equal(left, right)
+
+    def distance(self, metric):
+        """metric(mean generated, mean reference) and its jackknife error over units."""
+        g, r = self.generated.mean(axis=0), self.reference.mean(axis=0)
+        without_g, without_r = _leave_one_out(self.generated), _leave_one_out(self.reference)
+        if self.paired:
+            variance = _jackknife_variance(metric(without_g, without_r))
+        else:
+            variance = _jackknife_variance(metric(without_g, r)) + _jackknife_variance(metric(g, without_r))
+        return metric(g, r), np.sqrt(variance)
+
+    def null(self, metric, rng):
+        """Mean of the metric if both laws were equal, from the scatter of the units (signs drawn at random)."""
+        centred = [self.generated - self.generated.mean(axis=0), self.reference - self.reference.mean(axis=0)]
+        common = self.reference.mean(axis=0)
+        total = 0.0
+        for _ in range(NULL_DRAWS):
+            signs = [rng.choice([-1.0, 1.0], size=len(c)) for c in centred]
+            if self.paired:
+                signs[1] = signs[0]
+            g, r = (
+                np.tensordot(s, c, axes=1) / np.sqrt(len(c) * max(len(c) - 1, 1))
+                for s, c in zip(signs, centred, strict=True)
+            )
+            total = total + metric(common + g, common + r)
+        return total / NULL_DRAWS
+
+
+def _leave_one_out(per_unit):
+    count = len(per_unit)
+    return (per_unit.sum(axis=0) - per_unit) / (count - 1) if count > 1 else np.full_like(per_unit, np.nan)
+
+
+def _jackknife_variance(without):
+    count = len(without)
+    return (count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+
+
+def total_variation(p, q):
+    r"""Total-variation distance :math:`\frac12\sum_j |p_j - q_j|` of bin probabilities along the last axis."""
+    return 0.5 * np.abs(p - q).sum(axis=-1)
+
+
+def wasserstein(p, q, position):
+    r"""W1 = :math:`\sum_j |F_p(x_j) - F_q(x_j)| (x_{j+1} - x_j)` of bin probabilities at positions x (last axis)."""
+    return (np.abs(np.cumsum(p - q, axis=-1))[..., :-1] * np.diff(position)).sum(axis=-1)
+
+
+def mean_abs_log_ratio(g, r, dims):
+    r"""Mean over the last ``dims`` axes of :math:`|\ln g/r|`; points where either is not positive are left out."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.abs(np.log(g / r))
+        finite = np.isfinite(values)
+        axes = tuple(range(-dims, 0))
+        return np.where(finite, values, 0.0).sum(axis=axes) / finite.sum(axis=axes)
+
+
+def compare(reference, generated, diagnostic, seed=0):
+    """Measure two ensembles with one diagnostic and compare them, each distance beside its floor.
+
+    The floor is the same distance between two independent halves of the reference: halves of the samples of every
+    unit if the results are paired, else halves of the units.
+
+    Args:
+        reference, generated: ensembles on the same lattice.
+        diagnostic: ensemble -> result (:func:`physgen.diagnostics.result.make_result`).
+        seed: of the halves and of the null draws.
+
+    Returns:
+        Dataset of :func:`compare_results`.
+    """
+    results = [_measured(diagnostic, ensemble) for ensemble in (reference, generated)]
+    paired = are_paired(*results)
+    parts = [_measured(diagnostic, half) for half in halves(reference, seed, within=paired)]
+    return compare_results(*results, *parts, seed=seed)
+
+
+def _measured(diagnostic, ensemble):
+    from physgen.ensemble import sample_count
+
+    return diagnostic(ensemble).assign_attrs(n_samples=sample_count(ensemble))
+
+
+def compare_results(reference, generated, half_a=None, half_b=None, seed=0):
+    r"""Compare two results point by point and as a whole.
+
+    Points: ``difference`` = generated - reference, ``ratio`` = generated / reference, with errors over units (paired
+    where the conditions are equal), ``z`` = difference / its error, ``ratio_covariance`` of all points.
+    Whole: ``chi2`` with the full covariance, ``dof`` and ``p_value``: T^2 of Hotelling on neighbouring points merged
+    until there are at most half as many as degrees of freedom, exact F law for Gaussian units; the inverse covariance
+    is debiased so that chi2/dof has mean 1 under the null.
+    Distances: ``distance_tv``, ``distance_w1`` for histograms (last dim = bins) and ``mean_abs_log_ratio`` for spectra.
+    Each has ``_error`` (jackknife over units); ``_floor`` and ``_floor_error``, the same between the halves, times
+    :math:`\sqrt{(1/N_r + 1/N_g)/(1/N_a + 1/N_b)}` for equal statistics (attr ``floor_scale``; N = attr ``n_samples``);
+    ``_null``, its mean for equal laws by the scatter of the units, which also knows of samples that are
+    correlated within a unit.
+
+    Args:
+        reference, generated: results of one diagnostic.
+        half_a, half_b: the same of two independent halves of the reference; None leaves the floors out.
+        seed: of the null draws.
+
+    Returns:
+        Dataset; attr ``paired`` is 1 or 0, ``n_reference`` and ``n_generated`` count the units.
+    """
+    check_comparable(reference, generated)
+    paired = are_paired(reference, generated)
+    pair = _pair(reference, generated)
+    floor = None
+    if half_a is not None and half_b is not None:
+        check_comparable(half_a, half_b)
+        floor = _pair(half_a, half_b)
+    found = _pointwise(reference, generated, pair)
+    found["chi2"], found["dof"], found["p_value"] = pair.test()
+    scale = _floor_scale(reference, generated, half_a, half_b) if floor else np.nan
+    dims = reference["value"].dims
+    for name, (metric, lead, attrs) in _metrics(reference).items():
+        value, error = pair.distance(metric)
+        found[name] = (dims[:lead], value, attrs)
+        found[f"{name}_error"] = (dims[:lead], error)
+        found[f"{name}_null"] = (dims[:lead], pair.null(metric, np.random.default_rng(seed)))
+        if floor:
+            value, error = floor.distance(metric)
+            found[f"{name}_floor"] = (dims[:lead], value * scale)
+            found[f"{name}_floor_error"] = (dims[:lead], error * scale)
+    return _dataset(reference, found).assign_attrs(
+        paired=int(paired), n_reference=len(pair.reference), n_generated=len(pair.generated), floor_scale=float(scale)
+    )
+
+
+def _pair(reference, generated):
+    paired = are_paired(reference, generated)
+    if paired:
+        for result in (reference, generated):
+            if not result.indexes["unit"].is_unique:
+                raise InputError("a result names a unit twice: give one estimate for each simulation or disorder")
+        generated = generated.sel(unit=reference["unit"])
+    arrays = [r["per_unit"].transpose("unit", *r["value"].dims).values.astype(float) for r in (reference, generated)]
+    return Pair(*arrays, paired)
+
+
+def _pointwise(reference, generated, pair):
+    """Difference, ratio and their errors over the dims of the value."""
+    dims, shape = reference["value"].dims, reference["value"].shape
+    r, g = pair.reference.mean(axis=0), pair.generated.mean(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inverse = np.where(r != 0, 1 / r, np.nan)
+        ratio = g * inverse
+        difference_error = np.sqrt(np.diag(pair.covariance())).reshape(shape)
+        ratio_covariance = pair.covariance(of_reference=ratio * inverse, of_generated=inverse)
+        z = np.where(difference_error > 0, (g - r) / difference_error, np.nan)
+    units = reference["value"].attrs.get("units", "1")
+    return {
+        "ratio": (dims, ratio, {"long_name": "generated / reference", "units": "1"}),
+        "ratio_error": (dims, np.sqrt(np.diag(ratio_covariance)).reshape(shape), {"units": "1"}),
+        "ratio_covariance": (("point", "other_point"), ratio_covariance, {"units": "1"}),  # points in C order
+        "difference": (dims, g - r, {"long_name": "generated - reference", "units": units}),
+        "difference_error": (dims, difference_error, {"units": units}),
+        "z": (dims, z, {"long_name": "difference / standard error", "units": "1"}),
+        "reference": (dims, r, reference["value"].attrs),
+        "reference_error": (dims, reference["error"].values, {"units": units}),
+        "generated": (dims, g, generated["value"].attrs),
+        "generated_error": (dims, generated["error"].values, {"units": units}),
+    }
+
+
+def _metrics(result):
+    """name -> (function of two arrays of values, number of leading dims it keeps, attrs)."""
+    value, kind = result["value"], result.attrs.get("kind")
+    if kind == "histogram":
+        axis = value.dims[-1]
+        position = np.asarray(result[axis].values, dtype=float)
+        measure = value.attrs.get("measure", result.attrs.get("measure", "density"))
+        width = 1.0 if measure == "probability" else _width(result, axis, position)
+        units = result[axis].attrs.get("units", "1")
+        return {
+            "distance_tv": (
+                lambda p, q: total_variation(p * width, q * width),
+                value.ndim - 1,
+                {"long_name": "total-variation distance", "units": "1"},
+            ),
+            "distance_w1": (
+                lambda p, q: wasserstein(p * width, q * width, position),
+                value.ndim - 1,
+                {"long_name": "Wasserstein-1 distance", "units": units},
+            ),
+        }
+    if kind == "spectrum":
+        attrs = {"long_name": "mean |ln ratio| over all points", "units": "1"}
+        return {"mean_abs_log_ratio": (lambda g, r: mean_abs_log_ratio(g, r, value.ndim), 0, attrs)}
+    return {}
+
+
+def _width(result, axis, position):
+    if "width" in result and result["width"].dims == (axis,):
+        return result["width"].values
+    return np.gradient(position)
+
+
+def _floor_scale(reference, generated, half_a, half_b):
+    """Noise of reference against generated relative to half against half, for independent samples."""
+    results = (reference, generated, half_a, half_b)
+    key = "n_samples" if all("n_samples" in r.attrs for r in results) else "n_independent"
+    r, g, a, b = (float(result.attrs[key]) for result in results)
+    return np.sqrt((1 / r + 1 / g) / (1 / a + 1 / b))
+
+
+def _dataset(reference, variables):
+    import xarray as xr
+
+    coords = {name: c.variable for name, c in reference.coords.items() if "unit" not in c.dims}
+    attrs = {k: v for k, v in reference.attrs.items() if k not in ("n_independent", "n_samples")}
+    return xr.Dataset(variables, coords=coords, attrs=attrs)

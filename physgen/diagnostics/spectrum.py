@@ -1,0 +1,230 @@
+"""Isotropic power spectra of periodic lattice fields, in one to three dimensions and boxes of any shape.
+
+Legend: B fields, d dimensions, *grid = (n_1, ..., n_d) cells of sizes a_i, V volume, N cells, K bins, M modes of the
+half-space FFT.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from physgen.diagnostics.density import log10_density
+from physgen.diagnostics.resampling import jackknife
+from physgen.diagnostics.result import units
+from physgen.errors import InputError
+
+CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
+
+
+def nyquist(spacing):
+    r"""Largest wavenumber resolved along every axis, :math:`\min_i \pi/a_i`."""
+    return float(np.pi / max(spacing))
+
+
+def default_edges(grid, spacing):
+    r"""Edges from :math:`2\pi/\max_i L_i` in steps of :math:`2\pi/\min_i L_i` up to Nyquist.
+
+    In a cubic box these are the integers of k_F = 2 pi / L. The last bin ends at, and leaves out, |k| = k_Nyquist.
+    """
+    lengths = np.asarray(grid) * np.asarray(spacing)
+    first, step = 2 * np.pi / lengths.max(), 2 * np.pi / lengths.min()
+    count = int((nyquist(spacing) - first) / step * (1 + 1e-9))
+    if count < 1:
+        raise InputError(f"a grid of {tuple(grid)} cells has no bin of width 2 pi/L below Nyquist: use 4 cells or more")
+    return first + step * np.arange(count + 1)
+
+
+@dataclass(frozen=True)
+class ModeBins:
+    """Which bin each mode of the half-space FFT falls in; modes outside every bin are left out."""
+
+    modes: np.ndarray  # (M,) positions in the flattened rfft layout
+    bin: np.ndarray  # (M,) bin of each, 0..K-1
+    weight: np.ndarray  # (M,) 2 for a mode that stands for itself and its conjugate, 1 for a self-conjugate plane
+    k: np.ndarray  # (K,) mean |k| of the modes
+    count: np.ndarray  # (K,) modes of the full FFT
+    edges: np.ndarray  # (K, 2)
+
+
+def _edges(grid, spacing, bins):
+    if bins is None:
+        return default_edges(grid, spacing)
+    if np.ndim(bins) == 0:
+        first = 2 * np.pi / max(n * a for n, a in zip(grid, spacing, strict=True))
+        return np.linspace(first, nyquist(spacing), int(bins) + 1)
+    edges = np.asarray(bins, dtype=float)
+    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
+        raise InputError(f"bin edges must be at least two increasing wavenumbers, got {edges.tolist()}")
+    return edges
+
+
+def mode_bins(grid, spacing, bins=None):
+    """Bins of the modes of a grid: edges[j] <= |k| < edges[j+1], ties decided for the upper bin; k = 0 never counts.
+
+    Bins without a mode are dropped.
+    """
+    edges = _edges(grid, spacing, bins)
+    axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
+    last, n = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1]), grid[-1]
+    k_squared = sum(np.square(k) for k in np.meshgrid(*axes[:-1], last, indexing="ij"))
+    k = np.sqrt(k_squared).ravel()
+    weight = np.full(len(last), 2.0)
+    weight[0] = 1.0
+    if n % 2 == 0:
+        weight[-1] = 1.0
+    weight = np.broadcast_to(weight, k_squared.shape).ravel()
+    index = np.searchsorted(edges * (1 - 1e-9), k, side="right") - 1  # |k| on an edge belongs to the upper bin
+    index[k >= edges[-1] * (1 - 1e-9)] = -1
+    index[0] = -1
+    modes = np.flatnonzero(index >= 0)
+    filled, bin_ = np.unique(index[modes], return_inverse=True)
+    count = np.bincount(bin_, weights=weight[modes])
+    mean_k = np.bincount(bin_, weights=(weight * k)[modes]) / count
+    return ModeBins(modes, bin_, weight[modes], mean_k, count, np.stack([edges[:-1], edges[1:]], axis=1)[filled])
+
+
+def power_spectrum_array(field, spacing, bins=None, other=None):
+    r"""Isotropic power spectrum :math:`P = \langle|\delta_k|^2\rangle V/N^2`, :math:`\delta_k = \sum_x \delta(x)e^{-ikx}`.
+
+    White noise of unit variance has P = cell volume. A Gaussian field has the error :math:`P/\sqrt{\mathrm{modes}}`.
+
+    Args:
+        field: (..., *grid), numpy array or torch tensor on any device; d = len(spacing) trailing axes are space.
+        spacing: cell size along each space axis.
+        bins: None for :func:`default_edges`, a number of linear bins from 2 pi / max L to Nyquist, or bin edges.
+        other: second field of the same shape: the cross spectrum :math:`\mathrm{Re}\,\delta_k\delta'^*_k V/N^2`.
+
+    Returns:
+        k (K,) mean |k| of the modes in a bin, power (..., K) float64, modes (K,) independent modes (k and -k once).
+    """
+    d = len(spacing)
+    field, other = (None if f is None else torch.as_tensor(f) for f in (field, other))
+    grid = tuple(field.shape[-d:])
+    if other is not None and other.shape != field.shape:
+        raise InputError(f"a cross spectrum needs equal shapes, got {tuple(field.shape)} and {tuple(other.shape)}")
+    binned = mode_bins(grid, spacing, bins)
+    count = len(binned.k)
+    weight = binned.weight / binned.count[binned.bin] * np.prod(spacing) / np.prod(grid)
+    modes, index, weight = (torch.from_numpy(x).to(field.device) for x in (binned.modes, binned.bin, weight))
+    flat = field.reshape(-1, *grid)
+    power = torch.zeros(len(flat), count, dtype=torch.float64, device=field.device)
+    chunk = max(1, CHUNK_CELLS // int(np.prod(grid)))
+    for start in range(0, len(flat), chunk):
+        rows = slice(start, start + chunk)
+        first = _modes(flat[rows], d, modes)
+        second = first if other is None else _modes(other.reshape(-1, *grid)[rows], d, modes)
+        squared = (first.real * second.real + first.imag * second.imag) * weight  # (B, M)
+        place = index + count * torch.arange(len(squared), device=field.device)[:, None]
+        summed = torch.bincount(place.reshape(-1), squared.reshape(-1), minlength=len(squared) * count)
+        power[rows] = summed.reshape(len(squared), count)
+    return binned.k, power.reshape(*field.shape[:-d], count).cpu().numpy(), binned.count / 2
+
+
+def _modes(field, d, modes):
+    return torch.fft.rfftn(field.to(torch.float64), dim=tuple(range(-d, 0))).flatten(1)[:, modes]
+
+
+def power_spectrum(ensemble, bins=None, transform=None):
+    r"""Isotropic power spectrum :math:`P(k) = \langle |\delta_k|^2 \rangle V/N^2` of an ensemble.
+
+    Convention: :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, V the volume, N the number of cells: white noise of unit
+    variance has P = cell volume. No shot noise is subtracted, no mass-assignment window is divided out.
+
+    Args:
+        ensemble: periodic ``field``, spacing from its coordinates, any sample dims.
+        bins: None for steps of 2 pi / L from 2 pi / L to Nyquist (:func:`default_edges`), a number of linear bins over
+            the same range, or bin edges in wavenumber.
+        transform: None, "log10" (log10 of the density in units of its mean), or a function of the array of fields.
+
+    Returns:
+        Dataset over ``k`` (mean |k| of the modes in the bin) with ``value`` (length^d), ``error`` (standard error over
+        independent units) and ``modes`` (independent modes of one field, k and -k counted once).
+    """
+    from physgen.ensemble import spacing
+
+    values = transformed(ensemble, transform)  # (B, C, *grid)
+    steps = spacing(ensemble)
+    k, power, modes = power_spectrum_array(values, steps, bins)
+    name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
+    result = spectrum_result(ensemble, power, k, diagnostic=name, long_name="power spectrum", symbol="P(k)")
+    result["modes"] = ("k", modes, {"long_name": "independent modes of one field", "units": "1"})
+    return result
+
+
+def transformed(ensemble, transform):
+    """``field`` as (B, C, *grid), through None, "log10" or a function of the array."""
+    from physgen.ensemble import flatten
+
+    values = flatten(ensemble)
+    if transform == "log10":
+        return log10_density(values, ensemble.attrs.get("field_kind"))
+    return values if transform is None else transform(values)
+
+
+def _transform_name(transform):
+    return transform if isinstance(transform, str) else getattr(transform, "__name__", "transformed")
+
+
+def spectrum_result(ensemble, power, k, **attrs):
+    """Result of kind spectrum from per-sample spectra (B, C, K), with the ensemble's units; C = 1 is dropped."""
+    from physgen.ensemble import space_dims, spacing
+
+    group = units(ensemble)
+    length = _length_unit(ensemble)
+    d = len(space_dims(ensemble))
+    volume = "1" if length == "1" else (f"({length})^{d}" if d > 1 else length)
+    inverse = {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/({length})")
+    coords = {"k": (k, {"long_name": "wavenumber", "units": inverse, "symbol": "k", "scale": "log"})}
+    dims = ("component", "k")
+    if power.shape[1] == 1:
+        power, dims = power[:, 0], ("k",)
+    attrs = {"kind": "spectrum", "units": volume, "scale": "log", "nyquist": nyquist(spacing(ensemble))} | attrs
+    return group.result(group.mean(power), dims, coords, **attrs)
+
+
+def _length_unit(ensemble):
+    from physgen.ensemble import space_dims
+
+    dim = space_dims(ensemble)[0]
+    return str(ensemble[dim].attrs.get("units", "1")) if dim in ensemble.coords else "1"
+
+
+def cross_spectrum(first, second, bins=None, transform=None):
+    r"""Cross spectrum of two ensembles, sample by sample, with the correlation coefficient and the transfer function.
+
+    :math:`P_{12} = \mathrm{Re}\langle\delta_{1k}\delta_{2k}^*\rangle V/N^2`, :math:`r = P_{12}/\sqrt{P_1P_2}`,
+    :math:`T = \sqrt{P_2/P_1}`, spectra averaged over units before the ratios. Independent fields have
+    r = 0 +- 1/sqrt(2 modes) for one pair; anticorrelated fields have r < 0.
+
+    Args:
+        first, second: ensembles of equal sample and space dims, matched sample by sample.
+        bins, transform: as in :func:`power_spectrum`.
+
+    Returns:
+        Dataset over ``k``: ``value`` = P_12 (length^d) and ``error``; ``correlation``, ``correlation_error``,
+        ``transfer``, ``transfer_error`` (jackknife over units; nan for one unit).
+    """
+    from physgen.ensemble import spacing
+
+    one, two = transformed(first, transform), transformed(second, transform)
+    steps = spacing(first)
+    k, cross, modes = power_spectrum_array(one, steps, bins, other=two)
+    autos = [power_spectrum_array(f, steps, bins)[1] for f in (one, two)]
+    names = {"diagnostic": "cross_spectrum", "long_name": "cross spectrum", "symbol": "P_{12}(k)"}
+    result = spectrum_result(first, cross, k, **names)
+    result["modes"] = ("k", modes, {"long_name": "independent modes of one field", "units": "1"})
+    group, dims = units(first), result["value"].dims
+    shape = result["per_unit"].shape[1:]
+    stacked = np.stack([group.mean(p).reshape(group.count, *shape) for p in (cross, *autos)], axis=1)  # (U, 3, *shape)
+    ratios = {
+        "correlation": lambda m: m[..., 0, :] / np.sqrt(m[..., 1, :] * m[..., 2, :]),
+        "transfer": lambda m: np.sqrt(m[..., 2, :] / m[..., 1, :]),
+    }
+    flat = stacked.reshape(group.count, 3, -1)
+    for name, ratio in ratios.items():
+        estimate = ratio(flat.mean(axis=0))
+        error = jackknife(flat, ratio)[1] if group.count > 1 else np.full_like(estimate, np.nan)
+        result[name] = (dims, estimate.reshape(shape), {"units": "1"})
+        result[f"{name}_error"] = (dims, error.reshape(shape), {"units": "1"})
+    return result

@@ -1,0 +1,176 @@
+"""Layers on a periodic lattice in one, two or three dimensions.
+
+Shapes: B batch, C channels, *grid lattice (1 to 3 axes), E embedding.
+Every layer commutes with lattice translations; padding is circular everywhere.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def like(value: Tensor, x: Tensor) -> Tensor:
+    """Append singleton axes so that ``value`` (B,) or (B, C) broadcasts against ``x`` (B, C, *grid)."""
+    return value.reshape(*value.shape, *[1] * (x.ndim - value.ndim))
+
+
+class PeriodicPad(torch.autograd.Function):
+    """Circular padding of every lattice axis; its own backward, since that of torch costs as much as a convolution."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, width: int) -> Tensor:
+        for axis in range(2, x.ndim):
+            size = x.shape[axis]
+            x = torch.cat([x.narrow(axis, size - width, width), x, x.narrow(axis, 0, width)], axis)
+        return x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.width = inputs[1]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        width = ctx.width
+        for axis in range(gradient.ndim - 1, 1, -1):
+            size = gradient.shape[axis] - 2 * width
+            inner = gradient.narrow(axis, width, size)
+            if axis == gradient.ndim - 1:  # the other axes then add into this copy
+                inner = inner.clone(memory_format=torch.preserve_format)
+            inner.narrow(axis, 0, width).add_(gradient.narrow(axis, size + width, width))
+            inner.narrow(axis, size - width, width).add_(gradient.narrow(axis, 0, width))
+            gradient = inner
+        return gradient, None
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, _: None) -> Tensor:
+        return PeriodicPad.apply(tangent, ctx.width)
+
+
+class PeriodicConvolution(nn.Module):
+    """Convolution on the torus: (B, in_channels, *grid) -> (B, out_channels, *grid). ``kernel`` is odd."""
+
+    def __init__(self, dimension: int, in_channels: int, out_channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        if dimension not in CONVOLUTIONS:
+            raise ValueError(f"a lattice network has 1, 2 or 3 dimensions, got {dimension}")
+        self.padding = kernel // 2
+        convolution = CONVOLUTIONS[dimension](in_channels, out_channels, kernel)
+        self.convolution = convolution.to(memory_format=MEMORY_FORMATS[dimension])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(PeriodicPad.apply(x, self.padding) if self.padding else x)
+
+
+def downsample(x: Tensor) -> Tensor:
+    """Block average over 2^d sites: (B, C, *grid) -> (B, C, *grid/2)."""
+    return AVERAGE_POOLS[x.ndim - 2](x, 2)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Each site repeated 2^d times: (B, C, *grid) -> (B, C, *2 grid). No transposed convolution, hence no checkerboard."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The same layer with all its parameters zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+class Normalization(nn.Module):
+    r"""Group normalisation :math:`(x - \mu_g) / \sqrt{v_g + \epsilon}`, moments over a group of channels and the whole grid.
+
+    Without learned scale and shift (the block's modulation has them); always in float32.
+    """
+
+    def __init__(self, channels: int, channels_per_group: int = 8) -> None:
+        super().__init__()
+        self.groups = max(1, channels // channels_per_group)
+        if channels % self.groups:
+            raise ValueError(f"channels must be a multiple of {channels_per_group} (or fewer), got {channels}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x.float(), self.groups)
+
+
+class NoiseEmbedding(nn.Module):
+    r"""Embedding of the noise level and of the labels, :math:`e = M_2\,\mathrm{SiLU}(M_1 \phi(c) + L\,\mathrm{SiLU}(L_1 l))`.
+
+    :math:`\phi(c) = (\cos 2\pi f_j c, \sin 2\pi f_j c)` with frequencies from 1/8 to 2, since c = ln(s)/4 lies within (-2, 2).
+
+    Args:
+        size: E. labels: number of labels, 0 for none.
+    """
+
+    def __init__(self, size: int, labels: int = 0, frequencies: int = 16) -> None:
+        super().__init__()
+        self.labels = labels
+        self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-3, 1, frequencies, base=2.0))
+        self.noise = nn.Linear(2 * frequencies, size)
+        self.label = nn.Sequential(nn.Linear(labels, size), nn.SiLU(), nn.Linear(size, size)) if labels else None
+        self.mix = nn.Linear(size, size)
+
+    def forward(self, c_noise: Tensor, condition: dict[str, Tensor] | None) -> Tensor:
+        """(B,) and condition["labels"] (B, labels) -> (B, E)."""
+        phase = c_noise.float()[:, None] * self.frequencies
+        embedding = self.noise(torch.cat([phase.cos(), phase.sin()], dim=1))
+        if self.label is not None:
+            labels = (condition or {}).get("labels")
+            if labels is None or labels.shape[1] != self.labels:
+                found = "none" if labels is None else str(labels.shape[1])
+                raise ValueError(f'this network needs condition["labels"] with {self.labels} columns, got {found}')
+            embedding = embedding + self.label(labels)
+        return F.silu(self.mix(F.silu(embedding)))
+
+
+class ResidualBlock(nn.Module):
+    r"""Pre-activated block :math:`x + A_2\,\mathrm{SiLU}((1 + g)\,N(A_1 \mathrm{SiLU}(N(x))) + b)`, (g, b) linear in the embedding.
+
+    The last convolution starts at zero: an untrained block is the identity (or its 1x1 projection).
+    """
+
+    def __init__(self, dimension: int, in_channels: int, out_channels: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_in, self.norm_out = Normalization(in_channels), Normalization(out_channels)
+        self.first = PeriodicConvolution(dimension, in_channels, out_channels)
+        self.second = zeroed(PeriodicConvolution(dimension, out_channels, out_channels))
+        self.modulation = nn.Linear(embedding, 2 * out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Identity()
+        if in_channels != out_channels:
+            self.project = PeriodicConvolution(dimension, in_channels, out_channels, kernel=1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        hidden = self.norm_out(self.first(F.silu(self.norm_in(x))))
+        gain, bias = self.modulation(embedding).float().chunk(2, dim=1)
+        hidden = F.silu(torch.addcmul(like(bias, x), hidden, like(1 + gain, x)))
+        return self.project(x) + self.second(self.dropout(hidden))
+
+
+class Attention(nn.Module):
+    """Self-attention among all sites, without position: commutes with translations. Cost grows as sites squared."""
+
+    def __init__(self, dimension: int, channels: int, heads: int = 4) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"attention needs channels divisible by its {heads} heads, got {channels}")
+        self.heads = heads
+        self.norm = Normalization(channels)
+        self.query_key_value = PeriodicConvolution(dimension, channels, 3 * channels, kernel=1)
+        self.out = zeroed(PeriodicConvolution(dimension, channels, channels, kernel=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, *grid = x.shape
+        tokens = self.query_key_value(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, -1)
+        query, key, value = tokens.transpose(-1, -2).unbind(1)  # (B, heads, sites, channels per head)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2)
+        return x + self.out(mixed.reshape(batch, channels, *grid))

@@ -1,0 +1,184 @@
+"""The domain of disordered spins: what the rest of physgen asks of it, each answer in a file of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+
+
+@dataclass(frozen=True)
+class Spins:
+    r"""Edwards-Anderson and Sherrington-Kirkpatrick spin glasses and the ferromagnet, s = +-1.
+
+    :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j`, k_B = 1, J of variance 1 (1/N for Sherrington-Kirkpatrick).
+    """
+
+    name: ClassVar[str] = "spins"
+    description: ClassVar[str] = "disordered spins: Edwards-Anderson and Sherrington-Kirkpatrick glasses, ferromagnet"
+    values: ClassVar[str] = "binary"
+    split_by: ClassVar[str] = "disorder"
+    formats: ClassVar[dict[str, str]] = {
+        "npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
+        "edge_list": "text 'spin1 spin2 J', and configurations .npy (temperature, replica, N) on that graph",
+        "peapods": "peapods .npz with snapshots and couplings",
+        "mcising": "mcising HDF5 of the uniform Ising model",
+    }
+
+    model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick"] = field(
+        default="edwards_anderson", metadata={"help": "which Hamiltonian"}
+    )
+    couplings: Literal["gaussian", "bimodal"] = field(
+        default="gaussian", metadata={"help": "law of the couplings (of no effect in the ferromagnet)"}
+    )
+    dimension: int = field(default=2, metadata={"help": "space dimensions of the lattice", "min": 1, "max": 3})
+    length: int = field(
+        default=8, metadata={"help": "spins along each side; of Sherrington-Kirkpatrick, all spins", "min": 2}
+    )
+    boundary: Literal["cylinder", "periodic", "free"] = field(
+        default="cylinder", metadata={"help": "free along the first dim and periodic along the others, or all alike"}
+    )
+    temperatures: tuple[float, ...] = field(
+        default=(1.0, 1.5, 2.0), metadata={"help": "temperatures of the configurations", "unit": "J"}
+    )
+    instances: int = field(default=300, metadata={"help": "disorder instances", "min": 1})
+    replicas: int = field(
+        default=100, metadata={"help": "configurations per instance and temperature", "min": 1}
+    )
+    method: Literal["auto", "transfer_matrix", "enumeration", "parallel_tempering"] = field(
+        default="auto", metadata={"help": "how they are drawn; auto is exact where that is cheap"}
+    )
+    sweeps: int = field(
+        default=20000, metadata={"help": "parallel tempering: sweeps in all, of which half are discarded", "min": 64}
+    )
+    ladders: int = field(
+        default=4, metadata={"help": "parallel tempering: independent ladders that share the replicas", "min": 2}
+    )
+    hottest: float = field(
+        default=2.5, metadata={"help": "parallel tempering: hottest temperature of the ladder", "unit": "J"}
+    )
+    order: Literal["sequential", "checkerboard"] = field(
+        default="sequential", metadata={"help": "parallel tempering: order of the spins in a sweep"}
+    )
+
+    def __post_init__(self) -> None:
+        temperatures = tuple(float(t) for t in self.temperatures)
+        object.__setattr__(self, "temperatures", temperatures)
+        if not temperatures or min(temperatures) <= 0 or list(temperatures) != sorted(set(temperatures)):
+            raise InputError(f"temperatures {list(temperatures)} must be positive and increase: sort them (units of J)")
+        if self.model == "sherrington_kirkpatrick" and self.method == "transfer_matrix":
+            raise InputError("method 'transfer_matrix' needs a lattice: take parallel_tempering for this model")
+        if self.method == "enumeration" and self.spins > 20:
+            raise InputError(f"method 'enumeration' takes at most 20 spins, got {self.spins}: use transfer_matrix")
+
+    @property
+    def spins(self) -> int:
+        """Number of spins N."""
+        return self.length if self.model == "sherrington_kirkpatrick" else self.length**self.dimension
+
+    # --- ensembles ------------------------------------------------------------------------------
+
+    def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
+        """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
+        from physgen.domains.spins.simulate import exact_ensemble
+
+        method = self._method()
+        if method == "parallel_tempering":
+            from physgen.domains.spins.tempering_ensemble import tempering_ensemble
+
+            made = tempering_ensemble(self, seed, processes, progress)
+        else:
+            made = exact_ensemble(self, seed, method == "enumeration", processes, progress)
+        config = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return made.assign_attrs(seed=int(seed), config_json=config, model=self.model, boundary=self.boundary)
+
+    def _method(self) -> str:
+        if self.method != "auto":
+            return self.method
+        if self.model == "sherrington_kirkpatrick":
+            return "enumeration" if self.spins <= 12 else "parallel_tempering"
+        # a ring of W spins costs 2^W open chains: cheap to W = 8
+        widest = 8 if self.boundary == "periodic" else 12
+        return "transfer_matrix" if self.length ** (self.dimension - 1) <= widest else "parallel_tempering"
+
+    @classmethod
+    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
+        """Read configurations made elsewhere; see ``load.py``."""
+        from physgen.domains.spins.load import load_spins
+
+        return load_spins(format, [Path(path) for path in paths], options)
+
+    # --- the core's view ------------------------------------------------------------------------
+
+    def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
+        """Spins need no scaling: the constants say only what the network is built for."""
+        from physgen.domains.spins.encoding import encoding_constants
+
+        return encoding_constants(train)
+
+    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """(spins as float32 (B, 1, \\*grid), condition)."""
+        from physgen.domains.spins.encoding import encode_spins
+
+        return encode_spins(ensemble), self.condition(ensemble, constants)
+
+    def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """``channels`` = beta J of the bonds around each site (or ``matrix``), and ``labels`` = ln beta."""
+        from physgen.domains.spins.encoding import conditions
+
+        return conditions(ensemble)
+
+    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
+        """Signs of x as spins of the template, with their energies."""
+        from physgen.domains.spins.encoding import decode_spins
+
+        return decode_spins(x, template)
+
+    def request(self, like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Dataset:
+        """``n`` replicas for each disorder instance and temperature of ``like``; ``temperature`` may be given."""
+        from physgen.domains.spins.encoding import request_spins
+
+        return request_spins(like, n, given)
+
+    def augment(
+        self, x: torch.Tensor, condition: dict[str, torch.Tensor], generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """A random symmetry of p(s | J) for each sample: gauge or flip, shift, reflection, exchange of axes."""
+        from physgen.domains.spins.symmetry import random_symmetry
+
+        return random_symmetry(x, condition, generator, gauged=self.model != "ferromagnet", boundary=self.boundary)
+
+    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
+        """A periodic U-Net on the bond channels (``kind: unet``) or message passing (``kind: message_passing``)."""
+        from physgen.domains.spins.network import build_network
+
+        return build_network(options, constants)
+
+    def exact_denoiser(self, template: xr.Dataset, constants: dict[str, Any]) -> Callable[..., torch.Tensor]:
+        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 12 spins."""
+        from physgen.domains.spins.denoiser import TransferMatrixDenoiser
+
+        return TransferMatrixDenoiser.for_template(template)
+
+    # --- judging --------------------------------------------------------------------------------
+
+    def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
+        """Name -> diagnostic; see ``overlap.py``."""
+        from physgen.domains.spins.overlap import DIAGNOSTICS
+
+        return dict(DIAGNOSTICS)
+
+    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
+        """Largest overlap with a training configuration, beside that of held-out data of the same instances."""
+        from physgen.domains.spins.overlap import spin_memorization
+
+        return spin_memorization(generated, train, heldout)

@@ -1,0 +1,103 @@
+r"""Between an ensemble of spins and the tensors of the core.
+
+x is the spin as a float, so the noise level s counts in units of one spin. The condition of a lattice is
+``channels``: :math:`\beta J` of the 2d bonds around each site, for each space dim in order the bond up (+dim) and
+the bond down (-dim). ``labels`` is :math:`\ln\beta`. Other graphs get ``matrix``, the dense :math:`\beta J` (B, N, N).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from physgen.domains.spins.couplings import coupling_matrix
+from physgen.domains.spins.layout import SAMPLE, check_spins, disorder_of, grid_dims, with_spins
+from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
+    """Numbers of disorder instances, temperatures and replicas."""
+    return tuple(int(template.sizes[name]) for name in SAMPLE)
+
+
+def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
+    """``labels`` (B, 1) and ``channels`` (B, 2d, \\*grid), or ``matrix`` (B, N, N); B runs over SAMPLE in C order."""
+    check_spins(ensemble)
+    instances, temperatures, replicas = sample_shape(ensemble)
+    beta = torch.from_numpy(1 / ensemble["temperature"].values.astype(np.float64))
+    disorder = disorder_of(ensemble)
+    if disorder.external_field is not None:
+        raise InputError("couplings with an external field cannot be encoded yet: drop 'external_field'")
+    if disorder.edges is None:
+        name, bonds = "channels", around_sites(disorder.couplings)
+    else:
+        spins = ensemble.sizes["site"]
+        name, bonds = "matrix", np.stack([coupling_matrix(disorder.edges, row, spins) for row in disorder.couplings])
+    shape = bonds.shape[1:]
+    scaled = torch.from_numpy(bonds)[:, None] * beta.reshape(1, -1, *[1] * len(shape))
+    scaled = scaled.to(torch.float32)[:, :, None].expand(-1, -1, replicas, *shape)
+    labels = beta.log().to(torch.float32).reshape(1, -1, 1, 1).expand(instances, temperatures, replicas, 1)
+    return {name: scaled.reshape(-1, *shape), "labels": labels.reshape(-1, 1)}
+
+
+def around_sites(couplings: np.ndarray) -> np.ndarray:
+    """Bonds (D, d, \\*grid) -> the 2d bonds around each site (D, 2d, \\*grid): for each dim, up then down."""
+    dimension = couplings.shape[1]
+    channels = []
+    for axis in range(dimension):
+        up = couplings[:, axis]
+        channels += [up, np.roll(up, 1, axis + 1)]
+    return np.stack(channels, axis=1).astype(np.float64)
+
+
+def encode_spins(ensemble: xr.Dataset) -> torch.Tensor:
+    """Spins as float32 (B, 1, \\*grid)."""
+    check_spins(ensemble)
+    field = ensemble["field"].values
+    return torch.from_numpy(field.reshape(-1, 1, *field.shape[3:]).astype(np.float32))
+
+
+def decode_spins(x: torch.Tensor, template: xr.Dataset) -> xr.Dataset:
+    """The sign of x (B, 1, \\*grid) as spins of the template, energies recomputed from them."""
+    grid = tuple(int(template.sizes[name]) for name in grid_dims(template))
+    shape = (*sample_shape(template), *grid)
+    if x.numel() != np.prod(shape):
+        raise InputError(f"{tuple(x.shape)} values do not fill a template of shape {shape}: draw as many as it asks")
+    if not torch.isfinite(x).all():
+        raise InputError("the sampler returned values that are not finite: train longer, or lower the learning rate")
+    spins = np.where(x.detach().cpu().numpy().reshape(shape) >= 0, 1, -1).astype(np.int8)
+    return with_spins(template, spins)
+
+
+def request_spins(like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Dataset:
+    """A template of ``n`` replicas for each disorder instance and temperature of ``like``."""
+    import xarray as xr
+
+    unknown = set(given) - {"temperature"}
+    if unknown:
+        raise InputError(f"condition {sorted(unknown)[0]!r} is unknown to spins; only 'temperature' can be given")
+    if n < 1:
+        raise InputError(f"{n} replicas were asked for; at least 1 is needed")
+    kept = [name for name in ("couplings", "edges", "external_field") if name in like]
+    coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
+    temperature = like["temperature"].variable
+    if "temperature" in given:
+        temperature = xr.Variable("temperature", [float(given["temperature"])], temperature.attrs)
+    template = xr.Dataset({name: like[name].variable for name in kept}, coords=coords, attrs=like.attrs)
+    return check_spins(template.assign_coords(
+        temperature=temperature,
+        replica=xr.Variable("replica", np.arange(n), {"long_name": "replica", "units": "1"}),
+    ))  # fmt: skip
+
+
+def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
+    """What a network for these spins is built for; spins themselves need no scaling."""
+    grid = grid_dims(train)
+    sizes = [int(train.sizes[name]) for name in grid]
+    return {"grid": sizes, "graph": grid == ("site",), "temperatures": [float(t) for t in train["temperature"].values]}

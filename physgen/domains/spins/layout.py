@@ -1,0 +1,156 @@
+"""How spins stand in an ensemble: names, dims, coordinates, and the checks on data from elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from physgen.domains.spins.energy import graph_energy, lattice_energy
+from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SAMPLE = ("disorder", "temperature", "replica")
+HAMILTONIAN = "H = -sum_<ij> J_ij s_i s_j - sum_i h_i s_i, k_B = 1"
+
+
+class Disorder(NamedTuple):
+    """The couplings of an ensemble. A lattice has ``edges`` None."""
+
+    couplings: np.ndarray  # (D, d, *grid) or (D, M)
+    edges: np.ndarray | None  # (M, 2) or None
+    external_field: np.ndarray | None  # (D, *grid) or None
+
+
+def lattice_dims(dimension: int) -> tuple[str, ...]:
+    """Names of the space dims of a lattice, slowest first."""
+    return ("z", "y", "x")[3 - dimension :]
+
+
+def is_lattice(ensemble: xr.Dataset) -> bool:
+    """Whether the couplings stand on the bonds of a lattice (else on ``edges``)."""
+    return "direction" in ensemble["couplings"].dims
+
+
+def grid_dims(ensemble: xr.Dataset) -> tuple[str, ...]:
+    """Space dims in order, read from the couplings, so that a template without ``field`` has them too."""
+    if not is_lattice(ensemble):
+        return ("site",)
+    return tuple(str(d) for d in ensemble["couplings"].dims if d not in ("disorder", "direction"))
+
+
+def disorder_of(ensemble: xr.Dataset) -> Disorder:
+    """Arrays of the couplings, in the order of ``SAMPLE`` and the space dims."""
+    grid = grid_dims(ensemble)
+    outer = ensemble.get("external_field")
+    field = None if outer is None else outer.transpose("disorder", *grid).values
+    if is_lattice(ensemble):
+        return Disorder(ensemble["couplings"].transpose("disorder", "direction", *grid).values, None, field)
+    return Disorder(ensemble["couplings"].transpose("disorder", "edge").values, ensemble["edges"].values, field)
+
+
+def energy_of(spins: np.ndarray, disorder: Disorder) -> np.ndarray:
+    """Energy per spin (D, T, R) of spins (D, T, R, \\*grid) in their couplings."""
+    outer = None if disorder.external_field is None else disorder.external_field[:, None, None]
+    if disorder.edges is None:
+        couplings = disorder.couplings
+        return np.stack([  # one instance at a time: the bond products are d times larger than the spins
+            lattice_energy(spins[i], couplings[i], couplings.shape[1], None if outer is None else outer[i])
+            for i in range(len(spins))
+        ])  # fmt: skip
+    return np.stack([
+        graph_energy(spins[i], disorder.edges, disorder.couplings[i], None if outer is None else outer[i])
+        for i in range(len(spins))
+    ])  # fmt: skip
+
+
+def spin_ensemble(
+    spins: np.ndarray,
+    disorder: Disorder,
+    temperatures: np.ndarray,
+    disorder_ids: np.ndarray,
+    attrs: dict[str, object],
+) -> xr.Dataset:
+    """An ensemble of spins (D, T, R, \\*grid) int8, with their energy per spin."""
+    template = spin_template(disorder, spins.shape[3:], temperatures, disorder_ids, spins.shape[2])
+    return with_spins(template.assign_attrs(attrs), spins)
+
+
+def with_spins(template: xr.Dataset, spins: np.ndarray) -> xr.Dataset:
+    """Put configurations (D, T, R, \\*grid) int8 and their energies into a template."""
+    field = ((*SAMPLE, *grid_dims(template)), spins, {"long_name": "spin", "units": "1"})
+    energy = (SAMPLE, energy_of(spins, disorder_of(template)), {"long_name": "energy per spin", "units": "J"})
+    return template.assign(field=field, energy=energy)
+
+
+def spin_template(
+    disorder: Disorder, grid: tuple[int, ...], temperatures: np.ndarray, disorder_ids: np.ndarray, replicas: int
+) -> xr.Dataset:
+    """All of an ensemble but its configurations."""
+    import xarray as xr
+
+    bond = {"long_name": "coupling", "units": "J"}
+    coords: dict[str, object] = {
+        "disorder": ("disorder", np.asarray(disorder_ids), {"long_name": "disorder instance", "units": "1"}),
+        "temperature": (
+            "temperature", np.asarray(temperatures, dtype=np.float64), {"long_name": "temperature", "units": "J"},
+        ),
+        "replica": ("replica", np.arange(replicas), {"long_name": "replica", "units": "1"}),
+    }  # fmt: skip
+    if disorder.edges is None:
+        names = lattice_dims(len(grid))
+        variables = {"couplings": (("disorder", "direction", *names), disorder.couplings, bond)}
+        place = {"long_name": "site", "units": "lattice spacing"}
+        coords |= {name: (name, np.arange(n, dtype=np.float64), place) for name, n in zip(names, grid, strict=True)}
+        coords["direction"] = ("direction", list(names), {"long_name": "direction of the bond", "units": "1"})
+    else:
+        names = ("site",)
+        ends = {"long_name": "spins joined by the edge", "units": "1"}
+        variables = {
+            "couplings": (("disorder", "edge"), disorder.couplings, bond),
+            "edges": (("edge", "endpoint"), disorder.edges, ends),
+        }
+        coords["site"] = ("site", np.arange(grid[0]), {"long_name": "site", "units": "1"})
+    if disorder.external_field is not None:
+        outer = {"long_name": "external field", "units": "J"}
+        variables["external_field"] = (("disorder", *names), disorder.external_field, outer)
+    return xr.Dataset(variables, coords=coords, attrs={"domain": "spins", "hamiltonian": HAMILTONIAN})
+
+
+def check_spins(ensemble: xr.Dataset) -> xr.Dataset:
+    """Return an ensemble of spins that keeps the rules of this file, else raise InputError."""
+    if "couplings" not in ensemble:
+        raise InputError("an ensemble of spins needs 'couplings' on its bonds (all 1 for a ferromagnet): add them")
+    if "field" in ensemble:
+        wanted = (*SAMPLE, *grid_dims(ensemble))
+        if ensemble["field"].dims != wanted:
+            raise InputError(
+                f"'field' of spins has dims {ensemble['field'].dims}, needed are {wanted}: "
+                "rename them, and use expand_dims or transpose"
+            )
+        check_values(ensemble["field"].values)
+    temperatures = ensemble["temperature"].values if "temperature" in ensemble.coords else np.array([np.nan])
+    if not np.all(temperatures > 0):
+        raise InputError(f"temperatures {temperatures.tolist()} must be given and positive, in units of J")
+    return ensemble
+
+
+def check_values(spins: np.ndarray) -> np.ndarray:
+    """Return spins as int8 if every one is +1 or -1, else raise InputError."""
+    spins = np.asarray(spins)
+    if spins.dtype.kind not in "iuf":
+        raise InputError(
+            f"spins of dtype {spins.dtype}: physgen reads numbers +1 and -1 (no Python objects, they could run code): "
+            "save them as an array of int8"
+        )
+    wrong = ~((spins == 1) | (spins == -1))
+    if wrong.any():
+        first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        hint = "map 0 to -1" if spins[first] == 0 else "repair or drop that configuration"
+        raise InputError(
+            f"spin {spins[first]} at index {first} ({int(wrong.sum())} such values in all); "
+            f"every spin is +1 or -1: {hint}"
+        )
+    return spins.astype(np.int8)

@@ -1,0 +1,152 @@
+"""One function for every curve: reference with its band, generated with its errors, ratio and pull below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from physgen.figures.style import GENERATED, REFERENCE, THIRD, abscissa, condition_title, label, plain_log_ticks, styled
+from physgen.notation import format_value
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# lower panel -> label, variable and error in the comparison, centre, shaded half-widths, smallest and largest half-axis
+LOWER = {
+    "ratio": ("ratio", "ratio", "ratio_error", 1.0, (0.05, 0.02, 0.01), 0.075, 0.6),
+    "pull": ("pull $z$", "z", None, 0.0, (2.0, 1.0), 3.4, 9.0),
+}
+
+
+@styled
+def curve_comparison(
+    reference: xr.Dataset,
+    generated: xr.Dataset,
+    comparison: xr.Dataset,
+    *,
+    lower: Sequence[str] | None = None,
+    names: tuple[str, str] = ("reference", "generated"),
+    most: int = 4,
+) -> Figure:
+    """Reference with its error band, generated with error bars; below them the ratio and/or the pull.
+
+    The last dim of ``value`` is the abscissa. Further dims (a temperature) give a row of at most ``most``
+    panels, evenly chosen with both ends. Histograms are drawn as steps, with the total-variation distance
+    and its floor written in. ``lower`` chooses from ``"ratio"`` (bands at 1, 2 and 5 %) and ``"pull"``
+    (difference over its standard error); by default both for spectra, else the pull. Error bars are
+    standard errors over independent units. A vertical line marks the attr ``nyquist``.
+    """
+    kind = reference.attrs.get("kind", "curve")
+    lower = tuple(lower if lower is not None else (("ratio", "pull") if kind == "spectrum" else ("pull",)))
+    panels = _panels(reference["value"], most)
+    figure = Figure(figsize=(max(4.9, 2.75 * len(panels) + 0.6), 3.1 + 1.05 * len(lower)), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
+    heights = [3.0] + [1.0] * len(lower)
+    grid = figure.subplots(len(heights), len(panels), squeeze=False, sharex="col", sharey="row", height_ratios=heights)
+    for axes, where in zip(grid.T, panels, strict=True):
+        _main_panel(axes[0], reference.isel(where), generated.isel(where), names)
+        axes[0].set_title(condition_title(reference, where))
+        if kind == "histogram":
+            _write_distance(axes[0], comparison, where)
+        for panel, which in zip(axes[1:], lower, strict=True):
+            _lower_panel(panel, comparison, where, which)
+        _finish_column(axes, reference)
+    _finish_main_row(grid[0], reference, generated)
+    for row, which in zip(grid[1:], lower, strict=True):
+        row[0].set_ylabel(LOWER[which][0])
+    figure.align_ylabels(grid[:, 0])
+    return figure
+
+
+def _panels(value: xr.DataArray, most: int) -> list[dict[str, int]]:
+    dims = [str(d) for d in value.dims[:-1]]
+    places = [dict(zip(dims, index, strict=True)) for index in np.ndindex(*(value.sizes[d] for d in dims))]
+    chosen = np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int))
+    return [places[i] for i in chosen]
+
+
+def _main_panel(axes: Axes, reference: xr.Dataset, generated: xr.Dataset, names: tuple[str, str]) -> None:
+    kind, x = reference.attrs.get("kind", "curve"), abscissa(reference["value"])
+    truth, spread, drawn, error = (
+        np.atleast_1d(np.asarray(result[name], dtype=float))
+        for result in (reference, generated) for name in ("value", "error")
+    )  # fmt: skip
+    if len(x) == 1 or kind == "scalar":
+        shift = 0.008 * (np.ptp(x) or 25.0)  # side by side, so that neither hides the other
+        axes.errorbar(x - shift, truth, spread, fmt="o", mfc="white", color=REFERENCE, label=names[0])
+        axes.errorbar(x + shift, drawn, error, fmt="o", color=GENERATED, label=names[1])
+        return
+    step, line = ("mid", "steps-mid") if kind == "histogram" else (None, "default")
+    axes.fill_between(x, truth - spread, truth + spread, step=step, color=REFERENCE, alpha=0.22, lw=0)
+    axes.plot(x, truth, color=REFERENCE, drawstyle=line, label=names[0], zorder=2)
+    if step:
+        axes.plot(x, drawn, color=GENERATED, drawstyle=line, lw=0.9, alpha=0.7)
+    axes.errorbar(x, drawn, error, fmt="o", color=GENERATED, elinewidth=1.0, label=names[1], zorder=3)
+
+
+def _finish_main_row(row: Sequence[Axes], reference: xr.Dataset, generated: xr.Dataset) -> None:
+    """Label, legend and scale of the ordinate, which all panels of the row share."""
+    values = np.concatenate([np.ravel(result["value"]) for result in (reference, generated)])
+    positive = values[values > 0]
+    kind, scale = reference.attrs.get("kind"), reference["value"].attrs.get("scale", reference.attrs.get("scale"))
+    wide = kind == "spectrum" and positive.size == values.size and positive.max() > 10 * positive.min()
+    if positive.size and (scale == "log" or wide):
+        row[0].set_yscale("log")
+        row[0].set_ylim(positive.min() / 2, positive.max() * (20 if kind == "histogram" else 2))
+    elif kind == "histogram":
+        row[0].set_ylim(0, 1.35 * np.nanmax(values, initial=1e-12))  # room for the distance and the legend
+    row[0].set_ylabel(label(reference["value"]))
+    row[-1].legend(loc="upper right" if kind == "histogram" else "best")
+
+
+def _write_distance(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int]) -> None:
+    if "distance_tv" not in comparison:
+        return
+    numbers = []
+    for name in ("distance_tv", "distance_tv_error", "distance_tv_floor"):
+        found = comparison.get(name)
+        numbers.append(None if found is None else float(found.isel(where, missing_dims="ignore")))
+    text = f"TV = {format_value(*numbers[:2])}\nfloor {format_value(numbers[2])}"
+    axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=10, linespacing=1.35)
+
+
+def _lower_panel(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int], which: str) -> None:
+    _, name, error_name, centre, bands, smallest, largest = LOWER[which]
+    errors = comparison[error_name] if error_name else None
+    reach = np.asarray(np.abs(comparison[name] - centre) + (0.0 if errors is None else errors))
+    half = float(np.clip(1.15 * np.max(reach, where=np.isfinite(reach), initial=0.0), smallest, largest))
+    for width in bands:
+        axes.axhspan(centre - width, centre + width, color=REFERENCE, alpha=0.09, lw=0)
+    axes.axhline(centre, color=REFERENCE, lw=0.8)
+    points = comparison[name].isel(where)
+    x, values = abscissa(points), np.atleast_1d(np.asarray(points, dtype=float))
+    bars = None if errors is None else np.atleast_1d(errors.isel(where))
+    axes.errorbar(x, values, bars, fmt="o", color=GENERATED, elinewidth=1.0)
+    for side, marker in ((1, "^"), (-1, "v")):  # a point beyond the panel shows as an arrow on its edge
+        beyond = side * (values - centre) > 0.97 * half
+        axes.plot(x[beyond], np.full(int(beyond.sum()), centre + side * 0.88 * half), marker, color=THIRD, ms=5)
+    axes.set_ylim(centre - half, centre + half)
+
+
+def _finish_column(axes: Sequence[Axes], reference: xr.Dataset) -> None:
+    value = reference["value"]
+    if value.ndim and value.dims[-1] in value.coords:
+        coordinate = value[value.dims[-1]]
+        axes[-1].set_xlabel(label(coordinate))
+        if coordinate.attrs.get("scale") == "log":
+            axes[-1].set_xscale("log")
+            plain_log_ticks(axes[-1].xaxis)
+    else:
+        axes[-1].set(xticks=[], xlim=(-1, 1))
+        axes[-1].tick_params(axis="x", which="both", bottom=False, top=False)
+    if "nyquist" in reference.attrs:
+        nyquist = float(reference.attrs["nyquist"])
+        for panel in axes:
+            panel.axvline(nyquist, color="#777777", lw=0.9, ls=(0, (4, 3)))
+        axes[0].text(
+            nyquist, 0.04, "Nyquist ", transform=axes[0].get_xaxis_transform(), color="#555555", ha="right", size=9.5
+        )

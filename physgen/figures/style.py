@@ -1,0 +1,80 @@
+"""Colours, fonts and labels shared by every figure, and the way figures reach the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from physgen.notation import latex_units
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Okabe and Ito's colours, told apart by every eye and on grey paper
+REFERENCE, GENERATED, THIRD, FOURTH = "#3b3b3b", "#0072b2", "#d55e00", "#009e73"
+STYLE = {
+    "font.family": "STIXGeneral", "mathtext.fontset": "stix", "font.size": 11, "axes.labelsize": 12,
+    "axes.titlesize": 11.5, "legend.fontsize": 10.5, "legend.frameon": False, "axes.linewidth": 0.7,
+    "axes.edgecolor": "#333333", "axes.labelcolor": "#1a1a1a", "text.color": "#1a1a1a",
+    "xtick.direction": "in", "ytick.direction": "in", "xtick.top": True, "ytick.right": True,
+    "xtick.minor.visible": True, "ytick.minor.visible": True, "xtick.labelsize": 10, "ytick.labelsize": 10,
+    "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.minor.width": 0.5, "ytick.minor.width": 0.5,
+    "lines.linewidth": 1.3, "lines.markersize": 3.6, "errorbar.capsize": 0, "figure.dpi": 100,
+    "svg.fonttype": "path", "svg.hashsalt": "physgen", "savefig.facecolor": "white", "image.interpolation": "nearest",
+}  # fmt: skip
+styled = matplotlib.rc_context(STYLE)
+
+
+def label(variable: xr.DataArray, short: bool = False) -> str:
+    """Axis label from attrs: ``long_name $symbol$ [units]``; ``short`` prefers the symbol to the long name."""
+    symbol, units = variable.attrs.get("symbol"), latex_units(variable.attrs.get("units"))
+    name = str(variable.attrs.get("long_name", str(variable.name or "").replace("_", " ")))
+    words = [] if short and symbol else [name]
+    words += [f"${symbol}$"] if symbol else []
+    return " ".join([*words, *([f"[{units}]"] if units else [])])
+
+
+def save_figure(figure: Figure, folder: str | Path, name: str) -> tuple[Path, Path]:
+    """Write ``name.png`` (200 dots per inch) and ``name.svg`` (text as outlines, no date) into ``folder``."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(png, dpi=200)
+        figure.savefig(svg, dpi=200, metadata={"Date": None})
+    return png, svg
+
+
+def condition_title(data: xr.Dataset, where: Mapping[str, int]) -> str:
+    """The coordinates at a place (dim -> index), as ``symbol = value units``, joined by commas."""
+    parts = []
+    for dim, i in where.items():
+        if dim in data.coords:
+            coordinate = data[dim]
+            point = coordinate.values[i]
+            text = f"{point:.3g}" if np.issubdtype(coordinate.dtype, np.floating) else str(point)
+            symbol = coordinate.attrs.get("symbol")
+            name = f"${symbol}$" if symbol else str(coordinate.attrs.get("long_name", dim))
+            parts.append(f"{name} = {text} {latex_units(coordinate.attrs.get('units'))}".strip())
+    return ", ".join(parts)
+
+
+def abscissa(value: xr.DataArray) -> np.ndarray:
+    """Values of the last coordinate of a result; a single 0 for a bare number."""
+    return np.asarray(value[value.dims[-1]].values, dtype=float) if value.ndim else np.zeros(1)
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Write a short logarithmic axis as 0.2, 0.5, 1, 2 ...; a long one keeps its powers of ten."""
+    low, high = sorted(axis.get_view_interval())
+    if low > 0 and high / low < 300:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 60 else (1.0, 3.0)))
+        axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
+    axis.set_minor_formatter(NullFormatter())

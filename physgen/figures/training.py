@@ -1,0 +1,65 @@
+"""Losses against training step and against noise level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from physgen.figures.style import FOURTH, GENERATED, REFERENCE, THIRD, plain_log_ticks, styled
+
+
+@styled
+def loss_curves(
+    records: Sequence[Mapping[str, Any]], names: Sequence[str] = ("train/loss", "validation/loss")
+) -> Figure:
+    """Losses against the training step from the records of a journal: dicts with ``step`` and some of ``names``."""
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for name, colour in zip(names, (GENERATED, THIRD, FOURTH, REFERENCE), strict=False):
+        points = [(r["step"], r[name]) for r in records if "step" in r and r.get(name) is not None]
+        if points:
+            step, loss = np.asarray(points, dtype=float).T
+            many = len(step) > 80
+            axes.plot(step, loss, "-" if many else ".-", color=colour, lw=0.8 if many else 1.2, label=name)
+    axes.set(xlabel="training step", ylabel="denoising loss per degree of freedom", yscale="log")
+    plain_log_ticks(axes.yaxis)
+    axes.legend()
+    return figure
+
+
+@styled
+def loss_by_noise_level(
+    s: np.ndarray, losses: Mapping[str, np.ndarray], ylabel: str = "denoising loss", level: float | None = None
+) -> Figure:
+    r"""Losses over the relative noise level s, with the clock :math:`t_{OU} = \frac12 \ln(1 + s^2)` on the upper axis.
+
+    Args:
+        s: (K,) noise levels; losses: name -> (K,) or (K, 2) with the standard error; level: a line to compare with.
+    """
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    if level is not None:
+        axes.axhline(level, color=REFERENCE, lw=0.8, ls=(0, (4, 3)))
+    for (name, loss), colour in zip(losses.items(), (GENERATED, THIRD, FOURTH, REFERENCE), strict=False):
+        value, error = (loss[:, 0], loss[:, 1]) if np.ndim(loss) == 2 else (loss, None)
+        axes.plot(s, value, "o-", color=colour, lw=1.1, label=name)
+        axes.errorbar(s, value, error, fmt="none", ecolor=colour)
+    axes.set(xlabel=r"relative noise level $s = \sigma/\alpha$", ylabel=ylabel, xscale="log")
+    axes.margins(y=0.2)
+    axes.tick_params(which="both", top=False)
+    clock = axes.secondary_xaxis("top", functions=(_clock, _level_at))
+    clock.set_xscale("log")
+    clock.set_xlabel(r"$t_\mathrm{OU} = \frac{1}{2}\,\ln(1 + s^2)$")
+    axes.legend()
+    return figure
+
+
+def _clock(s: np.ndarray) -> np.ndarray:
+    return 0.5 * np.log1p(np.square(s))
+
+
+def _level_at(t_ou: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.expm1(2 * np.asarray(t_ou, dtype=float)))

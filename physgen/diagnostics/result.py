@@ -123,6 +123,30 @@ def units(ensemble):
     return Units(unit * int(np.prod(shape)) + point, ids, name, count, kept, shape, coords)
 
 
+def result_of_samples(ensemble, per_sample, dims, coords, **attrs):
+    """Result of a linear statistic: averages of (B, C, *shape) within units; a single component is dropped.
+
+    Args:
+        ensemble: gives units and kept dims.
+        per_sample: the statistic of each flattened sample and component.
+        dims, coords, **attrs: of :func:`make_result`, for ``shape``.
+    """
+    group = units(ensemble)
+    per_unit = group.mean(per_sample)
+    axis = 1 + len(group.dims)
+    if per_unit.shape[axis] == 1:
+        return group.result(per_unit.squeeze(axis), dims, coords, **attrs)
+    return group.result(per_unit, ("component", *dims), coords, **attrs)
+
+
+def length_unit(ensemble):
+    """Units of the space coordinates, "1" where there are none."""
+    from physgen.ensemble import space_dims
+
+    dim = space_dims(ensemble)[0]
+    return str(ensemble[dim].attrs.get("units", "1")) if dim in ensemble.coords else "1"
+
+
 def are_paired(reference, generated):
     """Whether two results hold the same conditions (labels or disorder), unit by unit."""
     conditions = reference.attrs.get("unit") != "sample" and generated.attrs.get("unit") != "sample"

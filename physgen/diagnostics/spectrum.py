@@ -11,7 +11,7 @@ import torch
 
 from physgen.diagnostics.density import log10_density
 from physgen.diagnostics.resampling import jackknife
-from physgen.diagnostics.result import units
+from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
 
 CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
@@ -85,9 +85,10 @@ def mode_bins(grid, spacing, bins=None):
 
 
 def power_spectrum_array(field, spacing, bins=None, other=None):
-    r"""Isotropic power spectrum :math:`P = \langle|\delta_k|^2\rangle V/N^2`, :math:`\delta_k = \sum_x \delta(x)e^{-ikx}`.
+    r"""Isotropic power spectrum :math:`P = \langle|\delta_k|^2\rangle V/N^2` of an array of fields.
 
-    White noise of unit variance has P = cell volume. A Gaussian field has the error :math:`P/\sqrt{\mathrm{modes}}`.
+    :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`. White noise of unit variance has P = cell volume. The standard
+    deviation of P in one Gaussian field is :math:`P/\sqrt{\mathrm{modes}}`.
 
     Args:
         field: (..., *grid), numpy array or torch tensor on any device; d = len(spacing) trailing axes are space.
@@ -167,27 +168,15 @@ def _transform_name(transform):
 
 
 def spectrum_result(ensemble, power, k, **attrs):
-    """Result of kind spectrum from per-sample spectra (B, C, K), with the ensemble's units; C = 1 is dropped."""
+    """Result of kind spectrum from per-sample spectra (B, C, K)."""
     from physgen.ensemble import space_dims, spacing
 
-    group = units(ensemble)
-    length = _length_unit(ensemble)
-    d = len(space_dims(ensemble))
-    volume = "1" if length == "1" else (f"({length})^{d}" if d > 1 else length)
+    length, d = length_unit(ensemble), len(space_dims(ensemble))
+    volume = length if length == "1" or d == 1 else f"({length})^{d}"
     inverse = {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/({length})")
     coords = {"k": (k, {"long_name": "wavenumber", "units": inverse, "symbol": "k", "scale": "log"})}
-    dims = ("component", "k")
-    if power.shape[1] == 1:
-        power, dims = power[:, 0], ("k",)
     attrs = {"kind": "spectrum", "units": volume, "scale": "log", "nyquist": nyquist(spacing(ensemble))} | attrs
-    return group.result(group.mean(power), dims, coords, **attrs)
-
-
-def _length_unit(ensemble):
-    from physgen.ensemble import space_dims
-
-    dim = space_dims(ensemble)[0]
-    return str(ensemble[dim].attrs.get("units", "1")) if dim in ensemble.coords else "1"
+    return result_of_samples(ensemble, power, ("k",), coords, **attrs)
 
 
 def cross_spectrum(first, second, bins=None, transform=None):

@@ -1,0 +1,120 @@
+"""One-point statistics: the distribution of the field's values and its moments.
+
+Legend: B samples, C components, N cells, J bins.
+"""
+
+import numpy as np
+
+from physgen.diagnostics.density import DENSITIES, log10_density
+from physgen.diagnostics.resampling import jackknife
+from physgen.diagnostics.result import result_of_samples, units
+from physgen.diagnostics.spectrum import transformed
+from physgen.errors import InputError
+
+LOG10_EDGES = np.linspace(-2.5, 2.5, 51)  # tenths of a decade: the same bins for every ensemble
+STANDARD_EDGES = np.linspace(-5.0, 5.0, 41)
+MOMENTS = ("mean", "variance", "skewness", "kurtosis")
+
+
+def histogram_array(values, edges):
+    """Probability of each bin, for each leading entry; mass outside is kept in the first and the last bin.
+
+    Args:
+        values: (..., N).
+        edges: (J + 1,) increasing.
+
+    Returns:
+        (..., J), sums to 1.
+    """
+    values = np.asarray(values)
+    flat = values.reshape(-1, values.shape[-1])
+    if not np.isfinite(flat).all():
+        raise InputError("a distribution needs finite values: the field holds NaN or infinity, drop or repair them")
+    count = len(edges) - 1
+    bin_ = np.clip(np.searchsorted(edges, flat, side="right") - 1, 0, count - 1)
+    found = np.bincount((bin_ + count * np.arange(len(flat))[:, None]).ravel(), minlength=count * len(flat))
+    return found.reshape(*values.shape[:-1], count) / values.shape[-1]
+
+
+def one_point(ensemble, edges=None, scale=None):
+    r"""One-point distribution: probability density of the field's values, with fixed bins so that ensembles compare.
+
+    Args:
+        ensemble: any ``field``; attr ``field_kind`` tells what it holds.
+        edges: bin edges; default tenths of a decade in [-2.5, 2.5] for "log10", quarters in [-5, 5] for "standard";
+            "linear" needs them.
+        scale: "log10": :math:`\log_{10}` of the density in units of its mean, 1 + delta (default for field kinds delta,
+            counts, density, surface_density); "standard": (field - mean) / std over the whole ensemble (default for any
+            other kind); "linear": the field itself.
+
+    Returns:
+        Dataset of kind histogram: ``value`` (density per unit of the abscissa), ``error`` over independent units,
+        ``width`` of the bins. Values outside the bins count in the first and last one.
+    """
+    from physgen.ensemble import flatten
+
+    kind = ensemble.attrs.get("field_kind")
+    scale = scale or ("log10" if kind in DENSITIES else "standard")
+    values = flatten(ensemble)
+    values = values.reshape(*values.shape[:2], -1).astype(float)  # (B, C, N)
+    if scale == "log10":
+        values, default = log10_density(values, kind), LOG10_EDGES
+        name, attrs = "log10_density", {"long_name": "log10 of density / mean", "symbol": r"\log_{10}(1+\delta)"}
+    elif scale == "standard":
+        centre, spread = (getattr(values, m)(axis=(0, 2), keepdims=True) for m in ("mean", "std"))
+        values, default = (values - centre) / np.where(spread > 0, spread, 1.0), STANDARD_EDGES
+        name, attrs = "standardised_field", {"long_name": "(field - mean) / standard deviation", "symbol": r"\nu"}
+    elif scale == "linear" and edges is not None:
+        name, attrs = "field_value", {"long_name": str(ensemble["field"].attrs.get("long_name", "field"))}
+        attrs["units"], default = str(ensemble["field"].attrs.get("units", "1")), edges
+    else:
+        raise InputError(f"scale {scale!r} is not log10, standard or linear (with edges=...): choose one of them")
+    edges = np.asarray(default if edges is None else edges, dtype=float)
+    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
+        raise InputError(f"bin edges must be at least two increasing values, got {edges.tolist()}")
+    width = np.diff(edges)
+    coords = {name: ((edges[1:] + edges[:-1]) / 2, {"units": "1"} | attrs)}
+    described = {"long_name": "probability density", "units": "1", "measure": "density", "scale": "log"}
+    described |= {"diagnostic": "one_point", "kind": "histogram"}
+    result = result_of_samples(ensemble, histogram_array(values, edges) / width, (name,), coords, **described)
+    result["width"] = (name, width, {"long_name": "width of the bin", "units": attrs.get("units", "1")})
+    return result
+
+
+def moments(ensemble, transform=None):
+    r"""Mean, variance, skewness :math:`\mu_3/\mu_2^{3/2}` and excess kurtosis :math:`\mu_4/\mu_2^2 - 3` of the field.
+
+    Central moments :math:`\mu_j` of all cells of all samples (units weigh equally); errors by jackknife over units.
+
+    Args:
+        ensemble: any ``field``.
+        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+
+    Returns:
+        Dataset of kind scalar over ``moment`` = 1 to 4, named by the coordinate's attr ``flag_meanings`` (as in the CF
+        conventions); mean and variance in units of the field and its square.
+    """
+    values = transformed(ensemble, transform)
+    values = values.reshape(*values.shape[:2], -1).astype(float)
+    centre = values.mean(axis=(0, 2), keepdims=True)  # raw moments about 0 would cancel digits
+    raw = np.stack([((values - centre) ** j).mean(axis=-1) for j in (1, 2, 3, 4)], axis=-1)  # (B, C, 4)
+    group = units(ensemble)
+    per_unit = group.mean(raw)  # (U, *kept, C, 4)
+    found = jackknife(per_unit, _standardised)[2] if group.count > 1 else _standardised(per_unit)
+    found[..., 0] += centre[0, :, 0]
+    dims = ("component", "moment")
+    if found.shape[-2] == 1:
+        found, dims = found[..., 0, :], ("moment",)
+    attrs = {"diagnostic": "moments", "kind": "scalar", "long_name": "moments of the field", "units": "1"}
+    order = {"long_name": "mean, variance, skewness, kurtosis", "units": "1", "flag_meanings": " ".join(MOMENTS)}
+    return group.result(found, dims, {"moment": (np.arange(1, 5), order)}, **attrs)
+
+
+def _standardised(raw):
+    """Raw moments 1..4 (..., 4) to mean, variance, skewness, excess kurtosis."""
+    m1, m2, m3, m4 = np.moveaxis(raw, -1, 0)
+    variance = m2 - m1**2
+    third = m3 - 3 * m1 * m2 + 2 * m1**3
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack([m1, variance, third / variance**1.5, fourth / variance**2 - 3], axis=-1)

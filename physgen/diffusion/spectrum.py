@@ -1,0 +1,142 @@
+r"""Power per Fourier mode of an encoded field, and how it depends on labels.
+
+Convention: :math:`\tilde x_k = N^{-1/2} \sum_x x\, e^{-ikx}` with N sites, so white noise of variance s^2 has P(k) = s^2 in
+every mode (the unit of the encoded field squared; the physicist's spectrum is this times the cell volume).
+Shapes: B samples, C channels, *grid lattice, *rfft its half-spectrum (last axis n//2 + 1), F label features.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+RIDGE = 1e-3  # in units of one mode's information: negligible as soon as a bin holds a few modes
+NEWTON_STEPS = 25
+TINY = 1e-20
+
+
+def rfft_shape(grid: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the half-spectrum of a real field on ``grid``."""
+    return (*grid[:-1], grid[-1] // 2 + 1)
+
+
+def multiplicity(grid: tuple[int, ...]) -> Tensor:
+    """Number of full-spectrum modes (1 or 2) that each half-spectrum mode stands for, shape (n//2 + 1,)."""
+    size = grid[-1]
+    twice = torch.full((size // 2 + 1,), 2.0)
+    twice[0] = 1.0
+    if size % 2 == 0:
+        twice[-1] = 1.0
+    return twice
+
+
+def wavenumber(grid: tuple[int, ...]) -> Tensor:
+    """|k| of each half-spectrum mode in cycles per cell, float64."""
+    axes = [torch.fft.fftfreq(size, dtype=torch.float64) for size in grid[:-1]]
+    axes.append(torch.fft.rfftfreq(grid[-1], dtype=torch.float64))
+    return torch.stack([axis**2 for axis in torch.meshgrid(*axes, indexing="ij")]).sum(0).sqrt()
+
+
+def label_features(labels: Tensor | None, quadratic: bool = True) -> Tensor:
+    """(B, n) labels -> (B, F): 1, the labels and (if ``quadratic``) their products; (1, 1) without labels."""
+    if labels is None:
+        return torch.ones(1, 1)
+    columns = [torch.ones_like(labels[:, :1]), labels]
+    if quadratic:
+        rows, cols = torch.triu_indices(labels.shape[1], labels.shape[1])
+        columns.append(labels[:, rows] * labels[:, cols])
+    return torch.cat(columns, dim=1)
+
+
+class Spectrum(nn.Module):
+    r"""Log-linear spectrum :math:`\ln P(k; l) = \sum_f a_f(k)\,\phi_f(l)` with :math:`\phi = (1, l_i, l_i l_j)`.
+
+    Args:
+        ln_power: coefficients a, shape (F, C, *rfft). F = 1: no labels; F = 1 + n: linear; F = 1 + n + n(n+1)/2: quadratic.
+        grid: shape of the lattice.
+    """
+
+    ln_power: Tensor
+    multiplicity: Tensor
+
+    def __init__(self, ln_power: Tensor, grid: tuple[int, ...]) -> None:
+        super().__init__()
+        if tuple(ln_power.shape[2:]) != rfft_shape(grid):
+            expected = rfft_shape(grid)
+            raise ValueError(f"the spectrum of a grid {grid} has modes of shape {expected}, got {tuple(ln_power.shape[2:])}")
+        self.grid = tuple(grid)
+        self.register_buffer("ln_power", ln_power.float())
+        self.register_buffer("multiplicity", multiplicity(grid), persistent=False)
+
+    def forward(self, condition: dict[str, Tensor] | None = None) -> Tensor:
+        """P(k) of each sample, shape (B, C, *rfft), or (1, C, *rfft) if it does not depend on labels."""
+        terms = self.ln_power.shape[0]
+        if terms == 1:
+            return self.ln_power.exp()
+        labels = (condition or {}).get("labels")
+        if labels is None:
+            raise ValueError('this spectrum depends on labels: give condition["labels"]')
+        features = label_features(labels.float(), quadratic=terms > 1 + labels.shape[1])
+        if features.shape[1] != terms:
+            raise ValueError(f"this spectrum was fitted with {terms} label features, {labels.shape[1]} labels do not give them")
+        return torch.einsum("bf,f...->b...", features, self.ln_power).exp()
+
+    def mean_over_modes(self, power: Tensor) -> Tensor:
+        """Average over channels and all modes of the full spectrum: (B, C, *rfft) -> (B,)."""
+        weighted = power * self.multiplicity
+        return weighted.flatten(1).sum(1) / (power.shape[1] * math.prod(self.grid))
+
+
+def fit_spectrum(x: Tensor, labels: Tensor | None = None, quadratic: bool = True) -> Spectrum:
+    r"""Maximum of the Whittle likelihood, :math:`\sum_{b,k} -\ln P(k; l_b) - |\tilde x_{b,k}|^2 / P(k; l_b)`, in shells of |k|.
+
+    A gamma regression with logarithmic link for each shell (width: one fundamental mode; the k = 0 mode apart), solved by
+    Newton's method with a small ridge on the label terms, then interpolated linearly in ln k to every mode. It is exact for a
+    Gaussian field and gives the right mean power for any other. Cells are taken as cubic. The k = 0 mode keeps the square
+    of the mean: P is a second moment.
+
+    Args:
+        x: (B, C, *grid) encoded fields. labels: (B, n), roughly of unit scale, or None. quadratic: products of labels too.
+    """
+    grid = tuple(x.shape[2:])
+    k = wavenumber(grid)
+    fundamental = 1.0 / max(grid)
+    shell = torch.where(k > 0, (k / fundamental).round().long().clamp(min=1), 0).flatten()
+    _, shell = torch.unique(shell, return_inverse=True)
+    weight = multiplicity(grid).double().expand(k.shape).flatten()
+    count = torch.zeros(int(shell.max()) + 1, dtype=torch.float64).index_add_(0, shell, weight)
+    power = torch.fft.rfftn(x.double(), dim=list(range(2, x.ndim)), norm="ortho").abs().square().flatten(2) * weight
+    shells = torch.zeros(*power.shape[:2], len(count), dtype=torch.float64).index_add_(2, shell, power) / count
+    mean_k = torch.zeros_like(count).index_add_(0, shell, weight * k.flatten()) / count
+    features = label_features(None if labels is None else labels.double().cpu(), quadratic).double().expand(len(x), -1)
+    ln_power = _gamma_regression(shells.flatten(1), features, count.repeat(x.shape[1])).reshape(-1, x.shape[1], len(count))
+    return Spectrum(_interpolate(ln_power, mean_k, k), grid)
+
+
+def _gamma_regression(power: Tensor, features: Tensor, modes: Tensor) -> Tensor:
+    """Coefficients (F, S) of ln of the mean of ``power`` (B, S) in ``features`` (B, F), for shells of ``modes`` (S,) modes."""
+    power = power.clamp(min=TINY)
+    coefficients = torch.zeros(features.shape[1], power.shape[1], dtype=torch.float64)
+    coefficients[0] = power.mean(0).log()
+    ridge = RIDGE * torch.eye(features.shape[1], dtype=torch.float64)
+    ridge[0, 0] = 0.0
+    fisher = modes[:, None, None] * (features.T @ features) + ridge  # (S, F, F): weights of a gamma law with log link are constant
+    for _ in range(NEWTON_STEPS):
+        ratio = (power / (features @ coefficients).exp()).clamp(max=1e3)
+        gradient = modes * (features.T @ (ratio - 1)) - ridge.diagonal()[:, None] * coefficients
+        step = torch.linalg.solve(fisher, gradient.T).T
+        coefficients = coefficients + step.clamp(-1, 1)
+    return coefficients
+
+
+def _interpolate(values: Tensor, nodes: Tensor, k: Tensor) -> Tensor:
+    """Linear interpolation in ln k of values (F, C, S) at ``nodes`` (S,) to modes k (*rfft); the first node is k = 0 alone."""
+    ln_nodes, ln_k = nodes[1:].log(), k.clamp(min=float(nodes[1:].min())).log().clamp(max=float(nodes[-1:].log()))
+    right = torch.searchsorted(ln_nodes, ln_k).clamp(1, max(1, len(ln_nodes) - 1))
+    left = right - 1
+    right = right.clamp(max=len(ln_nodes) - 1)
+    span = (ln_nodes[right] - ln_nodes[left]).clamp(min=TINY)
+    fraction = (ln_k - ln_nodes[left]) / span
+    inner = values[..., 1:]
+    result = inner[..., left] * (1 - fraction) + inner[..., right] * fraction
+    return torch.where(k > 0, result, values[..., :1].reshape(*values.shape[:2], *[1] * k.ndim))

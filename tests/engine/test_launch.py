@@ -1,0 +1,68 @@
+"""Launch environment: torchrun, srun, alone."""
+
+import pytest
+import torch
+
+from physgen.engine.launch import choose_device, first_host, launch, node_number, places
+from physgen.errors import InputError
+
+
+@pytest.mark.parametrize(("nodelist", "host"), [
+    ("node7", "node7"), ("node[03-05,9],login1", "node03"), ("a1,b[1-2]", "a1"), ("gpu[12]", "gpu12"),
+    ("n[1-2]-ib,x", "n1-ib"), ("rack-1-node[001-100]", "rack-1-node001"),
+])
+def test_first_host_of_a_slurm_nodelist(nodelist, host):
+    assert first_host(nodelist) == host
+
+
+@pytest.mark.parametrize("nodelist", ["", "node[01", "[["])
+def test_a_broken_nodelist_is_refused_with_its_value(nodelist):
+    with pytest.raises(InputError, match="SLURM_JOB_NODELIST"):
+        first_host(nodelist)
+
+
+def test_torchrun_variables_go_before_slurm_ones():
+    slurm = {"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_NTASKS": "4"}
+    assert places(slurm) == ("srun", 3, 4, 1)
+    assert places({**slurm, "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}) == ("torchrun", 1, 2, 1)
+    assert places({"SLURM_NTASKS": "4"}) == ("single", 0, 1, 0)  # a login shell within salloc
+    assert places({}) == ("single", 0, 1, 0)
+
+
+def test_the_tasks_of_the_slurm_step_count_not_those_of_the_job():
+    shell = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "1"}
+    assert places(shell) == ("srun", 0, 1, 0)
+
+
+@pytest.mark.parametrize("environment", [
+    {"RANK": "0", "WORLD_SIZE": "2"}, {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+    {"RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+])
+def test_contradictory_launch_variables_are_refused(environment):
+    with pytest.raises(InputError, match="torchrun or srun"):
+        places(environment)
+
+
+def test_node_number_comes_from_the_launcher():
+    assert node_number({"GROUP_RANK": "2", "SLURM_NODEID": "5"}) == 2
+    assert node_number({"SLURM_NODEID": "5"}) == 5
+    assert node_number({}) == 0
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_an_unusable_device_is_refused_with_its_name(device):
+    with pytest.raises(InputError, match="abacus|99|CUDA"):
+        choose_device(device, 0)
+
+
+def test_alone_no_process_group_is_made(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    module = torch.nn.Linear(2, 2)
+    with launch("cpu") as here:
+        assert not torch.distributed.is_initialized()
+        assert (here.rank, here.world_size, here.is_main, here.device.type) == (0, 1, True, "cpu")
+        assert here.wrap(module) is module
+        assert here.broadcast_object("run") == "run"
+        assert here.all_agree(True) and not here.all_agree(False)
+        here.barrier()

@@ -107,10 +107,10 @@ def _write_distance(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int]
     if "distance_tv" not in comparison:
         return
     numbers = []
-    for name in ("distance_tv", "distance_tv_error", "distance_tv_floor"):
+    for name in ("distance_tv", "distance_tv_error", "distance_tv_floor", "distance_tv_floor_error"):
         found = comparison.get(name)
         numbers.append(None if found is None else float(found.isel(where, missing_dims="ignore")))
-    text = f"TV = {format_value(*numbers[:2])}\nfloor {format_value(numbers[2])}"
+    text = f"TV = {format_value(*numbers[:2])}\nfloor {format_value(*numbers[2:])}"
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=10, linespacing=1.35)
 
 
@@ -125,9 +125,10 @@ def _lower_panel(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int], w
     points = comparison[name].isel(where)
     x, values = abscissa(points), np.atleast_1d(np.asarray(points, dtype=float))
     bars = None if errors is None else np.atleast_1d(errors.isel(where))
-    axes.errorbar(x, values, bars, fmt="o", color=GENERATED, elinewidth=1.0)
+    outside = np.abs(values - centre) > 0.97 * half
+    axes.errorbar(x, np.where(outside, np.nan, values), bars, fmt="o", color=GENERATED, elinewidth=1.0)
     for side, marker in ((1, "^"), (-1, "v")):  # a point beyond the panel shows as an arrow on its edge
-        beyond = side * (values - centre) > 0.97 * half
+        beyond = outside & (side * (values - centre) > 0)
         axes.plot(x[beyond], np.full(int(beyond.sum()), centre + side * 0.88 * half), marker, color=THIRD, ms=5)
     axes.set_ylim(centre - half, centre + half)
 

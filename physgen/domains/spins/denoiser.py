@@ -15,7 +15,6 @@ from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
-
     from torch import Tensor
 
 WIDEST = 12
@@ -27,9 +26,9 @@ class TransferMatrixDenoiser:
 
     With Boltzmann weights :math:`e^{-\beta H(s)}` and Gaussian noise of level s, the posterior is
     :math:`\propto \exp(-\beta H(\sigma) + y\cdot\sigma/s^2)`: a forward and a backward pass of the transfer matrix with
-    external fields give its mean exactly, in float64, at a cost O(B L W 2^W). Marginals agree with enumeration to 1e-12.
+    external fields give its mean exactly, in float64, at a cost O(B L W 2^W). Tests hold it to enumeration at 1e-12.
 
-    The couplings come from ``condition["channels"]``; without them the ``channels`` (1 or B, 2d, \*grid) given here count.
+    The couplings come from ``condition["channels"]``; without them, from ``channels`` (1 or B, 2d, \*grid).
     """
 
     def __init__(self, channels: Tensor | None = None) -> None:
@@ -50,7 +49,7 @@ class TransferMatrixDenoiser:
         r"""Posterior means, (B, 1, \*grid) like ``y``; ``s`` (B,)."""
         channels = (condition or {}).get("channels", self.channels)
         if channels is None or channels.shape[0] not in (1, y.shape[0]):
-            raise InputError(f'the exact denoiser needs condition["channels"] for each of {y.shape[0]} samples: pass it')
+            raise InputError(f'the exact denoiser needs condition["channels"] for all {y.shape[0]} samples: pass it')
         _check(channels)
         couplings = channels[:, ::2].double().expand(y.shape[0], *channels[:, ::2].shape[1:])  # the bonds up
         field = y.double() / s.double().reshape(-1, *[1] * (y.ndim - 1)) ** 2
@@ -65,7 +64,7 @@ class TransferMatrixDenoiser:
 def _check(channels: Tensor) -> None:
     width = channels[0, 0, 0].numel()
     if width > WIDEST:
-        raise InputError(f"the exact denoiser takes layers of at most {WIDEST} spins, got {width}: use a narrower lattice")
+        raise InputError(f"the exact denoiser takes layers of at most {WIDEST} spins, got {width}: shorten the lattice")
     if channels[:, 0, -1].any():
         raise InputError("the exact denoiser needs a free boundary along the first dim: use boundary cylinder or free")
 

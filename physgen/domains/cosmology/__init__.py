@@ -1,0 +1,5 @@
+"""Cosmology: simulate, read, encode and judge density fields of the large-scale structure. Lengths in Mpc/h."""
+
+from physgen.domains.cosmology.domain import Cosmology as Domain
+
+__all__ = ["Domain"]

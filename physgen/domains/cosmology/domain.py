@@ -1,0 +1,233 @@
+"""The cosmology domain: fields of the large-scale structure, labelled by the parameters of their universe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from physgen.domains.cosmology.background import CosmologyParams
+from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+
+
+def _option(default: Any, help: str, unit: str | None = None, **bounds: float) -> Any:
+    metadata = {"help": help, **({"unit": unit} if unit else {}), **bounds}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Cosmology:
+    """Density fields from particle-mesh simulations or from files. The fields below are the data section of a config."""
+
+    name: ClassVar[str] = "cosmology"
+    description: ClassVar[str] = "density fields of the large-scale structure: 2-D slabs and 3-D boxes, periodic"
+    values: ClassVar[str] = "real"
+    split_by: ClassVar[str] = "simulation"
+    formats: ClassVar[dict[str, str]] = {
+        "camels_maps": "CAMELS Multifield Dataset, 2-D maps (Maps_*.npy and params_*.txt)",
+        "camels_grids": "CAMELS Multifield Dataset, 3-D grids (Grids_*.npy and params_*.txt)",
+        "quijote": "Quijote density fields: df_m_*.npy cubes, 2-D df_z=*.npy, BSQ counts df_m_*.hdf5",
+        "npy": "any .npy array of periodic fields; give box_size, and labels if there are any",
+        "fits": "FITS images or cubes, one periodic field a file",
+    }
+
+    cells: int = _option(64, "cells per side of the fields", min=4)
+    dimension: Literal[2, 3] = _option(2, "2 for projected slabs, 3 for the whole box")
+    box_size: float = _option(128.0, "side of the periodic box", unit="Mpc/h", min=1.0)
+    thickness: float = _option(32.0, "thickness of a slab; divides the box", unit="Mpc/h")
+    slabs_per_axis: int = _option(4, "slabs along each of the three axes of a box", min=1)
+    simulations: int = _option(64, "simulations, each with its own seed and cosmology", min=1)
+    particles: int = _option(64, "particles per side", min=4)
+    mesh_factor: float = _option(2.0, "force mesh cells per particle spacing", min=1.0, max=4.0)
+    steps: int = _option(20, "time steps from redshift 9, equal in scale factor", min=2)
+    redshift: float = _option(0.0, "redshift of the fields", min=0.0, max=8.0)
+    Omega_m: tuple[float, float] = _option((0.1, 0.5), "range of the matter density in the Latin hypercube")
+    sigma_8: tuple[float, float] = _option((0.6, 1.0), "range of the linear amplitude in the Latin hypercube")
+    Omega_b: float = _option(0.049, "baryon density", min=0.0)
+    h: float = _option(0.6711, "Hubble constant over 100 km/s/Mpc", min=0.1)
+    n_s: float = _option(0.9624, "slope of the primordial spectrum")
+    linear_power: Literal["eisenstein_hu", "camb"] = _option("eisenstein_hu", "linear power; camb must be installed")
+    transform: Literal["log", "asinh"] = _option("log", "encoding: ln(1 + delta) or asinh(delta)")
+    device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run")
+
+    def __post_init__(self):
+        if self.dimension not in (2, 3):
+            raise InputError(f"dimension = {self.dimension} must be 2 (slabs) or 3 (boxes)")
+        for name, (low, high) in {"Omega_m": self.Omega_m, "sigma_8": self.sigma_8}.items():
+            if not 0 < low <= high:
+                raise InputError(f"{name} = [{low}, {high}] is no range: give 0 < low <= high")
+        if self.cells > 2 * self.particles:
+            raise InputError(
+                f"cells = {self.cells} is more than twice particles = {self.particles}: most cells would be empty, "
+                "raise particles"
+            )
+        if self.dimension == 2:
+            self._check_slabs()
+        for Omega_m in self.Omega_m:
+            self._params(Omega_m, self.sigma_8[0])
+
+    def _check_slabs(self) -> None:
+        depth = self.thickness / self.box_size * self.cells
+        if depth < 1 - 1e-6 or abs(depth - round(depth)) > 1e-6 * self.cells:
+            raise InputError(
+                f"thickness = {self.thickness} Mpc/h is {depth:g} cells of {self.box_size / self.cells:g} Mpc/h; "
+                "it must be a whole number of cells"
+            )
+        if self.slabs_per_axis * round(depth) > self.cells:
+            raise InputError(
+                f"slabs_per_axis = {self.slabs_per_axis} slabs of {self.thickness} Mpc/h do not fit in a box of "
+                f"{self.box_size} Mpc/h: lower slabs_per_axis or thickness"
+            )
+
+    def _params(self, Omega_m: float, sigma_8: float) -> CosmologyParams:
+        return CosmologyParams(float(Omega_m), float(sigma_8), self.Omega_b, self.h, self.n_s)
+
+    # --- making and reading ---------------------------------------------------------------------
+
+    def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
+        """2LPT + FastPM simulations of a Latin hypercube in (Omega_m, sigma_8), painted with CIC; field_kind delta."""
+        from physgen.domains.cosmology.simulate import SimulationBox
+        from physgen.domains.cosmology.suite import Painting, latin_hypercube, make_tasks, run_suite
+
+        depth = round(self.thickness / self.box_size * self.cells)
+        painting = Painting(self.cells, self.dimension, depth, self.slabs_per_axis)
+        box = SimulationBox(self.box_size, self.particles, self.mesh_factor, self.steps, self.redshift)
+        points = latin_hypercube(self.simulations, [self.Omega_m, self.sigma_8], seed)
+        tasks = [
+            dataclasses.replace(task, linear_power=self.linear_power, device=self.device)
+            for task in make_tasks(box, painting, [self._params(*point) for point in points], seed)
+        ]
+        fields = np.concatenate(list(run_suite(tasks, processes, progress)))
+        maps = painting.maps_per_simulation
+        labels = {n: np.repeat(points[:, i], maps) for i, n in enumerate(("Omega_m", "sigma_8"))}
+        return self._ensemble(fields, labels, np.repeat(np.arange(self.simulations), maps), box.mesh_cells)
+
+    def _ensemble(
+        self, fields: np.ndarray, labels: dict[str, np.ndarray], simulation: np.ndarray, mesh_cells: int
+    ) -> xr.Dataset:
+        from physgen.domains.cosmology.arrays import make_ensemble
+
+        attrs = {
+            "domain": self.name,
+            "redshift": self.redshift,
+            "generator": f"2LPT at redshift 9 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
+            "particles_per_side": self.particles,
+            "linear_power": self.linear_power,
+            "mass_assignment": "CIC, window not deconvolved",
+            **{name: getattr(self, name) for name in ("Omega_b", "h", "n_s")},
+        }
+        if self.dimension == 2:
+            attrs["slab_thickness"] = self.thickness
+        return make_ensemble(fields, "delta", self.box_size, labels, simulation, attrs)
+
+    @classmethod
+    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
+        """Read foreign files; see physgen.domains.cosmology.load for the options of each format."""
+        from physgen.domains.cosmology.load import load
+
+        return load(format, paths, options).assign_attrs(domain=cls.name)
+
+    # --- encoding ---------------------------------------------------------------------------------
+
+    def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
+        """See physgen.domains.cosmology.encoding.fit_encoding."""
+        from physgen.domains.cosmology.encoding import fit_encoding
+
+        return fit_encoding(train, self.transform)
+
+    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        r"""(x (B, 1, \*grid) of zero mean and unit variance over the training split, {"labels": (B, n)})."""
+        from physgen.domains.cosmology.encoding import encode_field
+
+        return encode_field(ensemble, constants), self.condition(ensemble, constants)
+
+    def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Labels scaled to [-1, 1] over their training range; empty where the training data had none."""
+        from physgen.domains.cosmology.encoding import encode_labels
+
+        return encode_labels(ensemble, constants)
+
+    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
+        """Fields in physical units with the labels of ``template``; attribute ``clipped_fraction`` counts clipped cells."""
+        from physgen.domains.cosmology.encoding import decode_field
+
+        kind = constants["field_kind"]
+        values, clipped = decode_field(x, kind, constants)
+        dims = ("sample", *(d for d in ("z", "y", "x") if d in template.dims))
+        field = (dims, values[:, 0], constants["field_attrs"])
+        return template.assign(field=field).assign_attrs(field_kind=kind, clipped_fraction=clipped)
+
+    def request(self, like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Dataset:
+        """``n`` samples whose labels cycle through the simulations of ``like``; ``given`` labels replace theirs.
+
+        Without ``given`` the samples carry the simulation numbers of ``like``, so that comparisons are paired.
+        """
+        from physgen.domains.cosmology.encoding import label_names
+
+        if n < 1:
+            raise InputError(f"n = {n} samples were asked for: give at least 1")
+        known = label_names(like)
+        for name, value in given.items():
+            if name not in known:
+                raise InputError(
+                    f"the condition {name!r} is no label of these data: choose from {', '.join(known) or 'none'}"
+                )
+            if not np.isfinite(value):
+                raise InputError(f"the condition {name} = {value} must be a finite number")
+        _, first = np.unique(like["simulation"].values, return_index=True)
+        template = like.drop_vars("field", errors="ignore").isel(sample=np.resize(first, n))
+        for name, value in given.items():
+            template[name] = ("sample", np.full(n, float(value)), like[name].attrs)
+        if given:
+            template["simulation"] = ("sample", np.arange(n), like["simulation"].attrs)
+        return template
+
+    def augment(
+        self, x: torch.Tensor, condition: Mapping[str, torch.Tensor], generator: torch.Generator
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """A random translation, reflection and permutation of axes for each sample; labels are invariant."""
+        from physgen.domains.cosmology.symmetry import random_symmetry
+
+        return random_symmetry(x, generator), condition
+
+    # --- learning and judging ---------------------------------------------------------------------
+
+    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
+        """A periodic U-Net of the dimension and labels of the training data; ``options`` are those of UNet."""
+        from physgen.networks.unet import UNet
+
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        kind = options.pop("kind", "unet")
+        if kind != "unet":
+            raise InputError(f"network kind {kind!r} is unknown here: use 'unet'")
+        try:
+            return UNet(len(constants["grid"]), labels=len(constants["labels"]), **options)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"network: {error}") from None
+
+    def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
+        """Statistics of delta and, where halos would dominate, of log10(1 + delta)."""
+        from physgen.domains.cosmology import statistics
+
+        return dict(statistics.DIAGNOSTICS)
+
+    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
+        """Likeness to the nearest training field, modulo translations and lattice symmetries, beside held-out data."""
+        from physgen.domains.cosmology.statistics import memorization
+
+        return memorization(generated, train, heldout)
+
+    def exact_denoiser(self, template: xr.Dataset, constants: dict[str, Any]) -> Any:
+        """Wiener filter of the Gaussian field that has the training spectrum, in encoded space; labels are ignored."""
+        from physgen.diffusion.exact import GaussianField
+        from physgen.domains.cosmology.encoding import spectrum_grid
+
+        return GaussianField(spectrum_grid(constants))

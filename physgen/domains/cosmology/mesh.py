@@ -1,0 +1,148 @@
+"""Particle-mesh operations on a periodic cube, on any torch device.
+
+Shapes: n particles, positions (3, n) in cells of the mesh, M cells per side; cell i has its centre at coordinate i.
+Cloud-in-cell (CIC) assignment and its adjoint; both sides of the force use it, so that a particle does not push itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+# 32768 particles x 8 corners stay in a core's cache; a GPU wants long kernels
+CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
+
+
+def wavenumbers(cells: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """k_x, k_y, k_z in radians per cell, float32, shaped to broadcast over the half-complex layout (M, M, M/2 + 1)."""
+    full = 2 * math.pi * torch.fft.fftfreq(cells, device=device)
+    half = 2 * math.pi * torch.fft.rfftfreq(cells, device=device)
+    return full[:, None, None], full[None, :, None], half[None, None, :]
+
+
+def gradient_wavenumbers(cells: int, device: torch.device | str = "cpu") -> list[torch.Tensor]:
+    """i k_x, i k_y, i k_z (complex64) with the Nyquist plane set to zero: a real field has no odd derivative there."""
+    components = []
+    for k in wavenumbers(cells, device):
+        keep = k.abs() < math.pi * (1 - 1e-6)
+        components.append(1j * k * keep)
+    return components
+
+
+def inverse_laplacian(cells: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """-1/k^2 (float32) in half-complex layout, zero at k = 0 (the mean density does not gravitate)."""
+    kx, ky, kz = wavenumbers(cells, device)
+    k2 = kx**2 + ky**2 + kz**2
+    k2[0, 0, 0] = 1.0
+    kernel = -1.0 / k2
+    kernel[0, 0, 0] = 0.0
+    return kernel
+
+
+def assignment_window(cells: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    r"""Fourier transform of the CIC cloud, prod_i sinc^2(k_i / 2), in half-complex layout; 1 at k = 0."""
+    kx, ky, kz = (torch.sinc(k / (2 * math.pi)) ** 2 for k in wavenumbers(cells, device))
+    return kx * ky * kz
+
+
+def cloud_in_cell(positions: torch.Tensor, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flat indices (8, n) int32 and weights (8, n) of the eight cells around each particle.
+
+    Args:
+        positions: (3, n) in cells, in [0, cells) up to rounding.
+        cells: M, at most 1290 (flat indices are 32-bit).
+    """
+    lower = positions.floor()
+    upper_weight = positions - lower
+    lower_weight = 1 - upper_weight
+    # float32 rounding can put a wrapped particle exactly on the edge M
+    low = lower.to(torch.int32).remainder_(cells)
+    high = torch.where(low == cells - 1, 0, low + 1)
+    stride = torch.tensor([[cells * cells], [cells], [1]], dtype=torch.int32, device=positions.device)
+    index_of = (low * stride, high * stride)
+    weight_of = (lower_weight, upper_weight)
+    count = positions.shape[1]
+    index = torch.empty(8, count, dtype=torch.int32, device=positions.device)
+    weight = torch.empty(8, count, dtype=positions.dtype, device=positions.device)
+    for x in range(2):
+        for y in range(2):
+            index_xy = index_of[x][0] + index_of[y][1]
+            weight_xy = weight_of[x][0] * weight_of[y][1]
+            for z in range(2):
+                corner = 4 * x + 2 * y + z
+                torch.add(index_xy, index_of[z][2], out=index[corner])
+                torch.mul(weight_xy, weight_of[z][2], out=weight[corner])
+    return index, weight
+
+
+class ParticleMesh:
+    """Mesh of M^3 cells with its buffers and force kernel, made once and reused at every step.
+
+    Fresh memory for each transform costs more than the transform (page faults), hence the buffers.
+
+    Args:
+        cells: M.
+        device: torch device of mesh and particles.
+    """
+
+    def __init__(self, cells: int, device: torch.device | str = "cpu"):
+        self.cells = cells
+        self.device = torch.device(device)
+        self.chunk = CHUNK.get(self.device.type, CHUNK["cuda"])
+        self._real = torch.empty((cells,) * 3, device=self.device)
+        half = (cells, cells, cells // 2 + 1)
+        self._potential = torch.empty(half, dtype=torch.complex64, device=self.device)
+        self._component = torch.empty(half, dtype=torch.complex64, device=self.device)
+        self._laplacian = inverse_laplacian(cells, self.device) / assignment_window(cells, self.device)
+        self._gradient = gradient_wavenumbers(cells, self.device)
+
+    def corners(self, positions: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Indices and weights of ``cloud_in_cell``, chunk by chunk: 64 bytes a particle, shared by paint and gather."""
+        return [cloud_in_cell(chunk, self.cells) for chunk in positions.split(self.chunk, dim=1)]
+
+    def paint(self, corners: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+        """Number of particles per cell, (M, M, M) float32. The result is a buffer: it lives until the next call."""
+        flat = self._real.zero_().view(-1)
+        for index, weight in corners:
+            flat.index_add_(0, index.view(-1), weight.view(-1))
+        return self._real
+
+    def accelerations(self, positions: torch.Tensor) -> torch.Tensor:
+        r"""g = -grad phi at the particles, laplacian(phi) = delta, in cells; (3, n).
+
+        The Green's function is the exact -1/k^2 and the derivative the exact i k. Of the two CIC windows (assignment,
+        interpolation) one is deconvolved: against the mead2020 power, none loses 2 % and both lose 4 % near
+        0.6 k_Nyq of the particles on a mesh of 2N (CONVERGENCE table of the dataset card).
+        """
+        corners = self.corners(positions)
+        density = self.paint(corners)
+        torch.fft.rfftn(density, out=self._potential)
+        # delta_k / (mean number per cell); the mean itself drops out with the k = 0 kernel
+        self._potential *= self._laplacian
+        scale = -(self.cells**3) / positions.shape[1]
+        result = torch.empty_like(positions)
+        for axis in range(3):
+            torch.mul(self._potential, self._gradient[axis], out=self._component)
+            torch.fft.irfftn(self._component, s=(self.cells,) * 3, out=self._real)
+            self._gather(corners, result[axis])
+        return result.mul_(scale)
+
+    def _gather(self, corners: list[tuple[torch.Tensor, torch.Tensor]], out: torch.Tensor) -> None:
+        flat = self._real.view(-1)
+        for (index, weight), target in zip(corners, out.split(self.chunk), strict=True):
+            torch.sum(flat.index_select(0, index.view(-1)).view_as(weight).mul_(weight), 0, out=target)
+
+
+def density_contrast(positions: torch.Tensor, cells: int) -> torch.Tensor:
+    """delta = rho / mean - 1 of particles painted with CIC; (cells, cells, cells) float32.
+
+    Args:
+        positions: (3, n) in units of the cells painted.
+        cells: cells per side.
+    """
+    density = torch.zeros(cells**3, device=positions.device)
+    for chunk in positions.split(CHUNK.get(positions.device.type, CHUNK["cuda"]), dim=1):
+        index, weight = cloud_in_cell(chunk, cells)
+        density.index_add_(0, index.view(-1), weight.view(-1))
+    return density.mul_(cells**3 / positions.shape[1]).sub_(1).view((cells,) * 3)

@@ -1,0 +1,123 @@
+"""A suite of simulations: a Latin hypercube of cosmologies, one seed each, painted to boxes or to slabs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import torch
+
+from physgen.domains.cosmology.background import CosmologyParams
+from physgen.domains.cosmology.mesh import density_contrast
+from physgen.domains.cosmology.simulate import SimulationBox, simulate_particles, simulation_seed
+
+
+@dataclass(frozen=True)
+class Painting:
+    """How particles become fields.
+
+    Attributes:
+        cells: cells per side of the painted mesh.
+        dimension: 2 for slabs, 3 for the box.
+        slab_cells: cells averaged along the line of sight.
+        slabs_per_axis: slabs taken along each of the three axes, spread evenly over the box.
+    """
+
+    cells: int
+    dimension: int
+    slab_cells: int = 1
+    slabs_per_axis: int = 1
+
+    @property
+    def maps_per_simulation(self) -> int:
+        """Configurations that one simulation gives."""
+        return 1 if self.dimension == 3 else 3 * self.slabs_per_axis
+
+
+@dataclass(frozen=True)
+class Task:
+    """One simulation, complete: what a worker process needs to make its fields."""
+
+    params: CosmologyParams
+    box: SimulationBox
+    painting: Painting
+    seed: int
+    linear_power: str = "eisenstein_hu"
+    device: str = "cpu"
+
+
+def latin_hypercube(simulations: int, ranges: list[tuple[float, float]], seed: int) -> np.ndarray:
+    """Points (simulations, len(ranges)): each of the equal intervals of every range holds exactly one, at random in it."""
+    generator = np.random.default_rng(np.random.SeedSequence([seed, 0x1A71]))
+    order = np.stack([generator.permutation(simulations) for _ in ranges], axis=1)
+    unit = (order + generator.random(order.shape)) / simulations
+    low, high = np.array(ranges, dtype=float).T
+    return low + unit * (high - low)
+
+
+def project_slabs(delta: Any, painting: Painting) -> Any:
+    """Means over slabs along each axis: (3 slabs_per_axis, cells, cells), axis by axis; the other axes keep their order.
+
+    The cosmic (box) mean is kept: a slab's own mean is a physical, fluctuating number and is not subtracted.
+    """
+    available = painting.cells // painting.slab_cells
+    chosen = [available * i // painting.slabs_per_axis for i in range(painting.slabs_per_axis)]
+    maps = []
+    for axis in range(3):
+        moved = delta.movedim(axis, 0)
+        stacked = moved[: available * painting.slab_cells].reshape(available, painting.slab_cells, *moved.shape[1:])
+        maps.append(stacked.mean(1)[chosen])
+    return torch.cat(maps)
+
+
+def simulate_fields(task: Task) -> np.ndarray:
+    """Density contrast of one simulation: (maps, cells, cells) or (1, cells, cells, cells), float32."""
+    particles = simulate_particles(task.params, task.box, task.seed, task.linear_power, task.device)
+    delta = density_contrast(particles.mul_(task.painting.cells / task.box.box_size), task.painting.cells)
+    fields = delta[None] if task.painting.dimension == 3 else project_slabs(delta, task.painting)
+    return fields.cpu().numpy()
+
+
+def run_suite(
+    tasks: list[Task], processes: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Iterator[np.ndarray]:
+    """Fields of every task, in the order of the tasks, bit for bit the same for any number of processes.
+
+    Each simulation runs in one thread: many small transforms gain more from processes. Processes are spawned, so a
+    script that asks for several must keep its own work under ``if __name__ == "__main__"``.
+    """
+    if processes <= 1 or len(tasks) <= 1:
+        with _one_thread():
+            for done, task in enumerate(tasks, 1):
+                yield simulate_fields(task)
+                if progress:
+                    progress(done, len(tasks))
+        return
+    workers = min(processes, len(tasks))
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        for done, fields in enumerate(pool.map(simulate_fields, tasks), 1):
+            yield fields
+            if progress:
+                progress(done, len(tasks))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def make_tasks(box: SimulationBox, painting: Painting, cosmologies: list[CosmologyParams], seed: int) -> list[Task]:
+    """One task per cosmology; simulation i gets the seed of (seed, i)."""
+    return [Task(params, box, painting, simulation_seed(seed, i)) for i, params in enumerate(cosmologies)]

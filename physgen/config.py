@@ -48,8 +48,8 @@ class DiffusionConfig(Section):
     """The forward process and the noise levels s = sigma/alpha that training and sampling use."""
 
     sde: Literal["ou", "vp", "sub_vp", "ve", "cosine", "rectified_flow"] = "ve"
-    s_min: float = Field(0.01, gt=0, description="smallest noise level, in units of the encoded field")
-    s_max: float | None = Field(None, gt=0, description="largest noise level; left out, ten times the largest mode")
+    s_min: float | None = Field(None, gt=0, description="smallest noise level; left out, a tenth of the smallest mode")
+    s_max: float | None = Field(None, gt=0, description="largest noise level; left out, twenty times the largest mode")
     law: Literal["log_uniform", "log_normal", "schedule"] = Field(
         "log_uniform", description="law of s in training; 'schedule' is uniform in the t of the SDE"
     )
@@ -66,15 +66,17 @@ class TrainingConfig(Section):
     warmup: int = Field(100, ge=0, description="steps of linear growth of the learning rate")
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the exponential moving average per step")
-    precision: Literal["float32", "bf16"] = "float32"
+    ema_exponent: float = Field(
+        6.94, ge=0, description="the weights are averaged with the profile t^exponent; 6.94 is 10 % of the run wide"
+    )
+    precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     augment: bool = True
     validate_every: int = Field(500, ge=1)
     checkpoint_every: int = Field(500, ge=1)
     keep_checkpoints: int = Field(3, ge=1)
     log_every: int = Field(20, ge=1)
-    minutes: float | None = Field(None, gt=0, description="stop, saved, after so many minutes, whatever the step")
+    validation_size: int = Field(256, ge=2, description="configurations of the validation split that are used")
 
 
 class SamplingConfig(Section):

@@ -56,7 +56,7 @@ def test_overrides_and_one_level_of_extends(tmp_path):
     (tmp_path / "base.yaml").write_text("name: b\ndomain: cosmology\ntraining: {steps: 10, clip: 2.0}\n")
     (tmp_path / "child.yaml").write_text("extends: base.yaml\nname: c\ntraining: {steps: 20}\n")
     (tmp_path / "grandchild.yaml").write_text("extends: child.yaml\n")
-    child = load_config(tmp_path / "child.yaml", ["training.ema=0.5", "seed=7"])
+    child = load_config(tmp_path / "child.yaml", ["training.clip=0.5", "seed=7"])
     assert (child.name, child.training.steps, child.training.clip, child.training.ema, child.seed) == (
         "c",
         20,

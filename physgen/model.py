@@ -1,0 +1,189 @@
+"""A trained model: the denoiser, its noise levels, and the domain that gives its numbers a meaning.
+
+``model/`` of a run (weights.safetensors and model.json) is all that a sampler needs; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from physgen.config import DiffusionConfig, Experiment, check_config
+from physgen.diffusion import grid, sde
+from physgen.diffusion.denoiser import make_denoiser
+from physgen.diffusion.sampler import sample
+from physgen.diffusion.spectrum import Spectrum, fit_spectrum
+from physgen.engine.launch import choose_device
+from physgen.engine.weights import export_weights, load_weights
+from physgen.errors import InputError
+
+SDES = {
+    "ou": sde.OU, "vp": sde.VP, "sub_vp": sde.SubVP, "ve": sde.VE, "cosine": sde.Cosine,
+    "rectified_flow": sde.RectifiedFlow,
+}  # fmt: skip
+# s_max = 20 sqrt(P) starts the largest mode with 1/400 of its variance missing, s_min = sqrt(P)/10 ends the
+# smallest one with 1/100 missing
+START, END = 20.0, 0.1
+BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in a million
+
+
+@dataclass(frozen=True)
+class Model:
+    """A denoiser with everything needed to draw with it."""
+
+    denoiser: torch.nn.Module
+    experiment: Experiment
+    constants: dict[str, Any]
+    device: torch.device
+
+    @property
+    def domain(self) -> Any:
+        return self.experiment.data
+
+
+def noise_range(x: torch.Tensor, values: str, settings: DiffusionConfig) -> tuple[float, float]:
+    r"""(s_min, s_max) of a data set: :math:`\sqrt{P_{min}}/10` and :math:`20 \sqrt{P_{max}}` of its Fourier modes.
+
+    ``x`` are the encoded training data (B, C, \*grid). Values given in the configuration win.
+    """
+    power = fit_spectrum(x).ln_power.exp()
+    smallest = BINARY_S_MIN if values == "binary" else max(END * float(power.min().sqrt()), 1e-3)
+    s_min = settings.s_min or smallest
+    s_max = settings.s_max or START * float(power.max().sqrt())
+    if s_min >= s_max:
+        raise InputError(f"diffusion.s_min={s_min:g} must lie below diffusion.s_max={s_max:g}: change one of them")
+    return s_min, s_max
+
+
+def build_denoiser(experiment: Experiment, constants: Mapping[str, Any], spectrum: Spectrum | None) -> torch.nn.Module:
+    """Untrained denoiser of an experiment; its weights depend on the seed alone."""
+    domain = experiment.data
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.seed)
+        network = domain.network(experiment.network.model_dump(), dict(constants))
+    return make_denoiser(network, domain.values, spectrum if domain.values == "real" else None)
+
+
+def save_model(folder: Path, weights: Mapping[str, torch.Tensor], experiment: Experiment, constants: dict) -> Path:
+    """Write the weights and what rebuilds their denoiser."""
+    return export_weights(folder, weights, {"experiment": experiment.resolved(), "constants": constants})
+
+
+def load_model(folder: Path, device: str = "auto") -> Model:
+    """Read what :func:`save_model` wrote. Raises InputError where it is missing or damaged."""
+    weights, described = load_weights(folder)
+    experiment = check_config(described["experiment"], str(folder / "model.json"))
+    constants = described["constants"]
+    spectrum = None
+    if "spectrum.ln_power" in weights:
+        spectrum = Spectrum(weights["spectrum.ln_power"], tuple(constants["grid"]))
+    denoiser = build_denoiser(experiment, constants, spectrum)
+    denoiser.load_state_dict(weights)
+    place = choose_device(device, 0)
+    return Model(denoiser.to(place).eval().requires_grad_(False), experiment, constants, place)
+
+
+def levels_of(constants: Mapping[str, Any], steps: int) -> torch.Tensor:
+    """The log-uniform grid of noise levels on which a model draws."""
+    return grid.log_uniform(constants["s_max"], constants["s_min"], steps)
+
+
+def draw(
+    model: Model,
+    template: Any,
+    *,
+    seed: int,
+    sampler: str,
+    steps: int,
+    batch: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Any:
+    """Configurations under the conditions of ``template``, as an ensemble in physical units."""
+    condition = dict(model.domain.condition(template, model.constants))
+    count = len(next(iter(condition.values()))) if condition else template.sizes["sample"]
+    shape = (count, model.constants["channels"], *model.constants["grid"])
+    levels = levels_of(model.constants, steps)
+    x = sample(
+        model.denoiser, levels, shape, seed, condition or None, sampler,
+        batch=batch, device=model.device, progress=progress,
+    )  # fmt: skip
+    if not torch.isfinite(x).all():
+        bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
+        raise InputError(f"{bad} of {count} configurations are not finite: train longer, or lower the learning rate")
+    made = model.domain.decode(x.cpu(), template, model.constants)
+    drawn = {"sampler": sampler, "sampler_steps": steps, "s_min": float(levels[-2]), "s_max": float(levels[0])}
+    return made.assign_attrs(drawn | {"seed": seed} | sampler_bias(model, sampler, steps))
+
+
+def sampler_bias(model: Model, sampler: str, steps: int) -> dict[str, float]:
+    r"""Largest relative error of P(k) that the sampler itself makes on the Gaussian surrogate of the data.
+
+    The surrogate is the Gaussian field with the training spectrum; its denoiser is linear, so the sampler
+    maps each mode by a factor that one run on a unit impulse gives exactly, with no sampling error. Only
+    deterministic samplers and real fields have one; an empty dict otherwise.
+    """
+    spectrum = getattr(model.denoiser, "spectrum", None)
+    if spectrum is None or sampler in ("ancestral", "euler_maruyama"):
+        return {}
+    from physgen.diffusion.sampler import SAMPLERS
+
+    labels = {"labels": torch.zeros(1, int(model.constants.get("labels", 0)))}
+    power = spectrum.cpu()(labels).double()[:1]
+    spectrum.to(model.device)
+    start = torch.zeros(1, power.shape[1], *model.constants["grid"], dtype=torch.float64)
+    start[(slice(None), slice(None), *[0] * (start.ndim - 2))] = 1.0
+    levels = levels_of(model.constants, steps)
+
+    def surrogate(y, s, condition=None):
+        axes = list(range(2, y.ndim))
+        gain = power / (power + s.double().reshape(-1, *[1] * (y.ndim - 1)).square())
+        return torch.fft.irfftn(gain * torch.fft.rfftn(y, dim=axes), s=y.shape[2:], dim=axes)
+
+    end = SAMPLERS[sampler](surrogate, levels, start * levels[0])
+    transfer = torch.fft.rfftn(end, dim=list(range(2, end.ndim))).abs().square()
+    error = (transfer / power - 1).abs()
+    return {"sampler_bias_max": float(error.max()), "sampler_bias_mean": float(error.mean())}
+
+
+def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.ndarray]:
+    """A function (seeds (n,), steps, condition) -> float32 (n, C, \\*grid) of encoded configurations, for serving.
+
+    Every sample depends on its own seed alone. Without a condition the labels stand at the middle of their range.
+    """
+    model = load_model(Path(folder), "auto")
+
+    def draw_seeds(seeds: np.ndarray, steps: int = 24, condition: Mapping[str, Any] | None = None) -> np.ndarray:
+        shape = (1, model.constants["channels"], *model.constants["grid"])
+        needed = {k: torch.zeros(1, *v) for k, v in model.constants["condition_shapes"].items()}
+        given = {k: torch.as_tensor(np.asarray(v), dtype=torch.float32)[None] for k, v in (condition or {}).items()}
+        chosen = needed | given
+        levels = levels_of(model.constants, steps)
+        drawn = [
+            sample(model.denoiser, levels, shape, int(s), chosen or None, batch=1, device=model.device) for s in seeds
+        ]
+        return torch.cat(drawn).cpu().numpy().astype(np.float32)
+
+    return draw_seeds
+
+
+def schedule_law(experiment: Experiment, s_min: float, s_max: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Law of the training levels, as a quantile function u in (0, 1) -> s."""
+    from physgen.diffusion.denoiser import LogNormal, LogUniform
+
+    settings = experiment.diffusion
+    if settings.law == "log_uniform":
+        return LogUniform(s_min, s_max)
+    if settings.law == "log_normal":
+        return LogNormal(settings.log_mean, settings.log_std)
+    process = SDES[settings.sde](**({"sigma_min": s_min, "sigma_max": s_max} if settings.sde == "ve" else {}))
+    first, last = (float(process.t_of_s(torch.tensor(s, dtype=torch.float64))) for s in (s_min, s_max))
+
+    def quantile(u: torch.Tensor) -> torch.Tensor:
+        return process.s(first + u.double() * (min(last, process.t_end) - first)).to(u.dtype)
+
+    return quantile

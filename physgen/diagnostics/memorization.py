@@ -4,6 +4,8 @@ Held-out configurations are compared with the same training set as the generated
 are extremes of the same number of comparisons, and their law is the null: no threshold is guessed.
 """
 
+from functools import partial
+
 import numpy as np
 
 from physgen.diagnostics.nearest import Nearest, lattice_symmetries, nearest_euclidean, nearest_field, nearest_spins
@@ -18,27 +20,34 @@ FIGURES = (
     "auc", "fraction_above_null", "copied_fraction", "gap_fraction", "f_mem", "f_mem_heldout", "duplicates",
     "duplicates_heldout",
 )  # fmt: skip
-LIMITS = {"field": 400_000, "spins": 500_000_000, "euclidean": 50_000_000}  # comparisons, symmetries included
+SEARCHES = {
+    "field": nearest_field,
+    "translations": partial(nearest_field, group="none"),
+    "spins": nearest_spins,
+    "euclidean": nearest_euclidean,
+}
+LIMIT = 8e9  # numbers compared, symmetries included: half a minute of one processor for fields
 
 
-def memorization(generated, train, heldout, similarity="field", transform=None, limit=None, seed=0):
+def memorization(generated, train, heldout, similarity="field", transform=None, limit=LIMIT, seed=0):
     r"""Nearest-neighbour memorization test of an ensemble against held-out data.
 
     Args:
         generated, train, heldout: ensembles on one lattice; held-out and training data share no simulation/disorder
             (for spins they may share the disorder: then each configuration is compared within its own instance).
         similarity: "field": correlation coefficient, maximal over translations and the point group of the lattice;
+            "translations": the same over translations alone (for 3-D at less cost);
             "spins": overlap \|s.s'\|/N up to a global flip; "euclidean": minus the distance.
         transform: None, "log10" (of the density) or a function, applied before; as in ``power_spectrum``.
-        limit: largest number of comparisons (times symmetries) for generated and held-out together; fewer
-            configurations, chosen by ``seed``, are then tested. The training set is never thinned.
+        limit: most numbers to compare (configurations times training set times symmetries times cells). Above it fewer
+            configurations, at least 20 and chosen by ``seed``, are tested. The training set is never thinned.
         seed: of that choice, the permutations and the bootstrap.
 
     Returns:
         Dataset of :func:`memorization_test`.
     """
-    if similarity not in LIMITS:
-        raise InputError(f"similarity {similarity!r} is unknown: choose one of {', '.join(LIMITS)}")
+    if similarity not in SEARCHES:
+        raise InputError(f"similarity {similarity!r} is unknown: choose one of {', '.join(SEARCHES)}")
     rng = np.random.default_rng(seed)
     arrays = {name: transformed(e, transform) for name, e in (("g", generated), ("t", train), ("h", heldout))}
     shapes = {a.shape[1:] for a in arrays.values()}
@@ -48,7 +57,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
             "memorization needs one lattice and at least 2 training configurations"
         )
     symmetries = len(lattice_symmetries(arrays["t"].shape[2:])) if similarity == "field" else 1
-    allowed = (limit or LIMITS[similarity]) // (2 * len(arrays["t"]) * symmetries)
+    allowed = int(limit / (2 * arrays["t"].size * symmetries))
     found, labels = {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
         rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
@@ -76,7 +85,7 @@ def _instances(ensemble, train):
 
 
 def _nearest(queries, train, instances, rows, similarity):
-    search = {"field": nearest_field, "spins": nearest_spins, "euclidean": nearest_euclidean}[similarity]
+    search = SEARCHES[similarity]
     if instances is None:
         return search(queries[rows], train)
     mine, theirs = instances[0][rows], instances[1]
@@ -159,7 +168,7 @@ def _histograms(generated, heldout, generated_unit, heldout_unit):
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     edges = np.linspace(low, high + 1e-9 * max(abs(high), 1.0) if high > low else low + 1.0, 31)
     width = edges[1] - edges[0]
-    described = {"long_name": "similarity to the nearest training configuration", "units": "1", "symbol": r"\rho_\max"}
+    described = {"long_name": "similarity to the nearest training configuration", "units": "1"}
     coords = {"similarity": ((edges[1:] + edges[:-1]) / 2, described)}
     attrs = {"diagnostic": "memorization", "kind": "histogram", "measure": "density", "units": "1"}
     results = []

@@ -33,10 +33,13 @@ class Pair:
         with np.errstate(invalid="ignore", divide="ignore"):
             return sum(np.atleast_2d(np.cov(g, rowvar=False)) / len(g) for g in groups)
 
-    def test(self):
-        """chi2, dof, p_value of equal means, with the full covariance (physgen.diagnostics.hotelling)."""
+    def test(self, relative):
+        """chi2, dof, p_value of equal means (physgen.diagnostics.hotelling); relative: points merge as ratios."""
         left, right = (x.reshape(len(x), -1) for x in (self.generated, self.reference))
-        return hotelling.mean_is_zero(left - right) if self.paired else hotelling.means_are_equal(left, right)
+        scale = (np.abs(left).mean(axis=0) + np.abs(right).mean(axis=0)) / 2 if relative else None
+        if self.paired:
+            return hotelling.mean_is_zero(left - right, scale)
+        return hotelling.means_are_equal(left, right, scale)
 
     def distance(self, metric):
         """metric(mean generated, mean reference) and its jackknife error over units."""
@@ -150,7 +153,7 @@ def compare_results(reference, generated, half_a=None, half_b=None, seed=0):
         check_comparable(half_a, half_b)
         floor = _pair(half_a, half_b)
     found = _pointwise(reference, generated, pair)
-    found["chi2"], found["dof"], found["p_value"] = pair.test()
+    found["chi2"], found["dof"], found["p_value"] = pair.test(relative=reference.attrs.get("kind") != "histogram")
     scale = _floor_scale(reference, generated, half_a, half_b) if floor else np.nan
     dims = reference["value"].dims
     for name, (metric, lead, attrs) in _metrics(reference).items():

@@ -12,23 +12,24 @@ from scipy import stats
 CONSTRAINT = 1e-9
 
 
-def mean_is_zero(per_unit, max_points=None):
+def mean_is_zero(per_unit, scale=None, max_points=None):
     r"""Test that the mean of independent units vanishes: :math:`T^2 = n\,\bar d^T S^{-1} \bar d`.
 
     :math:`F = T^2 (n-p)/(p(n-1))` follows :math:`F_{p,\,n-p}` (Hotelling 1931), exactly for Gaussian units.
 
     Args:
         per_unit: (units, points), independent along units.
+        scale: (points,) typical size of each point, by which it is divided before neighbours are merged; default 1.
         max_points: cap on the number p of merged points; default (n - 1) / 2.
 
     Returns:
         chi2, dof, p_value. chi2 is T^2 with the inverse covariance debiased by (n-p-2)/(n-1) (Hartlap, Simon and
         Schneider 2007, eq. 17): its mean is dof = p under the null; nan where n < p + 3.
     """
-    return _test([np.asarray(per_unit, float)], max_points)
+    return _test([np.asarray(per_unit, float)], scale, max_points)
 
 
-def means_are_equal(first, second, max_points=None):
+def means_are_equal(first, second, scale=None, max_points=None):
     r"""Test that two independent groups of units share one mean; their covariances may differ.
 
     :math:`T^2 = \Delta^T (S_1/n_1 + S_2/n_2)^{-1} \Delta` is referred to
@@ -36,21 +37,24 @@ def means_are_equal(first, second, max_points=None):
 
     Args:
         first, second: (units, points); the numbers of units may differ.
+        scale: as in :func:`mean_is_zero`.
         max_points: cap on the number p of merged points; default (min(n_1, n_2) - 1) / 2.
 
     Returns:
         chi2, dof, p_value as in :func:`mean_is_zero`.
     """
-    return _test([np.asarray(first, float), np.asarray(second, float)], max_points)
+    return _test([np.asarray(first, float), np.asarray(second, float)], scale, max_points)
 
 
-def _test(groups, max_points):
+def _test(groups, scale, max_points):
     freedom = min(len(g) for g in groups) - 1
     if freedom < 1:
         return np.nan, 0, np.nan
-    scale = np.sqrt(sum(g.var(axis=0, ddof=1) / len(g) for g in groups))
+    # dividing by the measured scatter would favour points that scatter little by chance, and spoil the F law
+    scale = np.ones(groups[0].shape[1]) if scale is None else np.asarray(scale, float)
+    scatter = np.max([g.std(axis=0) for g in groups], axis=0)
     size = np.max([np.abs(g).max(axis=0) for g in groups], axis=0)
-    usable = np.isfinite(scale) & (scale > 1e-12 * size)  # constant points (empty bins) carry no information
+    usable = np.isfinite(scatter) & (scatter > 1e-12 * size) & (scale > 0)  # constant points carry no information
     if not usable.any():
         return np.nan, 0, np.nan
     wanted = max(1, freedom // 2) if max_points is None else max(1, min(max_points, freedom))

@@ -28,10 +28,10 @@ class Spins:
     values: ClassVar[str] = "binary"
     split_by: ClassVar[str] = "disorder"
     formats: ClassVar[dict[str, str]] = {
-        "npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
-        "edge_list": "text 'spin1 spin2 J', and configurations .npy (temperature, replica, N) on that graph",
-        "peapods": "peapods .npz with snapshots and couplings",
-        "mcising": "mcising HDF5 of the uniform Ising model",
+        "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
+        "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",
+        "peapods": "peapods sweep .npz with snapshots, and its couplings .npy (*grid, d)",
+        "mcising": "mcising HDF5 with configurations, nearest-neighbour J1 on chain, square or cubic lattices",
     }
 
     model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick"] = field(

@@ -31,8 +31,7 @@ StepNoise = Callable[[int], Tensor]
 
 
 class Sampler(Protocol):
-    r"""(denoiser, levels, y at the first level, condition, noise of step i) -> y at the last level, which is
-    :math:`x_0` if that is 0.
+    r"""(denoiser, levels, y at the first level, condition, noise) -> y at the last level: :math:`x_0` if that is 0.
 
     ``levels`` descend strictly, the last one may be 0; y (B, C, \*grid) is float32 or float64; the condition's
     tensors lead with B; ``noise(i)`` gives standard normal noise like y, needed by stochastic samplers (ValueError
@@ -46,8 +45,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """What a step from s to s_next > 0 may use: the state y and its denoised D(y, s); level and denoised before, if
-    any."""
+    """What a step from s to s_next > 0 may use: state y, denoised D(y, s), and the level and denoised before, if any."""
 
     y: Tensor
     denoised: Tensor
@@ -59,8 +57,7 @@ class Step:
 
 
 def _sampler(rule: Callable[[Step], Tensor]) -> Sampler:
-    """The sampler that takes the rule's step between all neighbouring levels, and the step to 0 to the denoised
-    itself."""
+    """The sampler that takes the rule's step between neighbouring levels, and at the step to 0 returns the denoised."""
 
     def integrate(
         denoiser: Denoiser, levels: Tensor, y: Tensor, condition: Condition = None, noise: StepNoise | None = None
@@ -95,20 +92,18 @@ def _toward(denoised: Tensor, now: Step) -> Tensor:
 
 @_sampler
 def euler(now: Step) -> Tensor:
-    r"""Euler step of the probability flow = DDIM: :math:`y' = \frac{s'}{s} y + (1 - \frac{s'}{s}) D`. Order 1, one
-    evaluation a step.
+    r"""Euler step of the probability flow = DDIM: :math:`y' = \frac{s'}{s} y + (1 - \frac{s'}{s}) D`.
 
-    Source: Song, Meng, Ermon, arXiv:2010.02502, eq. 12 without noise, in (y, s).
+    Order 1, one evaluation a step. Source: Song, Meng, Ermon, arXiv:2010.02502, eq. 12 without noise, in (y, s).
     """
     return _toward(now.denoised, now)
 
 
 @_sampler
 def heun(now: Step) -> Tensor:
-    r"""Heun (explicit trapezoidal) step of the probability flow in s. Order 2, two evaluations a step but one for the
-    step to 0.
+    r"""Heun (explicit trapezoidal) step of the probability flow in s.
 
-    Source: Karras et al., arXiv:2206.00364, algorithm 1.
+    Order 2, two evaluations a step but one for the step to 0. Source: Karras et al., arXiv:2206.00364, algorithm 1.
     """
     slope = (now.y - now.denoised) / now.s
     guess = now.y + slope * (now.s_next - now.s)
@@ -132,9 +127,9 @@ def dpmpp_2m(now: Step) -> Tensor:
 
 @_sampler
 def ancestral(now: Step) -> Tensor:
-    r"""DDPM: draw from :math:`q(y'|y, x_0 = D)`, mean :math:`\frac{s'^2}{s^2} y + (1 - \frac{s'^2}{s^2}) D`, variance
-    :math:`s'^2 (1 - \frac{s'^2}{s^2})`. Weak order 1, one evaluation a step, stochastic.
+    r"""DDPM: draw from :math:`q(y'|y, x_0 = D) = N((1 - \rho) y + \rho D, s'^2 \rho), \rho = 1 - s'^2/s^2`.
 
+    Weak order 1, one evaluation a step, stochastic.
     Source: Ho, Jain, Abbeel, arXiv:2006.11239, eqs. 6 and 7, in (y, s).
     """
     share = _elapsed(now) / now.s**2
@@ -143,12 +138,10 @@ def ancestral(now: Step) -> Tensor:
 
 @_sampler
 def euler_maruyama(now: Step) -> Tensor:
-    r"""Euler-Maruyama step of the reverse SDE in the clock :math:`s^2`: :math:`y' = y + \Delta \frac{D - y}{s^2} +
-    \sqrt\Delta z`, :math:`\Delta = s^2 - s'^2`. Weak order 1, one evaluation a step, stochastic; the step to 0 adds
-    no noise.
+    r"""Euler-Maruyama: :math:`y' = y + \Delta (D - y)/s^2 + \sqrt\Delta z, \Delta = s^2 - s'^2`, the clock being s^2.
 
-    The mean is that of :func:`ancestral`, the variance larger by :math:`s^2/s'^2`. Source: Song et al.,
-    arXiv:2011.13456, eq. 6.
+    Weak order 1, one evaluation a step, stochastic; the step to 0 adds no noise. The mean is that of :func:`ancestral`,
+    the variance larger by :math:`s^2/s'^2`. Source: Song et al., arXiv:2011.13456, eq. 6.
     """
     elapsed = _elapsed(now)
     return now.y + (now.denoised - now.y) * (elapsed / now.s**2) + now.noise() * math.sqrt(elapsed)
@@ -178,8 +171,7 @@ def find_sampler(sampler: str | Sampler) -> Sampler:
 
 
 def evaluations(sampler: str | Sampler, levels: Tensor) -> int:
-    """Number of denoiser evaluations a sampler spends on the levels (one a step for a function that is not of this
-    file)."""
+    """Number of denoiser evaluations a sampler spends on the levels; a foreign function is taken to spend one a step."""
     values = check_levels(levels)
     steps = len(values) - 1
     return 2 * steps - (values[-1] == 0) if find_sampler(sampler) is heun else steps
@@ -252,10 +244,11 @@ def sample(
     integrate = find_sampler(sampler)
     counted = _counted(denoiser, plan.progress, len(blocks) * evaluations(sampler, levels))
     samples = torch.empty((count, *site), dtype=plan.dtype, device=plan.device)
+    s_max = check_levels(levels)[0]
     with torch.no_grad():
         for index, inside in blocks:
             noise = partial(_noise, seed, index, site, plan)
-            start = noise("sampler start", 0) * check_levels(levels)[0]
+            start = noise("sampler start", 0) * s_max
             rows = torch.tensor(index).sub(plan.start_index).clamp(0, count - 1)
             x = integrate(counted, levels, start, _rows(condition, rows, plan), partial(noise, "sampler step"))
             samples[rows[inside].to(plan.device)] = x[inside]
@@ -263,8 +256,7 @@ def sample(
 
 
 def _blocks(start: int, count: int, batch: int) -> Iterator[tuple[range, slice]]:
-    """The full blocks of sample indices that meet [start, start + count), each with the slice of it that lies
-    inside."""
+    """The full blocks of sample indices that meet [start, start + count), each with its slice that lies inside."""
     for first in range(start - start % batch, start + count, batch):
         yield range(first, first + batch), slice(max(start - first, 0), min(start + count - first, batch))
 

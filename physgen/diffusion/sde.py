@@ -75,11 +75,11 @@ class SDE(ABC):
         return self.t_of_s(torch.exp(-0.5 * _tensor(log_snr)))
 
     def prior_std(self) -> float:
-        r""":math:`\sigma(t_{end})`, of the Gaussian that stands for the last law (what is left of the signal is dropped)."""
+        r""":math:`\sigma(t_{end})` of the Gaussian that stands for the last law; the signal left is dropped."""
         return float(self.sigma(self.t_end))
 
     def score(self, denoiser: Denoiser, x: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        r"""Score :math:`\nabla_x \log p_t(x) = (\alpha D(x/\alpha, s) - x)/\sigma^2` of x (B, C, \*grid) at t (B,), s > 0."""
+        r"""Score :math:`\nabla_x \log p_t(x) = (\alpha D(x/\alpha, s) - x)/\sigma^2` of x (B, C, \*grid) at t (B,)."""
         alpha, sigma = self.alpha(t), self.sigma(t)
         denoised = denoiser(x / like(alpha, x), sigma / alpha, condition)
         return (like(alpha, x) * denoised - x) / like(sigma, x) ** 2
@@ -87,7 +87,7 @@ class SDE(ABC):
 
 @dataclass(frozen=True)
 class OU(SDE):
-    r"""Ornstein-Uhlenbeck :math:`dx = -x\,dt + \sqrt2\,dW`: :math:`\alpha = e^{-t}, \sigma^2 = 1 - e^{-2t}`, t <= duration."""
+    r"""Ornstein-Uhlenbeck :math:`dx = -x\,dt + \sqrt2\,dW`: :math:`\alpha = e^{-t}, \sigma^2 = 1 - e^{-2t}`."""
 
     duration: float = 5.0
 
@@ -154,10 +154,11 @@ class _LinearRate(SDE):
 
 @dataclass(frozen=True)
 class VP(_LinearRate):
-    r"""Variance-preserving :math:`dx = -\tfrac12\beta x\,dt + \sqrt\beta\,dW`: :math:`\alpha^2 = e^{-B}, \sigma^2 = 1 - e^{-B}`.
+    r"""Variance-preserving :math:`dx = -\beta x\,dt/2 + \sqrt\beta\,dW`: :math:`\alpha^2 = e^{-B} = 1 - \sigma^2`.
 
-    :math:`\beta(t) = \beta_{min} + t(\beta_{max} - \beta_{min})`, t in [0, 1]; at the defaults alpha(1) = 6.6e-3. It is
-    the Ornstein-Uhlenbeck process in the clock :math:`t_{OU} = B/2`. Source: Song et al., arXiv:2011.13456, eqs. 11, 29.
+    :math:`\beta(t) = \beta_{min} + t(\beta_{max} - \beta_{min}), B = \int_0^t \beta`, t in [0, 1]; at the defaults
+    alpha(1) = 6.6e-3. It is the Ornstein-Uhlenbeck process in the clock :math:`t_{OU} = B/2`.
+    Source: Song et al., arXiv:2011.13456, eqs. 11, 29.
     """
 
     def sigma(self, t: float | Tensor) -> Tensor:
@@ -177,7 +178,8 @@ class VP(_LinearRate):
 class SubVP(_LinearRate):
     r"""Sub-variance-preserving :math:`dx = -\tfrac12\beta x\,dt + \sqrt{\beta (1 - e^{-2B})}\,dW` with the rate of VP.
 
-    :math:`\alpha^2 = e^{-B}, \sigma = 1 - e^{-B}, s = 2 \sinh(B/2)`. Source: Song et al., arXiv:2011.13456, eqs. 12, 29.
+    :math:`\alpha^2 = e^{-B}, \sigma = 1 - e^{-B}, s = 2 \sinh(B/2)`.
+    Source: Song et al., arXiv:2011.13456, eqs. 12, 29.
     """
 
     def sigma(self, t: float | Tensor) -> Tensor:
@@ -229,7 +231,7 @@ class VE(SDE):
 
 @dataclass(frozen=True)
 class Cosine(SDE):
-    r"""Cosine: :math:`\alpha = \cos\theta(t)/\cos\theta(0), \sigma^2 = 1 - \alpha^2, \theta = \frac\pi2 (t + o)/(1 + o)`.
+    r"""Cosine: :math:`\alpha = \cos\theta(t)/\cos\theta(0), \sigma^2 = 1 - \alpha^2, \theta = (\pi/2)(t + o)/(1 + o)`.
 
     t in [0, 1], o the offset; s is infinite at t = 1. Source: Nichol and Dhariwal, arXiv:2102.09672, eq. 17.
     """
@@ -272,9 +274,10 @@ class Cosine(SDE):
 
 @dataclass(frozen=True)
 class RectifiedFlow(SDE):
-    r"""Rectified flow: :math:`\alpha = 1 - t, \sigma = t`, so :math:`f = -1/(1-t), g^2 = 2t/(1-t)`; s infinite at t = 1.
+    r"""Rectified flow: :math:`\alpha = 1 - t, \sigma = t`, so :math:`f = -1/(1-t), g^2 = 2t/(1-t)`.
 
-    t in [0, 1]. The SDE is the one with the flow's marginals. Source: Liu, Gong, Liu, arXiv:2209.03003.
+    t in [0, 1]; s is infinite at t = 1. The SDE is the one with the flow's marginals.
+    Source: Liu, Gong, Liu, arXiv:2209.03003.
     """
 
     def alpha(self, t: float | Tensor) -> Tensor:

@@ -27,7 +27,9 @@ def test_karras_has_equal_steps_of_the_root_and_tends_to_log_uniform():
     torch.testing.assert_close(karras(80.0, 0.002, 9, rho=1e6), log_uniform(80.0, 0.002, 9), rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("arguments", [(1.0, 2.0, 8), (1.0, 0.0, 8), (math.inf, 0.1, 8), (1.0, 0.1, 1), (1.0, 0.1, 2.5)])
+@pytest.mark.parametrize(
+    "arguments", [(1.0, 2.0, 8), (1.0, 0.0, 8), (math.inf, 0.1, 8), (1.0, 0.1, 1), (1.0, 0.1, 2.5)]
+)
 def test_impossible_grids_are_refused_with_the_value(arguments):
     with pytest.raises(ValueError, match="got"):
         log_uniform(*arguments)

@@ -21,10 +21,8 @@ def test_float32_noise_is_the_rounded_float64_noise():
 
 
 def test_seed_stream_index_and_step_each_change_the_noise():
-    draws = [
-        noise_like(seed, stream, [index], (64,), step)
-        for seed, stream, index, step in [(0, "a", 0, 0), (1, "a", 0, 0), (0, "b", 0, 0), (0, "a", 1, 0), (0, "a", 0, 1)]
-    ]
+    keys = [(0, "a", 0, 0), (1, "a", 0, 0), (0, "b", 0, 0), (0, "a", 1, 0), (0, "a", 0, 1)]
+    draws = [noise_like(seed, stream, [index], (64,), step) for seed, stream, index, step in keys]
     # 64 values: the correlation of independent rows has standard deviation 1/8
     correlation = torch.corrcoef(torch.cat(draws)) - torch.eye(5)
     assert float(correlation.abs().max()) < 4 / 8

@@ -67,7 +67,7 @@ def test_prior_std_is_the_noise_at_the_last_time():
 
 @named
 def test_any_schedule_carries_the_same_law_at_equal_s(sde):
-    """The probability flow of x_t, with the schedule's own f, g and score, moves y = x/alpha as dy/ds = (y - D)/s does."""
+    """The flow of x_t, with the schedule's own f, g and score, moves y = x/alpha as dy/ds = (y - D)/s does."""
     means = torch.tensor([-1.0, 0.6], dtype=torch.float64)[:, None, None]
     law = GaussianMixture(means, torch.tensor([0.02, 0.09], dtype=torch.float64), torch.tensor([0.3, 0.7]))
     y_start = np.linspace(-6, 6, 7)

@@ -57,9 +57,8 @@ class GaussianField(ExactLaw):
     @classmethod
     def from_half_spectrum(cls, half: Tensor, grid: Sequence[int], mean: Tensor | float = 0.0) -> GaussianField:
         r"""The same from the modes (C, \*grid[:-1], grid[-1]//2 + 1) in ``rfftn`` order."""
-        missing = range(grid[-1] // 2 + 1, grid[-1])
-        axes = tuple(range(1 - half.ndim, -1))
-        mirrored = _reflect(half, axes)[..., [grid[-1] - k for k in missing]] if missing else half[..., :0]
+        missing = [grid[-1] - k for k in range(grid[-1] // 2 + 1, grid[-1])]
+        mirrored = _reflect(half, _axes(half)[:-1])[..., missing]
         return cls(torch.cat([half, mirrored], dim=-1), mean)
 
     def __call__(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
@@ -90,7 +89,9 @@ def _axes(spectrum: Tensor) -> tuple[int, ...]:
 
 def _reflect(spectrum: Tensor, axes: Sequence[int]) -> Tensor:
     """k -> -k along the axes, in fftn order."""
-    return spectrum.flip(list(axes)).roll([1] * len(axes), list(axes))
+    for axis in axes:
+        spectrum = spectrum.flip(axis).roll(1, axis)
+    return spectrum
 
 
 def _symmetrized(spectrum: Tensor) -> Tensor:

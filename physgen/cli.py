@@ -211,9 +211,10 @@ def _sample(arguments) -> None:
     given = {k: _number(v, k) for k, v in _pairs(arguments.condition, "condition").items()}
     options = DrawOptions(arguments.n, arguments.like, given, arguments.sampler, arguments.steps, arguments.seed)
     path = sample(arguments.run, arguments.output, options, arguments.device, _progress("sample"))
+    data = arguments.run / "data"
     print(
-        f"wrote {path}\nnext: physgen evaluate {path} --reference {arguments.like or arguments.run / 'data' / 'test.h5'}"
-        f" --train {arguments.run / 'data' / 'train.h5'} --run {arguments.run}"
+        f"wrote {path}\nnext: physgen evaluate {path} --reference {arguments.like or data / 'test.h5'}"
+        f" --train {data / 'train.h5'} --run {arguments.run}"
     )
 
 

@@ -277,7 +277,7 @@ def split(ensemble: xr.Dataset, by: str, fractions: Mapping[str, float], seed: i
         raise InputError(f"split fractions {dict(fractions)} must be positive and sum to 1, they sum to {total:g}")
     if len(units) < len(fractions):
         raise InputError(
-            f"{len(units)} {by} units cannot be split into {len(fractions)} parts {list(fractions)}: simulate or import more"
+            f"{len(units)} {by} units cannot be split into {len(fractions)} parts: simulate or import more"
         )
     edges = np.round(np.cumsum([0.0, *fractions.values()]) * len(units)).astype(int)
     for i in range(1, len(edges)):  # every part holds at least one unit

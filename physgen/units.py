@@ -40,7 +40,7 @@ def parse_quantity(text: object, unit: str, h: float | None = None) -> float:
         return number * factor
     if h is None:
         raise InputError(
-            f"{text!r} cannot be converted to {unit} without the Hubble parameter: write it in {unit}, or give h as well"
+            f"{text!r} cannot be converted to {unit} without the Hubble parameter: write it in {unit}, or give h too"
         )
     return number * factor * (h if unit_h else 1 / h)
 

@@ -1,0 +1,234 @@
+"""Judging: every diagnostic of a domain on two ensembles, and the evaluation that is written of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from physgen import figures
+from physgen.diagnostics.comparison import compare
+from physgen.diagnostics.verdict import judge
+from physgen.ensemble import sample_count, sample_dims
+from physgen.errors import InputError
+from physgen.provenance import file_digest, git_commit
+from physgen.report import Picture, Section, diagnostic_section, fidelity_rows, write_report, write_summary
+from physgen.run import Run
+
+MEMORIZATION = "memorization"
+MEMORIZATION_METRICS = ("auc", "fraction_above_null", "copied_fraction", "duplicates")
+VERDICT_WORDS = {True: "pass", False: "fail", None: "undecided"}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Results, comparisons and metrics by the name of the diagnostic."""
+
+    generated: Any
+    reference: Any
+    results: dict[str, tuple[Any, Any]]  # (reference, generated)
+    comparisons: dict[str, Any]
+    summary: dict[str, Any]
+    memorization: Any
+
+
+@dataclass(frozen=True)
+class Written:
+    """The summary and the table of an evaluation."""
+
+    summary: dict[str, Any]
+    table: str
+
+
+def judge_ensembles(domain: Any, generated: Any, reference: Any, train: Any = None) -> Judged:
+    """Compare two ensembles with every diagnostic of a domain, and with the training set if there is one."""
+    results, comparisons, summary, verdicts = {}, {}, {}, []
+    for name, diagnostic in domain.diagnostics().items():
+        try:
+            comparisons[name] = compare(reference, generated, diagnostic)
+            results[name] = (diagnostic(reference), diagnostic(generated))
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+        summary[name] = judge(comparisons[name])
+        verdicts.append(_take_verdict(name, summary[name]))
+    found = None
+    if train is not None:
+        found = domain.memorization(generated, train, reference)
+        summary[MEMORIZATION] = {
+            key: {"value": float(found[key]), "error": float(found[f"{key}_error"])} for key in MEMORIZATION_METRICS
+        }
+        verdicts.append(
+            {
+                "diagnostic": MEMORIZATION,
+                "metric": "copied_fraction",
+                "passed": _passed(found.attrs["verdict"]),
+                "threshold": "no more than held-out data, two standard errors",
+            }
+        )
+    return Judged(generated, reference, results, comparisons, summary | {"verdicts": verdicts}, found)
+
+
+def _take_verdict(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    verdict, threshold = metrics.pop("verdict"), metrics.pop("threshold")
+    judged_by = next((m for m in metrics if m in threshold), "p_value")
+    return {"diagnostic": name, "metric": judged_by, "passed": _passed(verdict), "threshold": threshold}
+
+
+def _passed(verdict: str) -> bool | None:
+    return {word: passed for passed, word in VERDICT_WORDS.items()}[verdict]
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def write_evaluation(judged: Judged, folder: Path, sources: Mapping[str, Path | None], run: Run | None) -> Written:
+    """Write summary.json, diagnostics.nc, figures/ and report.html; log them to the run if one is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = [_gallery_section(judged, folder)]
+    for name, (reference, generated) in judged.results.items():
+        figure = figures.curve_comparison(reference, generated, judged.comparisons[name])
+        _, svg = figures.save_figure(figure, folder / "figures", name)
+        sections.append(diagnostic_section(reference, generated, judged.comparisons[name], svg))
+    if judged.memorization is not None:
+        sections.append(_memorization_section(judged.memorization, folder))
+    sections.append(_cost_section(judged))
+    write_summary(folder, judged.summary)
+    _write_diagnostics(judged, folder / "diagnostics.nc")
+    write_report(
+        folder,
+        _title(judged),
+        judged.summary,
+        sections,
+        provenance=_provenance(judged, sources, run),
+        not_tested=_not_tested(judged),
+    )
+    if run is not None:
+        _log_to_run(judged, folder, run)
+    return Written(judged.summary, summary_table(judged.summary))
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """The table of fidelity as text: diagnostic, metric, value with error, floor, verdict and its threshold."""
+    header = ("diagnostic", "metric", "value", "floor", "verdict", "threshold")
+    signs = {"pass": "pass", "fail": "FAIL", "open": "open", "none": ""}
+    rows = [
+        (r["diagnostic"], r["metric"], r["value"], r["floor"], signs[r["outcome"]], r["threshold"])
+        for r in fidelity_rows(summary)
+    ]
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    line = "  ".join("-" * w for w in widths)
+    text = ["  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    return "\n".join([text[0], line, *text[1:]])
+
+
+def _title(judged: Judged) -> str:
+    name = judged.generated.attrs.get("run") or "generated"
+    counts = sample_count(judged.generated), sample_count(judged.reference)
+    return f"{name}: {counts[0]} configurations against {counts[1]} of the reference"
+
+
+def _gallery_section(judged: Judged, folder: Path) -> Section:
+    figure = figures.gallery(judged.reference, judged.generated)
+    _, svg = figures.save_figure(figure, folder / "figures", "gallery")
+    return Section("configurations", pictures=[Picture(svg, "Reference above, generated below; equal conditions.")])
+
+
+def _memorization_section(found: Any, folder: Path) -> Section:
+    figure = figures.memorization_panel(found)
+    _, svg = figures.save_figure(figure, folder / "figures", MEMORIZATION)
+    caption = (
+        "Similarity of each configuration to its nearest neighbour in the training set: generated, and held-out data "
+        "that no model has seen. Copies would stand to the right of the held-out law."
+    )
+    return Section(MEMORIZATION, found.attrs["verdict_text"], [Picture(svg, caption)])
+
+
+def _cost_section(judged: Judged) -> Section:
+    made, truth = judged.generated.attrs, judged.reference.attrs
+    parts = []
+    if "sampler_bias_max" in made:
+        parts.append(
+            f"The sampler itself ({made['sampler']}, {made['sampler_steps']} steps), run with the exact denoiser of "
+            "the Gaussian field that has the training spectrum, changes P(k) by "
+            f"{100 * made['sampler_bias_max']:.2g} % at most and {100 * made['sampler_bias_mean']:.2g} % on average "
+            "over modes: that much of any deviation is not the network's."
+        )
+    if "simulation_cpu_seconds" in truth:
+        parts.append(
+            f"The data set that the reference was taken from ({truth.get('simulation_count', '?')} configurations) "
+            f"cost {truth['simulation_cpu_seconds']:.3g} CPU seconds to simulate."
+        )
+    if "draw_seconds" in made:
+        rate = sample_count(judged.generated) / max(made["draw_seconds"], 1e-9)
+        parts.append(f"The generated ones were drawn at {rate:.3g} per second on {made.get('draw_device', '?')}.")
+    return Section("sampler bias and cost", " ".join(parts) or "The generated file says nothing of how it was made.")
+
+
+def _not_tested(judged: Judged) -> list[str]:
+    untested = [
+        "What no diagnostic above looks at: agreement in these statistics does not prove equality of the laws.",
+        "Conditions outside those of the reference.",
+    ]
+    if judged.memorization is None:
+        untested.append("Memorization: no training data were given (--train).")
+    if not any(c.attrs.get("paired") for c in judged.comparisons.values()):
+        untested.append("Response to the conditions one by one: reference and generated do not share their conditions.")
+    return untested
+
+
+def _provenance(judged: Judged, sources: Mapping[str, Path | None], run: Run | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"physgen commit": git_commit()}
+    for name, path in sources.items():
+        if path is not None:
+            facts[name] = f"{path} (sha256 {file_digest(path)[:16]})"
+    facts["made with"] = ", ".join(
+        f"{k} {judged.generated.attrs[k]}" for k in ("sampler", "sampler_steps", "seed") if k in judged.generated.attrs
+    )
+    facts["lattice and samples"] = {
+        k: int(v) for k, v in judged.generated.sizes.items() if k in sample_dims(judged.generated)
+    }
+    if run is not None:
+        facts["configuration"] = run.experiment.resolved()
+    return facts
+
+
+def _write_diagnostics(judged: Judged, path: Path) -> None:
+    """All results in one NetCDF file, one group for each diagnostic and side."""
+    path.unlink(missing_ok=True)
+    for name, (reference, generated) in judged.results.items():
+        sides = {"reference": reference, "generated": generated, "comparison": judged.comparisons[name]}
+        for side, result in sides.items():
+            mode = "a" if path.exists() else "w"
+            plain = result.assign_attrs({k: v for k, v in result.attrs.items() if isinstance(v, str | int | float)})
+            plain.to_netcdf(path, engine="h5netcdf", group=f"{name}/{side}", mode=mode)
+
+
+def _log_to_run(judged: Judged, folder: Path, run: Run) -> None:
+    from physgen.engine.journal import Journal, read_journal
+    from physgen.engine.launch import Launch
+    from physgen.engine.tracking import Tracker
+
+    last = max((e["step"] for e in read_journal(run.folder) if "step" in e and "metrics" in e), default=0)
+    tracking = run.experiment.tracking
+    with (
+        Journal(run.folder) as journal,
+        Tracker(journal, Launch(), run.experiment.name, tracking.experiment, tracking.uri) as tracker,
+    ):
+        for name, metrics in judged.summary.items():
+            if name == "verdicts":
+                continue
+            section = name if name == MEMORIZATION else f"eval_{name}"
+            flat = {}
+            for metric, entry in metrics.items():
+                for part in ("value", "error", "floor"):
+                    if entry.get(part) is not None:
+                        flat[f"{section}/{metric}{'' if part == 'value' else '_' + part}"] = entry[part]
+            journal.log(last, flat)
+        for png in sorted((folder / "figures").glob("*.png")):
+            tracker.figure([png, png.with_suffix(".svg")], f"eval/{png.stem}", last)
+        tracker.artifact(folder / "report.html", "evaluation")
+        tracker.artifact(folder / "summary.json", "evaluation")
+        words = [f"{v['diagnostic']}: {VERDICT_WORDS[v['passed']]}" for v in judged.summary["verdicts"]]
+        tracker.tags({"physgen.verdict": "; ".join(words), "physgen.verdicts": json.dumps(judged.summary["verdicts"])})

@@ -56,6 +56,8 @@ def curve_comparison(
             _lower_panel(panel, comparison, where, which)
         _finish_column(axes, reference)
     _finish_main_row(grid[0], reference, generated)
+    if kind == "histogram":
+        _leave_empty_ends(grid[0], reference, generated)
     for row, which in zip(grid[1:], lower, strict=True):
         row[0].set_ylabel(LOWER[which][0])
     figure.align_ylabels(grid[:, 0])
@@ -96,11 +98,23 @@ def _finish_main_row(row: Sequence[Axes], reference: xr.Dataset, generated: xr.D
     wide = kind == "spectrum" and positive.size == values.size and positive.max() > 10 * positive.min()
     if positive.size and (scale == "log" or wide):
         row[0].set_yscale("log")
-        row[0].set_ylim(positive.min() / 2, positive.max() * (20 if kind == "histogram" else 2))
+        low = max(positive.min() / 2, 1e-6 * positive.max())
+        row[0].set_ylim(low, positive.max() * (20 if kind == "histogram" else 2))
     elif kind == "histogram":
         row[0].set_ylim(0, 1.35 * np.nanmax(values, initial=1e-12))  # room for the distance and the legend
     row[0].set_ylabel(label(reference["value"]))
     row[-1].legend(loc="upper right" if kind == "histogram" else "best")
+
+
+def _leave_empty_ends(row: Sequence[Axes], reference: xr.Dataset, generated: xr.Dataset) -> None:
+    """Show the bins between the first and the last that hold anything, in any panel."""
+    x, points = abscissa(reference["value"]), reference["value"].sizes[reference["value"].dims[-1]]
+    filled = [(np.asarray(result["value"]).reshape(-1, points) > 0).any(axis=0) for result in (reference, generated)]
+    inside = x[np.logical_or(*filled)]
+    if len(inside) and points > 1:
+        margin = 1.5 * np.diff(x).max()
+        for axes in row:
+            axes.set_xlim(inside[0] - margin, inside[-1] + margin)
 
 
 def _write_distance(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int]) -> None:
@@ -141,6 +155,10 @@ def _finish_column(axes: Sequence[Axes], reference: xr.Dataset) -> None:
         if coordinate.attrs.get("scale") == "log":
             axes[-1].set_xscale("log")
             plain_log_ticks(axes[-1].xaxis)
+        if "flag_meanings" in coordinate.attrs:  # the names of the points, as in the CF conventions
+            axes[-1].set_xticks(coordinate.values, labels=str(coordinate.attrs["flag_meanings"]).split())
+            axes[-1].set_xlabel("")
+            axes[-1].tick_params(axis="x", which="minor", bottom=False, top=False)
     else:
         axes[-1].set(xticks=[], xlim=(-1, 1))
         axes[-1].tick_params(axis="x", which="both", bottom=False, top=False)

@@ -51,7 +51,6 @@ def loss_by_noise_level(
     axes.margins(y=0.2)
     axes.tick_params(which="both", top=False)
     clock = axes.secondary_xaxis("top", functions=(_clock, _level_at))
-    clock.set_xscale("log")
     clock.set_xlabel(r"$t_\mathrm{OU} = \frac{1}{2}\,\ln(1 + s^2)$")
     axes.legend(frameon=True, facecolor="white", edgecolor="none", framealpha=0.85)
     return figure

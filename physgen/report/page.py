@@ -1,0 +1,92 @@
+"""The files of a report, each written whole or not at all: report.html from its template, summary.json."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from physgen.report.fidelity import VERDICTS, fidelity_rows, standing, verdict_sentence
+from physgen.report.sections import Section
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+
+def write_report(
+    folder: str | Path,
+    title: str,
+    summary: Mapping[str, Any],
+    sections: Sequence[Section],
+    *,
+    provenance: Mapping[str, Any],
+    not_tested: Sequence[str],
+    headline: str | None = None,
+) -> Path:
+    """Write ``report.html`` into ``folder``: no request leaves the page, pictures are embedded.
+
+    Args:
+        folder: created if missing.
+        title: what was judged.
+        summary: see :mod:`physgen.report`; it makes the table of fidelity.
+        sections: in the order of the page; those of diagnostics from :func:`diagnostic_section`.
+        provenance: name -> text, number or a nested mapping (shown folded), e.g. the config.
+        not_tested: sentences; what a reader must not conclude from this page.
+        headline: the verdict in one sentence; None for :func:`verdict_sentence`.
+    """
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.filters["picture"] = _data_uri
+    text = page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        title=title,
+        headline=headline or verdict_sentence(summary),
+        standing=standing(summary.get(VERDICTS, ())),
+        rows=fidelity_rows(summary),
+        sections=sections,
+        not_tested=list(not_tested),
+        facts=[(name, *_fact(value)) for name, value in provenance.items()],
+    )
+    return _write(Path(folder) / "report.html", text)
+
+
+def write_summary(folder: str | Path, summary: Mapping[str, Any]) -> Path:
+    """Write ``summary.json``; what is not a finite number becomes null, as JSON has neither NaN nor infinity."""
+    return _write(Path(folder) / "summary.json", json.dumps(_json_safe(summary), indent=2, allow_nan=False) + "\n")
+
+
+def _json_safe(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # numpy and xarray scalars and arrays
+        return _json_safe(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_json_safe(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)  # a reader sees the whole page or the one before
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _data_uri(path: str | Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+
+
+def _fact(value: Any) -> tuple[str, bool]:
+    """Text of a fact of provenance, and whether it is long and shown folded."""
+    if isinstance(value, (Mapping, list, tuple)):
+        return json.dumps(_json_safe(value), indent=2, ensure_ascii=False), True
+    return str(value), "\n" in str(value)

@@ -1,0 +1,292 @@
+"""What figures show: the numbers that were given, under the names and units of their attrs. No pixels."""
+
+import subprocess
+import sys
+
+import matplotlib.figure
+import numpy as np
+import pytest
+import xarray as xr
+
+from physgen import figures
+from physgen.diagnostics.comparison import compare_results
+from physgen.diagnostics.memorization import memorization_test
+from physgen.diagnostics.nearest import Nearest
+from physgen.diagnostics.result import make_result
+
+NYQUIST = 6.0
+TEMPERATURES = np.array([0.5, 0.8, 1.0, 1.5, 2.0, 3.0])
+TEMPERATURE = ("temperature", TEMPERATURES, {"long_name": "temperature", "symbol": "T", "units": "J"})
+
+
+def spectrum(seed=0, bias=1.0, units=16):
+    rng = np.random.default_rng(seed)
+    k = np.geomspace(0.25, 8, 12)
+    per_unit = bias * 10 * k**-2 * np.exp(0.1 * rng.normal(size=(units, len(k))))
+    attrs = {"long_name": "wavenumber", "symbol": "k", "units": "h/Mpc", "scale": "log"}
+    described = {"long_name": "power spectrum", "symbol": "P(k)", "units": "(Mpc/h)^2", "unit": "simulation"}
+    kind = {"diagnostic": "power_spectrum", "kind": "spectrum", "nyquist": NYQUIST}
+    return make_result(per_unit, ("k",), {"k": (k, attrs)}, np.arange(units), **described, **kind)
+
+
+def overlap(seed=0, shift=0.0, units=10):
+    rng = np.random.default_rng(seed)
+    q = np.linspace(-1, 1, 11)
+    centre = 0.8 - 0.25 * TEMPERATURES[:, None] + shift + 0.02 * rng.normal(size=(units, 1, 1))
+    weight = np.exp(-0.5 * ((np.abs(q) - centre) / 0.15) ** 2)
+    weight /= weight.sum(axis=-1, keepdims=True)
+    coords = {"temperature": TEMPERATURE, "q": (q, {"long_name": "overlap", "symbol": "q", "units": "1"})}
+    described = {"long_name": "probability", "symbol": "P(q)", "units": "1", "measure": "probability"}
+    kind = {"diagnostic": "overlap", "kind": "histogram", "unit": "disorder"}
+    return make_result(weight, ("temperature", "q"), coords, np.arange(units), **described, **kind)
+
+
+def energy(seed=0, units=10):
+    per_unit = -1.4 + 0.3 * TEMPERATURES + 0.05 * np.random.default_rng(seed).normal(size=(units, len(TEMPERATURES)))
+    described = {"long_name": "energy per spin", "symbol": "e", "units": "J", "diagnostic": "energy", "kind": "scalar"}
+    return make_result(per_unit, ("temperature",), {"temperature": TEMPERATURE}, np.arange(units), **described)
+
+
+def compared(make, **change):
+    reference, generated = make(0), make(1, **change)
+    return reference, generated, compare_results(reference, generated, make(2, units=6), make(3, units=6))
+
+
+def points(axes):
+    """(x, y, half-length of the error bars) of the last set of points with error bars."""
+    container = axes.containers[-1]
+    x, y = container.lines[0].get_data()
+    bars = np.array([segment[:, 1] for segment in container.lines[2][0].get_segments()]) if container.has_yerr else None
+    return x, y, None if bars is None else np.diff(bars, axis=1)[:, 0] / 2
+
+
+def texts(figure):
+    return [t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_text()]
+
+
+def test_a_spectrum_shows_values_errors_ratio_and_pull_as_given():
+    reference, generated, comparison = compared(spectrum)
+    figure = figures.curve_comparison(reference, generated, comparison)
+    main, ratio, pull = figure.axes
+    k, drawn, bars = points(main)
+    np.testing.assert_allclose(k, reference["k"])
+    np.testing.assert_allclose(drawn, generated["value"])
+    np.testing.assert_allclose(bars, generated["error"])
+    np.testing.assert_allclose(main.lines[0].get_ydata(), reference["value"])
+    np.testing.assert_allclose(points(ratio)[1], comparison["ratio"])
+    np.testing.assert_allclose(points(ratio)[2], comparison["ratio_error"])
+    np.testing.assert_allclose(points(pull)[1], comparison["z"])
+    assert (main.get_xscale(), main.get_yscale()) == ("log", "log")
+    for axes in figure.axes:
+        assert any(np.allclose(line.get_xdata(), NYQUIST) for line in axes.lines), "no line at the Nyquist wavenumber"
+
+
+def test_the_reference_band_is_its_standard_error():
+    reference, generated, comparison = compared(spectrum)
+    band = figures.curve_comparison(reference, generated, comparison).axes[0].collections[0]
+    corners = np.unique(np.round(band.get_paths()[0].vertices, 12), axis=0)
+    columns = (reference[name].values for name in ("k", "value", "error"))
+    for k, value, error in zip(*columns, strict=True):
+        edges = corners[np.isclose(corners[:, 0], k), 1]
+        np.testing.assert_allclose([edges.min(), edges.max()], [value - error, value + error], rtol=1e-6)
+
+
+def test_labels_and_units_come_from_attrs():
+    figure = figures.curve_comparison(*compared(spectrum))
+    assert figure.axes[0].get_ylabel() == r"power spectrum $P(k)$ [$(\mathrm{Mpc}/h)^{2}$]"
+    assert figure.axes[-1].get_xlabel() == r"wavenumber $k$ [$h/\mathrm{Mpc}$]"
+    assert figure.axes[0].get_xlabel() == ""
+    bare = xr.DataArray([1.0], dims="lag_time", name="lag_time")
+    assert figures.label(bare) == "lag time"
+
+
+def test_a_kept_dim_gives_a_row_of_panels_with_both_ends():
+    reference, generated, comparison = compared(overlap)
+    figure = figures.curve_comparison(reference, generated, comparison, most=3)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert len(titles) == 3
+    assert titles[0] == "$T$ = 0.5 $J$" and titles[-1] == "$T$ = 3 $J$"
+    for axes, i in ((figure.axes[0], 0), (figure.axes[2], len(TEMPERATURES) - 1)):
+        np.testing.assert_allclose(points(axes)[1], generated["value"][i])
+
+
+def test_a_histogram_states_its_distance_with_error_and_floor():
+    reference, generated, comparison = compared(overlap, shift=0.1)
+    figure = figures.curve_comparison(reference, generated, comparison)
+    written = [text for text in texts(figure) if text.startswith("TV")]
+    assert len(written) == 4
+    first = comparison.isel(temperature=0)
+    assert f"{float(first['distance_tv']):.2f}" in written[0]
+    assert "(" in written[0] and "floor" in written[0]
+
+
+def test_scalars_over_temperature_are_points_with_errors():
+    reference, generated, comparison = compared(energy)
+    main = figures.curve_comparison(reference, generated, comparison).axes[0]
+    x, y, bars = points(main)
+    np.testing.assert_allclose(y, generated["value"])
+    np.testing.assert_allclose(bars, generated["error"])
+    assert np.abs(x - TEMPERATURES).max() < 0.02 * np.ptp(TEMPERATURES)
+
+
+def test_a_point_beyond_the_panel_is_marked_at_its_edge_and_never_lost():
+    reference, generated, comparison = compared(spectrum, bias=3.0)
+    ratio, pull = figures.curve_comparison(reference, generated, comparison).axes[1:]
+    for axes, shown in ((ratio, comparison["ratio"]), (pull, comparison["z"])):
+        low, high = axes.get_ylim()
+        outside = int(((shown.values > high) | (shown.values < low)).sum())
+        arrows = [line for line in axes.lines if line.get_marker() in ("^", "v")]
+        marked = sum(len(line.get_xdata()) for line in arrows)
+        assert outside > 0 and marked >= outside
+        assert all(low < y < high for line in arrows for y in line.get_ydata())
+
+
+def test_a_bare_number_and_a_list_of_named_numbers_can_be_drawn():
+    rng = np.random.default_rng(0)
+    attrs = {"diagnostic": "skewness", "kind": "scalar", "long_name": "skewness", "units": "1"}
+    one, other = (make_result(rng.normal(size=20), (), {}, **attrs) for _ in range(2))
+    figure = figures.curve_comparison(one, other, compare_results(one, other))
+    assert points(figure.axes[0])[1] == pytest.approx(float(other["value"]))
+    names = {"moment": (np.arange(2), {"flag_meanings": "mean variance", "units": "1"})}
+    one, other = (make_result(rng.normal(size=(20, 2)), ("moment",), names, **attrs) for _ in range(2))
+    figure = figures.curve_comparison(one, other, compare_results(one, other))
+    assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == ["mean", "variance"]
+
+
+def test_correlation_matrices_are_those_of_the_units():
+    reference, generated, _ = compared(spectrum)
+    figure = figures.correlation_matrices(reference, generated)
+    for axes, result in zip(figure.axes[:2], (reference, generated), strict=True):
+        drawn = np.asarray(axes.collections[0].get_array()).reshape(12, 12)
+        np.testing.assert_allclose(drawn, np.corrcoef(result["per_unit"].values.T))
+        assert axes.collections[0].get_clim() == (-1, 1)
+
+
+def test_memorization_shows_generated_beside_held_out():
+    rng = np.random.default_rng(0)
+    index, never = np.zeros((200, 2), int), np.zeros(200, bool)
+    near, close = rng.normal(0.3, 0.05, (200, 2)), np.full((200, 2), 0.9)
+    ordinary = Nearest(near, index, rng.uniform(0.8, 1, 200), never, 50)
+    copies = Nearest(close, index, np.full(200, 0.1), never, 50)
+    found = memorization_test(copies, ordinary)
+    left, right = figures.memorization_panel(found).axes
+    curves = {line.get_label(): line.get_ydata() for line in left.lines}
+    np.testing.assert_allclose(curves["generated"], found["value"])
+    np.testing.assert_allclose(curves["held-out data"], found["heldout"])
+    assert left.get_xlabel() == "similarity to the nearest training configuration"
+    assert "AUC = 1.00" in left.texts[0].get_text()
+    heights = right.patches[-1].get_data().values
+    assert heights.sum() == pytest.approx(1.0) and heights[:5].sum() == pytest.approx(1.0)
+
+
+# --- stamps ---------------------------------------------------------------------------------------
+
+
+def fields(seed=0, size=16, depth=None, order=None):
+    rng = np.random.default_rng(seed)
+    shape = (6, *([depth] if depth else []), size, size)
+    simulation = np.array([0, 0, 1, 1, 2, 2]) if order is None else np.asarray(order)
+    dims = ("sample", *(["z"] if depth else []), "y", "x")
+    attrs = {"units": "Mpc/h", "long_name": "position"}
+    return xr.Dataset(
+        {
+            "field": (dims, np.exp(rng.normal(size=shape)) - 1, {"long_name": "overdensity", "symbol": r"\delta"}),
+            "simulation": ("sample", simulation),
+            "Omega_m": ("sample", 0.1 + 0.1 * simulation, {"symbol": r"\Omega_m", "units": "1"}),
+        },
+        coords={d: (d, (np.arange(n) + 0.5) * 25.0 / size, attrs) for d, n in zip(dims[1:], shape[1:], strict=True)},
+        attrs={"field_kind": "delta"},
+    )
+
+
+def lattice(seed=0, length=8):
+    spins = np.random.default_rng(seed).choice([-1, 1], size=(3, len(TEMPERATURES), 2, length, length)).astype("i1")
+    attrs = {"units": "lattice spacing"}
+    coords = {"disorder": [4, 7, 9], "temperature": TEMPERATURE, "replica": [0, 1]}
+    coords |= {d: (d, np.arange(length), attrs) for d in ("y", "x")}
+    described = {"long_name": "spin", "units": "1"}
+    return xr.Dataset({"field": (("disorder", "temperature", "replica", "y", "x"), spins, described)}, coords=coords)
+
+
+def stamps(figure):
+    """Images of the upper and of the lower row."""
+    images = [axes.images[0] for axes in figure.axes if axes.images and len(axes.images[0].get_array().shape) == 2]
+    images = [image for image in images if image.axes.get_ylabel() or not image.axes.yaxis.get_major_ticks()]
+    return images[: len(images) // 2], images[len(images) // 2 :]
+
+
+def test_each_column_holds_one_condition_and_all_share_one_colour_scale():
+    reference, generated = fields(0), fields(1, order=[2, 1, 0, 2, 1, 0])
+    figure = figures.gallery(reference, generated, count=3)
+    upper, lower = stamps(figure)
+    assert len(upper) == len(lower) == 3
+    for column, (left, right) in enumerate(zip(upper, lower, strict=True)):
+        first = int(np.argmax(generated["simulation"].values == column))
+        np.testing.assert_allclose(left.get_array(), 1 + reference["field"].values[2 * column])
+        np.testing.assert_allclose(right.get_array(), 1 + generated["field"].values[first])
+        assert left.axes.get_title() == rf"$\Omega_m$ = {0.1 + 0.1 * column:.3g}"
+    assert len({image.norm.vmin for image in upper + lower} | {image.norm.vmax for image in upper + lower}) == 2
+    assert type(upper[0].norm).__name__ == "LogNorm"
+
+
+def test_the_scale_bar_has_its_length_in_the_units_of_the_coordinates():
+    figure = figures.gallery(fields(0), fields(1), count=3)
+    assert r"5 $\mathrm{Mpc}/h$" in texts(figure)
+    axes = stamps(figure)[1][0].axes
+    pixels = np.ptp(axes.lines[0].get_xdata())
+    assert pixels * 25.0 / 16 == pytest.approx(5.0)
+
+
+def test_spins_are_drawn_in_two_tones_under_their_temperature():
+    figure = figures.gallery(lattice(0), lattice(1), count=3)
+    upper, lower = stamps(figure)
+    assert all(set(np.unique(image.get_array())) <= {-1, 1} for image in upper + lower)
+    assert upper[0].cmap.N == 2
+    assert upper[0].axes.get_title() == "disorder = 4\n$T$ = 0.5 $J$"
+    assert upper[-1].axes.get_title() == "disorder = 9\n$T$ = 3 $J$"
+    np.testing.assert_array_equal(lower[-1].get_array(), lattice(1)["field"].values[-1, -1, -1])
+    assert "2 lattice spacings" in texts(figure)
+
+
+def test_a_box_shows_its_central_slice():
+    reference = fields(0, depth=5)
+    upper, _ = stamps(figures.gallery(reference, fields(1, depth=5), count=3))
+    np.testing.assert_allclose(upper[0].get_array(), 1 + reference["field"].values[0, 2])
+
+
+# --- losses and files -------------------------------------------------------------------------------
+
+
+def test_losses_are_drawn_where_they_were_recorded():
+    records = [{"step": i, "train/loss": 1 / i} for i in range(1, 9)] + [{"step": 8, "validation/loss": 0.2}, {"t": 1}]
+    axes = figures.loss_curves(records).axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_xydata()[:, 1], [1 / i for i in range(1, 9)])
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["train/loss", "validation/loss"]
+
+
+def test_the_upper_axis_is_the_ornstein_uhlenbeck_clock():
+    s = np.geomspace(0.01, 100, 9)
+    figure = figures.loss_by_noise_level(s, {"held out": np.ones((9, 2))}, level=1.0)
+    clock = figure.axes[0].child_axes[0]
+    figure.draw_without_rendering()
+    np.testing.assert_allclose(clock.get_xlim(), 0.5 * np.log1p(np.square(figure.axes[0].get_xlim())), rtol=1e-6)
+
+
+def test_figures_are_written_as_png_and_svg_the_same_each_time(tmp_path):
+    for folder in ("a", "b"):
+        figure = figures.curve_comparison(*compared(energy))
+        png, svg = figures.save_figure(figure, tmp_path / folder, "energy")
+        assert png.read_bytes().startswith(b"\x89PNG") and b"<svg" in svg.read_bytes()
+    assert (tmp_path / "a" / "energy.svg").read_bytes() == (tmp_path / "b" / "energy.svg").read_bytes()
+
+
+def test_figures_never_touch_pyplot_or_the_global_style():
+    # dict.__getitem__, as rcParams["backend"] would resolve the backend and import pyplot
+    code = (
+        "import matplotlib, sys\n"
+        "def style(): return {k: dict.__getitem__(matplotlib.rcParams, k) for k in matplotlib.rcParams.keys()}\n"
+        "before = style()\n"
+        "from physgen import figures; figures.loss_curves([{'step': 1, 'train/loss': 1.0}])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules and style() == before\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

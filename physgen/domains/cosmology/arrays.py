@@ -181,7 +181,7 @@ def read_fields(array: np.ndarray, kind: str, dimension: int, source: object, ce
 
 
 def block_average(fields: np.ndarray, cells: int, how: str = "mean") -> np.ndarray:
-    r"""(samples, \*grid) on ``cells`` per side; each new cell is the mean (or sum) of the cells it covers, in float64."""
+    r"""(samples, \*grid) on ``cells`` per side; the mean (or sum) of each block, in float64."""
     factor = fields.shape[-1] // cells
     if factor == 1:
         return fields

@@ -35,9 +35,7 @@ class CosmologyParams:
         if not 0 < self.Omega_m <= 1:
             raise InputError(f"Omega_m = {self.Omega_m} is outside (0, 1]: give the matter fraction of a flat universe")
         if not 0 < self.Omega_b < self.Omega_m:
-            raise InputError(
-                f"Omega_b = {self.Omega_b} must lie between 0 and Omega_m = {self.Omega_m}: lower Omega_b or raise Omega_m"
-            )
+            raise InputError(f"Omega_b = {self.Omega_b} must lie between 0 and Omega_m = {self.Omega_m}: lower Omega_b")
         if not (self.sigma_8 > 0 and self.h > 0):
             raise InputError(f"sigma_8 = {self.sigma_8} and h = {self.h} must be positive")
 

@@ -1,7 +1,7 @@
 """CAMELS Multifield Dataset (Villaescusa-Navarro et al., 2109.10915): 2-D maps and 3-D grids with their parameters.
 
 Names: Maps_{field}_{suite}_{set}_z=0.00.npy, Grids_{field}_{suite}_{set}_{cells}_z=0.00.npy, params_{set}_{suite}.txt.
-25 Mpc/h boxes, periodic, values linear. 15 maps of 5 Mpc/h slabs a simulation: map i belongs to row i // 15 of the table.
+25 Mpc/h boxes, periodic, values linear. 15 maps of 5 Mpc/h slabs a simulation: map i has row i // 15 of the table.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def load_maps(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
 def load_grids(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     """3-D grids: one Grids_*.npy (n, N, N, N), read through a memory map, and its params file. Options as for maps.
 
-    ``simulations=N`` reads the first N alone, ``cells=M`` averages to M cells per side while reading: both bound memory.
+    ``simulations=N`` reads the first N alone, ``cells=M`` averages to M cells per side: both bound memory.
     """
     return _load(paths, Options("camels_grids", options, OPTIONS), "Grids")
 

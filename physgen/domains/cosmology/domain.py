@@ -25,7 +25,7 @@ def _option(default: Any, help: str, unit: str | None = None, **bounds: float) -
 
 @dataclass(frozen=True)
 class Cosmology:
-    """Density fields from particle-mesh simulations or from files. The fields below are the data section of a config."""
+    """Density fields from particle-mesh simulations or from files. The fields are the data section of a config."""
 
     name: ClassVar[str] = "cosmology"
     description: ClassVar[str] = "density fields of the large-scale structure: 2-D slabs and 3-D boxes, periodic"
@@ -156,7 +156,7 @@ class Cosmology:
         return encode_labels(ensemble, constants)
 
     def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
-        """Fields in physical units with the labels of ``template``; attribute ``clipped_fraction`` counts clipped cells."""
+        """Fields in physical units with the labels of ``template``; attribute ``clipped_fraction`` counts cells."""
         from physgen.domains.cosmology.encoding import decode_field
 
         kind = constants["field_kind"]

@@ -1,4 +1,4 @@
-"""Between fields in physical units and numbers of order one. Constants are fitted on the training split and are plain JSON."""
+"""Between fields in physical units and numbers of order one. Constants: plain JSON, fitted on the training split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from physgen.ensemble import flatten, space_dims
+from physgen.ensemble import flatten
 from physgen.errors import InputError
 
 # field kind -> smallest value that it can take
@@ -179,7 +179,7 @@ def spectrum_grid(constants: dict[str, Any]) -> torch.Tensor:
 def overdensity(ensemble: xr.Dataset) -> xr.Dataset:
     """The ensemble as delta: densities over their mean minus 1, other kinds as they are.
 
-    The mean is the attribute ``mean_density`` (written at import, kept by generated ensembles), else the ensemble's own.
+    The mean is the attribute ``mean_density`` (written at import, kept by generated fields), else the ensemble's own.
     """
     kind = field_kind(ensemble)
     if kind in ("delta", "real"):

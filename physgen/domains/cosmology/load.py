@@ -1,4 +1,4 @@
-"""Importers: from the files that cosmologists have to an ensemble. Options are strings, as typed on the command line."""
+"""Importers: from the files that cosmologists have to an ensemble. Options are strings, as the user types them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def load_npy(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
 def load_fits(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     """FITS primary images: NAXIS = 2 a map, NAXIS = 3 a box, one field a file. Options as for npy.
 
-    FITS counts axes from the fastest: NAXIS1 is x. BOXSIZE (Mpc/h) and REDSHIFT of the first header stand in for options.
+    FITS counts axes from the fastest: NAXIS1 is x. BOXSIZE (Mpc/h) and REDSHIFT of the first header are defaults.
     """
     from astropy.io import fits
 

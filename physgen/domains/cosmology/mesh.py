@@ -113,7 +113,7 @@ class ParticleMesh:
 
         The Green's function is the exact -1/k^2 and the derivative the exact i k. Of the two CIC windows (assignment,
         interpolation) one is deconvolved: against the mead2020 power, none loses 2 % and both lose 4 % near
-        0.6 k_Nyq of the particles on a mesh of 2N (CONVERGENCE table of the dataset card).
+        0.6 k_Nyq of the particles on a mesh of 2N.
         """
         corners = self.corners(positions)
         density = self.paint(corners)

@@ -84,7 +84,7 @@ def _parse_name(path: Path) -> re.Match:
     match = NAME.fullmatch(path.name)
     if not match:
         raise InputError(
-            f"{path.name} is not a name of this format, e.g. df_m_128_CIC_z=0.npy: restore the name, or use the format npy"
+            f"{path.name} is not a name of this format, e.g. df_m_128_CIC_z=0.npy: restore it, or use the format npy"
         )
     return match
 
@@ -103,7 +103,7 @@ def _labels(tables: list[Path], files: list[Path], realisations: np.ndarray) -> 
         if all("fiducial" in p.absolute().parts for p in files):
             return {name: np.full(len(files), value) for name, value in FIDUCIAL.items()}
         raise InputError(
-            "the parameters were not found: give latin_hypercube_params.txt, params=FILE (a folder named fiducial needs none)"
+            "the parameters were not found: give latin_hypercube_params.txt, params=FILE (folder fiducial: none)"
         )
     table, names = read_table(tables[0], columns=COLUMNS)
     if realisations.max() >= len(table):

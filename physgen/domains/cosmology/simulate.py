@@ -117,7 +117,7 @@ def evolve(modes: torch.Tensor, params: CosmologyParams, box: SimulationBox) -> 
     Leapfrog in the scale factor with FastPM's factors: kicks by (G(a_+) - G(a_-)) / D(a_i), drifts by
     (D(a_{i+1}) - D(a_i)) / G(a_+), G = a^3 E dD/da, so that any number of steps moves the Zel'dovich solution exactly.
     The first momenta are those of 2LPT at the first half step: one force evaluation fewer than a half kick.
-    Second order in the step; symplectic error beyond the Zel'dovich part. Source: Feng et al. 2016 (1603.00476), section 2.
+    Second order in the step. Source: Feng et al. 2016 (1603.00476), section 2.
     """
     n, cells, Omega_m = box.particles, box.mesh_cells, params.Omega_m
     per_cell = cells / n

@@ -1,4 +1,4 @@
-"""How cosmology judges fields: delta and log10(1 + delta), because halos rule the first, filaments and voids the second."""
+"""How cosmology judges fields: delta and log10(1 + delta), because halos rule the one, voids the other."""
 
 from __future__ import annotations
 
@@ -43,3 +43,11 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "correlation": correlation,
     "one_point": one_point,
 }
+
+
+def memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
+    """Nearest-neighbour test on log10(1 + delta), modulo translations and the lattice point group."""
+    from physgen.diagnostics.memorization import memorization
+
+    fields = (overdensity(e) for e in (generated, train, heldout))
+    return memorization(*fields, similarity="field", transform="log10")

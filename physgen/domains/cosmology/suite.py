@@ -52,7 +52,7 @@ class Task:
 
 
 def latin_hypercube(simulations: int, ranges: list[tuple[float, float]], seed: int) -> np.ndarray:
-    """Points (simulations, len(ranges)): each of the equal intervals of every range holds exactly one, at random in it."""
+    """Points (simulations, len(ranges)): each of the equal intervals of every range holds one, at random in it."""
     generator = np.random.default_rng(np.random.SeedSequence([seed, 0x1A71]))
     order = np.stack([generator.permutation(simulations) for _ in ranges], axis=1)
     unit = (order + generator.random(order.shape)) / simulations
@@ -61,7 +61,7 @@ def latin_hypercube(simulations: int, ranges: list[tuple[float, float]], seed: i
 
 
 def project_slabs(delta: Any, painting: Painting) -> Any:
-    """Means over slabs along each axis: (3 slabs_per_axis, cells, cells), axis by axis; the other axes keep their order.
+    """Means over slabs along each axis: (3 slabs_per_axis, cells, cells), axis by axis, the others in order.
 
     The cosmic (box) mean is kept: a slab's own mean is a physical, fluctuating number and is not subtracted.
     """

@@ -1,4 +1,4 @@
-"""Symmetries of a statistically isotropic field on a periodic square or cube: translations and the lattice point group."""
+"""Symmetries of an isotropic law on a periodic square or cube: translations and the lattice point group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 def random_symmetry(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     r"""Each sample moved by its own translation, reflections and permutation of axes (8 in 2-D, 48 in 3-D).
 
-    All moves only reorder cells, so that sums over cells are kept exactly. Scalar fields only: vectors would change sign.
+    Cells are only reordered, so sums over cells stay exact. Scalar fields only: vectors would change sign.
 
     Args:
         x: (B, C, \*grid), all sides of the grid equal.

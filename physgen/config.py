@@ -91,7 +91,10 @@ class SamplingConfig(Section):
 class TrackingConfig(Section):
     """Where the runs are compared."""
 
-    uri: str | None = Field(None, description="MLflow tracking URI; left out, an SQLite file beside the runs")
+    # YAML 1.1 reads a bare off as false
+    uri: Annotated[str | None, BeforeValidator(lambda v: "off" if v is False else v)] = Field(
+        None, description="MLflow tracking URI; left out, an SQLite file beside the runs; off for the journal alone"
+    )
     experiment: str = "physgen"
     register_as: str | None = Field(None, description="name in the model registry; left out, physgen-<domain>")
     sweep: str | None = Field(None, description="tag physgen.sweep, to group runs")

@@ -27,10 +27,13 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "report": {"figures", "ensemble", "diagnostics"},
     "domain": {"ensemble", "domains"},
     "config": {"domain"},
-    "run": {"domain", "config", "ensemble", "diffusion", "networks"},
-    "stages": {"domain", "config", "run", "ensemble", "diagnostics", "diffusion", "engine", "report", "figures"},
-    "demo": {"stages", "config", "run", "ensemble"},
-    "cli": {"stages", "domain", "config", "demo", "run", "engine"},
+    "run": {"domain", "config", "ensemble"},
+    "model": {"config", "diffusion", "engine"},
+    "judging": {"diagnostics", "ensemble", "figures", "report", "run", "engine"},
+    "stages": {"domain", "config", "run", "ensemble", "model", "judging"},
+    "training_stage": {"config", "run", "ensemble", "model", "diffusion", "engine", "stages"},
+    "demo": {"domain", "config", "stages", "training_stage"},
+    "cli": {"config", "demo", "engine", "stages", "training_stage"},
 }
 HEAVY = {"mlflow": "engine", "matplotlib": "figures", "astropy": "units", "pydantic": "config"}
 BARE = {"torch", "numpy", "scipy"}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from physgen.diagnostics.result import length_unit, result_of_samples
-from physgen.diagnostics.spectrum import CHUNK_CELLS, transformed
+from physgen.diagnostics.spectrum import CHUNK_CELLS, as_tensor, transformed
 from physgen.errors import InputError
 
 
@@ -54,7 +54,7 @@ def correlation_array(field, spacing, bins=None, connected=False):
         r (R,) mean separation in a bin, xi (..., R) float64, shifts (R,) lattice shifts in a bin.
     """
     d = len(spacing)
-    field = torch.as_tensor(field)
+    field = as_tensor(field)
     grid = tuple(field.shape[-d:])
     index, r, count = separation_bins(grid, spacing, bins)
     shifts = torch.from_numpy(np.flatnonzero(index >= 0)).to(field.device)

@@ -9,6 +9,8 @@ from itertools import permutations, product
 import numpy as np
 import torch
 
+from physgen.diagnostics.spectrum import as_tensor
+
 # numbers held at once in a block of comparisons: a processor's cache, or a fair share of an accelerator's memory
 CHUNK = {"cpu": 2**18, "cuda": 2**26}
 
@@ -79,7 +81,7 @@ def nearest_field(query, train, group="point"):
 
 
 def _normalised(x):
-    x = torch.as_tensor(x).to(torch.float32)
+    x = as_tensor(x).to(torch.float32)
     dims = tuple(range(2, x.ndim))
     x = x - x.mean(dim=dims, keepdim=True)
     return x / x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
@@ -101,7 +103,7 @@ def nearest_spins(query, train, fold=True):
     Returns:
         Nearest with similarity o.
     """
-    query, train = (torch.as_tensor(x).flatten(1).to(torch.float32) for x in (query, train))
+    query, train = (as_tensor(x).flatten(1).to(torch.float32) for x in (query, train))
     rows = max(1, 2**24 // len(train))
     blocks = []
     for q in range(0, len(query), rows):
@@ -116,7 +118,7 @@ def nearest_euclidean(query, train):
     Args:
         query, train: (Q, ...) and (T, ...), flattened to D numbers.
     """
-    query, train = (torch.as_tensor(x).flatten(1).to(torch.float64) for x in (query, train))
+    query, train = (as_tensor(x).flatten(1).to(torch.float64) for x in (query, train))
     # the direct difference: |a|^2 + |b|^2 - 2ab would lose the small distances of copies to rounding
     distance = torch.cdist(query, train, compute_mode="donot_use_mm_for_euclid_dist")
     scale = train.norm(dim=1).mean().item() or 1.0

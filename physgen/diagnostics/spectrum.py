@@ -22,17 +22,29 @@ def nyquist(spacing):
     return float(np.pi / max(spacing))
 
 
-def default_edges(grid, spacing):
-    r"""Edges from :math:`2\pi/\max_i L_i` in steps of :math:`2\pi/\min_i L_i` up to Nyquist.
+def bin_edges(grid, spacing, bins=None):
+    r"""Edges of linear bins in |k|.
 
-    In a cubic box these are the integers of k_F = 2 pi / L. The last bin ends at, and leaves out, |k| = k_Nyquist.
+    Args:
+        grid, spacing: lattice of sides :math:`L_i = n_i a_i`.
+        bins: None: from :math:`k_0/2`, :math:`k_0 = 2\pi/\max_i L_i`, in steps of :math:`2\pi/\min_i L_i`, up to
+            Nyquist; in a cube these are the half-integers of k_F = 2 pi / L, which no mode hits, so that rounding
+            never decides on which side of an edge a mode falls. A number: that many bins from :math:`k_0/2` to
+            Nyquist. An increasing sequence: the edges themselves.
     """
     lengths = np.asarray(grid) * np.asarray(spacing)
-    first, step = 2 * np.pi / lengths.max(), 2 * np.pi / lengths.min()
-    count = int((nyquist(spacing) - first) / step * (1 + 1e-9))
-    if count < 1:
-        raise InputError(f"a grid of {tuple(grid)} cells has no bin of width 2 pi/L below Nyquist: use 4 cells or more")
-    return first + step * np.arange(count + 1)
+    first, step = np.pi / lengths.max(), 2 * np.pi / lengths.min()
+    if bins is None:
+        count = int((nyquist(spacing) - first) / step * (1 + 1e-9))
+        if count < 1:
+            raise InputError(f"a grid of {tuple(grid)} cells has no bin of width 2 pi/L below Nyquist: use more cells")
+        return first + step * np.arange(count + 1)
+    if np.ndim(bins) == 0:
+        return np.linspace(first, nyquist(spacing), int(bins) + 1)
+    edges = np.asarray(bins, dtype=float)
+    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
+        raise InputError(f"bin edges must be at least two increasing wavenumbers, got {edges.tolist()}")
+    return edges
 
 
 @dataclass(frozen=True)
@@ -47,24 +59,9 @@ class ModeBins:
     edges: np.ndarray  # (K, 2)
 
 
-def _edges(grid, spacing, bins):
-    if bins is None:
-        return default_edges(grid, spacing)
-    if np.ndim(bins) == 0:
-        first = 2 * np.pi / max(n * a for n, a in zip(grid, spacing, strict=True))
-        return np.linspace(first, nyquist(spacing), int(bins) + 1)
-    edges = np.asarray(bins, dtype=float)
-    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
-        raise InputError(f"bin edges must be at least two increasing wavenumbers, got {edges.tolist()}")
-    return edges
-
-
 def mode_bins(grid, spacing, bins=None):
-    """Bins of the modes of a grid: edges[j] <= |k| < edges[j+1], ties decided for the upper bin; k = 0 never counts.
-
-    Bins without a mode are dropped.
-    """
-    edges = _edges(grid, spacing, bins)
+    """Bins of the modes of a grid, edges[j] <= |k| < edges[j+1]; k = 0 never counts, empty bins are dropped."""
+    edges = bin_edges(grid, spacing, bins)
     axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
     last, n = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1]), grid[-1]
     k_squared = sum(np.square(k) for k in np.meshgrid(*axes[:-1], last, indexing="ij"))
@@ -74,14 +71,24 @@ def mode_bins(grid, spacing, bins=None):
     if n % 2 == 0:
         weight[-1] = 1.0
     weight = np.broadcast_to(weight, k_squared.shape).ravel()
-    index = np.searchsorted(edges * (1 - 1e-9), k, side="right") - 1  # |k| on an edge belongs to the upper bin
-    index[k >= edges[-1] * (1 - 1e-9)] = -1
+    index = np.searchsorted(edges, k, side="right") - 1
+    index[k >= edges[-1]] = -1
     index[0] = -1
     modes = np.flatnonzero(index >= 0)
     filled, bin_ = np.unique(index[modes], return_inverse=True)
     count = np.bincount(bin_, weights=weight[modes])
     mean_k = np.bincount(bin_, weights=(weight * k)[modes]) / count
     return ModeBins(modes, bin_, weight[modes], mean_k, count, np.stack([edges[:-1], edges[1:]], axis=1)[filled])
+
+
+def as_tensor(x):
+    """numpy array of any strides and byte order, or tensor on any device, as a tensor; copied only where needed."""
+    if isinstance(x, torch.Tensor):
+        return x
+    x = np.ascontiguousarray(x)
+    if not x.dtype.isnative:  # FITS files are big-endian
+        x = x.astype(x.dtype.newbyteorder("="))
+    return torch.from_numpy(x if x.flags.writeable else x.copy())
 
 
 def power_spectrum_array(field, spacing, bins=None, other=None):
@@ -93,14 +100,14 @@ def power_spectrum_array(field, spacing, bins=None, other=None):
     Args:
         field: (..., *grid), numpy array or torch tensor on any device; d = len(spacing) trailing axes are space.
         spacing: cell size along each space axis.
-        bins: None for :func:`default_edges`, a number of linear bins from 2 pi / max L to Nyquist, or bin edges.
+        bins: None, a number, or edges in wavenumber: see :func:`bin_edges`.
         other: second field of the same shape: the cross spectrum :math:`\mathrm{Re}\,\delta_k\delta'^*_k V/N^2`.
 
     Returns:
         k (K,) mean |k| of the modes in a bin, power (..., K) float64, modes (K,) independent modes (k and -k once).
     """
     d = len(spacing)
-    field, other = (None if f is None else torch.as_tensor(f) for f in (field, other))
+    field, other = (None if f is None else as_tensor(f) for f in (field, other))
     grid = tuple(field.shape[-d:])
     if other is not None and other.shape != field.shape:
         raise InputError(f"a cross spectrum needs equal shapes, got {tuple(field.shape)} and {tuple(other.shape)}")
@@ -134,13 +141,14 @@ def power_spectrum(ensemble, bins=None, transform=None):
 
     Args:
         ensemble: periodic ``field``, spacing from its coordinates, any sample dims.
-        bins: None for steps of 2 pi / L from 2 pi / L to Nyquist (:func:`default_edges`), a number of linear bins over
-            the same range, or bin edges in wavenumber.
+        bins: None for bins of width k_F = 2 pi / L centred on its multiples up to Nyquist, a number of linear bins over
+            the same range, or bin edges (:func:`bin_edges`).
         transform: None, "log10" (log10 of the density in units of its mean), or a function of the array of fields.
 
     Returns:
         Dataset over ``k`` (mean |k| of the modes in the bin) with ``value`` (length^d), ``error`` (standard error over
-        independent units) and ``modes`` (independent modes of one field, k and -k counted once).
+        independent units), ``modes`` (independent modes of one field, k and -k counted once), ``k_low`` and ``k_high``
+        (edges of the bins); attr ``nyquist``.
     """
     from physgen.ensemble import spacing
 
@@ -149,8 +157,14 @@ def power_spectrum(ensemble, bins=None, transform=None):
     k, power, modes = power_spectrum_array(values, steps, bins)
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
     result = spectrum_result(ensemble, power, k, diagnostic=name, long_name="power spectrum", symbol="P(k)")
-    result["modes"] = ("k", modes, {"long_name": "independent modes of one field", "units": "1"})
-    return result
+    edges = mode_bins(values.shape[2:], steps, bins).edges
+    for name, edge in zip(("k_low", "k_high"), edges.T, strict=True):
+        result[name] = ("k", edge, {"long_name": "edge of the bin", "units": result["k"].attrs["units"]})
+    return _with_modes(result, modes)
+
+
+def _with_modes(result, modes):
+    return result.assign(modes=("k", modes, {"long_name": "independent modes of one field", "units": "1"}))
 
 
 def transformed(ensemble, transform):
@@ -201,8 +215,7 @@ def cross_spectrum(first, second, bins=None, transform=None):
     k, cross, modes = power_spectrum_array(one, steps, bins, other=two)
     autos = [power_spectrum_array(f, steps, bins)[1] for f in (one, two)]
     names = {"diagnostic": "cross_spectrum", "long_name": "cross spectrum", "symbol": "P_{12}(k)"}
-    result = spectrum_result(first, cross, k, **names)
-    result["modes"] = ("k", modes, {"long_name": "independent modes of one field", "units": "1"})
+    result = _with_modes(spectrum_result(first, cross, k, **names), modes)
     group, dims = units(first), result["value"].dims
     shape = result["per_unit"].shape[1:]
     stacked = np.stack([group.mean(p).reshape(group.count, *shape) for p in (cross, *autos)], axis=1)  # (U, 3, *shape)

@@ -45,7 +45,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """What a step from s to s_next > 0 may use: state y, denoised D(y, s), and the level and denoised before, if any."""
+    """What a step from s to s_next > 0 may use: state y, denoised D(y, s), and level and denoised before, if any."""
 
     y: Tensor
     denoised: Tensor
@@ -171,7 +171,7 @@ def find_sampler(sampler: str | Sampler) -> Sampler:
 
 
 def evaluations(sampler: str | Sampler, levels: Tensor) -> int:
-    """Number of denoiser evaluations a sampler spends on the levels; a foreign function is taken to spend one a step."""
+    """Number of denoiser evaluations a sampler spends on the levels; a foreign function is taken to spend one each."""
     values = check_levels(levels)
     steps = len(values) - 1
     return 2 * steps - (values[-1] == 0) if find_sampler(sampler) is heun else steps

@@ -160,12 +160,13 @@ def test_azula_takes_the_same_steps():
         torch.testing.assert_close(SAMPLERS[name](law, levels, y, None, noise), expected, rtol=1e-9, atol=1e-10)
 
 
-def test_diffusers_takes_the_same_dpmpp_2m_steps():
+@pytest.mark.parametrize("grid", [log_uniform, karras, uneven])
+def test_diffusers_takes_the_same_dpmpp_2m_steps(grid):
     """Independent code on the same levels: the EDM scheduler of diffusers, the step to 0 included."""
     from diffusers import EDMDPMSolverMultistepScheduler
 
     law, steps = _mixture(), 20
-    levels = log_uniform(20.0, 0.05, steps)
+    levels = grid(20.0, 0.05, steps)
     scheduler = EDMDPMSolverMultistepScheduler(sigma_data=1.0)
     scheduler.set_timesteps(steps)
     scheduler.sigmas = levels

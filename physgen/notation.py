@@ -15,15 +15,15 @@ def format_value(value: float | None, error: float | None = None) -> str:
 
     The error keeps two significant digits and the value as many places. An error of 1 or more with places
     left keeps its point, ``12.3(1.2)``; beyond 10^5 or below 10^-3 a power of ten is split off. A value
-    without error (None) keeps four significant digits; an error that could not be had (NaN) shows as
-    ``(?)``, so that a missing error is seen.
+    without error (None) keeps three significant digits; an error that could not be had (NaN) shows as
+    ``(?)``, so that a missing error is seen. The minus is a minus, not a hyphen.
     """
     if value is None or not math.isfinite(value):
         return "n/a"
     if error is None or error == 0:
-        return _plain(value)
+        return _plain(value).replace("-", "−")
     if not math.isfinite(error):
-        return f"{_plain(value)}(?)"
+        return f"{_plain(value)}(?)".replace("-", "−")
     error = abs(error)
     size = max(abs(value), error)
     exponent = math.floor(math.log10(size))
@@ -33,13 +33,13 @@ def format_value(value: float | None, error: float | None = None) -> str:
     digits = f"{spread:.{places}f}"
     if spread < 1 and not digits.startswith("1."):
         digits = digits.split(".")[-1].lstrip("0")
-    return f"{scaled:.{places}f}({digits}){_power(shift)}"
+    return f"{scaled:.{places}f}({digits}){_power(shift)}".replace("-", "−")
 
 
 def _plain(value: float) -> str:
     exponent = math.floor(math.log10(abs(value))) if value else 0
     if -4 < exponent < 6:
-        return f"{value:.{max(4, exponent + 1)}g}"
+        return f"{value:.{max(3, exponent + 1)}g}"
     return f"{value / 10.0**exponent:.3g}{_power(exponent)}"
 
 

@@ -17,10 +17,11 @@ from physgen.notation import format_value, html_units, latex_units
         (12.3, 1.2, "12.3(1.2)"),
         (1234.5, 12.3, "1234(12)"),
         (1.2e-5, 3e-6, "1.20(30) × 10⁻⁵"),
-        (-0.0012, 0.004, "-0.0012(40)"),
+        (-0.0012, 0.004, "−0.0012(40)"),
         (9.99, 0.0999, "9.99(10)"),
         (0.01, 5, "0.0(5.0)"),
         (0.5, None, "0.5"),
+        (-0.20634, None, "−0.206"),
         (64, None, "64"),
         (0.02, math.nan, "0.02(?)"),
         (math.nan, 0.1, "n/a"),
@@ -34,8 +35,9 @@ def test_the_error_stands_in_the_last_digits(value, error, text):
 @given(st.floats(-1e8, 1e8), st.floats(1e-9, 1e6))
 def test_what_is_written_reads_back_within_the_rounding_of_the_error(value, error):
     text = format_value(value, error)
-    found = re.fullmatch(r"(-?[\d.]+)\(([\d.]+)\)(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", text)
+    found = re.fullmatch(r"(−?[\d.]+)\(([\d.]+)\)(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", text)
     mantissa, digits, power = found.groups()
+    mantissa = mantissa.replace("−", "-")
     scale = 10.0 ** int((power or "0").translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")))
     places = len(mantissa.partition(".")[2])
     spread = float(digits) if "." in digits or not places else int(digits) * 10.0**-places

@@ -124,10 +124,10 @@ def test_the_page_is_well_formed_and_asks_for_nothing_outside_itself(tmp_path, s
 def test_every_number_stands_with_its_error_floor_verdict_and_threshold(tmp_path):
     _, page = written(tmp_path)
     rows = [" | ".join(row) for row in page.rows]
-    assert "power spectrum | mean abs log ratio | 0.0483(21) | 0.0312 | 0.033 | ✓ passed | ≤ 0.1" in rows
-    assert "power spectrum | chi2 per dof | 1.47(43)" in rows
+    assert "power spectrum | mean |ln ratio| | 0.0483(21) | 0.0312 | 0.033 | ✓ passed | ≤ 0.1" in rows
+    assert "power spectrum | χ² / dof | 1.47(43)" in rows
     assert "overlap | TV of P(q) | 0.234(12) | 0.0456(78) | ✗ failed | ≤ 3 × floor" in rows
-    assert "overlap | distance w1 | n/a | 0.01 | undecided | ≤ 3 × floor" in rows
+    assert "overlap | Wasserstein-1 | n/a | 0.01 | undecided | ≤ 3 × floor" in rows
     assert "energy | p value | 0.3" in rows
     assert not any("temperature" in row for row in rows), "single points belong to the table of their section"
 
@@ -182,7 +182,7 @@ def test_a_scalar_is_tabled_at_every_temperature_and_has_no_empty_table_of_dista
     (table,) = report.diagnostic_section(reference, generated, comparison, svg).tables
     assert table.header == ("point", "reference", "generated", "pull")
     truth, drawn = (format_value(float(r["value"][2]), float(r["error"][2])) for r in (reference, generated))
-    assert table.rows[2][:3] == ("energy per spin, temperature 1.5 <i>J</i>", truth, drawn)
+    assert table.rows[2][:3] == ("temperature 1.5 <i>J</i>", truth, drawn)
     assert float(table.rows[2][3].replace("−", "-")) == pytest.approx(float(comparison["z"][2]), abs=0.05)
 
 

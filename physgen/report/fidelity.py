@@ -11,6 +11,17 @@ from markupsafe import Markup
 from physgen.notation import format_value, html_units
 
 VERDICTS = "verdicts"
+NAMES = {  # of the metrics of physgen.diagnostics.verdict, for readers
+    "distance_tv_over_floor": "total variation / floor",
+    "distance_tv_worst": "total variation, worst point",
+    "distance_tv": "total variation",
+    "distance_w1": "Wasserstein-1",
+    "mean_abs_log_ratio": "mean |ln ratio|",
+    "max_deviation": "largest |ratio − 1|",
+    "max_abs_z": "largest |z|",
+    "chi2_per_dof": "χ² / dof",
+    "<=": "≤",
+}
 
 
 def verdict_sentence(summary: Mapping[str, Any]) -> str:
@@ -70,7 +81,7 @@ def fidelity_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _threshold(limit: str | float) -> str:
-    return words(limit).replace("<=", "≤") if isinstance(limit, str) else f"≤ {format_value(limit)}"
+    return words(limit) if isinstance(limit, str) else f"≤ {format_value(limit)}"
 
 
 def strip(entry: Mapping[str, Any], width: int = 100) -> str:
@@ -90,5 +101,8 @@ def strip(entry: Mapping[str, Any], width: int = 100) -> str:
 
 
 def words(name: object) -> str:
-    """An identifier as words."""
-    return str(name).replace("_", " ")
+    """An identifier, or a sentence with identifiers in it, as words."""
+    text = str(name)
+    for identifier, name_for_readers in NAMES.items():
+        text = text.replace(identifier, name_for_readers)
+    return text.replace("_", " ")

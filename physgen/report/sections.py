@@ -116,18 +116,18 @@ def point_table(comparison: xr.Dataset, most: int = 16) -> Table:
                 float(comparison[name].values[index])
                 for name in ("reference", "reference_error", "generated", "generated_error", "z")
             )
-            place = _place(comparison["z"], title, index)
+            place = _place(comparison["z"], "" if index else title, index)
             sign = f"{pull:+.1f}".replace("-", "−")
             rows.append((place, format_value(truth, spread), format_value(drawn, error), sign))
     return Table(("point", "reference", "generated", "pull"), rows)
 
 
 def _place(variable: xr.DataArray, title: str, index: tuple[int, ...]) -> str:
-    """``title, temperature 0.5 J``; points that have names go by them."""
-    parts = [html.escape(title)]
+    """``title, temperature 0.5 J``; a point that has a name (``flag_meanings``) goes by it."""
+    parts = [html.escape(title)] if title else []
     for dim, i in zip(map(str, variable.dims), index, strict=True):
         if dim in variable.coords and "flag_meanings" in variable[dim].attrs:
-            parts = [html.escape(str(variable[dim].attrs["flag_meanings"]).split()[i])]
+            parts.append(html.escape(words(str(variable[dim].attrs["flag_meanings"]).split()[i])))
         elif dim in variable.coords:
             point, units = variable[dim].values[i], html_units(variable[dim].attrs.get("units"))
             number = f"{point:.4g}" if isinstance(point, (float, np.floating)) else html.escape(str(point))

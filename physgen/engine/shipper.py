@@ -160,7 +160,8 @@ class Shipper(threading.Thread):
     def __init__(self, run_dir: Path, uri: str) -> None:
         super().__init__(name="physgen-shipper", daemon=True)
         self.first_round = threading.Event()
-        self.failing = False
+        self.failing = True  # until a round succeeds
+        self._warned = False
         self.complete = False
         self._sender = Sender(run_dir, uri)
         self._ending = threading.Event()
@@ -177,14 +178,14 @@ class Shipper(threading.Thread):
         try:
             self._sender.send_all()
         except Exception as error:  # tracking never stops training
-            if not self.failing:
+            if not self._warned:
                 print(f"physgen: WARNING: MLflow at {self._sender.uri} is not reached ({reason(error)}); work goes on, "
                       f"the journal keeps everything; to send it later: physgen sync {self._sender.run_dir}",
                       file=sys.stderr, flush=True)
-            self.failing = True
+            self.failing = self._warned = True
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
         else:
-            self.failing, self._pause = False, ROUND_SECONDS
+            self.failing, self._warned, self._pause = False, False, ROUND_SECONDS
         self.first_round.set()
         return not self.failing
 

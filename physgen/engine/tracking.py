@@ -23,7 +23,9 @@ from physgen.engine.shipper import Busy, Sender, Shipper, reason
 from physgen.engine.system_metrics import SystemMonitor
 from physgen.errors import InputError
 
-FIRST_ROUND_SECONDS, FLUSH_SECONDS, FLUSH_FAILING_SECONDS = 45.0, 90.0, 10.0
+# a new database is migrated first, seconds on a busy disk; a server that is there answers at once
+DATABASE_START_SECONDS, SERVER_START_SECONDS = 60.0, 5.0
+FLUSH_SECONDS, FLUSH_FAILING_SECONDS = 90.0, 5.0
 OFF = "off"
 
 
@@ -93,7 +95,8 @@ class Tracker:
                 self._shipper = Shipper(self.journal.run_dir, self.uri)
                 self._shipper.start()
                 # run.json must know the id before step 1: a kill would else leave a run that a resume must search for
-                self._shipper.first_round.wait(FIRST_ROUND_SECONDS)
+                is_server = self.uri.startswith("http")
+                self._shipper.first_round.wait(SERVER_START_SECONDS if is_server else DATABASE_START_SECONDS)
         elif self._node > 0:
             self._node_journal = Journal(self.journal.run_dir, name=f"journal.node{self._node}.jsonl")
             self._monitor = SystemMonitor(self._node_journal, self.journal, self._node)
@@ -116,8 +119,7 @@ class Tracker:
         except InputError as full:  # a full disk must not hide the error that brought us here
             print(f"physgen: WARNING: {full}", file=sys.stderr, flush=True)
         if self._shipper is not None:
-            wait = FLUSH_FAILING_SECONDS if self._shipper.failing else FLUSH_SECONDS
-            if not self._shipper.end(wait):
+            if not self._shipper.end(FLUSH_FAILING_SECONDS if self._shipper.failing else FLUSH_SECONDS):
                 print(f"physgen: WARNING: MLflow at {self.uri} has not got all of this run; send the rest with: "
                       f"physgen sync {self.journal.run_dir}", file=sys.stderr, flush=True)
             self.journal.is_shipped = False

@@ -15,6 +15,7 @@ from physgen.engine.checkpoint import load_checkpoint, save_checkpoint
 from physgen.engine.journal import Journal
 from physgen.engine.launch import launch
 from physgen.engine.signals import StopRequest
+from physgen.engine.tracking import Tracker
 
 EVERY = 5
 
@@ -35,18 +36,17 @@ def misfortune(options, here, step):
         os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(options, here, journal, stop):
+def train(options, here, journal, stop, found):
     """Train to options.steps from the last checkpoint on; return whether the end was reached."""
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     folder, done = options.run / "checkpoints", 0
-    if (found := load_checkpoint(folder, here)) is not None:
-        state, metadata = found
+    if found is not None:
+        state = found[0]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         done = state["step"]
-        journal.rewind(done, metadata["journal_offset"])
     wrapped = here.wrap(model)
     for step in range(done + 1, options.steps + 1):
         misfortune(options, here, step)
@@ -73,12 +73,18 @@ def main():
     parser.add_argument("--die", default="")
     parser.add_argument("--die-while-saving", type=int)
     parser.add_argument("--signal", default="")
-    parser.add_argument("--tracking", default="")
+    parser.add_argument("--tracking", default="off")
     options = parser.parse_args()
     with launch("cpu") as here, StopRequest(here) as stop, Journal(options.run, write=here.is_main) as journal:
-        reached = train(options, here, journal, stop)
+        found = load_checkpoint(options.run / "checkpoints", here)
+        if found is not None:
+            journal.rewind(found[0]["step"], found[1]["journal_offset"])
+        with Tracker(journal, here, "tiny", "tests", options.tracking) as tracker:
+            tracker.params({"steps": options.steps})
+            if not train(options, here, journal, stop, found):
+                tracker.status = "KILLED"
         if here.is_main:
-            print(json.dumps({"reached": reached, "reason": stop.reason}))
+            print(json.dumps({"status": tracker.status, "reason": stop.reason}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,325 @@
+"""From the journal to MLflow: everything, once, in spite of kills and dead servers."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from physgen.engine import shipper, tracking
+from physgen.engine.journal import Journal, read_journal
+from physgen.engine.launch import Launch
+from physgen.engine.mlflow_store import Store, clean_tracking_uri, default_tracking_uri, metric_name
+from physgen.engine.run_file import read_run
+from physgen.engine.shipped import read_shipped
+from physgen.engine.shipper import Sender
+from physgen.engine.tracking import Tracker, flat_params, sync
+from physgen.errors import InputError
+
+HERE = Launch()
+
+
+@pytest.fixture
+def uri(tmp_path, database):
+    (tmp_path / "runs").mkdir()
+    shutil.copy(database, tmp_path / "runs" / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "runs" / "one"
+
+
+def track(journal, uri, **options):
+    return Tracker(journal, HERE, options.pop("name", "one"), "tests", uri, **options)
+
+
+def received(run, uri, key="train/loss"):
+    """(step, value) of a metric in MLflow."""
+    history = Store(uri).client.get_metric_history(read_shipped(run)[uri].run_id, key)
+    return [(point.step, point.value) for point in history]
+
+
+def send_all(run, uri):
+    with closing(Sender(run, uri)) as sender:
+        sender.send_all()
+
+
+def in_mlflow(run, uri):
+    return Store(uri).client.get_run(read_shipped(run)[uri].run_id)
+
+
+def test_a_run_arrives_whole(run, uri, tmp_path):
+    data = tmp_path / "note.txt"
+    data.write_text("x")
+    with Journal(run) as journal, track(journal, None) as tracker:
+        assert read_run(run)["run_id"] == tracker.run_id  # before step 1
+        tracker.params({"data": {"box_size": 25.0, "grid": (8, 8)}, "many": {str(n): n for n in range(150)}},
+                       {"data.box_size": "Mpc/h"})
+        tracker.note("what good means")
+        tracker.dataset("train", "train.h5", "0123456789abcdef" * 4, profile={"samples": 60})
+        tracker.artifact(data, "notes")
+        for step in range(1, 401):
+            journal.log(step, {"train/loss": 1 / step, "eval/P(k)": step, "train/bad": float("nan")})
+    assert received(run, uri) == [(step, 1 / step) for step in range(1, 401)]
+    assert len(received(run, uri, "eval/P_k")) == 400
+    found = in_mlflow(run, uri)
+    assert found.info.status == "FINISHED"
+    assert found.data.params["data.box_size_Mpc_h"] == "25.0"
+    assert found.data.params["data.grid"] == "[8, 8]"
+    assert len(found.data.params) == 152
+    assert found.data.tags["mlflow.note.content"] == "what good means"
+    dataset = found.inputs.dataset_inputs[0].dataset
+    assert (dataset.name, dataset.digest) == ("train", "0123456789abcdef" * 2 + "0123")
+    assert "system/0/memory_GB" in found.data.metrics
+    assert [file.path for file in Store(uri).client.list_artifacts(tracker.run_id, "notes")] == ["notes/note.txt"]
+    assert found.info.artifact_uri.startswith((tmp_path / "runs" / "mlartifacts").as_uri())
+
+
+def test_a_figure_is_an_artifact_and_an_image_of_its_step(run, uri):
+    from PIL import Image
+
+    with Journal(run) as journal, track(journal, uri) as tracker:
+        Image.new("RGB", (4, 4)).save(run / "spectrum.png")
+        (run / "spectrum.svg").write_text("<svg/>")
+        tracker.figure([run / "spectrum.png", run / "spectrum.svg"], "P(k)", 3)
+    client = Store(uri).client
+    assert {file.path for file in client.list_artifacts(tracker.run_id, "figures")} == {
+        "figures/spectrum.png", "figures/spectrum.svg"}
+    assert any("step+3" in file.path for file in client.list_artifacts(tracker.run_id, "images"))
+
+
+@pytest.mark.parametrize(("error", "status"), [
+    (RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit(2), "FAILED"), (SystemExit(0), "FINISHED")])
+def test_the_status_says_how_the_run_ended(run, uri, error, status):
+    with pytest.raises(BaseException), Journal(run) as journal, track(journal, uri):  # noqa: B017
+        raise error
+    assert in_mlflow(run, uri).info.status == status
+
+
+def test_a_resume_continues_the_mlflow_run_and_a_changed_param_becomes_a_tag(run, uri):
+    for rate in (0.1, 0.1, 0.2, 0.3):
+        with Journal(run) as journal, track(journal, uri) as tracker:
+            tracker.params({"rate": rate, "steps": 5})
+    found = in_mlflow(run, uri)
+    assert len(Store(uri).client.search_runs([found.info.experiment_id])) == 1
+    assert found.data.params == {"rate": "0.1", "steps": "5"}
+    assert json.loads(found.data.tags["physgen.resume.1"]) == {"rate": [0.1, 0.2]}
+    assert json.loads(found.data.tags["physgen.resume.2"]) == {"rate": [0.1, 0.3]}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it runs in that round."""
+
+
+@pytest.mark.parametrize("kill", ["before sending", "after sending"])
+def test_a_kill_around_a_batch_and_a_resume_send_each_step_once(run, uri, monkeypatch, kill):
+    def log(journal, first, last):
+        for step in range(first, last + 1):
+            journal.log(step, {"train/loss": step / 7})
+            if step == 5:
+                offset[0] = journal.sync()
+
+    offset = [0]
+    send = Store.send_metrics
+
+    def killed(store, run_id, points):
+        if kill == "after sending":
+            send(store, run_id, points)
+        raise Killed
+
+    with Journal(run) as journal:
+        track(journal, uri)
+        log(journal, 1, 3)
+        send_all(run, uri)
+        log(journal, 4, 8)
+        monkeypatch.setattr(Store, "send_metrics", killed)
+        with pytest.raises(Killed):
+            send_all(run, uri)
+        monkeypatch.undo()
+    with Journal(run) as journal:
+        assert journal.rewind(5, offset[0]) == 3
+        log(journal, 6, 12)
+        send_all(run, uri)
+        send_all(run, uri)
+    assert received(run, uri) == [(step, step / 7) for step in range(1, 13)]
+
+
+def test_a_second_evaluation_of_the_same_step_is_not_taken_for_a_repeat(run, uri):
+    with Journal(run) as journal:
+        track(journal, uri)
+        for value in (1.0, 2.0):
+            journal.log(100, {"eval_spectrum/ratio": value})
+            send_all(run, uri)
+    assert received(run, uri, "eval_spectrum/ratio") == [(100, 1.0), (100, 2.0)]
+
+
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_without_a_server_every_step_runs_one_warning_is_given_and_sync_sends_all_once(run, uri, capsys):
+    dead = f"http://127.0.0.1:{closed_port()}"
+    with Journal(run) as journal, track(journal, dead) as tracker:
+        tracker.params({"rate": 0.1})
+        for step in range(1, 1201):
+            journal.log(step, {"train/loss": step})
+    said = capsys.readouterr().err
+    assert dead in said and said.count("WARNING") == 2 and said.count(f"physgen sync {run}") == 2  # at the start and at the end
+    losses = [entry["step"] for entry in read_journal(run) if "train/loss" in entry.get("metrics", {})]
+    assert losses == list(range(1, 1201))
+    with pytest.raises(InputError, match=f"{dead} does not take the run.*physgen sync"):
+        sync(run)
+    sync(run, uri)
+    sync(run, uri)
+    assert received(run, uri) == [(step, float(step)) for step in range(1, 1201)]
+    found = in_mlflow(run, uri)
+    assert (found.info.status, found.data.params) == ("FINISHED", {"rate": "0.1"})
+
+
+def test_a_server_that_accepts_and_never_answers_does_not_hold_training(run, uri, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(tracking, "SERVER_START_SECONDS", 0.1)
+    monkeypatch.setattr(tracking, "FLUSH_FAILING_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with Journal(run) as journal, track(journal, f"http://127.0.0.1:{port}") as tracker:
+            for step in range(1, 51):
+                journal.log(step, {"train/loss": step})
+    assert "has not got all of this run" in capsys.readouterr().err
+    tracker._shipper.join(60)  # the thread gives up by itself once the socket is closed
+    assert not tracker._shipper.is_alive()
+    sync(run, uri)
+    assert received(run, uri) == [(step, float(step)) for step in range(1, 51)]
+
+
+def test_a_database_that_was_deleted_is_filled_again(run, uri, database):
+    with Journal(run) as journal, track(journal, uri):
+        journal.log(1, {"train/loss": 1})
+    other = uri.replace("mlflow.db", "second.db")
+    shutil.copy(database, other.removeprefix("sqlite:///"))
+    sync(run, other)
+    state = read_shipped(run)[other]
+    with_new_id = json.loads((run / "shipped.json").read_text())
+    with_new_id[other]["run_id"] = "0" * 32  # what a fresh database at the same place looks like
+    (run / "shipped.json").write_text(json.dumps(with_new_id))
+    Store(other).client.delete_run(state.run_id)
+    sync(run, other)
+    assert read_shipped(run)[other].run_id not in {state.run_id, "0" * 32}
+    assert received(run, other) == [(1, 1.0)]
+
+
+def test_what_mlflow_refuses_for_good_is_named_and_does_not_dam_up_the_rest(run, uri, capsys, monkeypatch):
+    monkeypatch.setattr(shipper, "ROUND_SECONDS", 0.01)
+    with Journal(run) as journal, track(journal, uri) as tracker:
+        tracker.artifact(run / "gone.png")
+        journal.event("params", params={"rate": 1})
+        journal.event("params", params={"rate": 2})
+        journal.log(1, {"train/loss": 1})
+    assert received(run, uri) == [(1, 1.0)]
+    said = capsys.readouterr().err
+    assert "gone.png" in said and "Changing param" in said
+
+
+def test_two_senders_of_one_run_are_not_allowed(run, uri):
+    with Journal(run) as journal:
+        track(journal, uri)
+        sender = Sender(run, uri)
+        sender.send_all()
+        with pytest.raises(InputError, match="another process sends"):
+            sync(run)
+        sender.close()
+        sync(run)
+
+
+def test_tracking_off_leaves_the_journal_alone(run):
+    with Journal(run) as journal, track(journal, "off"):
+        journal.log(1, {"train/loss": 1})
+    assert not (run / "shipped.json").exists()
+    assert len(read_journal(run)) == 4  # status, step, load, status
+    with pytest.raises(InputError, match="tracking off"):
+        sync(run)
+
+
+def test_a_rank_that_does_not_write_leaves_nothing(run):
+    with Journal(run, write=False) as journal, Tracker(journal, Launch(1, 2, 1), "one", "tests", "off") as tracker:
+        tracker.params({"rate": 1})
+        tracker.note("x")
+        journal.log(1, {"train/loss": 1})
+        assert tracker.run_id is None
+    assert not run.exists()
+
+
+def test_another_node_writes_its_load_and_rank_0_sends_it(run, uri, monkeypatch):
+    with Journal(run) as journal:
+        track(journal, uri)
+        monkeypatch.setenv("GROUP_RANK", "1")
+        inert = Journal(run, write=False)
+        with Tracker(inert, Launch(2, 4, 0), "one", "tests", uri):
+            inert.log(3, {"train/loss": 1})
+        send_all(run, uri)
+    assert [step for step, _ in received(run, uri, "system/1/memory_GB")] == [3]
+
+
+@pytest.mark.parametrize("bad", ["mlruns", "file:///data/runs", "sqlite://relative.db", "ftp://x"])
+def test_a_tracking_uri_that_mlflow_refuses_is_refused_at_once(run, bad):
+    with Journal(run) as journal, pytest.raises(InputError, match="tracking URI.*sqlite:///"):
+        track(journal, bad)
+
+
+def test_the_default_database_lies_beside_the_runs_by_its_absolute_path(run, monkeypatch):
+    assert default_tracking_uri(run) == f"sqlite:///{run.parent}/mlflow.db"
+    monkeypatch.chdir(run.parent.parent)
+    assert clean_tracking_uri("sqlite:///runs/mlflow.db") == default_tracking_uri(Path("runs/one"))
+
+
+@pytest.mark.parametrize(("name", "clean"), [
+    ("eval/P(k)", "eval/P_k"), ("k=0.1", "k_0.1"), ("x@y", "x_y"), ("ξ(r)", "xi_r"), ("Ω_m", "Omega_m"),
+    ("/train//loss", "train/loss"), ("a/../b", "a/b"), ("train/loss", "train/loss"), ("(?)", "unnamed"), ("é", "e")])
+def test_metric_names_become_what_mlflow_takes(name, clean):
+    from mlflow.utils.validation import _validate_metric_name
+
+    assert metric_name(name) == clean
+    _validate_metric_name(metric_name(name))
+
+
+def test_params_carry_their_unit_in_the_key():
+    flat = flat_params({"data": {"box_size": 25.0, "cells": 8}, "temperatures": [1.0, 2.0]},
+                       {"data.box_size": "Mpc/h", "temperatures": "J"})
+    assert flat == {"data.box_size_Mpc_h": 25.0, "data.cells": 8, "temperatures_J": "[1.0, 2.0]"}
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"name": "x"}'])
+def test_sync_of_what_is_no_run_is_one_message(tmp_path, content):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match="run.json"):
+        sync(tmp_path)
+
+
+def test_four_processes_that_open_a_new_database_at_once_all_succeed(tmp_path):
+    code = ("import sys; from physgen.engine.mlflow_store import Store; store = Store(sys.argv[1]); "
+            "print(store.open_run('shared', sys.argv[2], sys.argv[2], '')[1])")
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    started = [subprocess.Popen([*command, str(n)], env=environment, stdout=subprocess.PIPE, text=True)
+               for n in range(4)]
+    ids = {process.communicate(timeout=200)[0].strip() for process in started}
+    assert [process.returncode for process in started] == [0] * 4
+    assert len(ids) == 1
+    store = Store(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    assert len(store.client.search_runs(list(ids))) == 4
+
+
+def test_training_code_does_not_import_mlflow_by_itself():
+    code = "import sys, physgen.engine.tracking, physgen.engine.ui; assert 'mlflow' not in sys.modules"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

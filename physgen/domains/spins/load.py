@@ -252,7 +252,7 @@ def _temperatures(text: str) -> np.ndarray:
     try:
         return np.array([float(part.strip().removesuffix("J")) for part in text.split(",") if part.strip()])
     except ValueError:
-        raise InputError(f"temperatures {text!r} must be numbers separated by commas, e.g. 0.5,1,2 (units of J)") from None
+        raise InputError(f"temperatures {text!r} must be numbers separated by commas, e.g. 0.5,1,2") from None
 
 
 def _integers(text: str, name: str) -> tuple[int, ...]:

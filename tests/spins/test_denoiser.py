@@ -1,0 +1,67 @@
+"""The exact denoiser against enumeration, its limits, and Bayes."""
+
+import numpy as np
+import pytest
+import torch
+
+from physgen.domains.spins import Domain
+from physgen.domains.spins.couplings import lattice_edges
+from physgen.domains.spins.denoiser import TransferMatrixDenoiser
+from physgen.domains.spins.enumeration import enumerate_graph, states
+from physgen.errors import InputError
+
+
+def data(seed=0, **fields):
+    domain = Domain(**fields)
+    made = domain.simulate(seed)
+    return domain, made, *domain.encode(made, domain.fit_encoding(made))
+
+
+def noisy(x, s, seed=0):
+    z = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return x.double() + s * z, torch.full((len(x),), s, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("s", [0.02, 0.3, 1.0, 5.0, 100.0])
+@pytest.mark.parametrize(
+    "fields",
+    [{"length": 4}, {"length": 3, "boundary": "free"}, {"dimension": 3, "length": 2}, {"dimension": 1, "length": 11}],
+)
+def test_posterior_mean_equals_enumeration(fields, s):
+    domain, made, x, condition = data(instances=2, replicas=2, temperatures=(0.4, 1.3), **fields)
+    y, level = noisy(x, s)
+    found = domain.exact_denoiser(made, {})(y, level, condition).reshape(len(x), -1).numpy()
+    grid, every = x.shape[2:], states(x[0].numel())
+    bonds = condition["channels"][:, ::2].double().numpy()
+    for i in range(len(x)):
+        law = enumerate_graph(every.shape[1], lattice_edges(grid), bonds[i].reshape(-1), 1.0, y[i].numpy() / s**2)
+        np.testing.assert_allclose(found[i], law.probabilities @ every, atol=1e-12)
+
+
+def test_error_of_the_denoiser_is_the_posterior_variance():
+    """Bayes: E|x - D|^2 = E(1 - D^2) for data from the law; 10x10, so that several chunks and both halves work."""
+    domain, made, x, condition = data(length=10, instances=40, replicas=10, temperatures=(1.0,))
+    y, level = noisy(x, 1.2)
+    means = domain.exact_denoiser(made, {})(y, level, condition)
+    per_instance = ((x - means) ** 2 - (1 - means**2)).reshape(40, -1).mean(dim=1)
+    assert abs(per_instance.mean()) < 4 * per_instance.std() / np.sqrt(40)
+    assert 0.05 < (1 - means**2).mean() < 0.95
+
+
+def test_the_answer_to_one_sample_does_not_depend_on_the_others():
+    domain, made, x, condition = data(length=8, instances=3, replicas=100, temperatures=(0.8,))
+    y, level = noisy(x, 0.7)
+    denoiser = domain.exact_denoiser(made, {})
+    whole = denoiser(y, level, condition)
+    alone = denoiser(y[41:42], level[41:42], {"channels": condition["channels"][41:42]})
+    torch.testing.assert_close(whole[41:42], alone, rtol=1e-12, atol=1e-12)
+    assert denoiser(y.float(), level.float(), condition).dtype == torch.float32
+
+
+def test_couplings_that_it_cannot_solve_are_refused():
+    with pytest.raises(InputError, match="free boundary"):
+        TransferMatrixDenoiser(torch.ones(1, 4, 4, 4))(torch.ones(1, 1, 4, 4), torch.ones(1))
+    with pytest.raises(InputError, match="at most 12 spins"):
+        TransferMatrixDenoiser()(torch.ones(1, 1, 4, 13), torch.ones(1), {"channels": torch.zeros(1, 4, 4, 13)})
+    with pytest.raises(InputError, match="channels"):
+        TransferMatrixDenoiser()(torch.ones(2, 1, 4, 4), torch.ones(2))

@@ -2,7 +2,7 @@
 
     with Journal(run_dir, write=launch.is_main) as journal:
         journal.rewind(...)                                  # after a resume, before the tracker starts
-        with Tracker(journal, launch, name="ea-2d", experiment="spins") as tracker:
+        with Tracker(journal, launch, name="wide", experiment="boxes") as tracker:
             tracker.params(config, units={"data.box_size": "Mpc/h"})
             journal.log(step, {"train/loss": loss})
 """

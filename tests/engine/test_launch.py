@@ -1,5 +1,11 @@
 """Launch environment: torchrun, srun, alone."""
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -66,3 +72,24 @@ def test_alone_no_process_group_is_made(monkeypatch):
         assert here.broadcast_object("run") == "run"
         assert here.all_agree(True) and not here.all_agree(False)
         here.barrier()
+
+
+def test_two_srun_tasks_find_each_other_vote_and_share_gradients():
+    code = ("import torch; from physgen.engine.launch import launch\n"
+            "with launch('cpu') as here:\n"
+            "    wrapped = here.wrap(torch.nn.Linear(1, 1, bias=False))\n"
+            "    wrapped(torch.full((1, 1), float(here.rank))).sum().backward()\n"
+            "    gradient = wrapped.module.weight.grad.item()\n"
+            "    here.barrier()\n"
+            "    print(here.rank, here.broadcast_object(here.rank + 5), here.all_agree(True),\n"
+            "          here.all_agree(here.is_main), gradient)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    inherited = {name: value for name, value in os.environ.items() if name not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
+    tasks = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={
+        **inherited, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", "SLURM_PROCID": str(rank),
+        "SLURM_LOCALID": str(rank), "SLURM_NTASKS": "2", "SLURM_JOB_NODELIST": "localhost", "MASTER_PORT": port,
+        "SLURM_JOB_ID": "77"}) for rank in range(2)]
+    said = sorted(task.communicate(timeout=120)[0].strip() for task in tasks)
+    assert said == ["0 5 True False 0.5", "1 5 True False 0.5"]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from physgen.diffusion.sde import Condition, Denoiser, like
 from physgen.diffusion.spectrum import Spectrum
 
+
 class LevelLaw(Protocol):
     """Law of training noise levels, given by its quantile function u in (0, 1) -> s."""
 

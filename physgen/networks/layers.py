@@ -12,7 +12,13 @@ from torch.nn import functional as F
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+GROUP = 8  # channels that are normalised together
 MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """float32 instead of half precision; float32 and float64 as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def like(value: Tensor, x: Tensor) -> Tensor:
@@ -92,14 +98,14 @@ class Normalization(nn.Module):
     Without learned scale and shift (the block's modulation has them); always in float32.
     """
 
-    def __init__(self, channels: int, channels_per_group: int = 8) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.groups = max(1, channels // channels_per_group)
-        if channels % self.groups:
-            raise ValueError(f"channels must be a multiple of {channels_per_group} (or fewer), got {channels}")
+        if channels % GROUP:
+            raise ValueError(f"the width must be a multiple of {GROUP} (channels of a normalisation group), got {channels}")
+        self.groups = channels // GROUP
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x.float(), self.groups)
+        return F.group_norm(full_precision(x), self.groups)
 
 
 class NoiseEmbedding(nn.Module):
@@ -121,7 +127,7 @@ class NoiseEmbedding(nn.Module):
 
     def forward(self, c_noise: Tensor, condition: dict[str, Tensor] | None) -> Tensor:
         """(B,) and condition["labels"] (B, labels) -> (B, E)."""
-        phase = c_noise.float()[:, None] * self.frequencies
+        phase = c_noise.to(self.frequencies.dtype)[:, None] * self.frequencies
         embedding = self.noise(torch.cat([phase.cos(), phase.sin()], dim=1))
         if self.label is not None:
             labels = (condition or {}).get("labels")
@@ -151,7 +157,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.norm_out(self.first(F.silu(self.norm_in(x))))
-        gain, bias = self.modulation(embedding).float().chunk(2, dim=1)
+        gain, bias = full_precision(self.modulation(embedding)).chunk(2, dim=1)
         hidden = F.silu(torch.addcmul(like(bias, x), hidden, like(1 + gain, x)))
         return self.project(x) + self.second(self.dropout(hidden))
 

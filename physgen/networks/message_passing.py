@@ -1,0 +1,177 @@
+r"""Message passing on the bonds of a periodic lattice of +-1 spins.
+
+The network F(x; K) with couplings K = beta J obeys, by construction and exactly,
+
+.. math:: F(\epsilon_i x_i;\ \epsilon_i \epsilon_j K_{ij}) = \epsilon_i F(x; K) \quad \text{for all signs } \epsilon,
+
+the gauge symmetry of the Edwards-Anderson model, hence also F(-x; K) = -F(x; K), and it commutes with translations. It carries two
+kinds of features: odd ones, which change sign with their site and move between sites only through an odd function of the bond,
+and even ones, which are invariant and move freely. Even features gate odd ones; products of two odd features of a site are even.
+
+Shapes: B batch, *grid lattice, d its dimension, D = 2d directions (+dim, -dim for each space dim in order), F odd and E even features.
+Inside, features stand last: (B, *grid, F).
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from physgen.networks.layers import NoiseEmbedding, zeroed
+
+HEADS = 4  # gates of each bond
+CERTAIN = 1 - 1e-6  # keeps atanh finite in float32
+
+
+@dataclass(frozen=True)
+class MessageOptions:
+    """Shape of the message passing network beside its width.
+
+    Attributes:
+        depth: layers; each one moves information by one bond.
+        iterations: of belief propagation in each layer (0: all is learned).
+        damping: fraction of the old message kept by each iteration.
+    """
+
+    depth: int = 6
+    iterations: int = 3
+    damping: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.depth < 1 or self.iterations < 0 or not 0 <= self.damping < 1:
+            raise ValueError(f"message passing needs depth >= 1, iterations >= 0 and 0 <= damping < 1, got {self}")
+
+
+def neighbour(x: Tensor, direction: int) -> Tensor:
+    """Value at the neighbour of each site in a direction (0: +first dim, 1: -first dim, 2: +second dim, ...); x (B, *grid, ...)."""
+    return x.roll(-1 if direction % 2 == 0 else 1, dims=1 + direction // 2)
+
+
+def plaquettes(t: Tensor) -> Tensor:
+    """Products of t around the squares that meet at each site: t (B, *grid, D) -> (B, *grid, 2 D (d - 1)/2 ...), gauge invariant."""
+    directions = t.shape[-1]
+    products = []
+    for a in range(directions):
+        for b in range(a + 1, directions):
+            if a // 2 != b // 2:
+                far = neighbour(t[..., b], a) * neighbour(t[..., a], b)
+                products.append(t[..., a] * t[..., b] * far)
+    return torch.stack(products, dim=-1) if products else t[..., :0]
+
+
+def believe(field: Tensor, incoming: Tensor, t: Tensor, damping: float) -> Tensor:
+    r"""One damped iteration of belief propagation, :math:`u_{j \to i} = \mathrm{atanh}[t_{ij} \tanh(h_j + \sum_{k \ne i} u_{k \to j})]`.
+
+    field h (B, *grid); incoming (B, *grid, D): the message u to each site from its neighbour in each direction; t = tanh K.
+    """
+    cavity = torch.tanh(field[..., None] + incoming.sum(-1, keepdim=True) - incoming)
+    sent = torch.stack([neighbour(cavity[..., a ^ 1], a) for a in range(t.shape[-1])], dim=-1)
+    return damping * incoming + (1 - damping) * torch.atanh((t * sent).clamp(-CERTAIN, CERTAIN))
+
+
+class MessageLayer(nn.Module):
+    """A few iterations of belief propagation, then an exchange of learned features that corrects its field and its messages."""
+
+    def __init__(self, directions: int, width: int, embedding: int, options: MessageOptions) -> None:
+        super().__init__()
+        self.directions, self.options = directions, options
+        self.read = nn.Linear(directions + 1, width, bias=False)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(embedding, 2 * width)
+        self.gate = nn.Linear(width, width + directions * HEADS)
+        self.message = nn.Linear((directions + 1) * width, width, bias=False)
+        self.even_message = nn.Linear((directions + 1) * width, width)
+        self.invariant = nn.Linear(2 * width, width)
+        self.even_out = zeroed(nn.Linear(width, width))
+        self.out_gate = nn.Linear(width, width)
+        self.odd_out = nn.Linear(width, width, bias=False)
+        self.gain = zeroed(nn.Linear(width, directions))
+        self.pull = zeroed(nn.Linear(width, 1, bias=False))
+
+    def forward(self, state: tuple[Tensor, ...], bonds: Tensor, embedding: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
+        """state: odd, even (B, *grid, F), field (B, *grid), incoming (B, *grid, D); bonds = tanh K (B, *grid, D)."""
+        odd, even, field, incoming = state
+        gain = 1 + self.gain(even)
+        for _ in range(self.options.iterations):
+            incoming = believe(field, incoming, bonds, self.options.damping)
+        incoming = incoming * gain
+        belief = torch.tanh(field + incoming.sum(-1))
+        odd = odd + self.read(torch.cat([belief[..., None], incoming], dim=-1) * scale[..., None])
+        odd, even = self.exchange(odd, even, bonds, embedding)
+        return odd, even, field + self.pull(odd)[..., 0] / scale, incoming
+
+    def exchange(self, odd: Tensor, even: Tensor, bonds: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Odd features move with the bonds, even ones freely; products of odd ones feed even ones, which gate odd ones."""
+        width, directions = odd.shape[-1], range(self.directions)
+        gain, bias = self.modulation(embedding).reshape(len(odd), *[1] * (odd.ndim - 2), -1).chunk(2, dim=-1)
+        quiet = self.norm(even) * (1 + gain) + bias
+        gates = 1 + self.gate(quiet)
+        source = odd / (1 + odd.square().mean(-1, keepdim=True)).sqrt() * gates[..., :width]
+        bond = bonds[..., None] * gates[..., width:].unflatten(-1, (self.directions, HEADS))
+        moved = [(bond[..., a, :, None] * neighbour(source, a).unflatten(-1, (HEADS, -1))).flatten(-2) for a in directions]
+        message = self.message(torch.cat([source, *moved], dim=-1))
+        products = torch.cat([source * message, message.square()], dim=-1)
+        seen = self.even_message(torch.cat([quiet, *[neighbour(quiet, a) for a in directions]], dim=-1))
+        even = even + self.even_out(F.silu(seen + self.invariant(products / (1 + products.abs()))))
+        return odd + self.odd_out(message * torch.sigmoid(self.out_gate(even))), even
+
+
+class MessagePassing(nn.Module):
+    r"""Gauge-equivariant network F(x, c_noise, condition) for the logit of spins seen through Gaussian noise.
+
+    Input convention: :math:`x = y/\sqrt{1+s^2}`, c_noise = ln(s)/4, so that the local field is
+    :math:`h = y/s^2 = x \sqrt{1+s^2}/s^2`; the output times :math:`1/\sqrt{1+s^2}` is added to the logit h. Before training that is belief
+    propagation after a few iterations.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        condition_channels: int | None = None,
+        labels: int = 0,
+        width: int = 32,
+        **options: object,
+    ) -> None:
+        super().__init__()
+        known = {field.name for field in fields(MessageOptions)}
+        if unknown := set(options) - known:
+            raise ValueError(f"unknown option {sorted(unknown)} of message passing; known options: {sorted(known)}")
+        self.options = MessageOptions(**options)
+        self.dimension, directions = dimension, 2 * dimension
+        if (in_channels, out_channels) != (1, 1):
+            raise ValueError(f"message passing is for one spin a site, got {in_channels} channels in, {out_channels} out")
+        if condition_channels not in (None, directions):
+            raise ValueError(f"bonds in {dimension} dimensions have {directions} condition channels, got {condition_channels}")
+        if width % HEADS:
+            raise ValueError(f"the width must be a multiple of {HEADS}, got {width}")
+        squares = 2 * dimension * (dimension - 1)
+        self.embedding = NoiseEmbedding(2 * width, labels)
+        self.odd_in = nn.Linear(2, width, bias=False)
+        self.even_in = nn.Linear(directions + squares + 2, width)
+        self.layers = nn.ModuleList(
+            MessageLayer(directions, width, 2 * width, self.options) for _ in range(self.options.depth)
+        )
+        self.gate = nn.Linear(width, width)
+        self.head = zeroed(nn.Linear(width, 1, bias=False))
+
+    def forward(self, x: Tensor, c_noise: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
+        couplings = (condition or {}).get("channels")
+        if couplings is None or couplings.shape[1:] != (2 * self.dimension, *x.shape[2:]):
+            found = "none" if couplings is None else f"shape {tuple(couplings.shape)}"
+            raise ValueError(f'{2 * self.dimension} bonds a site on the grid {tuple(x.shape[2:])} are needed in condition["channels"], got {found}')
+        t = torch.tanh(couplings).movedim(1, -1)  # (B, *grid, D)
+        embedding = self.embedding(c_noise, condition)
+        s2 = torch.exp(8 * c_noise.float()).reshape(-1, *[1] * self.dimension)
+        scale = (1 + s2).sqrt()
+        free = x[:, 0] * scale / s2  # y/s^2
+        odd = torch.stack([x[:, 0], torch.tanh(free) * scale], dim=-1)
+        even = torch.cat([t.square(), plaquettes(t), odd.square() / (1 + odd.square())], dim=-1)
+        state = self.odd_in(odd), self.even_in(even), free, torch.zeros_like(t)
+        for layer in self.layers:
+            state = layer(state, t, embedding, scale)
+        odd, even, field, incoming = state
+        correction = self.head(odd * torch.sigmoid(self.gate(even)))[..., 0]
+        return (correction + (field - free + incoming.sum(-1)) * scale)[:, None]

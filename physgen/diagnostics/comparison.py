@@ -55,17 +55,14 @@ class Pair:
         """Mean of the metric if both laws were equal, from the scatter of the units (signs drawn at random)."""
         centred = [self.generated - self.generated.mean(axis=0), self.reference - self.reference.mean(axis=0)]
         common = self.reference.mean(axis=0)
-        total = 0.0
-        for _ in range(NULL_DRAWS):
-            signs = [rng.choice([-1.0, 1.0], size=len(c)) for c in centred]
-            if self.paired:
-                signs[1] = signs[0]
-            g, r = (
-                np.tensordot(s, c, axes=1) / np.sqrt(len(c) * max(len(c) - 1, 1))
-                for s, c in zip(signs, centred, strict=True)
-            )
-            total = total + metric(common + g, common + r)
-        return total / NULL_DRAWS
+        drawn = [rng.choice([-1.0, 1.0], size=(NULL_DRAWS, len(c))) for c in centred]
+        if self.paired:
+            drawn[1] = drawn[0]
+        g, r = (
+            np.tensordot(signs, c, axes=1) / np.sqrt(len(c) * max(len(c) - 1, 1))
+            for signs, c in zip(drawn, centred, strict=True)
+        )
+        return metric(common + g, common + r).mean(axis=0)
 
 
 def _leave_one_out(per_unit):

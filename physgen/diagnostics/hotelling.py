@@ -8,7 +8,7 @@ until p <= nu / 2, and T^2 is referred to the F law of its degrees of freedom nu
 import numpy as np
 from scipy import stats
 
-# directions whose variance is smaller than this part of the largest are constraints (a histogram sums to one)
+# directions whose variance is smaller than this part of all variance are constraints (a histogram sums to one)
 CONSTRAINT = 1e-9
 
 
@@ -58,10 +58,9 @@ def _test(groups, scale, max_points):
     if not usable.any():
         return np.nan, 0, np.nan
     wanted = max(1, freedom // 2) if max_points is None else max(1, min(max_points, freedom))
-    groups = [merge_points(g[:, usable] / scale[usable], wanted) for g in groups]
-    covariances = [np.atleast_2d(np.cov(g, rowvar=False)) / len(g) for g in groups]
-    variance, modes = np.linalg.eigh(sum(covariances))
-    modes = modes[:, variance > CONSTRAINT * variance[-1]]
+    groups, covariances, modes = _merged([g[:, usable] / scale[usable] for g in groups], wanted)
+    if modes.shape[1] == 0:
+        return np.nan, 0, np.nan
     difference = groups[0].mean(axis=0) - (groups[1].mean(axis=0) if len(groups) == 2 else 0.0)
     covariances = [modes.T @ c @ modes for c in covariances]
     inverse = np.linalg.inv(sum(covariances))
@@ -72,6 +71,20 @@ def _test(groups, scale, max_points):
     p_value = stats.f.sf(t_squared * (nu - p + 1) / (p * nu), p, nu - p + 1)
     debias = (nu - p - 1) / nu
     return (t_squared * debias if debias > 0 else np.nan), p, float(p_value)
+
+
+def _merged(groups, wanted):
+    """Groups with merged points, their covariances, and the ``wanted`` directions (columns) that are no constraint."""
+    points = groups[0].shape[1]
+    total = sum(g.var(axis=0, ddof=1).sum() / len(g) for g in groups)
+    for count in range(min(wanted, points), points + 1):  # each constraint takes a direction away: merge less
+        merged = [merge_points(g, count) for g in groups]
+        covariances = [np.atleast_2d(np.cov(g, rowvar=False)) / len(g) for g in merged]
+        variance, modes = np.linalg.eigh(sum(covariances))
+        free = variance > CONSTRAINT * total
+        if free.sum() >= wanted:
+            break
+    return merged, covariances, modes[:, free]
 
 
 def _freedom(covariances, counts, inverse):

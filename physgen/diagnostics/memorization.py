@@ -15,7 +15,7 @@ from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resamp
 from physgen.errors import InputError
 
 GAP = 1 / 3  # d1/d2 below which a configuration counts as memorised (Yoon et al. 2023; Bonnaire et al. 2505.17638)
-DRAWS = 400
+DRAWS = 200
 FIGURES = (
     "auc", "fraction_above_null", "copied_fraction", "gap_fraction", "f_mem", "f_mem_heldout", "duplicates",
     "duplicates_heldout",
@@ -198,7 +198,8 @@ def _verdict(result):
     limit = max(f["copied_fraction"], 0.0) + 1.645 * e["copied_fraction"]
     near = f["copied_fraction"] > 3 * e["copied_fraction"]
     if excess("duplicates") or excess("f_mem") or (near and f["gap_fraction"] > 3 * e["gap_fraction"]):
-        copied = max(f["copied_fraction"], f["f_mem"], f["duplicates"])
+        copied = max(f["f_mem"] - f["f_mem_heldout"], f["duplicates"] - f["duplicates_heldout"])
+        copied = copied if excess("duplicates") or excess("f_mem") else f["copied_fraction"]
         return "fail", f"copies its training set: about {100 * copied:.2g} % of the configurations"
     if near or (f["auc"] - 0.5) > 3 * e["auc"]:
         return "undecided", (

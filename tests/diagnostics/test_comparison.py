@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from physgen.diagnostics import compare, compare_results, make_result, one_point, power_spectrum
+from physgen.diagnostics.comparison import Pair, total_variation
 from physgen.diagnostics.hotelling import mean_is_zero, means_are_equal
 from physgen.errors import InputError
 
@@ -39,6 +40,10 @@ CASES = {
     "paired, many units": lambda rng: mean_is_zero(noise(rng, 100)),
     "unpaired, unequal covariances and numbers": lambda rng: means_are_equal(noise(rng, 15), 3 * noise(rng, 60)),
     "histograms that sum to one": lambda rng: means_are_equal(binned(rng, 30), binned(rng, 40)),
+    "histograms of few units": lambda rng: mean_is_zero(binned(rng, 6) - binned(rng, 6)),
+    "histograms at several temperatures": lambda rng: mean_is_zero(
+        np.hstack([binned(rng, 20) - binned(rng, 20) for _ in range(4)])
+    ),
     "lognormal units": lambda rng: mean_is_zero(np.exp(0.5 * noise(rng, 30)) - np.exp(0.5 * noise(rng, 30))),
 }
 
@@ -61,11 +66,19 @@ def test_chi_square_with_the_debiased_covariance_has_mean_dof():
     assert found[0, 1] == 19  # half of the 39 degrees of freedom
 
 
+def test_a_constraint_costs_no_information():
+    """Nine bins that sum to one have eight free directions; six units allow two, whatever is merged."""
+    rng = np.random.default_rng(14)
+    assert mean_is_zero(binned(rng, 100) - binned(rng, 100))[1] == 8
+    assert mean_is_zero(binned(rng, 6) - binned(rng, 6))[1] == 2
+    assert mean_is_zero(np.hstack([binned(rng, 100) for _ in range(4)]) - np.tile(BINS, 4))[1] == 32
+
+
 def test_whole_comparison_has_a_uniform_p_value_on_fields(lattice):
-    """From the fields to p: white noise, unpaired samples, 120 repetitions."""
+    """From the fields to p: white noise, unpaired samples, 60 repetitions."""
     rng = np.random.default_rng(2)
     p = []
-    for _ in range(120):
+    for _ in range(60):
         results = [power_spectrum(lattice(rng.standard_normal((20, 12, 12)))) for _ in range(2)]
         p.append(float(compare_results(*results)["p_value"]))
     assert stats.kstest(p, "uniform").pvalue > 1e-3
@@ -73,22 +86,24 @@ def test_whole_comparison_has_a_uniform_p_value_on_fields(lattice):
 
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(3)
-    reference, shifted = 1 + 0.1 * noise(rng, 60), 1.1 + 0.1 * noise(rng, 60)
+    reference, shifted = 1 + 0.1 * noise(rng, 60), 1.2 + 0.1 * noise(rng, 60)
     assert float(compare_results(spectrum(reference), spectrum(shifted))["p_value"]) < 1e-6
 
 
-def test_errors_of_ratio_and_difference_cover_the_truth():
-    """Pulls have unit variance, paired and unpaired; their scatter over 300 repetitions is the tolerance."""
+@pytest.mark.parametrize("ids", [None, range(30)], ids=["unpaired", "paired"])
+def test_errors_of_ratio_and_difference_cover_the_truth(ids):
+    """Pulls of 50 x 24 independent points follow Student's t of 29 (58) degrees of freedom: variance nu / (nu - 2)."""
     rng = np.random.default_rng(4)
-    for ids in (None, range(30)):
-        pulls = []
-        for _ in range(300):
-            common = 0.0 if ids is None else 0.3 * noise(rng, 30)
-            first, second = (1 + common + 0.05 * noise(rng, 30) for _ in range(2))
-            found = compare_results(spectrum(first, ids), spectrum(1.2 * second, ids))
-            pulls.append([((found["ratio"] - 1.2) / found["ratio_error"])[5], float(found["z"][5])])
-        ratio_pull = np.array(pulls, float)[:, 0]
-        assert abs(ratio_pull.var() / (29 / 27) - 1) < 4 * np.sqrt(2 / 300) + 0.02  # variance of Student's t
+    pulls = []
+    for _ in range(50):
+        common = 0.0 if ids is None else 0.3 * rng.standard_normal((30, POINTS))
+        first, second = (1 + common + 0.05 * rng.standard_normal((30, POINTS)) for _ in range(2))
+        found = compare_results(spectrum(first, ids), spectrum(1.2 * second, ids))
+        difference_pull = (found["difference"] - 0.2) / found["difference_error"]
+        pulls.append([(found["ratio"] - 1.2) / found["ratio_error"], difference_pull])
+    nu = 58 if ids is None else 29
+    for pull in np.array(pulls, float).transpose(1, 0, 2):
+        assert abs(pull.var() / (nu / (nu - 2)) - 1) < 4 * np.sqrt(2 / pull.size) + 0.02
 
 
 def test_pairing_removes_the_variance_of_the_labels():
@@ -142,11 +157,10 @@ def test_floor_and_null_are_what_equal_laws_give_and_fall_as_one_over_root_n():
         rows = []
         for _ in range(150):
             reference, generated = binned(rng, units), binned(rng, units)
-            half = units // 2
-            found = compare_results(
-                *(histogram(h) for h in (reference, generated, reference[:half], reference[half:])), seed=1
-            )
-            rows.append([float(found[f"distance_tv{end}"]) for end in ("", "_floor", "_null")])
+            halves = np.split(reference, 2)
+            pair = Pair(reference, generated, paired=False)
+            floor = Pair(*halves, paired=False).distance(total_variation)[0]
+            rows.append([pair.distance(total_variation)[0], floor / np.sqrt(2), pair.null(total_variation, rng)])
         rows = np.array(rows)
         means[units] = rows.mean(axis=0), rows.std(axis=0) / np.sqrt(150)
         for other in (1, 2):
@@ -157,6 +171,17 @@ def test_floor_and_null_are_what_equal_laws_give_and_fall_as_one_over_root_n():
     assert np.all(np.abs(ratio - 2) < 4 * error)
 
 
+@pytest.mark.parametrize(("samples", "scale"), [((100, 100, 50, 50), 2**-0.5), ((100, 300, 50, 50), 3**-0.5)])
+def test_floor_is_scaled_to_equal_statistics(samples, scale):
+    """sqrt((1/N_r + 1/N_g) / (1/N_a + 1/N_b))."""
+    rng = np.random.default_rng(13)
+    results = [histogram(binned(rng, 20), samples=n) for n in samples]
+    found = compare_results(*results)
+    assert found.attrs["floor_scale"] == pytest.approx(scale)
+    raw = total_variation(*(r["value"].values for r in results[2:]))
+    assert float(found["distance_tv_floor"]) == pytest.approx(raw * scale)
+
+
 def test_jackknife_error_of_a_clear_distance_is_its_scatter():
     rng = np.random.default_rng(9)
     tilted = BINS * np.linspace(0.5, 1.5, 9)
@@ -164,8 +189,7 @@ def test_jackknife_error_of_a_clear_distance_is_its_scatter():
     rows = []
     for _ in range(200):
         generated = rng.multinomial(64, tilted, size=50) / 64
-        found = compare_results(histogram(binned(rng, 50)), histogram(generated))
-        rows.append([float(found["distance_tv"]), float(found["distance_tv_error"])])
+        rows.append(Pair(binned(rng, 50), generated, paired=False).distance(total_variation))
     scatter, stated = np.std(rows, axis=0)[0], np.sqrt(np.mean(np.square(rows), axis=0)[1])
     assert abs(stated / scatter - 1) < 4 / np.sqrt(2 * 200)
 

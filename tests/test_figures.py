@@ -98,6 +98,16 @@ def test_labels_and_units_come_from_attrs():
     assert figure.axes[0].get_xlabel() == ""
     bare = xr.DataArray([1.0], dims="lag_time", name="lag_time")
     assert figures.label(bare) == "lag time"
+    assert figures.label(bare.rename("Omega_m").assign_attrs(units="1")) == r"Omega m $\Omega_{m}$"
+
+
+def test_a_long_name_gives_way_to_its_symbol_on_the_ordinate():
+    name = "modulus of the magnetization per spin, averaged over replicas"
+    reference, generated, comparison = compared(energy)
+    reference["value"].attrs |= {"long_name": name, "symbol": "|m|", "units": "1"}
+    assert figures.curve_comparison(reference, generated, comparison).axes[0].get_ylabel() == "$|m|$"
+    del reference["value"].attrs["symbol"]
+    assert "\n" in figures.curve_comparison(reference, generated, comparison).axes[0].get_ylabel()
 
 
 def test_a_kept_dim_gives_a_row_of_panels_with_both_ends():
@@ -258,8 +268,9 @@ def test_a_box_shows_its_central_slice():
 
 
 def test_losses_are_drawn_where_they_were_recorded():
-    records = [{"step": i, "train/loss": 1 / i} for i in range(1, 9)] + [{"step": 8, "validation/loss": 0.2}, {"t": 1}]
-    axes = figures.loss_curves(records).axes[0]
+    records = [{"step": i, "metrics": {"train/loss": 1 / i}} for i in range(1, 9)]
+    records += [{"step": 8, "metrics": {"validation/loss": 0.2}}, {"event": "params", "params": {}}]
+    axes = figures.loss_curves(records, ["train/loss", "validation/loss"]).axes[0]
     np.testing.assert_allclose(axes.lines[0].get_xydata()[:, 1], [1 / i for i in range(1, 9)])
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["train/loss", "validation/loss"]
 
@@ -286,7 +297,7 @@ def test_figures_never_touch_pyplot_or_the_global_style():
         "import matplotlib, sys\n"
         "def style(): return {k: dict.__getitem__(matplotlib.rcParams, k) for k in matplotlib.rcParams.keys()}\n"
         "before = style()\n"
-        "from physgen import figures; figures.loss_curves([{'step': 1, 'train/loss': 1.0}])\n"
+        "from physgen import figures; figures.loss_curves([{'step': 1, 'metrics': {'train/loss': 1.0}}])\n"
         "assert 'matplotlib.pyplot' not in sys.modules and style() == before\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

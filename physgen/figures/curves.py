@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,7 +103,8 @@ def _finish_main_row(row: Sequence[Axes], reference: xr.Dataset, generated: xr.D
         row[0].set_ylim(low, positive.max() * (20 if kind == "histogram" else 2))
     elif kind == "histogram":
         row[0].set_ylim(0, 1.35 * np.nanmax(values, initial=1e-12))  # room for the distance and the legend
-    row[0].set_ylabel(label(reference["value"]))
+    full = label(reference["value"])
+    row[0].set_ylabel(full if len(full) <= 48 else "\n".join(wrap(label(reference["value"], short=True), 36)))
     row[-1].legend(loc="upper right" if kind == "histogram" else "best")
 
 

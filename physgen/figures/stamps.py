@@ -11,7 +11,7 @@ from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from physgen.ensemble import sample_dims, space_dims, spacing
-from physgen.figures.style import condition_title, label, styled
+from physgen.figures.style import condition_title, label, styled, symbol_of
 from physgen.notation import latex_units
 
 if TYPE_CHECKING:
@@ -85,9 +85,8 @@ def _stamp_title(ensemble: xr.Dataset, where: Mapping[str, int]) -> str:
         lines += [condition_title(ensemble, {dim: i})] if key == dim else []
         for name, variable in ensemble.data_vars.items():
             if variable.dims == (dim,) and np.issubdtype(variable.dtype, np.floating):
-                symbol = variable.attrs.get("symbol")
                 units = latex_units(variable.attrs.get("units"))
-                lines.append(f"{f'${symbol}$' if symbol else name} = {float(variable[i]):.3g} {units}".strip())
+                lines.append(f"{symbol_of(variable) or name} = {float(variable[i]):.3g} {units}".strip())
     return "\n".join(lines[:3])
 
 

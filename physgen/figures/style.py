@@ -32,13 +32,25 @@ STYLE = {
 styled = matplotlib.rc_context(STYLE)
 
 
+GREEK = {"alpha", "beta", "gamma", "delta", "kappa", "lambda", "mu", "nu", "sigma", "tau", "phi", "Lambda", "Omega"}
+
+
+def symbol_of(variable: xr.DataArray) -> str:
+    r"""Mathtext of attr ``symbol``; else of a name that spells one (``Omega_m`` is :math:`\Omega_m`); else empty."""
+    if "symbol" in variable.attrs:
+        return f"${variable.attrs['symbol']}$"
+    letter, _, index = str(variable.name).partition("_")
+    if letter not in GREEK:
+        return ""
+    return rf"$\{letter}_{{{index}}}$" if index else rf"$\{letter}$"
+
+
 def label(variable: xr.DataArray, short: bool = False) -> str:
     """Axis label from attrs: ``long_name $symbol$ [units]``; ``short`` prefers the symbol to the long name."""
-    symbol, units = variable.attrs.get("symbol"), latex_units(variable.attrs.get("units"))
+    symbol, units = symbol_of(variable), latex_units(variable.attrs.get("units"))
     name = str(variable.attrs.get("long_name", str(variable.name or "").replace("_", " ")))
-    words = [] if short and symbol else [name]
-    words += [f"${symbol}$"] if symbol else []
-    return " ".join([*words, *([f"[{units}]"] if units else [])])
+    parts = [name if not (short and symbol) else "", symbol, f"[{units}]" if units else ""]
+    return " ".join(filter(None, parts))
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> tuple[Path, Path]:
@@ -60,8 +72,7 @@ def condition_title(data: xr.Dataset, where: Mapping[str, int]) -> str:
             coordinate = data[dim]
             point = coordinate.values[i]
             text = f"{point:.3g}" if np.issubdtype(coordinate.dtype, np.floating) else str(point)
-            symbol = coordinate.attrs.get("symbol")
-            name = f"${symbol}$" if symbol else str(coordinate.attrs.get("long_name", dim))
+            name = symbol_of(coordinate) or str(coordinate.attrs.get("long_name", dim))
             parts.append(f"{name} = {text} {latex_units(coordinate.attrs.get('units'))}".strip())
     return ", ".join(parts)
 

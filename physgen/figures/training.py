@@ -13,18 +13,21 @@ from physgen.figures.style import FOURTH, GENERATED, REFERENCE, THIRD, plain_log
 
 @styled
 def loss_curves(
-    records: Sequence[Mapping[str, Any]], names: Sequence[str] = ("train/loss", "validation/loss")
+    records: Sequence[Mapping[str, Any]], names: Sequence[str] = ("train/loss",), ylabel: str = "denoising loss"
 ) -> Figure:
-    """Losses against the training step from the records of a journal: dicts with ``step`` and some of ``names``."""
+    """Losses against the training step from the records of a journal: ``{"step": ..., "metrics": {name: value}}``.
+
+    Records without a step or without any of ``names`` are passed over.
+    """
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     axes = figure.subplots()
     for name, colour in zip(names, (GENERATED, THIRD, FOURTH, REFERENCE), strict=False):
-        points = [(r["step"], r[name]) for r in records if "step" in r and r.get(name) is not None]
+        points = [(r["step"], r["metrics"][name]) for r in records if name in r.get("metrics", ())]
         if points:
             step, loss = np.asarray(points, dtype=float).T
             many = len(step) > 80
             axes.plot(step, loss, "-" if many else ".-", color=colour, lw=0.8 if many else 1.2, label=name)
-    axes.set(xlabel="training step", ylabel="denoising loss per degree of freedom", yscale="log")
+    axes.set(xlabel="training step", ylabel=ylabel, yscale="log")
     plain_log_ticks(axes.yaxis)
     axes.legend()
     return figure

@@ -48,7 +48,7 @@ def write_report(
         rows=fidelity_rows(summary),
         sections=sections,
         not_tested=list(not_tested),
-        facts=[(name, *_fact(value)) for name, value in provenance.items()],
+        facts=[(name, *_fact(value)) for name, value in provenance.items() if value not in ("", None)],
     )
     return _write(Path(folder) / "report.html", text)
 

@@ -46,12 +46,14 @@ class Section:
     tables: Sequence[Table] = ()
 
 
-def diagnostic_section(reference: xr.Dataset, generated: xr.Dataset, comparison: xr.Dataset, picture: Path) -> Section:
+def diagnostic_section(
+    reference: xr.Dataset, generated: xr.Dataset, comparison: xr.Dataset, picture: Path, title: str | None = None
+) -> Section:
     """Figure, caption and table of distances of one diagnostic; all words come from the attrs of its results.
 
-    Attr ``convention`` of the reference, if there, opens the section.
+    ``title`` defaults to the attr ``diagnostic``. Attr ``convention`` of the reference, if there, opens the section.
     """
-    name = words(reference.attrs.get("diagnostic", reference["value"].attrs.get("long_name", "diagnostic")))
+    name = words(title or reference.attrs.get("diagnostic", "diagnostic"))
     caption = Markup(" ".join([_quantity(reference), _errors_meaning(reference, generated, comparison)]))
     tables = [table for table in (distance_table(comparison), point_table(comparison)) if table.rows]
     return Section(name, reference.attrs.get("convention", ""), [Picture(picture, caption)], tables)
@@ -83,7 +85,7 @@ def _errors_meaning(reference: xr.Dataset, generated: xr.Dataset, comparison: xr
     p_value = float(comparison["p_value"]) if "p_value" in comparison else math.nan
     if math.isfinite(p_value):
         chi2 = f"χ² = {float(comparison['chi2']):.1f} for {int(comparison['dof'])} degrees of freedom"
-        text += f" All points together, with their full covariance: {chi2}, <i>p</i> = {p_value:.2g}."
+        text += f" All points together, with their full covariance: {chi2}, <i>p</i> = {format_value(p_value)}."
     return text
 
 

@@ -1,4 +1,4 @@
-r"""Denoisers :math:`D(y, s, c) \approx E[x_0 | y]` made of a network, their losses and the laws of training noise levels.
+r"""Denoisers :math:`D(y, s, c) \approx E[x_0 | y]` made of a network, their loss, and laws of training noise levels.
 
 y = x0 + s * noise. The networks see inputs of unit variance and c_noise = ln(s)/4.
 Shapes: B batch, C channels, *grid lattice; y (B, C, *grid), s (B,), condition a dict of tensors (B, ...) or None.
@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from physgen.diffusion.sde import Condition, Denoiser, like
+from physgen.diffusion.convention import Condition, Denoiser, like
 from physgen.diffusion.spectrum import Spectrum
 
 
@@ -25,7 +25,7 @@ class LevelLaw(Protocol):
 
 @dataclass(frozen=True)
 class LogNormal:
-    r""":math:`\ln s \sim N(\mathrm{mean}, \mathrm{std}^2)` (Karras et al. 2206.00364, table 1: -1.2, 1.2 for unit-scale images)."""
+    r""":math:`\ln s \sim N(\mathrm{mean}, \mathrm{std}^2)`; images: -1.2, 1.2 (Karras et al. 2206.00364, table 1)."""
 
     mean: float = -1.2
     std: float = 1.2
@@ -52,11 +52,11 @@ class LogUniform:
 def denoising_loss(
     denoiser: Denoiser, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition = None, scale: Tensor | None = None
 ) -> Tensor:
-    r"""Denoising score matching, :math:`\langle (D(x_0 + s z, s) - x_0)^2 \rangle / \mathrm{scale}(s)` for each sample, shape (B,).
+    r"""Denoising score matching :math:`\langle (D(x_0 + s z, s) - x_0)^2 \rangle / \mathrm{scale}(s)`, shape (B,).
 
-    ``scale`` (B,) is the mean squared error expected of a reference at this level, so that every level contributes O(1).
-    Default: the denoiser's own ``error_scale(s, condition)`` if it has one, else s^2/(1 + s^2) (unit-variance data; then this
-    is the weighting of Karras et al. 2206.00364).
+    ``scale`` (B,) is the mean squared error expected of a reference at this level, so that every level contributes
+    O(1). Default: the denoiser's own ``error_scale(s, condition)`` if it has one, else s^2/(1 + s^2) (unit-variance
+    data; then this is the weighting of Karras et al. 2206.00364).
     """
     s = s.float()
     error = (denoiser(x0 + like(s, x0) * noise, s, condition) - x0).float().square().flatten(1).mean(1)
@@ -72,12 +72,14 @@ class FieldDenoiser(nn.Module):
     .. math:: D_k = \frac{P}{P + s^2} y_k + \frac{s \sqrt P}{\sqrt{P + s^2}} F_k, \qquad
               F = \mathrm{network}\big(y_k / \sqrt{P + s^2}, \ln(s)/4, c\big).
 
-    The preconditioning of Karras et al. (2206.00364, table 1) with sigma_data^2 replaced by the power P(k; labels) of each
-    Fourier mode. With F = 0, as a network with a zero last layer starts, it is the exact denoiser of the Gaussian field of that
-    spectrum. Without a spectrum P = sigma_data^2 (no Fourier transform).
+    The preconditioning of Karras et al. (2206.00364, table 1) with sigma_data^2 replaced by the power P(k; labels)
+    of each Fourier mode. With F = 0, as a network with a zero last layer starts, it is the exact denoiser of the
+    Gaussian field of that spectrum. Without a spectrum P = sigma_data^2 (no Fourier transform). The loss is the squared
+    error over that of the Wiener filter, which is also, up to a factor of the level, the likelihood weighting of modes.
 
     Args:
-        network: module F(x, c_noise, condition). spectrum: Spectrum (see fit_spectrum) or None. sigma_data: used if None.
+        network: module F(x, c_noise, condition).
+        spectrum: Spectrum (see fit_spectrum) or None. sigma_data: used without a spectrum.
     """
 
     def __init__(self, network: nn.Module, spectrum: Spectrum | None = None, sigma_data: float = 1.0) -> None:
@@ -111,7 +113,9 @@ class FieldDenoiser(nn.Module):
         if self.spectrum is None:
             return torch.full((), self.sigma_data**2, device=y.device)
         if tuple(y.shape[2:]) != self.spectrum.grid:
-            raise ValueError(f"this denoiser has a spectrum on the grid {self.spectrum.grid}, got a field on {tuple(y.shape[2:])}")
+            raise ValueError(
+                f"this denoiser has a spectrum on the grid {self.spectrum.grid}, got a field on {tuple(y.shape[2:])}"
+            )
         return self.spectrum(condition)
 
     def _modes(self, x: Tensor) -> Tensor:
@@ -124,9 +128,9 @@ class FieldDenoiser(nn.Module):
 class SpinDenoiser(nn.Module):
     r"""Magnetisation of +-1 spins in the field y/s^2: :math:`m = \tanh\big(y/s^2 + F/\sqrt{1 + s^2}\big)`.
 
-    :math:`F = \mathrm{network}(y/\sqrt{1 + s^2}, \ln(s)/4, c)`; F = 0 is exact for free spins. The optimal m is the mean spin of
-    the same model in the additional field T y/s^2 (Bayes), hence the logit; the factor of F is its size: couplings add O(1) to
-    the logit at small s and O(1/s) at large s.
+    :math:`F = \mathrm{network}(y/\sqrt{1 + s^2}, \ln(s)/4, c)`; F = 0 is exact for free spins. The optimal m is the
+    mean spin of the same model in the additional field T y/s^2 (Bayes), hence the logit; the factor of F is its
+    size: couplings add O(1) to the logit at small s and O(1/s) at large s.
 
     Args:
         network: module F(x, c_noise, condition).

@@ -1,7 +1,7 @@
 r"""Power per Fourier mode of an encoded field, and how it depends on labels.
 
-Convention: :math:`\tilde x_k = N^{-1/2} \sum_x x\, e^{-ikx}` with N sites, so white noise of variance s^2 has P(k) = s^2 in
-every mode (the unit of the encoded field squared; the physicist's spectrum is this times the cell volume).
+Convention: :math:`\tilde x_k = N^{-1/2} \sum_x x\, e^{-ikx}` with N sites, so white noise of variance s^2 has P(k) =
+s^2 in every mode (the unit of the encoded field squared; the physicist's spectrum is this times the cell volume).
 Shapes: B samples, C channels, *grid lattice, *rfft its half-spectrum (last axis n//2 + 1), F label features.
 """
 
@@ -52,7 +52,8 @@ class Spectrum(nn.Module):
     r"""Log-linear spectrum :math:`\ln P(k; l) = \sum_f a_f(k)\,\phi_f(l)` with :math:`\phi = (1, l_i, l_i l_j)`.
 
     Args:
-        ln_power: coefficients a, shape (F, C, *rfft). F = 1: no labels; F = 1 + n: linear; F = 1 + n + n(n+1)/2: quadratic.
+        ln_power: coefficients a, shape (F, C, *rfft).
+            F = 1: no labels; F = 1 + n: linear; F = 1 + n + n(n+1)/2: quadratic.
         grid: shape of the lattice.
     """
 
@@ -63,7 +64,9 @@ class Spectrum(nn.Module):
         super().__init__()
         if tuple(ln_power.shape[2:]) != rfft_shape(grid):
             expected = rfft_shape(grid)
-            raise ValueError(f"the spectrum of a grid {grid} has modes of shape {expected}, got {tuple(ln_power.shape[2:])}")
+            raise ValueError(
+                f"the spectrum of a grid {grid} has modes of shape {expected}, got {tuple(ln_power.shape[2:])}"
+            )
         self.grid = tuple(grid)
         self.register_buffer("ln_power", ln_power.float())
         self.register_buffer("multiplicity", multiplicity(grid), persistent=False)
@@ -78,7 +81,9 @@ class Spectrum(nn.Module):
             raise ValueError('this spectrum depends on labels: give condition["labels"]')
         features = label_features(labels.float(), quadratic=terms > 1 + labels.shape[1])
         if features.shape[1] != terms:
-            raise ValueError(f"this spectrum was fitted with {terms} label features, {labels.shape[1]} labels do not give them")
+            raise ValueError(
+                f"this spectrum was fitted with {terms} label features, {labels.shape[1]} labels do not give them"
+            )
         return torch.einsum("bf,f...->b...", features, self.ln_power).exp()
 
     def mean_over_modes(self, power: Tensor) -> Tensor:
@@ -88,15 +93,16 @@ class Spectrum(nn.Module):
 
 
 def fit_spectrum(x: Tensor, labels: Tensor | None = None, quadratic: bool = True) -> Spectrum:
-    r"""Maximum of the Whittle likelihood, :math:`\sum_{b,k} -\ln P(k; l_b) - |\tilde x_{b,k}|^2 / P(k; l_b)`, in shells of |k|.
+    r"""Spectrum of maximal Whittle likelihood :math:`-\sum_{b,k} \ln P(k; l_b) + |\tilde x_{b,k}|^2 / P(k; l_b)`.
 
-    A gamma regression with logarithmic link for each shell (width: one fundamental mode; the k = 0 mode apart), solved by
-    Newton's method with a small ridge on the label terms, then interpolated linearly in ln k to every mode. It is exact for a
-    Gaussian field and gives the right mean power for any other. Cells are taken as cubic. The k = 0 mode keeps the square
-    of the mean: P is a second moment.
+    A gamma regression with logarithmic link for each shell of |k| (width: one fundamental mode; the k = 0 mode apart),
+    solved by Newton's method with a small ridge on the label terms, then interpolated linearly in ln k to every mode.
+    It gives the right mean power whether the field is Gaussian or not. Cells are taken as cubic. The k = 0 mode keeps
+    the square of the mean: P is a second moment.
 
     Args:
-        x: (B, C, *grid) encoded fields. labels: (B, n), roughly of unit scale, or None. quadratic: products of labels too.
+        x: (B, C, *grid) encoded fields.
+        labels: (B, n), roughly of unit scale, or None. quadratic: products of labels too.
     """
     grid = tuple(x.shape[2:])
     k = wavenumber(grid)
@@ -109,18 +115,21 @@ def fit_spectrum(x: Tensor, labels: Tensor | None = None, quadratic: bool = True
     shells = torch.zeros(*power.shape[:2], len(count), dtype=torch.float64).index_add_(2, shell, power) / count
     mean_k = torch.zeros_like(count).index_add_(0, shell, weight * k.flatten()) / count
     features = label_features(None if labels is None else labels.double().cpu(), quadratic).double().expand(len(x), -1)
-    ln_power = _gamma_regression(shells.flatten(1), features, count.repeat(x.shape[1])).reshape(-1, x.shape[1], len(count))
+    ln_power = _gamma_regression(shells.flatten(1), features, count.repeat(x.shape[1])).reshape(
+        -1, x.shape[1], len(count)
+    )
     return Spectrum(_interpolate(ln_power, mean_k, k), grid)
 
 
 def _gamma_regression(power: Tensor, features: Tensor, modes: Tensor) -> Tensor:
-    """Coefficients (F, S) of ln of the mean of ``power`` (B, S) in ``features`` (B, F), for shells of ``modes`` (S,) modes."""
+    """Coefficients (F, S) of ln E[power], power (B, S), in ``features`` (B, F); shells hold ``modes`` (S,) modes."""
     power = power.clamp(min=TINY)
     coefficients = torch.zeros(features.shape[1], power.shape[1], dtype=torch.float64)
     coefficients[0] = power.mean(0).log()
     ridge = RIDGE * torch.eye(features.shape[1], dtype=torch.float64)
     ridge[0, 0] = 0.0
-    fisher = modes[:, None, None] * (features.T @ features) + ridge  # (S, F, F): weights of a gamma law with log link are constant
+    # (S, F, F); a gamma law with logarithmic link has constant weights
+    fisher = modes[:, None, None] * (features.T @ features) + ridge
     for _ in range(NEWTON_STEPS):
         ratio = (power / (features @ coefficients).exp()).clamp(max=1e3)
         gradient = modes * (features.T @ (ratio - 1)) - ridge.diagonal()[:, None] * coefficients
@@ -130,7 +139,7 @@ def _gamma_regression(power: Tensor, features: Tensor, modes: Tensor) -> Tensor:
 
 
 def _interpolate(values: Tensor, nodes: Tensor, k: Tensor) -> Tensor:
-    """Linear interpolation in ln k of values (F, C, S) at ``nodes`` (S,) to modes k (*rfft); the first node is k = 0 alone."""
+    """Values (F, C, S) at ``nodes`` (S,), the first one k = 0 alone, linear in ln k, at the modes k (*rfft)."""
     ln_nodes, ln_k = nodes[1:].log(), k.clamp(min=float(nodes[1:].min())).log().clamp(max=float(nodes[-1:].log()))
     right = torch.searchsorted(ln_nodes, ln_k).clamp(1, max(1, len(ln_nodes) - 1))
     left = right - 1

@@ -1,8 +1,9 @@
 r"""Training as a generator: the caller sees every step and does the logging, saving and stopping.
 
-The only loader state is the step. Step n of a recipe uses the samples number n B ... n B + B - 1 of an endless stream: the epoch's
-permutation is a function of (seed, epoch), noise and noise level of (seed, sample number), the augmentation of (seed, n). Rank r of
-w takes every w-th sample of that batch, so any world size sees the same numbers, up to the order of sums.
+The only loader state is the step. Step n of a recipe uses the samples number n B ... n B + B - 1 of an endless
+stream: the epoch's permutation is a function of (seed, epoch), noise and noise level of (seed, sample number), the
+augmentation of (seed, n). Rank r of w takes every w-th sample of that batch, so any world size sees the same
+numbers, up to the order of sums.
 
 Shapes: N training samples, B global batch, C channels, \*grid lattice.
 """
@@ -19,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from physgen.diffusion.convention import Condition
 from physgen.diffusion.denoiser import LevelLaw, LogNormal, denoising_loss
 from physgen.diffusion.noise import generator_for, noise_like
-from physgen.diffusion.sde import Condition
 
 Augmentation = Callable[[Tensor, dict[str, Tensor], torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 U_MARGIN = 1e-6  # keeps quantiles of the level law finite
@@ -33,11 +34,13 @@ class Recipe:
 
     Attributes:
         steps: optimizer steps of the whole run (the learning rate ends there). batch_size: B, over all ranks.
-        learning_rate: peak of AdamW's; linear warm-up over ``warmup`` steps, then cosine to ``final_fraction`` of the peak.
+        learning_rate: peak of AdamW's; linear warm-up over ``warmup`` steps, then cosine to ``final_fraction`` of
+            the peak.
         law: quantile function of the noise levels, stratified over the batch.
         clip_norm: gradients are scaled down to this norm. weight_decay: of AdamW.
-        ema_exponent: weights are averaged with the profile :math:`t^\gamma` (Karras et al. 2312.02696, section 3.1); relative width
-            0.10 at 6.94, 0.05 at 16.97. precision: "float32" or "bfloat16" (autocast of the network alone).
+        ema_exponent: weights are averaged with the profile :math:`t^\gamma` (Karras et al. 2312.02696, section 3.1);
+            relative width 0.10 at 6.94, 0.05 at 16.97.
+        precision: "float32" or "bfloat16" (autocast of the network alone).
     """
 
     steps: int
@@ -65,12 +68,14 @@ class Recipe:
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.learning_rate * (self.final_fraction + (1 - self.final_fraction) * (1 + math.cos(math.pi * progress)) / 2)
+        return self.learning_rate * (
+            self.final_fraction + (1 - self.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+        )
 
 
 @dataclass(frozen=True)
 class Step:
-    """What happened in one step: ``step`` counts from 1; ``loss`` is the mean over the global batch; ``skipped`` counts so far."""
+    """One step: ``step`` counts from 1, ``loss`` is the mean of the global batch, ``skipped`` the skips so far."""
 
     step: int
     loss: float
@@ -104,7 +109,9 @@ class TrainingState:
         step, skipped: steps taken, of which without update since loss or gradient was not finite.
     """
 
-    def __init__(self, denoiser: nn.Module, recipe: Recipe, wrap: Callable[[nn.Module], nn.Module] | None = None) -> None:
+    def __init__(
+        self, denoiser: nn.Module, recipe: Recipe, wrap: Callable[[nn.Module], nn.Module] | None = None
+    ) -> None:
         self.model, self.recipe = denoiser, recipe
         self.ema = copy.deepcopy(denoiser).eval().requires_grad_(False)
         self.loss = DenoisingLoss(denoiser) if wrap is None else wrap(DenoisingLoss(denoiser))
@@ -141,9 +148,10 @@ class TrainingState:
 
 
 def ema_decay(update: int, exponent: float) -> float:
-    r"""Decay :math:`(1 - 1/t)^{\gamma + 1}` of update t = 1, 2, ...: weight i is :math:`(i^{\gamma+1} - (i-1)^{\gamma+1})/t^{\gamma+1}`.
+    r"""Decay :math:`(1 - 1/t)^{\gamma + 1}` of update t = 1, 2, ...; the first one replaces the initial weights.
 
-    Source: Karras et al. 2312.02696, section 3.1 (power-function profile). The first update replaces the initial weights.
+    The weights of update i then count :math:`(i^{\gamma+1} - (i-1)^{\gamma+1})/t^{\gamma+1}` in the average.
+    Source: Karras et al. 2312.02696, section 3.1 (power-function profile).
     """
     return (1 - 1 / update) ** (exponent + 1)
 
@@ -163,7 +171,10 @@ def draw_levels(recipe: Recipe, step: int) -> Tensor:
     """Noise levels (B,) of a step, one from each of B equally probable strata of the law."""
     first = step * recipe.batch_size
     jitter = torch.cat(
-        [torch.rand(1, generator=generator_for(recipe.seed, "training level", first + i)) for i in range(recipe.batch_size)]
+        [
+            torch.rand(1, generator=generator_for(recipe.seed, "training level", first + i))
+            for i in range(recipe.batch_size)
+        ]
     )
     u = (torch.arange(recipe.batch_size) + jitter.double()) / recipe.batch_size
     return recipe.law(u.clamp(U_MARGIN, 1 - U_MARGIN)).float()
@@ -193,7 +204,7 @@ def train(
     A step whose loss or gradient is not finite on any rank changes nothing but the counters, on all ranks alike.
 
     Args:
-        state: see TrainingState; it is the only thing to save in order to continue bit for bit on the same number of ranks.
+        state: all that must be saved to continue bit for bit on the same number of ranks.
         x: (N, C, *grid) clean training samples, in memory. condition: tensors that lead with N, or None.
         augment: (batch, condition, generator) -> (batch, condition), random symmetries of the global batch.
         rank, world_size: of torch.distributed, which must be initialised if world_size > 1.
@@ -203,7 +214,9 @@ def train(
     """
     recipe = state.recipe
     if world_size > 1 and not torch.distributed.is_initialized():
-        raise ValueError(f"world_size is {world_size} but torch.distributed is not initialised; start it first, or use world_size 1")
+        raise ValueError(
+            f"world_size is {world_size} but torch.distributed is not initialised; start it first, or use world_size 1"
+        )
     if not 0 <= rank < world_size <= recipe.batch_size:
         raise ValueError(f"need 0 <= rank < world_size <= batch_size, got {rank}, {world_size}, {recipe.batch_size}")
     device = state.parameters[0].device
@@ -240,7 +253,7 @@ def _finish(state: TrainingState, total: Tensor, world_size: int) -> Step:
 
 
 def _private_randomness(seed: int, rank: int, step: int, device: torch.device) -> Any:
-    """A context in which dropout depends on (seed, rank, step) alone and the caller's global generator is left as it was."""
+    """Context in which dropout depends on (seed, rank, step) alone; the global generator comes back untouched."""
     context = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
     class Seeded:

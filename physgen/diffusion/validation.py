@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.noise import noise_like
-from physgen.diffusion.sde import Condition, Denoiser
 
 
 @dataclass(frozen=True)
 class ValidationLoss:
-    r"""Mean squared error :math:`\langle (D - x_0)^2 \rangle` by noise level, and its ratio to a baseline's at the same noise.
+    r"""Mean squared error :math:`\langle (D - x_0)^2 \rangle` by noise level, and its ratio to a baseline's.
 
-    All of shape (levels,); errors are standard errors over samples taken as independent.
+    The noise is the same for both. All of shape (levels,); errors are standard errors over samples taken as
+    independent.
     """
 
     levels: Tensor
@@ -43,8 +44,8 @@ def validation_loss(
     Args:
         denoiser: D(y, s, condition); a module is put in evaluation mode and back.
         x: (N, C, *grid), on the denoiser's device. levels: (L,), all positive.
-        baseline: the ratio's denominator, e.g. ``denoiser.baseline``: 1 then means that only Gaussian information (fields) or
-            the field of each spin alone (spins) is used. None: ratio to the mean square of x.
+        baseline: the ratio's denominator, e.g. ``denoiser.baseline``: 1 then means that only Gaussian information
+            (fields) or the field of each spin alone (spins) is used. None: ratio to the mean square of x.
     """
     training = isinstance(denoiser, nn.Module) and denoiser.training
     if isinstance(denoiser, nn.Module):
@@ -55,7 +56,9 @@ def validation_loss(
             for first in range(0, len(x), batch_size):
                 part = slice(first, first + batch_size)
                 x0, given = x[part], {name: value[part] for name, value in (condition or {}).items()}
-                noise = noise_like(seed, "validation noise", range(first, first + len(x0)), x0.shape[1:], row, device=x.device)
+                noise = noise_like(
+                    seed, "validation noise", range(first, first + len(x0)), x0.shape[1:], row, device=x.device
+                )
                 s = torch.full((len(x0),), level, device=x.device)
                 y = x0 + level * noise
                 error[row, part] = _mean_square(denoiser(y, s, given) - x0)

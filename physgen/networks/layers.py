@@ -81,7 +81,7 @@ def downsample(x: Tensor) -> Tensor:
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Each site repeated 2^d times: (B, C, *grid) -> (B, C, *2 grid). No transposed convolution, hence no checkerboard."""
+    """Each site repeated 2^d times: (B, C, *grid) -> (B, C, *2 grid); not transposed, hence without a checkerboard."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
@@ -93,15 +93,18 @@ def zeroed(layer: nn.Module) -> nn.Module:
 
 
 class Normalization(nn.Module):
-    r"""Group normalisation :math:`(x - \mu_g) / \sqrt{v_g + \epsilon}`, moments over a group of channels and the whole grid.
+    r"""Group normalisation :math:`(x - \mu_g) / \sqrt{v_g + \epsilon}`.
 
-    Without learned scale and shift (the block's modulation has them); always in float32.
+    The moments are over a group of channels and the whole grid, at least in float32. Without learned scale and shift
+    (the block's modulation has them).
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels % GROUP:
-            raise ValueError(f"the width must be a multiple of {GROUP} (channels of a normalisation group), got {channels}")
+            raise ValueError(
+                f"the width must be a multiple of {GROUP} (channels of a normalisation group), got {channels}"
+            )
         self.groups = channels // GROUP
 
     def forward(self, x: Tensor) -> Tensor:
@@ -109,9 +112,10 @@ class Normalization(nn.Module):
 
 
 class NoiseEmbedding(nn.Module):
-    r"""Embedding of the noise level and of the labels, :math:`e = M_2\,\mathrm{SiLU}(M_1 \phi(c) + L\,\mathrm{SiLU}(L_1 l))`.
+    r"""Embedding :math:`f(M_2 f(M_1 \phi(c) + L_2 f(L_1 l)))`, f = SiLU, of noise level c and labels l.
 
-    :math:`\phi(c) = (\cos 2\pi f_j c, \sin 2\pi f_j c)` with frequencies from 1/8 to 2, since c = ln(s)/4 lies within (-2, 2).
+    :math:`\phi(c) = (\cos 2\pi f_j c, \sin 2\pi f_j c)` with frequencies from 1/8 to 2, since c = ln(s)/4 lies
+    within (-2, 2).
 
     Args:
         size: E. labels: number of labels, 0 for none.
@@ -139,9 +143,10 @@ class NoiseEmbedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    r"""Pre-activated block :math:`x + A_2\,\mathrm{SiLU}((1 + g)\,N(A_1 \mathrm{SiLU}(N(x))) + b)`, (g, b) linear in the embedding.
+    r"""Pre-activated block :math:`x + A_2\,\mathrm{SiLU}((1 + g)\,N(A_1 \mathrm{SiLU}(N(x))) + b)`.
 
-    The last convolution starts at zero: an untrained block is the identity (or its 1x1 projection).
+    The gain g and bias b are linear in the embedding. The last convolution starts at zero: an untrained block is the
+    identity (or its 1x1 projection).
     """
 
     def __init__(self, dimension: int, in_channels: int, out_channels: int, embedding: int, dropout: float) -> None:

@@ -4,12 +4,14 @@ The network F(x; K) with couplings K = beta J obeys, by construction and exactly
 
 .. math:: F(\epsilon_i x_i;\ \epsilon_i \epsilon_j K_{ij}) = \epsilon_i F(x; K) \quad \text{for all signs } \epsilon,
 
-the gauge symmetry of the Edwards-Anderson model, hence also F(-x; K) = -F(x; K), and it commutes with translations. It carries two
-kinds of features: odd ones, which change sign with their site and move between sites only through an odd function of the bond,
-and even ones, which are invariant and move freely. Even features gate odd ones; products of two odd features of a site are even.
+the gauge symmetry of the Edwards-Anderson model, hence also F(-x; K) = -F(x; K), and it commutes with translations.
+It carries two kinds of features: odd ones, which change sign with their site and move between sites only through an odd
+function of the bond, and even ones, which are invariant and move freely. Even features gate odd ones; products of two
+odd features of a site are even. Belief propagation (the Bethe approximation, exact on trees) runs inside the layers,
+which correct its fields and messages for the loops of the lattice.
 
-Shapes: B batch, *grid lattice, d its dimension, D = 2d directions (+dim, -dim for each space dim in order), F odd and E even features.
-Inside, features stand last: (B, *grid, F).
+Shapes: B batch, *grid lattice, d its dimension, D = 2d directions (+dim, -dim for each space dim in order), F odd
+and E even features. Inside, features stand last: (B, *grid, F).
 """
 
 from dataclasses import dataclass, fields
@@ -44,12 +46,12 @@ class MessageOptions:
 
 
 def neighbour(x: Tensor, direction: int) -> Tensor:
-    """Value at the neighbour of each site in a direction (0: +first dim, 1: -first dim, 2: +second dim, ...); x (B, *grid, ...)."""
+    """x (B, *grid, ...) at the neighbour in a direction (0: +first dim, 1: -first dim, 2: +second dim, ...)."""
     return x.roll(-1 if direction % 2 == 0 else 1, dims=1 + direction // 2)
 
 
 def plaquettes(t: Tensor) -> Tensor:
-    """Products of t around the squares that meet at each site: t (B, *grid, D) -> (B, *grid, 2 D (d - 1)/2 ...), gauge invariant."""
+    """Gauge-invariant products of t around the squares at each site: (B, *grid, D) -> (B, *grid, 2 d (d - 1))."""
     directions = t.shape[-1]
     products = []
     for a in range(directions):
@@ -61,9 +63,10 @@ def plaquettes(t: Tensor) -> Tensor:
 
 
 def believe(field: Tensor, incoming: Tensor, t: Tensor, damping: float) -> Tensor:
-    r"""One damped iteration of belief propagation, :math:`u_{j \to i} = \mathrm{atanh}[t_{ij} \tanh(h_j + \sum_{k \ne i} u_{k \to j})]`.
+    r"""Belief propagation, :math:`u_{j \to i} = \mathrm{atanh}[t_{ij} \tanh(h_j + \sum_{k \ne i} u_{k \to j})]`.
 
-    field h (B, *grid); incoming (B, *grid, D): the message u to each site from its neighbour in each direction; t = tanh K.
+    Damped. field h (B, *grid); incoming u (B, *grid, D): the message to each site from its neighbour in each direction;
+    t = tanh K (B, *grid, D).
     """
     cavity = torch.tanh(field[..., None] + incoming.sum(-1, keepdim=True) - incoming)
     sent = torch.stack([neighbour(cavity[..., a ^ 1], a) for a in range(t.shape[-1])], dim=-1)
@@ -71,7 +74,7 @@ def believe(field: Tensor, incoming: Tensor, t: Tensor, damping: float) -> Tenso
 
 
 class MessageLayer(nn.Module):
-    """A few iterations of belief propagation, then an exchange of learned features that corrects its field and its messages."""
+    """Iterations of belief propagation, then an exchange of learned features that corrects its fields and messages."""
 
     def __init__(self, directions: int, width: int, embedding: int, options: MessageOptions) -> None:
         super().__init__()
@@ -102,14 +105,16 @@ class MessageLayer(nn.Module):
         return odd, even, field + self.pull(odd)[..., 0] / scale, incoming
 
     def exchange(self, odd: Tensor, even: Tensor, bonds: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Odd features move with the bonds, even ones freely; products of odd ones feed even ones, which gate odd ones."""
+        """Odd features move with the bonds, even ones freely; products of odd ones feed even ones, which gate odd."""
         width, directions = odd.shape[-1], range(self.directions)
         gain, bias = self.modulation(embedding).reshape(len(odd), *[1] * (odd.ndim - 2), -1).chunk(2, dim=-1)
         quiet = self.norm(even) * (1 + gain) + bias
         gates = 1 + self.gate(quiet)
         source = odd / (1 + odd.square().mean(-1, keepdim=True)).sqrt() * gates[..., :width]
         bond = bonds[..., None] * gates[..., width:].unflatten(-1, (self.directions, HEADS))
-        moved = [(bond[..., a, :, None] * neighbour(source, a).unflatten(-1, (HEADS, -1))).flatten(-2) for a in directions]
+        moved = [
+            (bond[..., a, :, None] * neighbour(source, a).unflatten(-1, (HEADS, -1))).flatten(-2) for a in directions
+        ]
         message = self.message(torch.cat([source, *moved], dim=-1))
         products = torch.cat([source * message, message.square()], dim=-1)
         seen = self.even_message(torch.cat([quiet, *[neighbour(quiet, a) for a in directions]], dim=-1))
@@ -121,8 +126,8 @@ class MessagePassing(nn.Module):
     r"""Gauge-equivariant network F(x, c_noise, condition) for the logit of spins seen through Gaussian noise.
 
     Input convention: :math:`x = y/\sqrt{1+s^2}`, c_noise = ln(s)/4, so that the local field is
-    :math:`h = y/s^2 = x \sqrt{1+s^2}/s^2`; the output times :math:`1/\sqrt{1+s^2}` is added to the logit h. Before training that is belief
-    propagation after a few iterations.
+    :math:`h = y/s^2 = x \sqrt{1+s^2}/s^2`; the output times :math:`1/\sqrt{1+s^2}` is added to the logit h. Before
+    training that is belief propagation after a few iterations.
     """
 
     def __init__(
@@ -142,9 +147,13 @@ class MessagePassing(nn.Module):
         self.options = MessageOptions(**options)
         self.dimension, directions = dimension, 2 * dimension
         if (in_channels, out_channels) != (1, 1):
-            raise ValueError(f"message passing is for one spin a site, got {in_channels} channels in, {out_channels} out")
+            raise ValueError(
+                f"message passing is for one spin a site, got {in_channels} channels in, {out_channels} out"
+            )
         if condition_channels not in (None, directions):
-            raise ValueError(f"bonds in {dimension} dimensions have {directions} condition channels, got {condition_channels}")
+            raise ValueError(
+                f"bonds in {dimension} dimensions have {directions} condition channels, got {condition_channels}"
+            )
         if width % HEADS:
             raise ValueError(f"the width must be a multiple of {HEADS}, got {width}")
         squares = 2 * dimension * (dimension - 1)
@@ -161,7 +170,8 @@ class MessagePassing(nn.Module):
         couplings = (condition or {}).get("channels")
         if couplings is None or couplings.shape[1:] != (2 * self.dimension, *x.shape[2:]):
             found = "none" if couplings is None else f"shape {tuple(couplings.shape)}"
-            raise ValueError(f'{2 * self.dimension} bonds a site on the grid {tuple(x.shape[2:])} are needed in condition["channels"], got {found}')
+            expected = (2 * self.dimension, *x.shape[2:])
+            raise ValueError(f'condition["channels"] must hold the bonds of each site, shape {expected}, got {found}')
         t = torch.tanh(couplings).movedim(1, -1)  # (B, *grid, D)
         embedding = self.embedding(c_noise, condition)
         s2 = torch.exp(8 * c_noise.float()).reshape(-1, *[1] * self.dimension)

@@ -105,7 +105,8 @@ class UNet(nn.Module):
         self.attention = Attention(dimension, sizes[-1]) if self.options.attention else nn.Identity()
         self.up = nn.ModuleList(Level(dimension, (size, size), embedding, self.options) for size in sizes[:-1])
         self.lift = nn.ModuleList(
-            PeriodicConvolution(dimension, coarse, fine, kernel=1) for fine, coarse in zip(sizes, sizes[1:], strict=False)
+            PeriodicConvolution(dimension, coarse, fine, kernel=1)
+            for fine, coarse in zip(sizes, sizes[1:], strict=False)
         )
         self.inject = nn.ModuleList(
             zeroed(PeriodicConvolution(dimension, condition_channels, size, kernel=1))
@@ -146,7 +147,8 @@ class UNet(nn.Module):
         if any(size % self.stride for size in grid):
             levels = len(self.options.multipliers)
             raise ValueError(
-                f"a U-Net of {levels} levels needs every grid size divisible by {self.stride}, got {grid}; use fewer multipliers"
+                f"a U-Net of {levels} levels needs every grid size divisible by {self.stride}, got {grid}; "
+                "use fewer multipliers"
             )
         channels = (condition or {}).get("channels")
         found = 0 if channels is None else channels.shape[1]

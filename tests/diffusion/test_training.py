@@ -1,4 +1,4 @@
-"""Training: reaches the known optimum, resumes bit for bit, does not know the number of processes, survives non-finite numbers."""
+"""Training reaches a known optimum, resumes bit for bit, is blind to the world size, survives non-finite numbers."""
 
 import io
 import math
@@ -39,7 +39,9 @@ def parameters(module):
 
 
 def test_a_small_network_learns_the_exact_score_of_a_gaussian():
-    """The ratio to the exact denoiser's loss at equal noise falls from above 1.1 to 1, and never below it by more than its error."""
+    """The ratio to the exact denoiser's loss at equal noise falls from above 1.1 to 1, and never below it by more
+    than its error.
+    """
     recipe = replace(RECIPE, steps=400, batch_size=32, warmup=20)
     state = new_state(recipe)
     held_out, levels = gaussian_chain(256, seed=1), torch.tensor([0.3, 1.0, 3.0])
@@ -100,7 +102,9 @@ def _one_rank(rank, folder, results):
 
 
 def test_two_processes_give_the_numbers_of_one(tmp_path):
-    """Odd batch (slices of 5 and 4) and a sample that is NaN on one rank only: both ranks agree with one process, skips included."""
+    """Odd batch (slices of 5 and 4) and a sample that is NaN on one rank only: both ranks agree with one process,
+    skips included.
+    """
     torch.multiprocessing.spawn(_one_rank, (str(tmp_path), str(tmp_path / "rank")), nprocs=2)
     ranks = [torch.load(tmp_path / f"rank-{rank}", weights_only=False) for rank in (0, 1)]
     state = new_state(replace(RECIPE, batch_size=9))
@@ -111,7 +115,9 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     for other in ranks:
         assert [step.accepted for step in other["steps"]] == [step.accepted for step in alone]
         for mine, theirs in zip(alone, other["steps"], strict=True):
-            assert not mine.accepted or math.isclose(mine.loss, theirs.loss, rel_tol=1e-5)  # order of float32 sums, amplified by Adam
+            assert not mine.accepted or math.isclose(
+                mine.loss, theirs.loss, rel_tol=1e-5
+            )  # order of float32 sums, amplified by Adam
         torch.testing.assert_close(other["parameters"], parameters(state.ema), rtol=0, atol=1e-5)
     assert torch.equal(ranks[0]["parameters"], ranks[1]["parameters"])
 
@@ -145,7 +151,10 @@ def test_each_epoch_visits_every_sample_once():
     visited = torch.cat([draw_indices(10, recipe, step) for step in range(5)])
     assert all(sorted(epoch.tolist()) == list(range(10)) for epoch in visited.split(10))
     assert visited[:10].tolist() != visited[10:20].tolist()
-    assert torch.cat([draw_indices(4, recipe, step) for step in range(2)]).sort()[0].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert (
+        torch.cat([draw_indices(4, recipe, step) for step in range(2)]).sort()[0].tolist()
+        == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    )
 
 
 def test_levels_of_a_step_fill_the_strata_of_the_law():

@@ -32,14 +32,18 @@ def test_shifts_by_the_stride_commute_with_the_network(dimension):
     output = network(x, c_noise, {"channels": channels})
     for axis in range(2, 2 + dimension):
         rolled = network(x.roll(4, axis), c_noise, {"channels": channels.roll(4, axis)})
-        torch.testing.assert_close(rolled, output.roll(4, axis), rtol=0, atol=1e-12 * output.detach().abs().max().item())
+        torch.testing.assert_close(
+            rolled, output.roll(4, axis), rtol=0, atol=1e-12 * output.detach().abs().max().item()
+        )
 
 
 def test_one_level_commutes_with_every_shift():
     network = trained_like(UNet(2, width=8, multipliers=(1,)))
     x, c_noise = draw(1, 1, 5, 7), draw(1)
     output = network(x, c_noise)
-    torch.testing.assert_close(network(x.roll((1, 3), (2, 3)), c_noise), output.roll((1, 3), (2, 3)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        network(x.roll((1, 3), (2, 3)), c_noise), output.roll((1, 3), (2, 3)), rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("grid", [(10, 10), (12, 10), (2, 2)])

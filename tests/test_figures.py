@@ -280,7 +280,11 @@ def test_the_upper_axis_is_the_ornstein_uhlenbeck_clock():
     figure = figures.loss_by_noise_level(s, {"held out": np.ones((9, 2))}, level=1.0)
     clock = figure.axes[0].child_axes[0]
     figure.draw_without_rendering()
-    np.testing.assert_allclose(clock.get_xlim(), 0.5 * np.log1p(np.square(figure.axes[0].get_xlim())), rtol=1e-6)
+    ticks = dict(zip([t.get_text() for t in clock.get_xticklabels()], clock.get_xticks(), strict=True))
+    assert ticks["1"] == 1 and ticks["$10^{-2}$"] == 0.01
+    for t_ou in ticks.values():  # each tick stands over the noise level that it names
+        place = clock.transData.transform((t_ou, 0))[0]
+        assert place == pytest.approx(figure.axes[0].transData.transform((np.sqrt(np.expm1(2 * t_ou)), 1))[0], abs=0.01)
 
 
 def test_figures_are_written_as_png_and_svg_the_same_each_time(tmp_path):

@@ -54,7 +54,12 @@ def loss_by_noise_level(
     axes.margins(y=0.2)
     axes.tick_params(which="both", top=False)
     clock = axes.secondary_xaxis("top", functions=(_clock, _level_at))
-    clock.set_xlabel(r"$t_\mathrm{OU} = \frac{1}{2}\,\ln(1 + s^2)$")
+    last = int(_clock(np.max(s)))
+    whole = list(range(1, last + 1, 1 + last // 6))  # powers of ten where t ~ s^2/2, whole numbers where t ~ ln s
+    powers = [p for p in range(-8, 0) if 10.0**p >= _clock(np.min(s))]
+    clock.set_xticks([10.0**p for p in powers] + whole, labels=[f"$10^{{{p}}}$" for p in powers] + [*map(str, whole)])
+    clock.tick_params(which="minor", top=False)
+    clock.set_xlabel(r"$t_\mathrm{OU} = \ln(1 + s^2)\,/\,2$")
     axes.legend(frameon=True, facecolor="white", edgecolor="none", framealpha=0.85)
     return figure
 

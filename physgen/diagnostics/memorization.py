@@ -23,7 +23,7 @@ FIGURES = (
 SEARCHES = {
     "field": nearest_field,
     "translations": partial(nearest_field, group="none"),
-    "spins": nearest_spins,
+    "overlap": nearest_spins,
     "euclidean": nearest_euclidean,
 }
 LIMIT = 8e9  # numbers compared, symmetries included: half a minute of one processor for fields
@@ -37,7 +37,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
             (for spins they may share the disorder: then each configuration is compared within its own instance).
         similarity: "field": correlation coefficient, maximal over translations and the point group of the lattice;
             "translations": the same over translations alone (for 3-D at less cost);
-            "spins": overlap \|s.s'\|/N up to a global flip; "euclidean": minus the distance.
+            "overlap": of spins, \|s.s'\|/N up to a global flip; "euclidean": minus the distance.
         transform: None, "log10" (of the density) or a function, applied before; as in ``power_spectrum``.
         limit: most numbers to compare (configurations times training set times symmetries times cells). Above it fewer
             configurations, at least 20 and chosen by ``seed``, are tested. The training set is never thinned.

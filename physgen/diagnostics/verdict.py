@@ -144,4 +144,4 @@ def _point_names(value):
             point = value[dim].values[i] if dim in value.coords else i
             unit = attrs.get("units", "1")
             words.append(f"{dim}_{point:g}{'' if unit == '1' else '_' + unit}")
-        yield "_".join(words) or "value", where
+        yield "_".join(words) or "estimate", where

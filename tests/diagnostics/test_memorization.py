@@ -162,12 +162,12 @@ def test_spins_are_compared_within_their_own_instance_when_training_holds_it(spi
     rng = np.random.default_rng(14)
     train, heldout, generated = (spin_ensemble(rng, [5, 8, 2], replicas=20) for _ in range(3))
     generated["field"][{"replica": slice(0, 5)}] = -train["field"][{"replica": slice(0, 5)}].values
-    found = memorization(generated, train, heldout, similarity="spins")
+    found = memorization(generated, train, heldout, similarity="overlap")
     assert found.attrs["n_compared"] == 40 and found["unit"].values.tolist() == [2, 5, 8]
     assert abs(float(found["duplicates"]) - 0.25) < 1e-12 and found.attrs["verdict"] == "fail"
     copied = found["generated_similarity"].values == 1.0
     np.testing.assert_array_equal(found["generated_nearest"].values[copied], np.flatnonzero(copied))
-    other = memorization(generated, train.assign_coords(disorder=[11, 12, 13]), heldout, similarity="spins")
+    other = memorization(generated, train.assign_coords(disorder=[11, 12, 13]), heldout, similarity="overlap")
     assert other.attrs["n_compared"] == 120
 
 

@@ -142,7 +142,7 @@ class Journal:
         """Cut back to a checkpoint: metrics and step-bound events after ``step`` move to journal.discarded.jsonl.
 
         Args:
-            step: step of the checkpoint that the run resumes from.
+            step: step of the checkpoint that the run resumes from; 0 if there is none.
             offset: bytes of the journal when that checkpoint was saved; what lies before is not looked at.
 
         Returns:

@@ -86,6 +86,16 @@ def test_rewind_moves_the_shipped_offset_with_the_lines(tmp_path):
     assert state.skip == {"x": 2}
 
 
+def test_rewind_without_a_checkpoint_starts_the_steps_anew(tmp_path):
+    with Journal(tmp_path) as journal:
+        journal.event("params", params={})
+        journal.log(1, {"x": 1})
+    with Journal(tmp_path) as journal:
+        assert journal.rewind(0) == 1
+        journal.log(1, {"x": 1})
+    assert steps(tmp_path) == [1]
+
+
 def test_two_writers_of_one_run_are_refused(tmp_path):
     with Journal(tmp_path), pytest.raises(InputError, match="another process"):
         Journal(tmp_path)

@@ -77,8 +77,7 @@ def main():
     options = parser.parse_args()
     with launch("cpu") as here, StopRequest(here) as stop, Journal(options.run, write=here.is_main) as journal:
         found = load_checkpoint(options.run / "checkpoints", here)
-        if found is not None:
-            journal.rewind(found[0]["step"], found[1]["journal_offset"])
+        journal.rewind(*(0, 0) if found is None else (found[0]["step"], found[1]["journal_offset"]))
         with Tracker(journal, here, "tiny", "tests", options.tracking) as tracker:
             tracker.params({"steps": options.steps})
             if not train(options, here, journal, stop, found):

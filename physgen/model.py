@@ -16,7 +16,8 @@ import torch
 from physgen.config import DiffusionConfig, Experiment, check_config
 from physgen.diffusion import grid, sde
 from physgen.diffusion.denoiser import make_denoiser
-from physgen.diffusion.sampler import sample
+from physgen.diffusion.exact import GaussianField
+from physgen.diffusion.sampler import SAMPLERS, sample
 from physgen.diffusion.spectrum import Spectrum, fit_spectrum
 from physgen.engine.launch import choose_device
 from physgen.engine.weights import export_weights, load_weights
@@ -29,6 +30,7 @@ SDES = {
 # s_max = 20 sqrt(P) starts the largest mode with 1/400 of its variance missing, s_min = sqrt(P)/10 ends the
 # smallest one with 1/100 missing
 START, END = 20.0, 0.1
+STOCHASTIC = ("ancestral", "euler_maruyama")
 BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in a million
 
 
@@ -128,25 +130,18 @@ def sampler_bias(model: Model, sampler: str, steps: int) -> dict[str, float]:
     deterministic samplers and real fields have one; an empty dict otherwise.
     """
     spectrum = getattr(model.denoiser, "spectrum", None)
-    if spectrum is None or sampler in ("ancestral", "euler_maruyama"):
+    if spectrum is None or sampler in STOCHASTIC:
         return {}
-    from physgen.diffusion.sampler import SAMPLERS
-
-    labels = {"labels": torch.zeros(1, int(model.constants.get("labels", 0)))}
-    power = spectrum.cpu()(labels).double()[:1]
-    spectrum.to(model.device)
-    start = torch.zeros(1, power.shape[1], *model.constants["grid"], dtype=torch.float64)
-    start[(slice(None), slice(None), *[0] * (start.ndim - 2))] = 1.0
+    grid_shape = tuple(model.constants["grid"])
+    shapes = model.constants["condition_shapes"]
+    middle = {name: torch.zeros(1, *shape, device=model.device) for name, shape in shapes.items()}
+    surrogate = GaussianField.from_half_spectrum(spectrum(middle)[0].double().cpu(), grid_shape)
+    impulse = torch.zeros(1, *surrogate.spectrum.shape, dtype=torch.float64)
+    impulse.flatten(2)[..., 0] = 1.0
     levels = levels_of(model.constants, steps)
-
-    def surrogate(y, s, condition=None):
-        axes = list(range(2, y.ndim))
-        gain = power / (power + s.double().reshape(-1, *[1] * (y.ndim - 1)).square())
-        return torch.fft.irfftn(gain * torch.fft.rfftn(y, dim=axes), s=y.shape[2:], dim=axes)
-
-    end = SAMPLERS[sampler](surrogate, levels, start * levels[0])
-    transfer = torch.fft.rfftn(end, dim=list(range(2, end.ndim))).abs().square()
-    error = (transfer / power - 1).abs()
+    end = SAMPLERS[sampler](surrogate, levels, impulse * levels[0])
+    transfer = torch.fft.fftn(end[0], dim=tuple(range(1, end.ndim - 1))).abs().square()
+    error = (transfer / surrogate.spectrum - 1).abs()
     return {"sampler_bias_max": float(error.max()), "sampler_bias_mean": float(error.mean())}
 
 

@@ -177,7 +177,7 @@ def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Data
     """
     from physgen.diagnostics.memorization import memorization
 
-    return memorization(generated, train, heldout, similarity="spins")
+    return memorization(generated, train, heldout, similarity="overlap")
 
 
 def _pairable(ensemble: xr.Dataset) -> np.ndarray:

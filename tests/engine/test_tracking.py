@@ -114,7 +114,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing after it runs in that round."""
 
 
-@pytest.mark.parametrize("kill", ["before sending", "after sending"])
+@pytest.mark.parametrize("kill", ["before sending", "after sending", "between batches"])
 def test_a_kill_around_a_batch_and_a_resume_send_each_step_once(run, uri, monkeypatch, kill):
     def log(journal, first, last):
         for step in range(first, last + 1):
@@ -135,10 +135,13 @@ def test_a_kill_around_a_batch_and_a_resume_send_each_step_once(run, uri, monkey
         log(journal, 1, 3)
         send_all(run, uri)
         log(journal, 4, 8)
-        monkeypatch.setattr(Store, "send_metrics", killed)
-        with pytest.raises(Killed):
+        if kill == "between batches":
             send_all(run, uri)
-        monkeypatch.undo()
+        else:
+            monkeypatch.setattr(Store, "send_metrics", killed)
+            with pytest.raises(Killed):
+                send_all(run, uri)
+            monkeypatch.undo()
     with Journal(run) as journal:
         assert journal.rewind(5, offset[0]) == 3
         log(journal, 6, 12)

@@ -65,3 +65,23 @@ def test_couplings_that_it_cannot_solve_are_refused():
         TransferMatrixDenoiser()(torch.ones(1, 1, 4, 13), torch.ones(1), {"channels": torch.zeros(1, 4, 4, 13)})
     with pytest.raises(InputError, match="channels"):
         TransferMatrixDenoiser()(torch.ones(2, 1, 4, 4), torch.ones(2))
+
+
+def test_sampling_with_the_exact_denoiser_gives_the_law_of_held_out_couplings():
+    """No training: the whole road from noise to spins; the energy within 4 standard errors, P(q) by its p-value."""
+    from physgen.diagnostics.comparison import compare
+    from physgen.diffusion.grid import log_uniform
+    from physgen.diffusion.sampler import sample
+
+    domain, reference, _, _ = data(length=6, instances=12, replicas=64, temperatures=(0.7, 1.5))
+    template = domain.request(reference, 64, {})
+    condition = domain.condition(template, {})
+    shape = (len(condition["labels"]), 1, 6, 6)
+    levels = log_uniform(20.0, 0.2, 24)
+    x = sample(domain.exact_denoiser(template, {}), levels, shape, seed=1, condition=condition, batch=512)
+    drawn = domain.decode(x, template, {})
+    off = drawn.energy.mean("replica") - reference.exact_energy
+    error = drawn.energy.std("replica", ddof=1) / 8
+    assert np.all(np.abs(off.sum("disorder")) < 4 * np.sqrt((error**2).sum("disorder")))
+    for name in ("overlap", "link_overlap"):
+        assert float(compare(reference, drawn, domain.diagnostics()[name]).p_value) > 1e-3

@@ -49,7 +49,7 @@ class DiffusionConfig(Section):
 
     sde: Literal["ou", "vp", "sub_vp", "ve", "cosine", "rectified_flow"] = "ve"
     s_min: float | None = Field(None, gt=0, description="smallest noise level; left out, a tenth of the smallest mode")
-    s_max: float | None = Field(None, gt=0, description="largest noise level; left out, twenty times the largest mode")
+    s_max: float | None = Field(None, gt=0, description="largest noise level; left out, ten times the largest mode")
     law: Literal["log_uniform", "log_normal", "schedule"] = Field(
         "log_uniform", description="law of s in training; 'schedule' is uniform in the t of the SDE"
     )

@@ -27,9 +27,9 @@ SDES = {
     "ou": sde.OU, "vp": sde.VP, "sub_vp": sde.SubVP, "ve": sde.VE, "cosine": sde.Cosine,
     "rectified_flow": sde.RectifiedFlow,
 }  # fmt: skip
-# s_max = 20 sqrt(P) starts the largest mode with 1/400 of its variance missing, s_min = sqrt(P)/10 ends the
+# s_max = 10 sqrt(P) starts the largest mode with 1/100 of its variance missing, s_min = sqrt(P)/10 ends the
 # smallest one with 1/100 missing
-START, END = 20.0, 0.1
+START, END = 10.0, 0.1
 STOCHASTIC = ("ancestral", "euler_maruyama")
 BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in a million
 
@@ -49,7 +49,7 @@ class Model:
 
 
 def noise_range(x: torch.Tensor, values: str, settings: DiffusionConfig) -> tuple[float, float]:
-    r"""(s_min, s_max) of a data set: :math:`\sqrt{P_{min}}/10` and :math:`20 \sqrt{P_{max}}` of its Fourier modes.
+    r"""(s_min, s_max) of a data set: :math:`\sqrt{P_{min}}/10` and :math:`10 \sqrt{P_{max}}` of its Fourier modes.
 
     ``x`` are the encoded training data (B, C, \*grid). Values given in the configuration win.
     """

@@ -47,7 +47,7 @@ class Cosmology:
     simulations: int = _option(64, "simulations, each with its own seed and cosmology", min=1)
     particles: int = _option(64, "particles per side", min=4)
     mesh_factor: float = _option(2.0, "force mesh cells per particle spacing", min=1.0, max=4.0)
-    steps: int = _option(20, "time steps from redshift 9, equal in scale factor", min=2)
+    steps: int = _option(20, "time steps from redshift 19, equal in scale factor", min=2)
     redshift: float = _option(0.0, "redshift of the fields", min=0.0, max=8.0)
     Omega_m: tuple[float, float] = _option((0.1, 0.5), "range of the matter density in the Latin hypercube")
     sigma_8: tuple[float, float] = _option((0.6, 1.0), "range of the linear amplitude in the Latin hypercube")
@@ -118,7 +118,7 @@ class Cosmology:
         attrs = {
             "domain": self.name,
             "redshift": self.redshift,
-            "generator": f"2LPT at redshift 9 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
+            "generator": f"2LPT at redshift 19 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
             "particles_per_side": self.particles,
             "linear_power": self.linear_power,
             "mass_assignment": "CIC, window not deconvolved",

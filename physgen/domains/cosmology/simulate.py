@@ -19,7 +19,13 @@ from physgen.domains.cosmology.background import (
     second_order_growth,
 )
 from physgen.domains.cosmology.linear_power import linear_power
-from physgen.domains.cosmology.mesh import ParticleMesh, gradient_wavenumbers, inverse_laplacian, wavenumbers
+from physgen.domains.cosmology.mesh import (
+    ParticleMesh,
+    gradient_wavenumbers,
+    inverse_laplacian,
+    lattice_positions,
+    wavenumbers,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class SimulationBox:
         mesh_factor: force mesh cells per particle spacing; 2 resolves forces to the particle Nyquist wavenumber.
         steps: kick-drift steps, equal in scale factor.
         redshift: of the final positions.
-        initial_redshift: of the 2LPT start; 9 keeps 2LPT accurate and discreteness noise small.
+        initial_redshift: of the 2LPT start; 9 loses 1 % of the power near k_Nyq / 2 against 19.
     """
 
     box_size: float = 128.0
@@ -40,7 +46,7 @@ class SimulationBox:
     mesh_factor: float = 2.0
     steps: int = 20
     redshift: float = 0.0
-    initial_redshift: float = 9.0
+    initial_redshift: float = 19.0
 
     @property
     def mesh_cells(self) -> int:
@@ -122,9 +128,7 @@ def evolve(modes: torch.Tensor, params: CosmologyParams, box: SimulationBox) -> 
     n, cells, Omega_m = box.particles, box.mesh_cells, params.Omega_m
     per_cell = cells / n
     first, second = (psi.reshape(3, -1).mul_(per_cell) for psi in displacements(modes))
-    lattice = torch.arange(n, device=modes.device, dtype=torch.float32) * per_cell
-    positions = torch.stack(torch.meshgrid(lattice, lattice, lattice, indexing="ij")).reshape(3, -1)
-
+    positions = lattice_positions(n, cells, modes.device)
     scale_factors = np.linspace(1 / (1 + box.initial_redshift), 1 / (1 + box.redshift), box.steps + 1)
     middles = 0.5 * (scale_factors[1:] + scale_factors[:-1])
     growth = [float(growth_factor(a, Omega_m)) for a in scale_factors]

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from physgen import figures
-from physgen.diagnostics.comparison import compare
+from physgen.diagnostics.comparison import measure
 from physgen.diagnostics.verdict import judge
+from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
 from physgen.errors import InputError
 from physgen.provenance import file_digest, git_commit
@@ -47,10 +50,10 @@ def judge_ensembles(domain: Any, generated: Any, reference: Any, train: Any = No
     results, comparisons, summary, verdicts = {}, {}, {}, []
     for name, diagnostic in domain.diagnostics().items():
         try:
-            comparisons[name] = compare(reference, generated, diagnostic)
-            results[name] = (diagnostic(reference), diagnostic(generated))
+            *both, comparisons[name] = measure(reference, generated, diagnostic)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
+        results[name] = tuple(both)
         summary[name] = judge(comparisons[name])
         verdicts.append(_take_verdict(name, summary[name]))
     found = None
@@ -71,8 +74,7 @@ def judge_ensembles(domain: Any, generated: Any, reference: Any, train: Any = No
 
 
 def _take_verdict(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    verdict, threshold = metrics.pop("verdict"), metrics.pop("threshold")
-    judged_by = next((m for m in metrics if m in threshold), "p_value")
+    verdict, threshold, judged_by = (metrics.pop(key) for key in ("verdict", "threshold", "judged"))
     return {"diagnostic": name, "metric": judged_by, "passed": _passed(verdict), "threshold": threshold}
 
 
@@ -90,9 +92,11 @@ def write_evaluation(judged: Judged, folder: Path, sources: Mapping[str, Path | 
     for name, (reference, generated) in judged.results.items():
         figure = figures.curve_comparison(reference, generated, judged.comparisons[name])
         _, svg = figures.save_figure(figure, folder / "figures", name)
-        sections.append(diagnostic_section(reference, generated, judged.comparisons[name], svg))
+        sections.append(diagnostic_section(reference, generated, judged.comparisons[name], svg, name))
     if judged.memorization is not None:
         sections.append(_memorization_section(judged.memorization, folder))
+    if run is not None:
+        sections.append(_training_section(run, folder))
     sections.append(_cost_section(judged))
     write_summary(folder, judged.summary)
     _write_diagnostics(judged, folder / "diagnostics.nc")
@@ -130,19 +134,45 @@ def _title(judged: Judged) -> str:
 
 
 def _gallery_section(judged: Judged, folder: Path) -> Section:
-    figure = figures.gallery(judged.reference, judged.generated)
-    _, svg = figures.save_figure(figure, folder / "figures", "gallery")
-    return Section("configurations", pictures=[Picture(svg, "Reference above, generated below; equal conditions.")])
+    caption = "Reference above, generated below; equal conditions in each column."
+    picture = _picture(figures.gallery(judged.reference, judged.generated), folder, "gallery", caption)
+    return Section("configurations", pictures=[picture])
 
 
 def _memorization_section(found: Any, folder: Path) -> Section:
-    figure = figures.memorization_panel(found)
-    _, svg = figures.save_figure(figure, folder / "figures", MEMORIZATION)
     caption = (
         "Similarity of each configuration to its nearest neighbour in the training set: generated, and held-out data "
         "that no model has seen. Copies would stand to the right of the held-out law."
     )
-    return Section(MEMORIZATION, found.attrs["verdict_text"], [Picture(svg, caption)])
+    picture = _picture(figures.memorization_panel(found), folder, MEMORIZATION, caption)
+    return Section(MEMORIZATION, found.attrs["verdict_text"], [picture])
+
+
+def _training_section(run: Run, folder: Path) -> Section:
+    """Loss curves from the journal, and the last validation loss by noise level over that of its baseline."""
+    records = [entry for entry in read_journal(run.folder) if "metrics" in entry]
+    pictures = [_picture(figures.loss_curves(records), folder, "loss", "Training loss, weighted to order one.")]
+    last = next((r["metrics"] for r in reversed(records) if "validation/ratio_mean" in r["metrics"]), {})
+    found = sorted(
+        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last[key.replace("ratio_s", "ratio_error_s")])
+        for key, value in last.items()
+        if key.startswith("validation/ratio_s")
+    )
+    if found:
+        s, ratio, error = np.array(found).T
+        figure = figures.loss_by_noise_level(
+            s, {"validation": np.stack([ratio, error], axis=1)}, ylabel="loss / baseline", level=1.0
+        )
+        caption = (
+            "Denoising loss of held-out data over that of the baseline at the same noise (fields: the Wiener filter "
+            "with the training spectrum; spins: free spins). 1: no more than that was learned."
+        )
+        pictures.append(_picture(figure, folder, "validation_loss", caption))
+    return Section("training", pictures=pictures)
+
+
+def _picture(figure: Any, folder: Path, name: str, caption: str) -> Picture:
+    return Picture(figures.save_figure(figure, folder / "figures", name)[1], caption)
 
 
 def _cost_section(judged: Judged) -> Section:
@@ -206,7 +236,7 @@ def _write_diagnostics(judged: Judged, path: Path) -> None:
 
 
 def _log_to_run(judged: Judged, folder: Path, run: Run) -> None:
-    from physgen.engine.journal import Journal, read_journal
+    from physgen.engine.journal import Journal
     from physgen.engine.launch import Launch
     from physgen.engine.tracking import Tracker
 

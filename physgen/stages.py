@@ -6,6 +6,8 @@ Training, the longest stage, stands in training_stage.
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,13 +47,22 @@ def simulate(experiment: Experiment, output: Path | None, processes: int = 1, pr
     if output.exists():
         raise InputError(f"{output} exists already: choose another -o, or remove it first; nothing is overwritten")
     output.parent.mkdir(parents=True, exist_ok=True)
+    before = _cpu_seconds()
     ensemble = experiment.data.simulate(experiment.seed, processes, progress)
     provenance = {
         "seed": experiment.seed,
         "config_json": json.dumps(experiment.resolved()),
         "domain": experiment.domain,
+        "simulation_cpu_seconds": round(_cpu_seconds() - before, 1),
+        "simulation_count": sample_count(ensemble),
     }
     return save_ensemble(ensemble.assign_attrs(provenance), output)
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of the children that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def default_dataset(experiment: Experiment) -> Path:
@@ -107,6 +118,7 @@ def sample(
     model = load_model(run.folder / "model", device)
     like = load_ensemble(options.like) if options.like else run.part("test")
     template = run.domain.request(like, options.n or settings.n, options.given)
+    started = time.perf_counter()
     generated = draw(
         model,
         template,
@@ -116,7 +128,13 @@ def sample(
         batch=settings.batch_size,
         progress=progress,
     )
-    made = {"domain": run.experiment.domain, "run": run.experiment.name, "seed": options.seed}
+    made = {
+        "domain": run.experiment.domain,
+        "run": run.experiment.name,
+        "seed": options.seed,
+        "draw_seconds": round(time.perf_counter() - started, 2),
+        "draw_device": str(model.device),
+    }
     return save_ensemble(generated.assign_attrs(made), output)
 
 

@@ -108,10 +108,15 @@ def compare(reference, generated, diagnostic, seed=0):
     Returns:
         Dataset of :func:`compare_results`.
     """
+    return measure(reference, generated, diagnostic, seed)[2]
+
+
+def measure(reference, generated, diagnostic, seed=0):
+    """:func:`compare`, with the two results that it is made of: (of the reference, of the generated, comparison)."""
     results = [_measured(diagnostic, ensemble) for ensemble in (reference, generated)]
     paired = are_paired(*results)
     parts = [_measured(diagnostic, half) for half in halves(reference, seed, within=paired)]
-    return compare_results(*results, *parts, seed=seed)
+    return *results, compare_results(*results, *parts, seed=seed)
 
 
 def _measured(diagnostic, ensemble):

@@ -25,7 +25,8 @@ def judge(comparison, tolerance=0.1, band=(0.05, 0.7), floor_factor=3.0, p_limit
         p_limits: (fail below, pass above).
 
     Returns:
-        dict: metric -> {"value", "error"[, "floor"]}, None where unknown; "verdict" and "threshold" are strings.
+        dict: metric -> {"value", "error"[, "floor"]}, None where unknown; "verdict", "threshold" and
+        "judged", the metric that was held against it, are strings.
     """
     kind = comparison.attrs.get("kind")
     if kind == "spectrum":
@@ -38,7 +39,8 @@ def judge(comparison, tolerance=0.1, band=(0.05, 0.7), floor_factor=3.0, p_limit
     dof = float(comparison["dof"])
     if dof > 0:
         metrics["chi2_per_dof"] = _metric(comparison["chi2"] / dof, math.sqrt(2 / dof))
-    return metrics | {"verdict": verdict, "threshold": threshold}
+    judged = {"spectrum": "mean_ratio", "histogram": "distance_tv"}.get(kind, "p_value")
+    return metrics | {"verdict": verdict, "threshold": threshold, "judged": judged}
 
 
 def _metric(value, error, **more):

@@ -50,8 +50,14 @@ def _pointer(folder: Path, name: str) -> int | None:
 
 def _write_manifest(folder: Path, step: int, launch: Launch, metadata: Mapping[str, Any]) -> None:
     files = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in sorted(folder.iterdir())}
-    content = {"format": FORMAT, "step": step, "world_size": launch.world_size, "torch": torch.__version__,
-               "files": files, "metadata": dict(metadata)}
+    content = {
+        "format": FORMAT,
+        "step": step,
+        "world_size": launch.world_size,
+        "torch": torch.__version__,
+        "files": files,
+        "metadata": dict(metadata),
+    }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps({"sha256": digest, "content": content}, indent=1))
     for path in folder.iterdir():
@@ -106,8 +112,10 @@ def _explain(error: Exception, folder: Path, step: int) -> str:
     cause = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
     kept = [past for past in checkpoint_steps(folder) if past != step]
     kept_words = f"the checkpoint of step {kept[-1]} is untouched" if kept else "there is no earlier one"
-    return (f"the checkpoint of step {step} was not written in {folder}: {cause}; {kept_words}. "
-            "Free space or rights there, then resume the run")
+    return (
+        f"the checkpoint of step {step} was not written in {folder}: {cause}; {kept_words}. "
+        "Free space or rights there, then resume the run"
+    )
 
 
 def _on_main(action: Callable[[], None], launch: Launch, explain: Callable[[Exception], str]) -> None:
@@ -123,8 +131,16 @@ def _on_main(action: Callable[[], None], launch: Launch, explain: Callable[[Exce
         raise InputError(message)
 
 
-def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], launch: Launch, metadata: Mapping[str, Any], *,
-                    keep_last: int = 3, best: bool = False) -> Path:
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    state: Mapping[str, Any],
+    launch: Launch,
+    metadata: Mapping[str, Any],
+    *,
+    keep_last: int = 3,
+    best: bool = False,
+) -> Path:
     """Write the state of one step; call it on every rank.
 
     Args:
@@ -185,8 +201,9 @@ def _candidates(folder: Path, step: int | None) -> list[int]:
     return [past for past in reversed(steps) if past <= latest] + [past for past in reversed(steps) if past > latest]
 
 
-def load_checkpoint(folder: Path, launch: Launch,
-                    step: int | None = None) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def load_checkpoint(
+    folder: Path, launch: Launch, step: int | None = None
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Read the newest checkpoint that every rank finds whole, or the one of ``step``; call it on every rank.
 
     A damaged one is reported on stderr and the one before it is taken.
@@ -214,8 +231,14 @@ def load_checkpoint(folder: Path, launch: Launch,
         if launch.all_agree(found is not None):
             return found
         if damage is not None or launch.is_main:
-            print(f"physgen: WARNING: checkpoint {_step_folder(folder, candidate)} is damaged on rank {launch.rank}: "
-                  f"{damage or 'another rank cannot read it'}; trying the next", file=sys.stderr, flush=True)
+            print(
+                f"physgen: WARNING: checkpoint {_step_folder(folder, candidate)} is damaged on rank {launch.rank}: "
+                f"{damage or 'another rank cannot read it'}; trying the next",
+                file=sys.stderr,
+                flush=True,
+            )
     tried = ", ".join(map(str, candidates))
-    raise InputError(f"no checkpoint in {folder} is whole (tried steps {tried}); copy the folder back from a backup, "
-                     "or start a new run")
+    raise InputError(
+        f"no checkpoint in {folder} is whole (tried steps {tried}); copy the folder back from a backup, "
+        "or start a new run"
+    )

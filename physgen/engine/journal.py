@@ -86,8 +86,9 @@ class Journal:
                 raise InputError(f"{self.run_dir} is being written by another process; wait or name another run")
             self._open()
         except OSError as error:
-            raise InputError(f"the journal {self.path} cannot be written ({error.strerror}); "
-                             "name a folder with space and rights") from None
+            raise InputError(
+                f"the journal {self.path} cannot be written ({error.strerror}); name a folder with space and rights"
+            ) from None
 
     def _open(self) -> None:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
@@ -117,8 +118,10 @@ class Journal:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 os.ftruncate(self._file, self._offset)
-                raise InputError(f"the journal {self.path} cannot be continued ({error.strerror}); "
-                                 "free space there, then resume the run") from None
+                raise InputError(
+                    f"the journal {self.path} cannot be continued ({error.strerror}); "
+                    "free space there, then resume the run"
+                ) from None
             self._offset += len(line)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -154,7 +157,7 @@ class Journal:
         if self._file is None:
             return 0
         data = self.path.read_bytes()
-        if not 0 < offset <= len(data) or data[offset - 1: offset] != b"\n":
+        if not 0 < offset <= len(data) or data[offset - 1 : offset] != b"\n":
             offset = 0  # not this journal's offset: look at every line
         kept: list[tuple[int, int]] = []
         dropped: list[tuple[int, int]] = []
@@ -167,8 +170,11 @@ class Journal:
             file.write(b"".join(data[start:end] for start, end in dropped))
         os.close(self._file)
         write_atomically(self.path, data[:offset] + b"".join(data[start:end] for start, end in kept))
-        rewind_shipped(self.run_dir, self.path.name, lambda old: old if old <= offset else
-                       offset + sum(end - start for start, end in kept if start < old))
+        rewind_shipped(
+            self.run_dir,
+            self.path.name,
+            lambda old: old if old <= offset else offset + sum(end - start for start, end in kept if start < old),
+        )
         self._open()
         self.event("rewind", to_step=step, lines=len(dropped))
         return len(dropped)
@@ -187,6 +193,7 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

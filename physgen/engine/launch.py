@@ -128,8 +128,9 @@ def choose_device(device: str, local_rank: int) -> torch.device:
         InputError: unknown name, no CUDA, or more processes on the node than GPUs.
     """
     try:
-        chosen = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else
-                              "cpu" if device == "auto" else device)
+        chosen = torch.device(
+            "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
+        )
     except RuntimeError:
         raise InputError(f"device {device!r} is unknown; use auto, cpu, cuda or cuda:N") from None
     if chosen.type != "cuda":
@@ -138,8 +139,10 @@ def choose_device(device: str, local_rank: int) -> torch.device:
         raise InputError(f"device {device!r} needs CUDA, which torch {torch.__version__} does not see; use device cpu")
     index = local_rank if chosen.index is None else chosen.index
     if index >= torch.cuda.device_count():
-        raise InputError(f"process {local_rank} of this node wants GPU {index} of {torch.cuda.device_count()}; "
-                         "start one process per GPU")
+        raise InputError(
+            f"process {local_rank} of this node wants GPU {index} of {torch.cuda.device_count()}; "
+            "start one process per GPU"
+        )
     return torch.device("cuda", index)
 
 

@@ -21,7 +21,8 @@ def _signature(sample_shape: Sequence[int]) -> Any:
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype("int64"), (-1,))]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *sample_shape))]),
-        params=ParamSchema([ParamSpec("n_steps", "long", DEFAULT_STEPS), ParamSpec("condition", "string", "{}")]))
+        params=ParamSchema([ParamSpec("n_steps", "long", DEFAULT_STEPS), ParamSpec("condition", "string", "{}")]),
+    )
 
 
 def _code_of(loader: str, folder: Path) -> list[str]:
@@ -55,10 +56,15 @@ def save_sampler(path: Path, folder: Path, loader: str, sample_shape: Sequence[i
         raise InputError(f"{folder} holds {pickles[0]}, which may be a pickle; export weights as safetensors")
     with tempfile.TemporaryDirectory() as scratch:
         mlflow.pyfunc.save_model(
-            path=str(path), python_model=str(Path(__file__).with_name("sampler_model.py")),
-            artifacts={"sampler": str(folder)}, model_config={"loader": loader}, signature=_signature(sample_shape),
-            code_paths=_code_of(loader, Path(scratch)) or None, mlflow_model=model,
-            pip_requirements=["torch>=2.11", "numpy>=2.0", "scipy>=1.13", "safetensors>=0.4", "mlflow>=3.17,<4"])
+            path=str(path),
+            python_model=str(Path(__file__).with_name("sampler_model.py")),
+            artifacts={"sampler": str(folder)},
+            model_config={"loader": loader},
+            signature=_signature(sample_shape),
+            code_paths=_code_of(loader, Path(scratch)) or None,
+            mlflow_model=model,
+            pip_requirements=["torch>=2.11", "numpy>=2.0", "scipy>=1.13", "safetensors>=0.4", "mlflow>=3.17,<4"],
+        )
     for cache in path.rglob("__pycache__"):
         shutil.rmtree(cache, ignore_errors=True)
 
@@ -74,11 +80,18 @@ def _logged_model(client: Any, run_id: str, run_dir: Path, entry: Mapping[str, A
     for found in client.search_logged_models([run.info.experiment_id], f"tags.`physgen.entry` = '{mark}'"):
         if found.status == "READY":
             return found
-    logged = client.create_logged_model(run.info.experiment_id, name=entry["name"], source_run_id=run_id,
-                                        model_type="sampler", params=run.data.params, tags={"physgen.entry": mark})
+    logged = client.create_logged_model(
+        run.info.experiment_id,
+        name=entry["name"],
+        source_run_id=run_id,
+        model_type="sampler",
+        params=run.data.params,
+        tags={"physgen.entry": mark},
+    )
     try:
-        model = Model(artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id,
-                      model_id=logged.model_id)
+        model = Model(
+            artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
+        )
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "model"
             save_sampler(path, folder, entry["loader"], entry["sample_shape"], model)
@@ -112,6 +125,7 @@ def log_sampler(client: Any, run_id: str, run_dir: Path, entry: Mapping[str, Any
     version = next((one for one in versions if one.model_id == logged.model_id), None)
     if version is None:
         # not models:/<id>: without a server mlflow would look that up in its global tracking URI
-        version = client.create_model_version(entry["name"], logged.artifact_location, run_id,
-                                              model_id=logged.model_id, await_creation_for=0)
+        version = client.create_model_version(
+            entry["name"], logged.artifact_location, run_id, model_id=logged.model_id, await_creation_for=0
+        )
     client.set_registered_model_alias(entry["name"], entry["alias"], version.version)

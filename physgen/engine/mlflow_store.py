@@ -21,10 +21,13 @@ from physgen.errors import InputError
 METRICS_PER_BATCH, PARAMS_PER_BATCH = 1000, 100
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 5000, 36
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
     # its default of 7 retries blocks for minutes; the journal keeps everything, so the next round is soon enough
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
 }
 
 
@@ -54,7 +57,9 @@ def clean_tracking_uri(uri: str) -> str:
     if uri.startswith("sqlite:///"):
         return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
     if not re.match(r"(https?|databricks|postgresql|mysql|mssql)(\+\w+)?(://|$)", uri):
-        raise InputError(f"tracking URI {uri!r} is not usable; give sqlite:///FILE.db, http://HOST:PORT or postgresql://...")
+        raise InputError(
+            f"tracking URI {uri!r} is not usable; give sqlite:///FILE.db, http://HOST:PORT or postgresql://..."
+        )
     return uri.rstrip("/")
 
 
@@ -77,7 +82,7 @@ def chart_link(tracking_uri: str, experiment_id: str) -> str:
 
 def _chunks(items: Iterable[Any], size: int) -> Iterable[list[Any]]:
     items = list(items)
-    return (items[start:start + size] for start in range(0, len(items), size))
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 class Store:
@@ -129,9 +134,18 @@ class Store:
         experiment_id = self.experiment_id(experiment)
         found = self.client.search_runs([experiment_id], f"tags.`physgen.uid` = '{uid}'", max_results=1)
         if not found:  # a kill before run.json was written leaves a run that only its tag betrays
-            found = [self.client.create_run(experiment_id, run_name=name, tags={
-                "physgen.uid": uid, "mlflow.source.name": "physgen", "mlflow.source.type": "LOCAL",
-                "mlflow.user": os.environ.get("USER", "unknown")})]
+            found = [
+                self.client.create_run(
+                    experiment_id,
+                    run_name=name,
+                    tags={
+                        "physgen.uid": uid,
+                        "mlflow.source.name": "physgen",
+                        "mlflow.source.type": "LOCAL",
+                        "mlflow.user": os.environ.get("USER", "unknown"),
+                    },
+                )
+            ]
         return found[0].info.run_id, experiment_id
 
     def _existing(self, run_id: str) -> tuple[str, str] | None:
@@ -161,8 +175,14 @@ class Store:
             FileNotFoundError: its file is gone.
         """
         senders: dict[str, Callable[[str, Mapping[str, Any], Path], None]] = {
-            "status": self._status, "params": self._params, "tags": self._tags, "dataset": self._dataset,
-            "artifact": self._artifact, "figure": self._figure, "model": self._model}
+            "status": self._status,
+            "params": self._params,
+            "tags": self._tags,
+            "dataset": self._dataset,
+            "artifact": self._artifact,
+            "figure": self._figure,
+            "model": self._model,
+        }
         if entry.get("event") in senders:
             senders[entry["event"]](run_id, entry, run_dir)
 
@@ -173,20 +193,27 @@ class Store:
             self.client.set_terminated(run_id, entry["status"], int(1000 * entry["time"]))
 
     def _params(self, run_id: str, entry: Mapping[str, Any], run_dir: Path) -> None:
-        params = [self._entities.Param(metric_name(key), str(value)[:PARAM_LENGTH])
-                  for key, value in entry["params"].items()]
+        params = [
+            self._entities.Param(metric_name(key), str(value)[:PARAM_LENGTH]) for key, value in entry["params"].items()
+        ]
         for chunk in _chunks(params, PARAMS_PER_BATCH):
             self.client.log_batch(run_id, params=chunk)
 
     def _tags(self, run_id: str, entry: Mapping[str, Any], run_dir: Path) -> None:
-        tags = [self._entities.RunTag(key[:KEY_LENGTH], str(value)[:TAG_LENGTH])
-                for key, value in entry["tags"].items()]
+        tags = [
+            self._entities.RunTag(key[:KEY_LENGTH], str(value)[:TAG_LENGTH]) for key, value in entry["tags"].items()
+        ]
         for chunk in _chunks(tags, PARAMS_PER_BATCH):
             self.client.log_batch(run_id, tags=chunk)
 
     def _dataset(self, run_id: str, entry: Mapping[str, Any], run_dir: Path) -> None:
-        dataset = self._entities.Dataset(entry["name"], entry["digest"][:DIGEST_LENGTH], "local",
-                                         json.dumps({"uri": entry["source"]}), profile=json.dumps(entry["profile"]))
+        dataset = self._entities.Dataset(
+            entry["name"],
+            entry["digest"][:DIGEST_LENGTH],
+            "local",
+            json.dumps({"uri": entry["source"]}),
+            profile=json.dumps(entry["profile"]),
+        )
         context = [self._entities.InputTag("mlflow.data.context", entry["context"])]
         self.client.log_inputs(run_id, [self._entities.DatasetInput(dataset, context)])
 
@@ -204,8 +231,13 @@ class Store:
             self._artifact(run_id, {"path": path, "folder": "figures"}, run_dir)
             if path.endswith(".png") and entry["step"] is not None:
                 with Image.open(run_dir / path) as image:
-                    self.client.log_image(run_id, image.convert("RGB"), key=metric_name(entry["key"]),
-                                          step=entry["step"], timestamp=int(1000 * entry["time"]))
+                    self.client.log_image(
+                        run_id,
+                        image.convert("RGB"),
+                        key=metric_name(entry["key"]),
+                        step=entry["step"],
+                        timestamp=int(1000 * entry["time"]),
+                    )
 
     def _model(self, run_id: str, entry: Mapping[str, Any], run_dir: Path) -> None:
         from physgen.engine.mlflow_models import log_sampler

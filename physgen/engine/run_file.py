@@ -43,7 +43,10 @@ def open_run_file(run_dir: Path, name: str, experiment: str, tracking_uri: str) 
     run = {"name": name, "experiment": experiment, "uid": uuid.uuid4().hex, "tracking_uri": tracking_uri}
     if (Path(run_dir) / RUN_FILE).exists():
         before = read_run(run_dir)
-        run = before if before["tracking_uri"] == tracking_uri else {
-            **run, "uid": before["uid"], "name": before["name"], "experiment": before["experiment"]}
+        run = (
+            before
+            if before["tracking_uri"] == tracking_uri
+            else {**run, "uid": before["uid"], "name": before["name"], "experiment": before["experiment"]}
+        )
     write_run(run_dir, run)
     return run

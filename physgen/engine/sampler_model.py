@@ -38,8 +38,9 @@ class SamplerModel(PythonModel):
             condition = json.loads(params.get("condition") or "{}")
             condition = {key: float(value) for key, value in condition.items()}
         except (ValueError, AttributeError, TypeError):
-            raise ValueError(f"condition is {params['condition']!r}; give a JSON object of numbers, "
-                             'such as {"temperature": 1.5}') from None
+            raise ValueError(
+                f'condition is {params["condition"]!r}; give a JSON object of numbers, such as {{"temperature": 1.5}}'
+            ) from None
         return np.asarray(self._draw(seeds, int(steps), condition or None), dtype=np.float32)
 
 

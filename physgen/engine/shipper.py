@@ -133,8 +133,12 @@ class Sender:
             hopeless |= getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
             if not hopeless and count < ATTEMPTS:
                 raise
-            print(f"physgen: WARNING: MLflow at {self.uri} did not take {name} before byte {end} ({reason(error)}); "
-                  f"it is left out there and stays in {self.run_dir}", file=sys.stderr, flush=True)
+            print(
+                f"physgen: WARNING: MLflow at {self.uri} did not take {name} before byte {end} ({reason(error)}); "
+                f"it is left out there and stays in {self.run_dir}",
+                file=sys.stderr,
+                flush=True,
+            )
             return False
 
     def _done(self, name: str, end: int) -> None:
@@ -179,9 +183,12 @@ class Shipper(threading.Thread):
             self._sender.send_all()
         except Exception as error:  # tracking never stops training
             if not self._warned:
-                print(f"physgen: WARNING: MLflow at {self._sender.uri} is not reached ({reason(error)}); work goes on, "
-                      f"the journal keeps everything; to send it later: physgen sync {self._sender.run_dir}",
-                      file=sys.stderr, flush=True)
+                print(
+                    f"physgen: WARNING: MLflow at {self._sender.uri} is not reached ({reason(error)}); work goes on, "
+                    f"the journal keeps everything; to send it later: physgen sync {self._sender.run_dir}",
+                    file=sys.stderr,
+                    flush=True,
+                )
             self.failing = self._warned = True
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
         else:

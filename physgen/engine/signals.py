@@ -67,8 +67,9 @@ class StopRequest:
             self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._previous.items():
             # None: the handler before was not set from Python and cannot be put back
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -33,8 +33,11 @@ def _encode(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value) and not (len(value) == 1 and next(iter(value)) in _TAGS):
             return {key: _encode(item, f"{name}/{key}", tensors) for key, item in value.items()}
-        return {"pairs": [[_encode(key, name, tensors), _encode(item, f"{name}/{key}", tensors)]
-                          for key, item in value.items()]}
+        return {
+            "pairs": [
+                [_encode(key, name, tensors), _encode(item, f"{name}/{key}", tensors)] for key, item in value.items()
+            ]
+        }
     if isinstance(value, (list, tuple)):
         items = [_encode(item, f"{name}/{index}", tensors) for index, item in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}

@@ -14,9 +14,12 @@ def system_metrics(node: int, folder: str = ".") -> dict[str, float]:
 
     memory = psutil.virtual_memory()
     values = {
-        "cpu_percent": psutil.cpu_percent(), "memory_percent": memory.percent, "memory_GB": memory.used / 1e9,
+        "cpu_percent": psutil.cpu_percent(),
+        "memory_percent": memory.percent,
+        "memory_GB": memory.used / 1e9,
         "process_memory_GB": psutil.Process().memory_info().rss / 1e9,
-        "disk_free_GB": shutil.disk_usage(folder).free / 1e9}
+        "disk_free_GB": shutil.disk_usage(folder).free / 1e9,
+    }
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         for index in range(torch.cuda.device_count()):

@@ -1,10 +1,10 @@
 """What a run shows in MLflow. Everything goes through the journal; a thread ships it.
 
-    with Journal(run_dir, write=launch.is_main) as journal:
-        journal.rewind(...)                                  # after a resume, before the tracker starts
-        with Tracker(journal, launch, name="wide", experiment="boxes") as tracker:
-            tracker.params(config, units={"data.box_size": "Mpc/h"})
-            journal.log(step, {"train/loss": loss})
+with Journal(run_dir, write=launch.is_main) as journal:
+    journal.rewind(...)                                  # after a resume, before the tracker starts
+    with Tracker(journal, launch, name="wide", experiment="boxes") as tracker:
+        tracker.params(config, units={"data.box_size": "Mpc/h"})
+        journal.log(step, {"train/loss": loss})
 """
 
 import json
@@ -66,8 +66,9 @@ class Tracker:
         InputError: a tracking URI that MLflow refuses.
     """
 
-    def __init__(self, journal: Journal, launch: Launch, name: str, experiment: str,
-                 tracking_uri: str | None = None) -> None:
+    def __init__(
+        self, journal: Journal, launch: Launch, name: str, experiment: str, tracking_uri: str | None = None
+    ) -> None:
         self.status = "FINISHED"
         self.journal = journal
         self._shipper: Shipper | None = None
@@ -104,8 +105,9 @@ class Tracker:
             self._monitor.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._monitor is not None:
             self._monitor.end()
         if self._node_journal is not None:
@@ -120,8 +122,12 @@ class Tracker:
             print(f"physgen: WARNING: {full}", file=sys.stderr, flush=True)
         if self._shipper is not None:
             if not self._shipper.end(FLUSH_FAILING_SECONDS if self._shipper.failing else FLUSH_SECONDS):
-                print(f"physgen: WARNING: MLflow at {self.uri} has not got all of this run; send the rest with: "
-                      f"physgen sync {self.journal.run_dir}", file=sys.stderr, flush=True)
+                print(
+                    f"physgen: WARNING: MLflow at {self.uri} has not got all of this run; send the rest with: "
+                    f"physgen sync {self.journal.run_dir}",
+                    file=sys.stderr,
+                    flush=True,
+                )
             self.journal.is_shipped = False
 
     def params(self, config: Mapping[str, Any], units: Mapping[str, str] | None = None) -> None:
@@ -149,11 +155,18 @@ class Tracker:
         """Set the description of the run (markdown): what it shows and what good means."""
         self.tags({"mlflow.note.content": markdown})
 
-    def dataset(self, name: str, source: str | Path, digest: str, context: str = "training",
-                profile: Mapping[str, Any] | None = None) -> None:
+    def dataset(
+        self,
+        name: str,
+        source: str | Path,
+        digest: str,
+        context: str = "training",
+        profile: Mapping[str, Any] | None = None,
+    ) -> None:
         """Name a data file as an input of the run; ``profile`` holds counts and shapes."""
-        self.journal.event("dataset", name=name, source=str(source), digest=digest, context=context,
-                           profile=dict(profile or {}))
+        self.journal.event(
+            "dataset", name=name, source=str(source), digest=digest, context=context, profile=dict(profile or {})
+        )
 
     def _relative(self, path: str | Path) -> str:
         path, run_dir = Path(path).resolve(), self.journal.run_dir.resolve()
@@ -167,8 +180,15 @@ class Tracker:
         """Attach a figure's files (png, svg); with a step, the png also joins the image series ``key``."""
         self.journal.event("figure", paths=[self._relative(path) for path in paths], key=key, step=step)
 
-    def model(self, folder: str | Path, loader: str, name: str, alias: str = "newest",
-              sample_shape: Sequence[int] = (), step: int = 0) -> None:
+    def model(
+        self,
+        folder: str | Path,
+        loader: str,
+        name: str,
+        alias: str = "newest",
+        sample_shape: Sequence[int] = (),
+        step: int = 0,
+    ) -> None:
         """Log the final sampler as a pyfunc model from code and register it.
 
         Args:
@@ -179,8 +199,15 @@ class Tracker:
             sample_shape: shape (C, grid ...) of one sample.
             step: training step of the weights.
         """
-        self.journal.event("model", folder=self._relative(folder), loader=loader, name=name, alias=alias,
-                           sample_shape=list(sample_shape), training_step=step)
+        self.journal.event(
+            "model",
+            folder=self._relative(folder),
+            loader=loader,
+            name=name,
+            alias=alias,
+            sample_shape=list(sample_shape),
+            training_step=step,
+        )
 
 
 def sync(run_dir: str | Path, tracking_uri: str | None = None) -> str:
@@ -210,8 +237,10 @@ def sync(run_dir: str | Path, tracking_uri: str | None = None) -> str:
                 raise InputError(f"{error}; try again when it has ended") from None
             except Exception as error:
                 if last:
-                    raise InputError(f"MLflow at {sender.uri} does not take the run ({reason(error)}); start the "
-                                     f"server or name another, then: physgen sync {run_dir}") from None
+                    raise InputError(
+                        f"MLflow at {sender.uri} does not take the run ({reason(error)}); start the "
+                        f"server or name another, then: physgen sync {run_dir}"
+                    ) from None
     finally:
         sender.close()
     return chart_link(sender.uri, sender.experiment_id) if sender.uri.startswith("http") else sender.uri

@@ -55,9 +55,7 @@ class TransferMatrixDenoiser:
         field = y.double() / s.double().reshape(-1, *[1] * (y.ndim - 1)) ** 2
         width = y[0, 0, 0].numel()
         step = max(1, CHUNK // (y.shape[2] << width))
-        parts = [
-            _magnetization(couplings[i : i + step], field[i : i + step, 0]) for i in range(0, y.shape[0], step)
-        ]
+        parts = [_magnetization(couplings[i : i + step], field[i : i + step, 0]) for i in range(0, y.shape[0], step)]
         return torch.cat(parts).reshape(y.shape).to(y.dtype)
 
 

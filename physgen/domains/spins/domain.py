@@ -51,9 +51,7 @@ class Spins:
         default=(1.0, 1.5, 2.0), metadata={"help": "temperatures of the configurations", "unit": "J"}
     )
     instances: int = field(default=300, metadata={"help": "disorder instances", "min": 1})
-    replicas: int = field(
-        default=100, metadata={"help": "configurations per instance and temperature", "min": 1}
-    )
+    replicas: int = field(default=100, metadata={"help": "configurations per instance and temperature", "min": 1})
     method: Literal["auto", "transfer_matrix", "enumeration", "parallel_tempering"] = field(
         default="auto", metadata={"help": "how they are drawn; auto is exact where that is cheap"}
     )

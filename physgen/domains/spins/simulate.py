@@ -82,9 +82,7 @@ def _transfer_matrix(
     return exact.sample(disorder.couplings[i], temperature, n, rng)
 
 
-def _enumerated(
-    disorder: Disorder, i: int, temperature: float, n: int, rng: np.random.Generator
-) -> exact.ExactSamples:
+def _enumerated(disorder: Disorder, i: int, temperature: float, n: int, rng: np.random.Generator) -> exact.ExactSamples:
     couplings = disorder.couplings[i]
     grid = couplings.shape[1:] if disorder.edges is None else (int(disorder.edges.max()) + 1,)
     edges = lattice_edges(grid) if disorder.edges is None else disorder.edges

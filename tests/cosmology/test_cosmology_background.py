@@ -72,7 +72,9 @@ def test_what_astropy_does_not_know_is_asked_for():
         CosmologyParams.from_astropy(LambdaCDM(H0=70, Om0=0.3, Ode0=0.5, Ob0=0.05), sigma_8=0.8, n_s=1.0)
 
 
-@pytest.mark.parametrize(("values", "message"), [((0.0,), "outside"), ((0.3, 0.8, 0.4), "Omega_b"), ((0.3, -1), "sigma_8")])
+@pytest.mark.parametrize(
+    ("values", "message"), [((0.0,), "outside"), ((0.3, 0.8, 0.4), "Omega_b"), ((0.3, -1), "sigma_8")]
+)
 def test_impossible_universes_are_refused(values, message):
     with pytest.raises(InputError, match=message):
         CosmologyParams(*values)

@@ -45,6 +45,10 @@ def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
     """
     kind, values = field_kind(train), flatten(train).astype(np.float64)
     check_bound(values, kind)
+    if values.min() == values.max():
+        raise InputError(
+            f"the training field is {values.min():g} everywhere: there is nothing to learn, check the import"
+        )
     constants: dict[str, Any] = {
         "field_kind": kind,
         "field_attrs": {name: str(train["field"].attrs.get(name, "")) for name in ("units", "long_name")},
@@ -57,8 +61,6 @@ def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
     constants |= _density_constants(values, kind) if constants["transform"] == "log" else _asinh_constants(values)
     v = _transform(values, constants)
     constants["mean"], constants["std"] = float(v.mean()), float(v.std())
-    if not constants["std"] > 0:
-        raise InputError("the training field is constant: there is nothing to learn, check the import")
     constants["spectrum"] = _shell_spectrum((v - constants["mean"]) / constants["std"])
     return constants
 
@@ -77,8 +79,6 @@ def check_bound(values: np.ndarray, kind: str) -> None:
 def _density_constants(values: np.ndarray, kind: str) -> dict[str, float]:
     offset = -LOWEST[kind] + 0.0
     scale = 1.0 if kind == "delta" else float(values.mean())
-    if not scale > 0:
-        raise InputError("the training field is zero everywhere: there is nothing to learn, check the import")
     density = (values + offset) / scale
     positive = density[density > 0]
     return {
@@ -123,7 +123,7 @@ def decode_field(x: torch.Tensor, kind: str, constants: dict[str, Any]) -> tuple
     if constants["transform"] == "asinh":
         limit = np.arcsinh(constants["ceiling"])
         values = np.sinh(np.clip(v, -limit, limit)) * constants["scale"]
-        below = values < LOWEST[kind]
+        below = values < LOWEST[kind] - 1e-5 * constants["scale"]
         clipped = below | (np.abs(v) > limit)
         values = np.maximum(values, LOWEST[kind])
     else:

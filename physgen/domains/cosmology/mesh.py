@@ -79,7 +79,7 @@ def cloud_in_cell(positions: torch.Tensor, cells: int) -> tuple[torch.Tensor, to
 
 
 def lattice_positions(particles: int, cells: int, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Positions (3, particles^3) of the undisturbed particle lattice in mesh cells, half a cell off the cell centres."""
+    """Positions (3, particles^3) of the undisturbed lattice in mesh cells, half a cell off the cell centres."""
     line = torch.arange(particles, device=device, dtype=torch.float32) * (cells / particles) + 0.5
     return torch.stack(torch.meshgrid(line, line, line, indexing="ij")).reshape(3, -1)
 

@@ -40,14 +40,6 @@ def inverse_laplacian(cells: int, device: torch.device | str = "cpu") -> torch.T
     return kernel
 
 
-def difference_wavenumbers(cells: int, device: torch.device | str = "cpu") -> list[torch.Tensor]:
-    """i D(k_x), i D(k_y), i D(k_z) of the four-point central difference, D(k) = (8 sin k - sin 2k) / 6 (complex64).
-
-    It falls to zero towards the mesh Nyquist wavenumber, where the images of the particle lattice sit.
-    """
-    return [1j * (8 * torch.sin(k) - torch.sin(2 * k)) / 6 for k in wavenumbers(cells, device)]
-
-
 def cloud_in_cell(positions: torch.Tensor, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Flat indices (8, n) int32 and weights (8, n) of the eight cells around each particle.
 
@@ -100,10 +92,10 @@ class ParticleMesh:
         self.chunk = CHUNK.get(self.device.type, CHUNK["cuda"])
         self._real = torch.empty((cells,) * 3, device=self.device)
         half = (cells, cells, cells // 2 + 1)
-        self._potential = torch.empty(half, dtype=torch.complex64, device=self.device)
-        self._component = torch.empty(half, dtype=torch.complex64, device=self.device)
+        self._modes = torch.empty(half, dtype=torch.complex64, device=self.device)
+        self._potential = torch.empty((cells,) * 3, device=self.device)
+        self._padded = torch.empty((cells + 4) * cells**2, device=self.device)
         self._laplacian = inverse_laplacian(cells, self.device)
-        self._gradient = difference_wavenumbers(cells, self.device)
 
     def corners(self, positions: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Indices and weights of ``cloud_in_cell``, chunk by chunk: 64 bytes a particle, shared by paint and gather."""
@@ -125,17 +117,26 @@ class ParticleMesh:
         deconvolution amplify the lattice images instead: 40 % too fast for the longest waves in the worst case.
         """
         corners = self.corners(positions)
-        density = self.paint(corners)
-        torch.fft.rfftn(density, out=self._potential)
-        # delta_k / (mean number per cell); the mean itself drops out with the k = 0 kernel
-        self._potential *= self._laplacian
-        scale = -(self.cells**3) / positions.shape[1]
+        torch.fft.rfftn(self.paint(corners), out=self._modes)
+        self._modes *= self._laplacian
+        torch.fft.irfftn(self._modes, s=(self.cells,) * 3, out=self._potential)
         result = torch.empty_like(positions)
         for axis in range(3):
-            torch.mul(self._potential, self._gradient[axis], out=self._component)
-            torch.fft.irfftn(self._component, s=(self.cells,) * 3, out=self._real)
+            self._difference(axis)
             self._gather(corners, result[axis])
-        return result.mul_(scale)
+        # delta is the density over the mean number per cell; the mean itself drops out with the k = 0 kernel
+        return result.mul_(-(self.cells**3) / positions.shape[1])
+
+    def _difference(self, axis: int) -> None:
+        # (8 (phi[i+1] - phi[i-1]) - (phi[i+2] - phi[i-2])) / 12 into the real buffer
+        cells, phi = self.cells, self._potential
+        shape = [cells + 4 if i == axis else cells for i in range(3)]
+        wide = self._padded.view(shape)
+        torch.cat([phi.narrow(axis, cells - 2, 2), phi, phi.narrow(axis, 0, 2)], axis, out=wide)
+        torch.sub(wide.narrow(axis, 3, cells), wide.narrow(axis, 1, cells), out=self._real)
+        self._real.mul_(2 / 3).sub_(wide.narrow(axis, 4, cells), alpha=1 / 12).add_(
+            wide.narrow(axis, 0, cells), alpha=1 / 12
+        )
 
     def _gather(self, corners: list[tuple[torch.Tensor, torch.Tensor]], out: torch.Tensor) -> None:
         flat = self._real.view(-1)

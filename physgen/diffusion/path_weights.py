@@ -1,0 +1,234 @@
+r"""Weights of stochastic paths against an unnormalised target, unbiased at any number of steps and for any denoiser.
+
+A path :math:`y_T \to \dots \to y_1 \to x_0` drawn with Gaussian kernels p has the weight
+
+.. math:: w = \frac{\tilde p(x_0) \prod_k q(y_{k+1}|y_k)}{p(y_T) \prod_k p(y_k|y_{k+1})}, \qquad y_0 = x_0,
+
+with :math:`q(y_{k+1}|y_k) = N(y_k, s_{k+1}^2 - s_k^2)` and :math:`\tilde p` the target up to its normalisation. Then E[w]
+= Z and :math:`E[w f(x_0)] = Z \langle f \rangle`: no trace, no tolerance, no small-step limit. A path walked the other
+way, from a sample of the target, has :math:`E[1/w] = 1/Z`, which notices modes that the sampler never visits.
+Source: annealed importance sampling on the extended space; Sohl-Dickstein et al., arXiv:1503.03585, section 2.4.
+
+Shapes: N samples, B batch, C channels, \*grid lattice. Paths are float64, the denoiser sees the dtype asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.grid import check_levels
+from physgen.diffusion.kernels import CLOSEST, Kernel, share
+from physgen.diffusion.noise import generator_for
+from physgen.diffusion.sampler import Execution
+
+Readout = Literal["gaussian", "bernoulli"]
+LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class WeightedSamples:
+    """Samples x (N, C, *grid) and the natural logarithms of their path weights (N,), float64."""
+
+    x: Tensor
+    log_weight: Tensor
+
+
+@dataclass(frozen=True)
+class _Reverse:
+    """The generative chain: the denoiser on one block, its kernel, levels that end at 0, and the read-out."""
+
+    denoise: Callable[[Tensor, float], Tensor]
+    kernel: Kernel
+    levels: list[float]
+    readout: Readout
+
+    def log_start(self, white: Tensor) -> Tensor:
+        return _log_normal(white, self.kernel.start_variance(white, self.levels[0]))
+
+    def magnetisation(self, y: Tensor, s: float) -> Tensor:
+        return self.denoise(y, s).clamp(-1 + CLOSEST, 1 - CLOSEST)
+
+
+def weighted_sample(
+    denoiser: Denoiser,
+    kernel: Kernel,
+    levels: Tensor,
+    shape: Sequence[int],
+    seed: int,
+    log_target: Callable[[Tensor], Tensor],
+    **options: Any,
+) -> WeightedSamples:
+    r"""Draw paths down the levels and weigh them against a target.
+
+    Sample number j depends on (seed, start_index + j, its condition) alone.
+
+    Args:
+        denoiser: D(y, s, condition), learned or exact.
+        kernel: one of :mod:`physgen.diffusion.kernels`.
+        levels: noise levels, descending, the last one 0.
+        shape: (N, C, \*grid).
+        seed: any whole number.
+        log_target: :math:`\log\tilde p(x_0)`, (B, C, \*grid) float64 -> (B,); for spins :math:`-\beta H`.
+        **options: ``readout``: "gaussian", :math:`x_0 \sim N(D, C)` with the kernel's variance at s' = 0, or
+            "bernoulli", spins :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`; ``condition``: tensors that lead with
+            N; further the fields of :class:`Execution`.
+
+    Raises:
+        ValueError: levels that do not end at 0, a condition whose length is not N, an unknown read-out.
+    """
+    readout, condition, plan = _options(options)
+    count, site = int(shape[0]), tuple(shape[1:])
+    samples = torch.empty((count, *site), dtype=plan.dtype, device=plan.device)
+    log_weight = torch.empty(count, dtype=torch.float64, device=plan.device)
+    for rows, chain in _blocks(denoiser, kernel, levels, (readout, condition, plan), count):
+        generators = [generator_for(seed, "weighted path", plan.start_index + row) for row in rows]
+        x, log_ratio = _descend(chain, generators, site, plan.device)
+        kept = [i for i, row in enumerate(rows) if row < count]
+        place = slice(rows[0], rows[0] + len(kept))
+        samples[place] = x[kept].to(plan.dtype)
+        log_weight[place] = (log_target(x) + log_ratio)[kept]
+    return WeightedSamples(samples, log_weight)
+
+
+def noising_log_weight(
+    denoiser: Denoiser,
+    kernel: Kernel,
+    levels: Tensor,
+    x: Tensor,
+    seed: int,
+    log_target: Callable[[Tensor], Tensor],
+    **options: Any,
+) -> Tensor:
+    r"""Log-weights (N,) of paths that start from given samples x and climb the levels with q.
+
+    For x from the target :math:`E[1/w] = 1/Z`. With ``log_target`` returning zeros, -log w is log p/q of the path, whose
+    mean is the evidence lower bound of :math:`\log p(x)` of the generative chain, and whose log-mean-exp is
+    :math:`\log p(x)` itself. Arguments as :func:`weighted_sample`; x (N, C, \*grid), spins for "bernoulli".
+    """
+    readout, condition, plan = _options(options)
+    log_weight = torch.empty(len(x), dtype=torch.float64, device=plan.device)
+    for rows, chain in _blocks(denoiser, kernel, levels, (readout, condition, plan), len(x)):
+        generators = [generator_for(seed, "noising path", plan.start_index + row) for row in rows]
+        start = x[[min(row, len(x) - 1) for row in rows]].to(plan.device, torch.float64)
+        log_ratio = log_target(start) + _climb(chain, generators, start)
+        kept = len([row for row in rows if row < len(x)])
+        log_weight[rows[0] : rows[0] + kept] = log_ratio[:kept]
+    return log_weight
+
+
+def _options(options: dict[str, Any]) -> tuple[Readout, Condition, Execution]:
+    rest = dict(options)
+    readout, condition = rest.pop("readout", "gaussian"), rest.pop("condition", None)
+    if readout not in ("gaussian", "bernoulli"):
+        raise ValueError(f'the read-out is "gaussian" or "bernoulli" (spins), got {readout!r}')
+    return readout, condition, Execution(**rest)
+
+
+def _blocks(
+    denoiser: Denoiser,
+    kernel: Kernel,
+    levels: Tensor,
+    settings: tuple[Readout, Condition, Execution],
+    count: int,
+) -> Iterator[tuple[range, _Reverse]]:
+    """Full blocks of sample numbers, the last one past ``count``, each with the chain on its rows of the condition."""
+    readout, condition, plan = settings
+    values = check_levels(levels)
+    if values[-1] != 0:
+        raise ValueError(f"path weights need levels that end at 0, where the target stands, got a last one {values[-1]}")
+    for name, value in (condition or {}).items():
+        if value.shape[0] != count:
+            raise ValueError(f"condition {name!r} must lead with {count}, one row a sample, got {tuple(value.shape)}")
+    for first in range(0, count, plan.batch):
+        rows = range(first, first + plan.batch)
+        inside = torch.tensor(rows).clamp(max=count - 1)
+        given = condition and {name: _cast(value[inside.to(value.device)], plan) for name, value in condition.items()}
+        yield rows, _Reverse(_evaluator(denoiser, given, plan), kernel, values, readout)
+
+
+def _cast(value: Tensor, plan: Execution) -> Tensor:
+    return value.to(plan.device, plan.dtype) if value.is_floating_point() else value.to(plan.device)
+
+
+def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Callable[[Tensor, float], Tensor]:
+    def denoise(y: Tensor, s: float) -> Tensor:
+        with torch.no_grad():
+            level = torch.full((len(y),), s, dtype=plan.dtype, device=y.device)
+            return denoiser(y.to(plan.dtype), level, condition).double()
+
+    return denoise
+
+
+def _draw(
+    generators: list[torch.Generator],
+    site: Sequence[int],
+    device: torch.device | str,
+    law: Callable[..., Tensor] = torch.randn,
+) -> Tensor:
+    rows = [law(tuple(site), generator=generator, dtype=torch.float64) for generator in generators]
+    return torch.stack(rows).to(device)
+
+
+def _descend(
+    chain: _Reverse, generators: list[torch.Generator], site: tuple[int, ...], device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """x0 and log q/p of paths that the chain draws."""
+    kernel, s_max = chain.kernel, chain.levels[0]
+    white = _draw(generators, site, device)
+    y = kernel.start_mean(white) + kernel.colour(white, kernel.start_variance(white, s_max))
+    log_ratio = -chain.log_start(white)
+    for s, s_next in pairwise(chain.levels):
+        if s_next == 0 and chain.readout == "bernoulli":
+            up = 0.5 * (1 + chain.magnetisation(y, s))
+            y_next = torch.where(_draw(generators, site, device, torch.rand) < up, 1.0, -1.0).double()
+            log_p = _log_bernoulli(y_next, 2 * up - 1)
+        else:
+            denoised, white = chain.denoise(y, s), _draw(generators, site, device)
+            variance = kernel.variance(denoised, s, s_next)
+            y_next = kernel.mean(y, denoised, s, s_next) + kernel.colour(white, variance)
+            log_p = _log_normal(white, variance)
+        log_ratio = log_ratio + _log_forward(y, y_next, s, s_next) - log_p
+        y = y_next
+    return y, log_ratio
+
+
+def _climb(chain: _Reverse, generators: list[torch.Generator], x: Tensor) -> Tensor:
+    """log q/p of paths that q draws upwards from x."""
+    kernel, y, log_ratio = chain.kernel, x, torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for s_next, s in pairwise(reversed(chain.levels)):
+        white = _draw(generators, x.shape[1:], x.device)
+        above = y + s * math.sqrt(share(s, s_next)) * white
+        if s_next == 0 and chain.readout == "bernoulli":
+            log_p = _log_bernoulli(y, chain.magnetisation(above, s))
+        else:
+            denoised = chain.denoise(above, s)
+            variance = kernel.variance(denoised, s, s_next)
+            residual = kernel.whiten(y - kernel.mean(above, denoised, s, s_next), variance)
+            log_p = _log_normal(residual, variance)
+        log_ratio = log_ratio + _log_forward(above, y, s, s_next) - log_p
+        y = above
+    variance = kernel.start_variance(y, chain.levels[0])
+    return log_ratio - _log_normal(kernel.whiten(y - kernel.start_mean(y), variance), variance)
+
+
+def _log_normal(white: Tensor, variance: Tensor) -> Tensor:
+    """Log-density (B,) of white noise coloured with these variances, at the coloured point."""
+    return -0.5 * (white.square() + torch.log(variance) + LOG_2PI).flatten(1).sum(1)
+
+
+def _log_forward(y: Tensor, y_next: Tensor, s: float, s_next: float) -> Tensor:
+    r""":math:`\log q(y|y') = \log N(y; y', s^2 - s'^2)`, (B,)."""
+    elapsed = torch.full_like(y, s**2 * share(s, s_next))
+    return _log_normal((y - y_next) / elapsed.sqrt(), elapsed)
+
+
+def _log_bernoulli(spins: Tensor, magnetisation: Tensor) -> Tensor:
+    return torch.log(0.5 * (1 + spins * magnetisation)).flatten(1).sum(1)

@@ -100,7 +100,7 @@ def _add_looking(commands) -> None:
     config = commands.add_parser("config", help="editor schema of a configuration, or the meaning of a key")
     config.add_argument("action", choices=["schema", "explain", "check"])
     config.add_argument("domain", metavar="DOMAIN|CONFIG", help="a domain (schema, explain) or a file (check)")
-    config.add_argument("key", nargs="?", help="a dotted key, e.g. training.ema")
+    config.add_argument("key", nargs="?", help="a dotted key, e.g. training.clip")
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -237,15 +237,16 @@ def _evaluate(arguments) -> None:
 
 
 def _ui(arguments) -> int:
-    from physgen.engine.tracking import ui
+    from physgen.engine.mlflow_store import default_tracking_uri
+    from physgen.engine.ui import ui
 
-    return ui(arguments.uri, arguments.runs, port=arguments.port) or 0
+    return ui(arguments.uri or default_tracking_uri(arguments.runs / "any"), port=arguments.port)
 
 
 def _sync(arguments) -> None:
     from physgen.engine.tracking import sync
 
-    print(f"sent {sync(arguments.run, arguments.uri)} records of {arguments.run}")
+    print(f"{arguments.run} is in MLflow at {sync(arguments.run, arguments.uri)}")
 
 
 def _config(arguments) -> None:

@@ -1,156 +1,27 @@
-r"""Samplers: from :math:`y = s_{max} z` down a grid of noise levels to a sample of :math:`p(x_0)`.
+r"""Drawing samples: from :math:`y = s_{max} z` down a grid of noise levels to a sample of :math:`p(x_0)`.
 
-In (y, s) the reverse process knows no schedule. With the score :math:`\nabla \log p_s(y) = (D(y, s) - y)/s^2` the
-probability flow is :math:`dy/ds = (y - D)/s`, and in the clock :math:`\tau = -s^2` the reverse SDE is :math:`dy =
-\nabla\log p_s\,d\tau + dW`. The loop is written once; a sampler is one step. The step to s = 0 is :math:`x_0 = D(y,
-s)` for all of them: it leaves the variance of a mode of variance P too small by a factor :math:`P/(P + s_{min}^2)`,
-which refining the grid above :math:`s_{min}` does not change. Orders are global orders of the law of y (weak orders
-for stochastic samplers) in the largest step of log s.
+The solvers stand in :mod:`physgen.diffusion.flow` and :mod:`physgen.diffusion.stochastic`, their loop in
+:mod:`physgen.diffusion.solver`; here they have their names, and noise that belongs to a sample.
 
-Shapes: B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,). Levels are float64 and so is all arithmetic
-with them.
+Shapes: N samples, B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.flow import dpmpp_2m, euler, heun
 from physgen.diffusion.grid import check_levels
 from physgen.diffusion.noise import noise_like
-
-StepNoise = Callable[[int], Tensor]
-
-
-class Sampler(Protocol):
-    r"""(denoiser, levels, y at the first level, condition, noise) -> y at the last level: :math:`x_0` if that is 0.
-
-    ``levels`` descend strictly, the last one may be 0; y (B, C, \*grid) is float32 or float64; the condition's
-    tensors lead with B; ``noise(i)`` gives standard normal noise like y, needed by stochastic samplers (ValueError
-    without it).
-    """
-
-    def __call__(
-        self, denoiser: Denoiser, levels: Tensor, y: Tensor, condition: Condition = None, noise: StepNoise | None = None
-    ) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a step from s to s_next > 0 may use: state y, denoised D(y, s), and level and denoised before, if any."""
-
-    y: Tensor
-    denoised: Tensor
-    s: float
-    s_next: float
-    before: tuple[float, Tensor] | None
-    evaluate: Callable[[Tensor, float], Tensor]
-    noise: Callable[[], Tensor]
-
-
-def _sampler(rule: Callable[[Step], Tensor]) -> Sampler:
-    """The sampler that takes the rule's step between neighbouring levels, and at the step to 0 returns the denoised."""
-
-    def integrate(
-        denoiser: Denoiser, levels: Tensor, y: Tensor, condition: Condition = None, noise: StepNoise | None = None
-    ) -> Tensor:
-        def evaluate(y: Tensor, s: float) -> Tensor:
-            return denoiser(y, torch.full((y.shape[0],), s, dtype=y.dtype, device=y.device), condition)
-
-        before = None
-        for i, (s, s_next) in enumerate(pairwise(check_levels(levels))):
-            denoised = evaluate(y, s)
-            if s_next == 0:
-                return denoised
-            y = rule(Step(y, denoised, s, s_next, before, evaluate, partial(_draw, noise, i)))
-            before = (s, denoised)
-        return y
-
-    integrate.__name__ = integrate.__qualname__ = rule.__name__
-    integrate.__doc__ = rule.__doc__
-    return integrate
-
-
-def _draw(noise: StepNoise | None, i: int) -> Tensor:
-    if noise is None:
-        raise ValueError("a stochastic sampler needs noise, got None; pass a function: step index -> tensor like y")
-    return noise(i)
-
-
-def _toward(denoised: Tensor, now: Step) -> Tensor:
-    """Exact probability flow from s to s_next for a constant D."""
-    return now.y * (now.s_next / now.s) + denoised * ((now.s - now.s_next) / now.s)
-
-
-@_sampler
-def euler(now: Step) -> Tensor:
-    r"""Euler step of the probability flow = DDIM: :math:`y' = \frac{s'}{s} y + (1 - \frac{s'}{s}) D`.
-
-    Order 1, one evaluation a step. Source: Song, Meng, Ermon, arXiv:2010.02502, eq. 12 without noise, in (y, s).
-    """
-    return _toward(now.denoised, now)
-
-
-@_sampler
-def heun(now: Step) -> Tensor:
-    r"""Heun (explicit trapezoidal) step of the probability flow in s.
-
-    Order 2, two evaluations a step but one for the step to 0. Source: Karras et al., arXiv:2206.00364, algorithm 1.
-    """
-    slope = (now.y - now.denoised) / now.s
-    guess = now.y + slope * (now.s_next - now.s)
-    slope_next = (guess - now.evaluate(guess, now.s_next)) / now.s_next
-    return now.y + (slope + slope_next) * (0.5 * (now.s_next - now.s))
-
-
-@_sampler
-def dpmpp_2m(now: Step) -> Tensor:
-    r"""DPM-Solver++(2M): the flow towards :math:`D + \frac{1}{2r}(D - D_{before}), r = h_{before}/h, h = \log(s/s')`.
-
-    Order 2 on any grid, one evaluation a step. The first step has no past and is Euler's, which costs no order; so is
-    the step to 0, where h is infinite. Source: Lu et al., arXiv:2211.01095, algorithm 2.
-    """
-    if now.before is None:
-        return _toward(now.denoised, now)
-    s_before, denoised_before = now.before
-    ratio = math.log(s_before / now.s) / math.log(now.s / now.s_next)
-    return _toward(now.denoised + (now.denoised - denoised_before) / (2 * ratio), now)
-
-
-@_sampler
-def ancestral(now: Step) -> Tensor:
-    r"""DDPM: draw from :math:`q(y'|y, x_0 = D) = N((1 - \rho) y + \rho D, s'^2 \rho), \rho = 1 - s'^2/s^2`.
-
-    Weak order 1, one evaluation a step, stochastic.
-    Source: Ho, Jain, Abbeel, arXiv:2006.11239, eqs. 6 and 7, in (y, s).
-    """
-    share = _elapsed(now) / now.s**2
-    return now.y * (1 - share) + now.denoised * share + now.noise() * (now.s_next * math.sqrt(share))
-
-
-@_sampler
-def euler_maruyama(now: Step) -> Tensor:
-    r"""Euler-Maruyama: :math:`y' = y + \Delta (D - y)/s^2 + \sqrt\Delta z, \Delta = s^2 - s'^2`, the clock being s^2.
-
-    Weak order 1, one evaluation a step, stochastic; the step to 0 adds no noise. The mean is that of :func:`ancestral`,
-    the variance larger by :math:`s^2/s'^2`. Source: Song et al., arXiv:2011.13456, eq. 6.
-    """
-    elapsed = _elapsed(now)
-    return now.y + (now.denoised - now.y) * (elapsed / now.s**2) + now.noise() * math.sqrt(elapsed)
-
-
-def _elapsed(now: Step) -> float:
-    """s^2 - s_next^2 without cancellation."""
-    return (now.s - now.s_next) * (now.s + now.s_next)
-
+from physgen.diffusion.solver import Sampler, Solver
+from physgen.diffusion.stochastic import ancestral, euler_maruyama
 
 SAMPLERS: dict[str, Sampler] = {
     "euler": euler,
@@ -172,9 +43,8 @@ def find_sampler(sampler: str | Sampler) -> Sampler:
 
 def evaluations(sampler: str | Sampler, levels: Tensor) -> int:
     """Number of denoiser evaluations a sampler spends on the levels; a foreign function is taken to spend one each."""
-    values = check_levels(levels)
-    steps = len(values) - 1
-    return 2 * steps - (values[-1] == 0) if find_sampler(sampler) is heun else steps
+    found = find_sampler(sampler)
+    return found.cost(levels) if isinstance(found, Solver) else len(check_levels(levels)) - 1
 
 
 @dataclass(frozen=True)

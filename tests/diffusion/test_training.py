@@ -42,17 +42,17 @@ def test_a_small_network_learns_the_exact_score_of_a_gaussian():
     """The ratio to the exact denoiser's loss at equal noise falls from above 1.1 to 1, and never below it by more
     than its error.
     """
-    recipe = replace(RECIPE, steps=400, batch_size=32, warmup=20)
+    recipe = replace(RECIPE, steps=250, batch_size=32, warmup=20)
     state = new_state(recipe)
     held_out, levels = gaussian_chain(256, seed=1), torch.tensor([0.3, 1.0, 3.0])
     exact = FieldDenoiser(torch.nn.Identity(), Spectrum(power().log()[None, None], GRID)).baseline
     before = validation_loss(state.model, held_out, None, levels, 0, exact)
-    steps = list(train(state, gaussian_chain(4096)))
+    steps = list(train(state, gaussian_chain(2048)))
     after = validation_loss(state.ema, held_out, None, levels, 0, exact)
     assert (before.ratio > 1.15).all()
     assert (after.ratio - 1 < 0.15 * (before.ratio - 1) + 4 * after.ratio_error).all()
     assert (after.ratio > 1 - 4 * after.ratio_error).all()
-    assert steps[-1].step == 400 and steps[-1].skipped == 0 and len(steps) == 400
+    assert steps[-1].step == 250 and steps[-1].skipped == 0 and len(steps) == 250
 
 
 def test_the_exact_denoiser_has_ratio_one_and_the_ratio_has_an_error():

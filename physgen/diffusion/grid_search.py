@@ -1,0 +1,195 @@
+r"""Noise levels that are chosen: those with the least largest error of P(k) on the Gaussian surrogate of the data.
+
+:math:`\min_{s_1 > \dots > s_n} \max_k |\Delta P/P|` is a minimax problem in log s. It is solved by linear programs on
+the linearised errors within a trust region, from the best log-uniform grid on; one takes a tenth of a second.
+Spectra from 1e-4 to 1e2, DPM-Solver++(2M), largest error:
+
+=========== ===================== ========================= =====================
+evaluations best log-uniform grid neighbours within 1.25    no bound on neighbours
+=========== ===================== ========================= =====================
+10          8.4 %                 0.57 %                    0.36 %
+16          4.7 %                 0.033 %                   0.025 %
+24          2.3 %                 0.002 %                   0.004 %
+=========== ===================== ========================= =====================
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.optimize import linprog
+from torch import Tensor
+
+from physgen.diffusion.grid import check_levels
+from physgen.diffusion.sampler import find_sampler
+from physgen.diffusion.solver import Sampler, Solver
+from physgen.diffusion.surrogate import largest_error, representative, sampled_power
+
+NEIGHBOURS = 1.25  # ratio of neighbouring steps of log s; a wider one gains little and leans on single cancellations
+FEW = 8  # steps that the log-uniform start alone serves
+DIFFERENCE = 1e-6  # of log s, for the central differences of the errors
+ROUNDS, WIDEST, NARROWEST = 60, 0.6, 1e-4  # of the trust region, in units of a step of log s
+BEGINS = torch.logspace(0.3, 1.6, 12, dtype=torch.float64)  # first levels tried, in sqrt(largest P)
+ENDS = torch.logspace(-2, 0, 14, dtype=torch.float64)  # last levels tried, in sqrt(least P)
+
+
+def optimal_levels(
+    power: Tensor,
+    steps: int,
+    sampler: str | Sampler = "dpmpp_2m",
+    s_max: float | None = None,
+    s_min: float | None = None,
+    neighbours: float = NEIGHBOURS,
+) -> tuple[Tensor, float]:
+    r"""Noise levels of least :math:`\max_k |\Delta P/P|` on the Gaussian surrogate, and that error.
+
+    The error counts the start from :math:`N(0, s_{max}^2)` and the end at :math:`s_{min}` too. It is what the sampler
+    does to a Gaussian law of these variances, a part of which cancels between levels; on other laws it is the share of
+    the error that a Gaussian would have.
+
+    Args:
+        power: mode variances P of the encoded data, any shape, > 0 (:mod:`physgen.diffusion.spectrum`).
+        steps: number of levels above 0, at least 2.
+        sampler: name or solver.
+        s_max, s_min: first and last level above 0; chosen where None.
+        neighbours: bound on the ratio of neighbouring steps of log s, > 1; ``math.inf`` for none.
+
+    Returns:
+        levels (steps + 1,), float64, the last one 0, and the largest relative error of P expected.
+
+    Raises:
+        ValueError: power not positive, fewer than 2 steps, s_min >= s_max, a sampler without a grid.
+    """
+    if int(steps) != steps or steps < 2:
+        raise ValueError(f"a grid needs a whole number of at least 2 steps, got {steps}")
+    if not neighbours > 1:
+        raise ValueError(f"neighbouring steps differ by a ratio above 1, got a bound of {neighbours}")
+    walker, band = find_sampler(sampler), representative(power)
+    if not isinstance(walker, Solver):
+        raise ValueError(f"{sampler!r} chooses its own levels: there is no grid to optimise")
+    best = _search(walker, band, steps, (s_max, s_min), neighbours)
+    levels = _close(best)
+    check_levels(levels)
+    return levels, float(largest_error(walker, levels, representative(power, 4 * len(band))))
+
+
+def steps_for(
+    power: Tensor,
+    tolerance: float,
+    sampler: str | Sampler = "dpmpp_2m",
+    s_max: float | None = None,
+    s_min: float | None = None,
+    most: int = 512,
+) -> tuple[Tensor, float]:
+    """The shortest optimal grid whose expected largest relative error of P stays below a tolerance.
+
+    Arguments and results as :func:`optimal_levels`.
+
+    Raises:
+        ValueError: ``most`` steps do not reach the tolerance.
+    """
+    if not tolerance > 0:
+        raise ValueError(f"the tolerance of the relative error of P must be positive, got {tolerance}")
+    below, steps = 1, 4
+    while True:  # doubling, then halving the interval: the error falls with the steps but for little ripples
+        levels, error = optimal_levels(power, steps, sampler, s_max, s_min)
+        if error <= tolerance:
+            break
+        if steps >= most:
+            raise ValueError(
+                f"{most} steps leave an error of {error:.2g} in P, {tolerance:g} was asked: widen s_max/s_min"
+            )
+        below, steps = steps, min(2 * steps, most)
+    while steps - below > 1:
+        middle = (below + steps) // 2
+        tried = optimal_levels(power, middle, sampler, s_max, s_min)
+        if tried[1] <= tolerance:
+            steps, (levels, error) = middle, tried
+        else:
+            below = middle
+    return levels, error
+
+
+def _close(log_levels: Tensor) -> Tensor:
+    """(..., steps) logarithms -> (..., steps + 1) levels that end at 0."""
+    return torch.nn.functional.pad(log_levels.exp(), (0, 1))
+
+
+def _search(
+    walker: Solver, band: Tensor, steps: int, ends: tuple[float | None, float | None], neighbours: float
+) -> Tensor:
+    """Logarithms (steps,) of the best levels found from the log-uniform grid and from the optimum of half the steps."""
+    free = np.ones(steps, dtype=bool)
+    free[0], free[-1] = ends[0] is None, ends[1] is None
+    starts = [_log_uniform(walker, band, steps, *ends)]
+    if steps >= 2 * FEW:  # long grids have poor local optima, which the shape of a short one avoids
+        short = _search(walker, band, steps // 2, ends, neighbours)
+        places = np.linspace(0, len(short) - 1, steps)
+        starts.append(torch.from_numpy(np.interp(places, np.arange(len(short)), short.numpy())))
+    found = [_descend(walker, band, start, free, neighbours) for start in starts]
+    return min(found, key=lambda log_levels: float(largest_error(walker, _close(log_levels), band)))
+
+
+def _log_uniform(walker: Solver, band: Tensor, steps: int, s_max: float | None, s_min: float | None) -> Tensor:
+    """Logarithms (steps,) of the best log-uniform grid, over the free ends."""
+    first = band.max().sqrt() * BEGINS if s_max is None else torch.tensor([s_max], dtype=torch.float64)
+    last = band.min().sqrt() * ENDS if s_min is None else torch.tensor([s_min], dtype=torch.float64)
+    first, last = (end.flatten().log() for end in torch.meshgrid(first, last, indexing="ij"))
+    ordered = first > last
+    if not bool(ordered.any()):
+        raise ValueError(f"noise levels need 0 < s_min < s_max < infinity, got s_min = {s_min}, s_max = {s_max}")
+    first, last = first[ordered, None], last[ordered, None]
+    tried = first + torch.linspace(0, 1, steps, dtype=torch.float64) * (last - first)
+    return tried[largest_error(walker, _close(tried), band).argmin()]
+
+
+def _descend(walker: Solver, band: Tensor, start: Tensor, free: np.ndarray, neighbours: float) -> Tensor:
+    """Logarithms of the levels after the linear programs; never worse than the start."""
+
+    def errors(log_levels: Tensor) -> Tensor:
+        return sampled_power(walker, _close(log_levels), band) / band - 1
+
+    best, trust = start, 0.3
+    now = errors(best)
+    for _ in range(ROUNDS):
+        shift = DIFFERENCE * torch.eye(len(best), dtype=torch.float64)
+        slopes = (errors(best + shift) - errors(best - shift)).T / (2 * DIFFERENCE)
+        move, promised = _program(slopes.numpy(), now.numpy(), best.numpy(), trust * free, neighbours)
+        there = best + torch.from_numpy(move)
+        then = errors(there)
+        gain, hoped = float(now.abs().max() - then.abs().max()), float(now.abs().max()) - promised
+        if gain > 0:
+            best, now = there, then
+        trust = min(2 * trust, WIDEST) if gain > 0.7 * hoped else trust / 4 if gain <= 0 else trust
+        if trust < NARROWEST or hoped < 1e-3 * float(now.abs().max()):
+            break
+    return best
+
+
+def _program(
+    slopes: np.ndarray, errors: np.ndarray, log_levels: np.ndarray, reach: np.ndarray, neighbours: float
+) -> tuple[np.ndarray, float]:
+    """Move of the log levels that minimises the largest linearised error, and that error.
+
+    A step of log s changes by at most the trust region's share of itself, and stays within the bound on neighbours.
+    """
+    count = len(log_levels)
+    step = -np.diff(log_levels)
+    change = np.eye(count)[:-1] - np.eye(count)[1:]  # of the steps, by the move
+    trust = reach.max()
+    left, right = [change, -change], [trust * step, trust * step]
+    if np.isfinite(neighbours):
+        for one, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+            left.append(change[one] - neighbours * change[other])
+            # the bound may be met to rounding only
+            right.append(np.maximum(neighbours * step[other] - step[one], 0))
+    within = np.vstack(left)
+    minimax = np.block([[slopes, -np.ones((len(errors), 1))], [-slopes, -np.ones((len(errors), 1))]])
+    found = linprog(
+        np.append(np.zeros(count), 1.0),
+        np.vstack([minimax, np.hstack([within, np.zeros((len(within), 1))])]),
+        np.concatenate([-errors, errors, *right]),
+        bounds=[*((-r, r) for r in reach), (0, None)],
+        method="highs",
+    )
+    return (found.x[:count], float(found.x[-1])) if found.x is not None else (np.zeros(count), np.abs(errors).max())

@@ -29,7 +29,7 @@ def ensemble(kind="delta", n=12, side=8, dimension=2, empty=False, seed=0):
     return make_ensemble(field, kind, 32.0, labels, np.arange(n) // 3, {})
 
 
-@pytest.mark.parametrize("transform", ["log", "asinh"])
+@pytest.mark.parametrize("transform", ["gaussian", "log", "asinh"])
 @pytest.mark.parametrize("kind", ["delta", "counts", "surface_density", "real"])
 @pytest.mark.parametrize("empty", [False, True])
 def test_decoding_inverts_encoding_empty_cells_included(kind, transform, empty):

@@ -55,7 +55,9 @@ class Cosmology:
     h: float = _option(0.6711, "Hubble constant over 100 km/s/Mpc", min=0.1)
     n_s: float = _option(0.9624, "slope of the primordial spectrum")
     linear_power: Literal["eisenstein_hu", "camb"] = _option("eisenstein_hu", "linear power; camb must be installed")
-    transform: Literal["log", "asinh"] = _option("log", "encoding: ln(1 + delta) or asinh(delta)")
+    transform: Literal["gaussian", "log", "asinh"] = _option(
+        "gaussian", "encoding: normal scores of ln(1 + delta), ln(1 + delta) or asinh(delta)"
+    )
     device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run")
 
     def __post_init__(self):

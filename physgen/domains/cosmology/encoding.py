@@ -8,12 +8,12 @@ import numpy as np
 import torch
 import xarray as xr
 
+from physgen.domains.cosmology.gaussianise import fit_knots, from_scores, to_scores
 from physgen.ensemble import flatten
 from physgen.errors import InputError
 
 # field kind -> smallest value that it can take
 LOWEST = {"delta": -1.0, "counts": 0.0, "density": 0.0, "surface_density": 0.0, "positive": 0.0, "real": -np.inf}
-TRANSFORMS = ("log", "asinh")
 # decoded densities above this many times the largest training value are clipped and counted
 HEADROOM = 100.0
 
@@ -36,9 +36,11 @@ def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
 
     Convention: for ``log``, v = ln(u + floor) with u = (field + offset) / scale the density in units of its mean; the
     floor, a tenth of the 0.1 % quantile of the positive u, gives empty cells a finite place near the emptiest ones.
-    For ``asinh`` (and for fields without a lower bound), v = asinh(field / scale) with scale the rms. Labels map to
-    [-1, 1] over the training range. ``spectrum`` is the isotropic variance of the orthonormal Fourier modes of x by
-    shells of width 1/4 in \|n\| = \|k\| L / 2 pi.
+    For ``asinh`` (and for fields without a lower bound), v = asinh(field / scale) with scale the rms. ``gaussian``
+    sends either to the normal scores of its training law, v -> Phi^-1(F(v)), by ``knots``: a Gaussian field of the
+    right spectrum then has the right one-point law, and its rarest peaks are as rare as its sigmas say.
+    Labels map to [-1, 1] over the training range. ``spectrum`` is the isotropic variance of the orthonormal Fourier
+    modes of x by shells of width 1/4 in \|n\| = \|k\| L / 2 pi.
 
     Raises:
         InputError: unknown kind, or values below the kind's bound.
@@ -53,12 +55,14 @@ def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
         "field_kind": kind,
         "field_attrs": {name: str(train["field"].attrs.get(name, "")) for name in ("units", "long_name")},
         "grid": list(values.shape[2:]),
-        "transform": transform if np.isfinite(LOWEST[kind]) else "asinh",
+        "transform": "log" if transform != "asinh" and np.isfinite(LOWEST[kind]) else "asinh",
         "mean": 0.0,
         "std": 1.0,
         "labels": {name: _range(train[name].values) for name in label_names(train)},
     }
     constants |= _density_constants(values, kind) if constants["transform"] == "log" else _asinh_constants(values)
+    if transform == "gaussian":
+        constants["knots"] = fit_knots(_transform(values, constants))
     v = _transform(values, constants)
     constants["mean"], constants["std"] = float(v.mean()), float(v.std())
     constants["spectrum"] = _shell_spectrum((v - constants["mean"]) / constants["std"])
@@ -96,9 +100,10 @@ def _asinh_constants(values: np.ndarray) -> dict[str, float]:
 
 def _transform(values: np.ndarray, constants: dict[str, Any]) -> np.ndarray:
     if constants["transform"] == "asinh":
-        return np.arcsinh(values / constants["scale"])
-    density = np.maximum((values + constants["offset"]) / constants["scale"], 0.0)
-    return np.log(density + constants["floor"])
+        v = np.arcsinh(values / constants["scale"])
+    else:
+        v = np.log(np.maximum((values + constants["offset"]) / constants["scale"], 0.0) + constants["floor"])
+    return to_scores(v, constants["knots"]) if "knots" in constants else v
 
 
 def encode_field(ensemble: xr.Dataset, constants: dict[str, Any]) -> torch.Tensor:
@@ -120,6 +125,8 @@ def encode_field(ensemble: xr.Dataset, constants: dict[str, Any]) -> torch.Tenso
 def decode_field(x: torch.Tensor, kind: str, constants: dict[str, Any]) -> tuple[np.ndarray, float]:
     """Inverse of ``encode_field`` (float32) and the fraction of cells clipped at the empty cell or at the ceiling."""
     v = x.detach().cpu().double().numpy() * constants["std"] + constants["mean"]
+    if "knots" in constants:
+        v = from_scores(v, constants["knots"])
     if constants["transform"] == "asinh":
         limit = np.arcsinh(constants["ceiling"])
         values = np.sinh(np.clip(v, -limit, limit)) * constants["scale"]

@@ -115,7 +115,9 @@ def _checked(log_weight: Tensor) -> Tensor:
     if logs.ndim != 1 or len(logs) < 2:
         raise ValueError(f"log-weights must be one-dimensional and at least two, got shape {tuple(logs.shape)}")
     if not bool((logs < math.inf).all()) or not bool((logs > -math.inf).any()):
-        raise ValueError("log-weights must be below infinity and not all -infinity, got NaN, infinity or no weight at all")
+        raise ValueError(
+            "log-weights must be below infinity and not all -infinity, got NaN, infinity or no weight at all"
+        )
     return logs
 
 

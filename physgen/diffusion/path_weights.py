@@ -4,9 +4,10 @@ A path :math:`y_T \to \dots \to y_1 \to x_0` drawn with Gaussian kernels p has t
 
 .. math:: w = \frac{\tilde p(x_0) \prod_k q(y_{k+1}|y_k)}{p(y_T) \prod_k p(y_k|y_{k+1})}, \qquad y_0 = x_0,
 
-with :math:`q(y_{k+1}|y_k) = N(y_k, s_{k+1}^2 - s_k^2)` and :math:`\tilde p` the target up to its normalisation. Then E[w]
-= Z and :math:`E[w f(x_0)] = Z \langle f \rangle`: no trace, no tolerance, no small-step limit. A path walked the other
-way, from a sample of the target, has :math:`E[1/w] = 1/Z`, which notices modes that the sampler never visits.
+with :math:`q(y_{k+1}|y_k) = N(y_k, s_{k+1}^2 - s_k^2)` and :math:`\tilde p` the target up to its norm. Then
+:math:`E[w] = Z` and :math:`E[w f(x_0)] = Z \langle f \rangle`: no trace, no tolerance, no small-step limit. A path
+walked the other way, from a sample of the target, has :math:`E[1/w] = 1/Z`, which notices modes that the sampler never
+visits.
 Source: annealed importance sampling on the extended space; Sohl-Dickstein et al., arXiv:1503.03585, section 2.4.
 
 Shapes: N samples, B batch, C channels, \*grid lattice. Paths are float64, the denoiser sees the dtype asked for.
@@ -109,8 +110,8 @@ def noising_log_weight(
 ) -> Tensor:
     r"""Log-weights (N,) of paths that start from given samples x and climb the levels with q.
 
-    For x from the target :math:`E[1/w] = 1/Z`. With ``log_target`` returning zeros, -log w is log p/q of the path, whose
-    mean is the evidence lower bound of :math:`\log p(x)` of the generative chain, and whose log-mean-exp is
+    For x from the target :math:`E[1/w] = 1/Z`. With ``log_target`` returning zeros, -log w is log p/q of the path; its
+    mean is the evidence lower bound of :math:`\log p(x)` of the generative chain, its log-mean-exp is
     :math:`\log p(x)` itself. Arguments as :func:`weighted_sample`; x (N, C, \*grid), spins for "bernoulli".
     """
     readout, condition, plan = _options(options)
@@ -143,7 +144,9 @@ def _blocks(
     readout, condition, plan = settings
     values = check_levels(levels)
     if values[-1] != 0:
-        raise ValueError(f"path weights need levels that end at 0, where the target stands, got a last one {values[-1]}")
+        raise ValueError(
+            f"path weights need levels that end at 0, where the target stands, got a last one {values[-1]}"
+        )
     for name, value in (condition or {}).items():
         if value.shape[0] != count:
             raise ValueError(f"condition {name!r} must lead with {count}, one row a sample, got {tuple(value.shape)}")

@@ -19,7 +19,7 @@ from physgen.diffusion.exact.spins import SpinLaw, draw_spins, log_cosh
 
 @dataclass(frozen=True, eq=False)
 class IsingTree(SpinLaw):
-    r"""Weights :math:`e^{-\beta H}, H = -\sum_i J_i S_i S_{\mathrm{parent}(i)} - \sum_i h_i S_i`, on a tree or a forest.
+    r"""Weights :math:`e^{-\beta H}, H = -\sum_i J_i S_i S_{\mathrm{parent}(i)} - \sum_i h_i S_i`, on trees.
 
     Args:
         parents: (N,) whole numbers, -1 for a root. ``tree_chain(N)`` is the open chain.
@@ -174,10 +174,12 @@ def _generations(parents: Tensor) -> list[Tensor]:
     depth = [-1] * len(parents)
     ancestors = parents.tolist()
     if any(not -1 <= parent < len(parents) for parent in ancestors):
-        raise ValueError(f"parents must lie between -1 (a root) and {len(parents) - 1}, got {min(ancestors)} to "
-                         f"{max(ancestors)}")
+        raise ValueError(
+            f"parents must lie between -1 (a root) and {len(parents) - 1}, got {min(ancestors)} to {max(ancestors)}"
+        )
     for site in range(len(parents)):
-        path, here = [], site
+        path: list[int] = []
+        here = site
         while here >= 0 and depth[here] < 0:
             if len(path) > len(parents):
                 raise ValueError(f"parents must form a tree, got a loop through site {here}")

@@ -17,6 +17,7 @@ from physgen.config import DiffusionConfig, Experiment, check_config
 from physgen.diffusion import grid, sde
 from physgen.diffusion.denoiser import make_denoiser
 from physgen.diffusion.exact import GaussianField
+from physgen.diffusion.grid_search import optimal_levels
 from physgen.diffusion.sampler import SAMPLERS, sample
 from physgen.diffusion.spectrum import Spectrum, fit_spectrum
 from physgen.engine.launch import choose_device
@@ -31,6 +32,8 @@ SDES = {
 # smallest one with 1/100 missing
 START, END = 10.0, 0.1
 STOCHASTIC = ("ancestral", "euler_maruyama")
+SURROGATE_SAMPLERS = ("euler", "heun", "dpmpp_2m", "ancestral", "euler_maruyama")
+SERVED_WITH = "dpmpp_2m"
 BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in a million
 
 
@@ -90,9 +93,33 @@ def load_model(folder: Path, device: str = "auto") -> Model:
     return Model(denoiser.to(place).eval().requires_grad_(False), experiment, constants, place)
 
 
-def levels_of(constants: Mapping[str, Any], steps: int) -> torch.Tensor:
-    """The log-uniform grid of noise levels on which a model draws."""
-    return grid.log_uniform(constants["s_max"], constants["s_min"], steps)
+def levels_of(model: Model, sampler: str, steps: int) -> torch.Tensor:
+    r"""Noise levels to draw on: (steps + 1,), the last one 0.
+
+    For fields, the levels of least error in P(k) on the Gaussian surrogate (the Gaussian field with the training
+    spectrum, at the middle and at the corners of the label range), within the range of levels that were trained.
+    For spins, and where no such grid exists, log-uniform.
+    """
+    s_min, s_max = model.constants["s_min"], model.constants["s_max"]
+    surrogates = surrogate_spectra(model)
+    if surrogates is None or sampler not in SURROGATE_SAMPLERS:
+        return grid.log_uniform(s_max, s_min, steps)
+    levels, _ = optimal_levels(surrogates, steps, sampler)
+    if float(levels[0]) > s_max or float(levels[-2]) < s_min:
+        levels, _ = optimal_levels(surrogates, steps, sampler, s_max, s_min)
+    return levels
+
+
+def surrogate_spectra(model: Model) -> torch.Tensor | None:
+    """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft); None for spins."""
+    spectrum = getattr(model.denoiser, "spectrum", None)
+    if spectrum is None:
+        return None
+    count = (model.constants["condition_shapes"].get("labels") or [0])[0]
+    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * count).reshape(-1, count) if count else None
+    middle = torch.zeros(1, count)
+    labels = middle if corners is None else torch.cat([middle, corners])
+    return spectrum({"labels": labels.to(model.device)}).double().cpu()
 
 
 def draw(
@@ -109,7 +136,7 @@ def draw(
     condition = dict(model.domain.condition(template, model.constants))
     count = len(next(iter(condition.values()))) if condition else template.sizes["sample"]
     shape = (count, model.constants["channels"], *model.constants["grid"])
-    levels = levels_of(model.constants, steps)
+    levels = levels_of(model, sampler, steps)
     x = sample(
         model.denoiser, levels, shape, seed, condition or None, sampler,
         batch=batch, device=model.device, progress=progress,
@@ -119,26 +146,22 @@ def draw(
         raise InputError(f"{bad} of {count} configurations are not finite: train longer, or lower the learning rate")
     made = model.domain.decode(x.cpu(), template, model.constants)
     drawn = {"sampler": sampler, "sampler_steps": steps, "s_min": float(levels[-2]), "s_max": float(levels[0])}
-    return made.assign_attrs(drawn | {"seed": seed} | sampler_bias(model, sampler, steps))
+    return made.assign_attrs(drawn | {"seed": seed} | sampler_bias(model, sampler, levels))
 
 
-def sampler_bias(model: Model, sampler: str, steps: int) -> dict[str, float]:
+def sampler_bias(model: Model, sampler: str, levels: torch.Tensor) -> dict[str, float]:
     r"""Largest relative error of P(k) that the sampler itself makes on the Gaussian surrogate of the data.
 
     The surrogate is the Gaussian field with the training spectrum; its denoiser is linear, so the sampler
     maps each mode by a factor that one run on a unit impulse gives exactly, with no sampling error. Only
     deterministic samplers and real fields have one; an empty dict otherwise.
     """
-    spectrum = getattr(model.denoiser, "spectrum", None)
-    if spectrum is None or sampler in STOCHASTIC:
+    spectra = surrogate_spectra(model)
+    if spectra is None or sampler in STOCHASTIC:
         return {}
-    grid_shape = tuple(model.constants["grid"])
-    shapes = model.constants["condition_shapes"]
-    middle = {name: torch.zeros(1, *shape, device=model.device) for name, shape in shapes.items()}
-    surrogate = GaussianField.from_half_spectrum(spectrum(middle)[0].double().cpu(), grid_shape)
+    surrogate = GaussianField.from_half_spectrum(spectra[0], tuple(model.constants["grid"]))
     impulse = torch.zeros(1, *surrogate.spectrum.shape, dtype=torch.float64)
     impulse.flatten(2)[..., 0] = 1.0
-    levels = levels_of(model.constants, steps)
     end = SAMPLERS[sampler](surrogate, levels, impulse * levels[0])
     transfer = torch.fft.fftn(end[0], dim=tuple(range(1, end.ndim - 1))).abs().square()
     error = (transfer / surrogate.spectrum - 1).abs()
@@ -157,9 +180,10 @@ def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.nd
         needed = {k: torch.zeros(1, *v) for k, v in model.constants["condition_shapes"].items()}
         given = {k: torch.as_tensor(np.asarray(v), dtype=torch.float32)[None] for k, v in (condition or {}).items()}
         chosen = needed | given
-        levels = levels_of(model.constants, steps)
+        levels = levels_of(model, SERVED_WITH, steps)
         drawn = [
-            sample(model.denoiser, levels, shape, int(s), chosen or None, batch=1, device=model.device) for s in seeds
+            sample(model.denoiser, levels, shape, int(s), chosen or None, SERVED_WITH, batch=1, device=model.device)
+            for s in seeds
         ]
         return torch.cat(drawn).cpu().numpy().astype(np.float32)
 

@@ -55,6 +55,9 @@ class Cosmology:
     h: float = _option(0.6711, "Hubble constant over 100 km/s/Mpc", min=0.1)
     n_s: float = _option(0.9624, "slope of the primordial spectrum")
     linear_power: Literal["eisenstein_hu", "camb"] = _option("eisenstein_hu", "linear power; camb must be installed")
+    painting: Literal["sheet", "particles"] = _option(
+        "sheet", "what is painted: the phase-space sheet between the particles, free of their lattice, or the particles"
+    )
     transform: Literal["gaussian", "log", "asinh"] = _option(
         "gaussian", "encoding: normal scores of ln(1 + delta), ln(1 + delta) or asinh(delta)"
     )
@@ -100,7 +103,7 @@ class Cosmology:
         from physgen.domains.cosmology.suite import Painting, latin_hypercube, make_tasks, run_suite
 
         depth = round(self.thickness / self.box_size * self.cells)
-        painting = Painting(self.cells, self.dimension, depth, self.slabs_per_axis)
+        painting = Painting(self.cells, self.dimension, depth, self.slabs_per_axis, self.painting == "sheet")
         box = SimulationBox(self.box_size, self.particles, self.mesh_factor, self.steps, self.redshift)
         points = latin_hypercube(self.simulations, [self.Omega_m, self.sigma_8], seed)
         tasks = [
@@ -117,13 +120,14 @@ class Cosmology:
     ) -> xr.Dataset:
         from physgen.domains.cosmology.arrays import make_ensemble
 
+        painted = f"phase-space sheet, {2 * self.particles}^3 tracers" if self.painting == "sheet" else "particles"
         attrs = {
             "domain": self.name,
             "redshift": self.redshift,
             "generator": f"2LPT at redshift 19 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
             "particles_per_side": self.particles,
             "linear_power": self.linear_power,
-            "mass_assignment": "CIC, window not deconvolved",
+            "mass_assignment": f"CIC of the {painted}; window not deconvolved",
             **{name: getattr(self, name) for name in ("Omega_b", "h", "n_s")},
         }
         if self.dimension == 2:

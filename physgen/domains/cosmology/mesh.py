@@ -44,7 +44,7 @@ def cloud_in_cell(positions: torch.Tensor, cells: int) -> tuple[torch.Tensor, to
     """Flat indices (8, n) int32 and weights (8, n) of the eight cells around each particle.
 
     Args:
-        positions: (3, n) in cells, in [0, cells) up to rounding.
+        positions: (3, n) in cells; the mesh is periodic.
         cells: M, at most 1290 (flat indices are 32-bit).
     """
     lower = positions.floor()
@@ -144,6 +144,13 @@ class ParticleMesh:
             torch.sum(flat.index_select(0, index.view(-1)).view_as(weight).mul_(weight), 0, out=target)
 
 
+def deposit(density: torch.Tensor, positions: torch.Tensor, cells: int) -> None:
+    """Add particles (3, n), in cells, to ``density`` (cells^3,) with CIC, in chunks."""
+    for chunk in positions.split(CHUNK.get(positions.device.type, CHUNK["cuda"]), dim=1):
+        index, weight = cloud_in_cell(chunk, cells)
+        density.index_add_(0, index.view(-1), weight.view(-1))
+
+
 def density_contrast(positions: torch.Tensor, cells: int) -> torch.Tensor:
     """delta = rho / mean - 1 of particles painted with CIC; (cells, cells, cells) float32.
 
@@ -152,7 +159,5 @@ def density_contrast(positions: torch.Tensor, cells: int) -> torch.Tensor:
         cells: cells per side.
     """
     density = torch.zeros(cells**3, device=positions.device)
-    for chunk in positions.split(CHUNK.get(positions.device.type, CHUNK["cuda"]), dim=1):
-        index, weight = cloud_in_cell(chunk, cells)
-        density.index_add_(0, index.view(-1), weight.view(-1))
+    deposit(density, positions, cells)
     return density.mul_(cells**3 / positions.shape[1]).sub_(1).view((cells,) * 3)

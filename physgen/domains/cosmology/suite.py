@@ -14,6 +14,7 @@ import torch
 
 from physgen.domains.cosmology.background import CosmologyParams
 from physgen.domains.cosmology.mesh import density_contrast
+from physgen.domains.cosmology.sheet import sheet_contrast
 from physgen.domains.cosmology.simulate import SimulationBox, simulate_particles, simulation_seed
 
 
@@ -26,12 +27,14 @@ class Painting:
         dimension: 2 for slabs, 3 for the box.
         slab_cells: cells averaged along the line of sight.
         slabs_per_axis: slabs taken along each of the three axes, spread evenly over the box.
+        sheet: paint the phase-space sheet between the particles instead of the particles.
     """
 
     cells: int
     dimension: int
     slab_cells: int = 1
     slabs_per_axis: int = 1
+    sheet: bool = False
 
     @property
     def maps_per_simulation(self) -> int:
@@ -78,8 +81,12 @@ def project_slabs(delta: Any, painting: Painting) -> Any:
 def simulate_fields(task: Task) -> np.ndarray:
     """Density contrast of one simulation: (maps, cells, cells) or (1, cells, cells, cells), float32."""
     particles = simulate_particles(task.params, task.box, task.seed, task.linear_power, task.device)
-    delta = density_contrast(particles.mul_(task.painting.cells / task.box.box_size), task.painting.cells)
-    fields = delta[None] if task.painting.dimension == 3 else project_slabs(delta, task.painting)
+    painting, positions = task.painting, particles.mul_(task.painting.cells / task.box.box_size)
+    if painting.sheet:
+        delta = sheet_contrast(positions, task.box.particles, painting.cells)
+    else:
+        delta = density_contrast(positions, painting.cells)
+    fields = delta[None] if painting.dimension == 3 else project_slabs(delta, painting)
     return fields.cpu().numpy()
 
 

@@ -91,6 +91,7 @@ def two_point_correlation(ensemble, bins=None, connected=False, transform=None):
     r, xi, shifts = correlation_array(transformed(ensemble, transform), spacing(ensemble), bins, connected)
     coords = {"r": (r, {"long_name": "separation", "units": length_unit(ensemble), "symbol": "r"})}
     attrs = {"diagnostic": "correlation", "kind": "correlation", "long_name": "two-point correlation"}
+    attrs["convention"] = "The mean of the product of two cells at distance r, over all shifts of that length."
     result = result_of_samples(ensemble, xi, ("r",), coords, units="1", symbol=r"\xi(r)", **attrs)
     result["shifts"] = ("r", shifts, {"long_name": "lattice shifts in the bin", "units": "1"})
     return result

@@ -16,6 +16,11 @@ from physgen.errors import InputError
 
 CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
 
+CONVENTION = (
+    "P = |FFT|^2 V/N^2 with V the volume and N the number of cells, so white noise of unit variance has "
+    "P = cell volume; no shot noise is subtracted and no window divided out. The dotted line is the Nyquist wavenumber."
+)
+
 
 def nyquist(spacing):
     r"""Largest wavenumber resolved along every axis, :math:`\min_i \pi/a_i`."""
@@ -156,7 +161,8 @@ def power_spectrum(ensemble, bins=None, transform=None):
     steps = spacing(ensemble)
     k, power, modes = power_spectrum_array(values, steps, bins)
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
-    result = spectrum_result(ensemble, power, k, diagnostic=name, long_name="power spectrum", symbol="P(k)")
+    said = {"diagnostic": name, "convention": CONVENTION}
+    result = spectrum_result(ensemble, power, k, **said, long_name="power spectrum", symbol="P(k)")
     edges = mode_bins(values.shape[2:], steps, bins).edges
     for name, edge in zip(("k_low", "k_high"), edges.T, strict=True):
         result[name] = ("k", edge, {"long_name": "edge of the bin", "units": result["k"].attrs["units"]})

@@ -91,7 +91,9 @@ def energy(ensemble: xr.Dataset) -> xr.Dataset:
     """Mean energy per spin (units of J) over ``temperature``, computed from the spins, not read from the file."""
     check_spins(ensemble)
     per_unit = energy_of(ensemble["field"].values, disorder_of(ensemble)).mean(axis=2)
-    return _result(ensemble, per_unit, {}, "energy", "curve", long_name="energy per spin", units="J", symbol="e")
+    attrs = {"long_name": "energy per spin", "units": "J", "symbol": "e"}
+    convention = "H = - sum over bonds of J s s, computed from the spins and divided by their number; k_B = 1."
+    return _result(ensemble, per_unit, {}, "energy", "scalar", convention=convention, **attrs)
 
 
 def magnetization(ensemble: xr.Dataset) -> xr.Dataset:
@@ -101,7 +103,8 @@ def magnetization(ensemble: xr.Dataset) -> xr.Dataset:
     space = tuple(range(3, field.ndim))
     per_unit = np.abs(field.mean(axis=space, dtype=np.float64)).mean(axis=2)
     attrs = {"long_name": "modulus of the magnetization per spin", "units": "1", "symbol": r"\langle|m|\rangle"}
-    return _result(ensemble, per_unit, {}, "magnetization", "curve", **attrs)
+    convention = "The modulus of the mean spin of each configuration, averaged over configurations."
+    return _result(ensemble, per_unit, {}, "magnetization", "scalar", convention=convention, **attrs)
 
 
 def overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
@@ -112,6 +115,7 @@ def overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     """
     flat = _pairable(ensemble)
     attrs = {"long_name": "overlap distribution", "units": "1", "symbol": "P(q)"}
+    attrs["convention"] = "q = sum of s s'/N over all pairs of replicas of one instance, not folded; density in q."
     axis = {"long_name": "overlap of two replicas", "units": "1", "symbol": "q"}
     return _histogram(ensemble, [list(instance) for instance in flat], "overlap", ("q", axis), attrs)
 
@@ -132,6 +136,7 @@ def link_overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     first, second = edges[present].T
     links = ([one[:, first] * one[:, second] for one in instance] for instance in flat)
     attrs = {"long_name": "link overlap distribution", "units": "1", "symbol": r"P(q_\ell)"}
+    attrs["convention"] = "The mean of q_i q_j over the bonds that no instance lacks; density in the link overlap."
     axis = {"long_name": "link overlap of two replicas", "units": "1", "symbol": r"q_\ell"}
     return _histogram(ensemble, links, "link_overlap", ("q_link", axis), attrs)
 
@@ -157,6 +162,7 @@ def correlation(ensemble: xr.Dataset) -> xr.Dataset:
     per_unit = np.array(per_unit)
     r = {"r": (np.arange(1.0, per_unit.shape[2] + 1), {"long_name": "distance", "units": spacing, "symbol": "r"})}
     attrs = {"long_name": "overlap correlation", "units": "1", "symbol": "C_4(r)"}
+    attrs["convention"] = "Square of the mean of s s' at distance r along the axes, averaged over sites, unbiased."
     return _result(ensemble, per_unit, r, "correlation", "correlation", **attrs)
 
 
@@ -213,6 +219,7 @@ def _result(ensemble, per_unit, coords, name, kind, **attrs):
         ("temperature", *coords),
         {"temperature": temperature, **coords},
         ensemble["disorder"].values if "disorder" in ensemble.coords else np.arange(len(per_unit)),
+        unit="disorder",
         diagnostic=name,
         kind=kind,
         **attrs,

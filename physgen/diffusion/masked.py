@@ -1,0 +1,195 @@
+r"""Masked diffusion of +-1 spins: sites are unmasked one after another in any order, with exact log-probability.
+
+A model h(x, u, condition) sees a configuration x whose masked sites are 0 and others +-1, and gives local fields: a
+masked spin is drawn with :math:`p(S_i = \pm1) = e^{\pm h_i}/2\cosh h_i`, independently of those drawn in the same
+step. Along an order of the sites :math:`\log q(S|\mathrm{order}) = \sum_i \log p(S_i | \text{spins before})` is exact,
+so for a target :math:`e^{-\beta E}` each draw has the weight
+
+.. math:: \log w = -\beta E(S) - \log q(S|\mathrm{order}), \qquad E[w] = Z,
+
+unbiased for any model, any law of orders and any number of steps: :mod:`physgen.diffusion.importance` judges it.
+
+All probabilities are float64 and a spin is +1 where a float64 uniform number lies below p: float32 Gumbel draws
+lower the temperature (Zheng et al., arXiv:2409.02908, section 4), and temperature is what spins are about.
+
+Shapes: B batch, N samples, C channels, \*grid lattice, n = C x grid sites; x (B, C, \*grid); u (B,) the masked
+fraction; orders (B, n), the sites in C order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.noise import generator_for
+from physgen.diffusion.sampler import Execution
+
+CLOSEST = 1e-15  # of a magnetisation to +-1; the field stays finite, below 18
+
+
+class MaskedModel(Protocol):
+    """Any callable h(x, u, condition) -> local fields, shape of x; what it says of sites that are known is not used."""
+
+    def __call__(self, x: Tensor, u: Tensor, condition: Condition = None, /) -> Tensor: ...
+
+
+class MaskedDenoiser(nn.Module):
+    """The local fields of a network F(x, u, condition), which gets the masked fraction in place of c_noise.
+
+    Args:
+        network: module F. antisymmetric: use (F(x) - F(-x))/2, exact Z2 symmetry (twice the cost).
+    """
+
+    def __init__(self, network: nn.Module, antisymmetric: bool = False) -> None:
+        super().__init__()
+        self.network, self.antisymmetric = network, antisymmetric
+
+    def forward(self, x: Tensor, u: Tensor, condition: Condition = None) -> Tensor:
+        x, u = x.float(), u.float()
+        fields = self.network(x, u, condition)
+        if self.antisymmetric:
+            fields = (fields - self.network(-x, u, condition)) / 2
+        return fields.double()
+
+
+class MaskedLoss(nn.Module):
+    r"""Mean of :math:`-\log p(S_i | \text{known})` over the masked sites: in nats, an average of -log q(S|order)/n.
+
+    Exactly that average over all orders if u is uniform in (0, 1): then the number of masked sites m = ceil(u n) is
+    uniform in 1...n. It is also a bound on the entropy per spin, met by the exact conditional law alone. Source:
+    Hoogeboom et al., arXiv:2110.02037, eq. 4; equal to the masked diffusion bound of Sahoo et al., arXiv:2406.07524.
+
+    It has the call of the other losses, so the same trainer serves: levels s = u from the law ``uniform_fraction``, and
+    the m sites of largest noise are masked.
+    """
+
+    def __init__(self, denoiser: nn.Module) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        sites = x0[0].numel()
+        rank = noise.flatten(1).argsort(1).argsort(1)
+        count = (s.double() * sites).ceil().clamp(1, sites)
+        masked = (rank >= sites - count[:, None]).reshape(x0.shape)
+        fields = self.denoiser(torch.where(masked, torch.zeros_like(x0), x0), count / sites, condition)
+        log_p = logsigmoid(2 * fields.double() * x0)
+        return -(log_p * masked).flatten(1).sum(1) / count
+
+
+def uniform_fraction(u: Tensor) -> Tensor:
+    """The law of masked fractions for ``Recipe.law``: uniform in (0, 1)."""
+    return u
+
+
+def from_denoiser(denoiser: Denoiser) -> MaskedModel:
+    r"""The masked model inside a denoiser of spins, with one noise level for known sites and none for the others.
+
+    y/s^2 is a field on every spin: a strong one (60) holds the known spins, none acts on the masked ones, and the
+    magnetisation m gives h = artanh m. With an exact law of spins, e.g. EnumeratedIsing, it is the exact model.
+    """
+
+    def fields(x: Tensor, u: Tensor, condition: Condition = None) -> Tensor:
+        magnetisation = denoiser(60 * x.double(), x.new_ones(len(x), dtype=torch.float64), condition)
+        return torch.atanh(magnetisation.clamp(-1 + CLOSEST, 1 - CLOSEST))
+
+    return fields
+
+
+@dataclass(frozen=True)
+class Unmasked:
+    r"""Draws x (N, C, \*grid) of +-1, float64, log q(x|order) (N,), natural logarithm, and their orders (N, n)."""
+
+    x: Tensor
+    log_probability: Tensor
+    order: Tensor
+
+
+def sample_masked(
+    model: MaskedModel,
+    shape: Sequence[int],
+    seed: int,
+    condition: Condition = None,
+    steps: int | None = None,
+    order: Tensor | None = None,
+    **execution: Any,
+) -> Unmasked:
+    r"""Draw configurations by unmasking; sample number j depends on (seed, j, its condition) alone.
+
+    Args:
+        shape: (N, C, \*grid). condition: tensors that lead with N.
+        steps: evaluations of the model; the sites are unmasked in this many groups as equal as can be. None: one site
+            a step, which draws from the model's law exactly; fewer steps have their own law, and their own exact q.
+        order: (n,) sites for all samples. None: an independent random order each.
+        **execution: batch, start_index and device of :class:`physgen.diffusion.sampler.Execution`.
+
+    Raises:
+        ValueError: steps not in 1...n, or an order that is not a permutation of the sites.
+    """
+    plan = Execution(**execution)
+    count, site = int(shape[0]), tuple(shape[1:])
+    parts = []
+    with torch.no_grad():
+        for first in range(0, count, plan.batch):
+            last = min(first + plan.batch, count)
+            given = {name: value[first:last].to(plan.device) for name, value in (condition or {}).items()}
+            index = range(plan.start_index + first, plan.start_index + last)
+            numbers, orders = (part.to(plan.device) for part in _numbers(seed, index, math.prod(site), order))
+            blank = torch.zeros(len(index), *site, dtype=torch.float64, device=plan.device)
+            parts.append(_unmask(model, blank, orders, given or None, steps, numbers))
+    xs, logs, all_orders = zip(*parts, strict=True)
+    return Unmasked(torch.cat(xs), torch.cat(logs), torch.cat(all_orders))
+
+
+def log_probability(
+    model: MaskedModel, x: Tensor, order: Tensor, condition: Condition = None, steps: int | None = None
+) -> Tensor:
+    r"""log q(x|order) of given configurations x (B, C, \*grid) of +-1 along orders (B, n) or (n,), shape (B,).
+
+    Differentiable in the model; ``steps`` as in :func:`sample_masked`.
+    """
+    orders = order.to(x.device).expand(len(x), -1)
+    return _unmask(model, x.double(), orders, condition, steps, None)[1]
+
+
+def _numbers(seed: int, index: range, sites: int, order: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Uniform numbers (B, n) and orders (B, n), each row from the stream of its sample."""
+    uniform, orders = torch.empty(len(index), sites, dtype=torch.float64), torch.empty(len(index), sites).long()
+    for row, sample_index in enumerate(index):
+        generator = generator_for(seed, "unmasking", sample_index)
+        orders[row] = torch.randperm(sites, generator=generator) if order is None else order
+        uniform[row].uniform_(generator=generator)
+    return uniform, orders
+
+
+def _unmask(
+    model: MaskedModel, x: Tensor, order: Tensor, condition: Condition, steps: int | None, uniform: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw where there are uniform numbers (B, n), else score x; returns the spins, log q and the orders."""
+    sites = x[0].numel()
+    groups = sites if steps is None else steps
+    if not 1 <= groups <= sites:
+        raise ValueError(f"unmasking {sites} sites takes 1 to {sites} steps, got {groups}")
+    if not torch.equal(order.sort(1).values, torch.arange(sites, device=order.device).expand_as(order)):
+        raise ValueError(f"an order must hold each of the {sites} sites once")
+    spins, total = x.flatten(1).clone(), x.new_zeros(len(x))
+    seen = torch.zeros_like(spins)
+    for group in range(groups):
+        start, stop = group * sites // groups, (group + 1) * sites // groups
+        here = order[:, start:stop]
+        u = x.new_full((len(x),), 1 - start / sites)
+        fields = model(seen.reshape(x.shape), u, condition).double().flatten(1).gather(1, here)
+        if uniform is not None:
+            up = uniform[:, start:stop] < torch.sigmoid(2 * fields)
+            spins = spins.scatter(1, here, 2.0 * up.double() - 1)
+        value = spins.gather(1, here)
+        total = total + logsigmoid(2 * fields * value).sum(1)
+        seen = seen.scatter(1, here, value)
+    return spins.reshape(x.shape), total, order

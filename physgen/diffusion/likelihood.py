@@ -45,10 +45,11 @@ class Likelihood:
         nats: natural logarithm of the density, (N,) float64.
         probe_error: standard error over the Hutchinson probes, zero for an exact trace, (N,).
         step_error: bound of the error of the integration, (N,): three times what halving the number of steps changes,
-            over 2^order - 1; zero for the exact Jacobian, which has none. The factor is Roache's for two grids (1994).
-        prior_error: :math:`\tfrac12 |y \cdot D/s^2 - \mathrm{tr}\,\partial D/\partial y|` at s_max, (N,): what the
-            prior :math:`N(0, s^2)` misses of the signal, to first order in signal over noise; zero with a prior given,
-            and for the exact Jacobian, whose density is that of the map from this prior.
+            over 2^order - 1 (adaptive: tenfold tolerance, over 9); zero for the exact Jacobian, which has none. The
+            factor is Roache's for two grids (1994).
+        prior_error: what the prior :math:`N(0, s^2)` misses of the signal at s_max, (N,), to first order in signal over
+            noise; zero with a prior given, and for the exact Jacobian, whose density is that of the map from this
+            prior.
         latent: y at s_max, (N, C, *grid).
         evaluations: calls of the denoiser on a block, those behind ``step_error`` included.
     """
@@ -218,12 +219,10 @@ def _block(
         coarse_plan, coarse_levels = _coarser(plan, levels)
         end, coarse_gain = _integrate(flow, coarse_levels, y, coarse_plan, probes)
         coarse = _log_prior(end, levels[0], prior) + coarse_gain.mean(0)
-        order = 1 if plan.method == "adaptive" else METHODS[plan.method].order
-        step_error = SAFETY * (coarse - nats).abs() / (2**order - 1)
+        growth = 10 if plan.method == "adaptive" else 2 ** METHODS[plan.method].order
+        step_error = SAFETY * (coarse - nats).abs() / (growth - 1)
         if prior is None:
-            velocity, trace = _slope(flow, math.log(levels[0]), latent, plan, probes)
-            signal = ((latent - velocity) * latent / levels[0] ** 2).flatten(1).sum(1)
-            prior_error = 0.5 * (signal - (y[0].numel() - trace.mean(0))).abs()
+            prior_error = _missing_signal(flow, levels[0], latent, plan, probes)
     return Likelihood(nats, probe_error, step_error, prior_error, latent, flow.evaluations)
 
 
@@ -265,3 +264,13 @@ def _slope(flow: Flow, u: float, y: Tensor, plan: FlowSettings, probes: Tensor |
         return probe_traces(flow.velocity(u), y, probes, plan.chunk)
     velocity, trace = exact_trace(flow.velocity(u), y, plan.chunk)
     return velocity, trace[None]
+
+
+def _missing_signal(flow: Flow, s: float, y: Tensor, plan: FlowSettings, probes: Tensor | None) -> Tensor:
+    r""":math:`|\log p_s(y) - \log N(y; 0, s^2)|` for a Gaussian signal, with :math:`D_0 = D(0, s)`:
+    :math:`\tfrac12 |(y \cdot (D + D_0) - |D_0|^2)/s^2 - \mathrm{tr}\,\partial D/\partial y|` up to (signal/noise)^2."""
+    velocity, divergence = _slope(flow, math.log(s), y, plan, probes)
+    with torch.no_grad():
+        at_zero = -flow.velocity(math.log(s))(torch.zeros_like(y))
+    shift = (y * (y - velocity + at_zero) - at_zero.square()) / s**2
+    return 0.5 * (shift.flatten(1).sum(1) - (y[0].numel() - divergence.mean(0))).abs()

@@ -18,7 +18,7 @@ from physgen.diffusion.convention import Condition, like
 from physgen.diffusion.exact.law import LOG_2PI, ExactLaw
 
 DEPTH = 45.0  # e^-45 of the peak is left out
-COARSE, FINE = 401, 401
+COARSE, FINE = 97, 193
 TABLE = 2**16 + 1
 
 

@@ -16,12 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physgen.diffusion.adaptive import AdaptiveFlow
 from physgen.diffusion.convention import Condition, Denoiser
-from physgen.diffusion.flow import dpmpp_2m, euler, heun
+from physgen.diffusion.flow import dpmpp_2m, euler, exponential_multistep, heun
 from physgen.diffusion.grid import check_levels
 from physgen.diffusion.noise import noise_like
 from physgen.diffusion.solver import Sampler, Solver
-from physgen.diffusion.stochastic import ancestral, euler_maruyama
+from physgen.diffusion.stochastic import (
+    ancestral,
+    annealed_langevin,
+    dpmpp_2m_sde,
+    euler_maruyama,
+    heun_churn,
+    predictor_corrector,
+)
 
 SAMPLERS: dict[str, Sampler] = {
     "euler": euler,
@@ -29,6 +37,13 @@ SAMPLERS: dict[str, Sampler] = {
     "heun": heun,
     "dpmpp_2m": dpmpp_2m,
     "euler_maruyama": euler_maruyama,
+    "dpmpp_3m": exponential_multistep(3),
+    "exponential_4m": exponential_multistep(4),
+    "dpmpp_2m_sde": dpmpp_2m_sde,
+    "heun_churn": heun_churn(),
+    "predictor_corrector": predictor_corrector(),
+    "annealed_langevin": annealed_langevin(),
+    "dopri5": AdaptiveFlow(),
 }
 
 
@@ -42,7 +57,7 @@ def find_sampler(sampler: str | Sampler) -> Sampler:
 
 
 def evaluations(sampler: str | Sampler, levels: Tensor) -> int:
-    """Number of denoiser evaluations a sampler spends on the levels; a foreign function is taken to spend one each."""
+    """Number of denoiser evaluations a sampler spends on the levels; one a step is assumed of a foreign function."""
     found = find_sampler(sampler)
     return found.cost(levels) if isinstance(found, Solver) else len(check_levels(levels)) - 1
 
@@ -58,7 +73,8 @@ class Execution:
             waste nothing).
         device: where the denoiser runs.
         dtype: float32 or float64.
-        progress: called as progress(done, total) after each evaluation of the denoiser on a block.
+        progress: called as progress(done, total) after each evaluation of the denoiser on a block. An adaptive
+            sampler does not know its total: it grows with what is done.
     """
 
     batch: int = 32
@@ -152,7 +168,7 @@ def _counted(denoiser: Denoiser, progress: Callable[[int, int], None] | None, to
         nonlocal done
         denoised = denoiser(y, s, condition)
         done += 1
-        progress(done, total)
+        progress(done, max(done, total))
         return denoised
 
     return evaluate

@@ -58,6 +58,14 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Lift:
+    """Churn: raised(s, steps) >= s is the level up to which noise lifts y, its standard deviation times inflation."""
+
+    raised: Callable[[Level, int], Level]
+    inflation: float = 1.0
+
+
+@dataclass(frozen=True)
 class Solver:
     """A sampler made of a rule (its docstring says what it does); callable with the signature of :class:`Sampler`.
 
@@ -67,7 +75,8 @@ class Solver:
         draws: independent noises that a step takes; 0 for a deterministic solver.
         evaluations: evaluations of the denoiser in a step to a level above 0; the step to 0 takes one.
         memory: pairs (level, denoised) of the past that a step may see.
-        raised: s -> the level up to which fresh noise lifts y before the step (churn), given the number of steps.
+        lift: fresh noise before the step (churn).
+        name: what it is called; that of the rule by default.
     """
 
     rule: Callable[[Step], Tensor]
@@ -75,11 +84,12 @@ class Solver:
     draws: int = 0
     evaluations: int = 1
     memory: int = 0
-    raised: Callable[[Level, int], Level] | None = None
+    lift: Lift | None = None
+    name: str = ""
 
     @property
     def __name__(self) -> str:
-        return getattr(self.rule, "__name__", type(self.rule).__name__)
+        return self.name or getattr(self.rule, "__name__", type(self.rule).__name__)
 
     def __call__(
         self, denoiser: Denoiser, levels: Tensor, y: Tensor, condition: Condition = None, noise: StepNoise | None = None
@@ -98,9 +108,10 @@ class Solver:
         source = _Source(noise, steps)
         for i, (s, s_next) in enumerate(pairwise(levels)):
             source.restart(i)
-            if self.raised is not None:
-                lifted = self.raised(s, steps)
-                y, s = y + source.draw() * sqrt(lifted * lifted - s * s), lifted
+            if self.lift is not None:
+                lifted = self.lift.raised(s, steps)
+                fresh = (lifted - s) * (lifted + s)
+                y, s = y + source.draw() * (self.lift.inflation * sqrt(fresh)), lifted
             denoised = evaluate(y, s)
             if isinstance(s_next, float) and s_next == 0:
                 return denoised

@@ -6,8 +6,8 @@ The average of the weights :math:`\theta(\tau)` after t updates is, in continuou
           p_\gamma(\tau; t) = \frac{(\gamma + 1)\, \tau^\gamma}{t^{\gamma + 1}},
 
 whose width in units of t, the standard deviation of p, is :math:`\sqrt{\gamma + 1}/((\gamma + 2)\sqrt{\gamma +
-3})`. Any other profile is approached by a combination of stored snapshots :math:`\sum_i c_i p_i`, with c the least-squares
-solution of :math:`\langle p_i, p_j\rangle c_j = \langle p_i, p\rangle`. All inner products are closed.
+3})`. Any other profile is approached by a combination of stored snapshots :math:`\sum_i c_i p_i`, with c the
+least-squares solution of :math:`\langle p_i, p_j\rangle c_j = \langle p_i, p\rangle`. All inner products are closed.
 
 Source: Karras et al., arXiv:2312.02696, section 3 and appendix C (from the formulas).
 """

@@ -72,7 +72,12 @@ def _add_model(commands) -> None:
         "--like", type=Path, metavar="FILE", help="conditions of this ensemble (default: the run's test data)"
     )
     sample.add_argument(
-        "--condition", nargs="+", default=[], metavar="NAME=VALUE", help="fixed labels, e.g. Omega_m=0.3"
+        "--condition",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="fixed labels, e.g. Omega_m=0.3",
     )
     sample.add_argument("--sampler", metavar="NAME", help="default: the run's")
     sample.add_argument("--steps", type=int, metavar="K", help="noise levels (default: the run's)")
@@ -110,7 +115,9 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 
 def main(words: list[str] | None = None) -> int:
     """Run one command. Bad input prints one message and gives 2."""
-    arguments = parser().parse_args(words)
+    top = parser()
+    arguments, rest = top.parse_known_args(words)
+    _take_late_pairs(top, arguments, rest)
     if arguments.version:
         from physgen import __version__
 
@@ -132,6 +139,24 @@ def main(words: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"physgen {arguments.command}: {where}{error.strerror or error}; free space or get the right to write "
+            "there, or choose another place; files that stood there before are as they were",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def _take_late_pairs(top: argparse.ArgumentParser, arguments: argparse.Namespace, rest: list[str]) -> None:
+    """key=value words may stand after options too; anything else that is left is an error."""
+    taker = next((name for name in ("overrides", "paths") if hasattr(arguments, name)), None)
+    strange = [word for word in rest if taker is None or word.startswith("-") or "=" not in word]
+    if strange:
+        top.error(f"unrecognized arguments: {' '.join(strange)}")
+    if rest:
+        getattr(arguments, taker).extend(rest)
 
 
 def _progress(title: str):
@@ -181,7 +206,8 @@ def _simulate(arguments) -> None:
     from physgen.stages import simulate
 
     experiment = load_config(arguments.config, arguments.overrides)
-    path = simulate(experiment, arguments.output, arguments.processes or os.cpu_count() or 1, _progress("simulate"))
+    processes = (os.cpu_count() or 1) if arguments.processes is None else arguments.processes
+    path = simulate(experiment, arguments.output, processes, _progress("simulate"))
     print(f"wrote {path}\nnext: physgen train {arguments.config} {' '.join(arguments.overrides)}".rstrip())
 
 
@@ -239,7 +265,10 @@ def _evaluate(arguments) -> None:
 def _ui(arguments) -> int:
     from physgen.engine.mlflow_store import default_tracking_uri
     from physgen.engine.ui import ui
+    from physgen.errors import InputError
 
+    if not 0 < arguments.port < 65536:
+        raise InputError(f"--port {arguments.port} is no port: give one from 1 to 65535")
     return ui(arguments.uri or default_tracking_uri(arguments.runs / "any"), port=arguments.port)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,14 @@ def levels_of(model: Model, sampler: str, steps: int) -> torch.Tensor:
     return levels
 
 
+def check_sampler(name: str) -> None:
+    """Raise InputError for a name that is no sampler."""
+    if name not in SAMPLERS:
+        close = difflib.get_close_matches(name, SAMPLERS, n=1)
+        hint = f"did you mean {close[0]!r}? There are" if close else "choose one of"
+        raise InputError(f"unknown sampler {name!r}; {hint} {', '.join(SAMPLERS)}")
+
+
 def surrogate_spectra(model: Model) -> torch.Tensor | None:
     """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft); None for spins."""
     spectrum = getattr(model.denoiser, "spectrum", None)
@@ -143,7 +152,10 @@ def draw(
     )  # fmt: skip
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
-        raise InputError(f"{bad} of {count} configurations are not finite: train longer, or lower the learning rate")
+        raise InputError(
+            f"{bad} of {count} configurations are not finite: ask for conditions within those of the "
+            "training data, train longer, or lower the learning rate"
+        )
     made = model.domain.decode(x.cpu(), template, model.constants)
     drawn = {"sampler": sampler, "sampler_steps": steps, "s_min": float(levels[-2]), "s_max": float(levels[0])}
     return made.assign_attrs(drawn | {"seed": seed} | sampler_bias(model, sampler, levels))

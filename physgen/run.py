@@ -52,7 +52,13 @@ def open_run(folder: Path) -> Run:
         raise InputError(f"{folder} is not a run: it has no experiment.yaml. Make one with `physgen train CONFIG`")
     import yaml
 
-    return Run(folder, check_config(yaml.safe_load(path.read_text()), str(path)))
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is damaged ({' '.join(str(error).split())[:120]}): restore it from a copy") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged (no keys in it): restore it from a copy")
+    return Run(folder, check_config(content, str(path)))
 
 
 def create_run(experiment: Experiment, folder: Path, ensemble: Any) -> Run:
@@ -74,11 +80,21 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any) -> Run:
     if shares.units is not None:
         ensemble = subset(ensemble, shares.units, experiment.seed, domain.split_by)
     fractions = {part: getattr(shares, part) for part in PARTS}
+    parts = split(ensemble, domain.split_by, fractions, experiment.seed)
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    for part, members in split(ensemble, domain.split_by, fractions, experiment.seed).items():
+    for part, members in parts.items():
         save_ensemble(members.assign_attrs(part=part), folder / "data" / f"{part}.h5")
     write_config(experiment, folder / "experiment.yaml")
     return Run(folder, experiment)
+
+
+def withdraw_run(run: Run) -> None:
+    """Take back what :func:`create_run` made, of a run without a step, so that its name is free again."""
+    for name in ("experiment.yaml", "encoding.json", *(f"data/{part}.h5" for part in PARTS)):
+        (run.folder / name).unlink(missing_ok=True)
+    for folder in (run.folder / "data", run.folder):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def write_config(experiment: Experiment, path: Path) -> None:

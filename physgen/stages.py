@@ -9,13 +9,14 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from physgen.config import Experiment
 from physgen.domain import domain_of, get_domain, list_domains
-from physgen.ensemble import load_ensemble, sample_count, save_ensemble, space_dims
+from physgen.ensemble import load_ensemble, sample_count, save_ensemble, space_dims, units_of_samples
 from physgen.errors import InputError
 from physgen.run import Run, open_run
 
@@ -44,9 +45,11 @@ def describe_domains() -> str:
 def simulate(experiment: Experiment, output: Path | None, processes: int = 1, progress: Progress | None = None) -> Path:
     """Make the ensemble of an experiment and write it."""
     output = output or default_dataset(experiment)
-    if output.exists():
-        raise InputError(f"{output} exists already: choose another -o, or remove it first; nothing is overwritten")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError, NotADirectoryError):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    _check_new(output)
+    if processes < 1:
+        raise InputError(f"{processes} processes cannot simulate: give at least 1")
     before = _cpu_seconds()
     ensemble = experiment.data.simulate(experiment.seed, processes, progress)
     provenance = {
@@ -57,6 +60,14 @@ def simulate(experiment: Experiment, output: Path | None, processes: int = 1, pr
         "simulation_count": sample_count(ensemble),
     }
     return save_ensemble(ensemble.assign_attrs(provenance), output)
+
+
+def _check_new(output: Path) -> None:
+    """Say before any work is done that a file cannot be written."""
+    if output.exists():
+        raise InputError(f"{output} exists already: choose another -o, or remove it first; nothing is overwritten")
+    if not output.parent.is_dir():
+        raise InputError(f"{output.parent} is not a folder: create it first, or give another -o")
 
 
 def _cpu_seconds() -> float:
@@ -77,9 +88,10 @@ def import_files(format: str, paths: list[Path], output: Path, options: dict[str
         raise InputError(f"unknown format {format!r}; choose one of {', '.join(sorted(owners))}")
     missing = [p for p in paths if not p.exists()]
     if missing or not paths:
-        raise InputError(f"{missing[0] if missing else 'no file'} does not exist: give the files to import")
-    if output.exists():
-        raise InputError(f"{output} exists already: choose another -o, or remove it first; nothing is overwritten")
+        raise InputError(f"{missing[0]} does not exist: check the path" if missing else "give the files to import")
+    _check_new(output)
+    if {"format", "paths"} & set(options):
+        raise InputError("'format' and 'paths' are no options: give the format first, then the files")
     ensemble = get_domain(owners[format]).load(format, paths, **options)
     source = {"domain": owners[format], "source": ", ".join(map(str, paths)), "format": format}
     return save_ensemble(ensemble.assign_attrs(source), output)
@@ -113,10 +125,17 @@ def sample(
     options = options or DrawOptions()
     run = run if isinstance(run, Run) else open_run(run)
     settings = run.experiment.sampling
-    if output.exists():
-        raise InputError(f"{output} exists already: choose another -o; nothing is overwritten")
+    _check_new(output)
+    _check_options(options)
     model = load_model(run.folder / "model", device)
     like = load_ensemble(options.like) if options.like else run.part("test")
+    _check_same_domain(like, run.experiment.domain, str(options.like), "the run")
+    grid = [like.sizes[d] for d in space_dims(like)]
+    if grid != model.constants["grid"]:
+        raise InputError(
+            f"{options.like} has the lattice {grid}, the run {model.constants['grid']}: "
+            "take conditions on the lattice that the model was trained on"
+        )
     template = run.domain.request(like, options.n or settings.n, options.given)
     started = time.perf_counter()
     generated = draw(
@@ -138,6 +157,16 @@ def sample(
     return save_ensemble(generated.assign_attrs(made), output)
 
 
+def _check_options(options: DrawOptions) -> None:
+    from physgen.model import check_sampler
+
+    for name, value, least in (("-n", options.n, 1), ("--steps", options.steps, 2)):
+        if value is not None and value < least:
+            raise InputError(f"{name} {value} is too few: give at least {least}, or leave it out for the run's own")
+    if options.sampler is not None:
+        check_sampler(options.sampler)
+
+
 # --- judging ------------------------------------------------------------------------------------
 
 
@@ -156,17 +185,31 @@ def evaluate(generated: Path, reference: Path, train: Path | None, output: Path,
 
     new, truth = load_ensemble(generated), load_ensemble(reference)
     learned = load_ensemble(train) if train else None
-    for name, other in (("reference", truth), ("train", learned)):
+    try:
+        domain = domain_of(truth)()
+    except InputError as error:
+        raise InputError(f"{reference}: {error}") from None
+    for name, other in (("generated ensemble", new), ("reference", truth), ("training set", learned)):
         if other is not None:
-            _check_same_lattice(new, other, name)
-    domain = domain_of(truth)()
+            _check_same_domain(other, domain.name, f"the {name}", "the reference")
+            _check_comparable(new, other, name)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file: give a folder for the report with -o")
+    logged_to = open_run(run) if run else None
     judged = judge_ensembles(domain, new, truth, learned)
     sources = {"generated": generated, "reference": reference, "train": train}
-    evaluation = write_evaluation(judged, output, sources, open_run(run) if run else None)
+    evaluation = write_evaluation(judged, output, sources, logged_to)
     return Evaluation(output, evaluation.summary, evaluation.table)
 
 
-def _check_same_lattice(generated: Any, other: Any, name: str) -> None:
+def _check_same_domain(ensemble: Any, domain: str, name: str, owner: str) -> None:
+    """An ensemble that names no domain, anybody's file, passes."""
+    found = ensemble.attrs.get("domain") or domain
+    if found != domain:
+        raise InputError(f"{name} is of the domain {found!r}, {owner} of {domain!r}: give files of the same physics")
+
+
+def _check_comparable(generated: Any, other: Any, name: str) -> None:
     mine = {d: generated.sizes[d] for d in space_dims(generated)}
     theirs = {d: other.sizes[d] for d in space_dims(other)}
     if mine != theirs:
@@ -174,4 +217,10 @@ def _check_same_lattice(generated: Any, other: Any, name: str) -> None:
             f"the generated lattice is {mine}, that of the {name} is {theirs}: compare ensembles on the same lattice"
         )
     if sample_count(other) < 4:
-        raise InputError(f"the {name} holds {sample_count(other)} configurations; at least 4 are needed for errors")
+        raise InputError(
+            f"the {name} holds {sample_count(other)} configurations; at least 4 are needed for errors: make more"
+        )
+    if len(set(units_of_samples(other))) < 2:
+        raise InputError(
+            f"the {name} holds one independent unit (simulation or disorder instance); errors need at least 2: add some"
+        )

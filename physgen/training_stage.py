@@ -22,13 +22,14 @@ from physgen.diffusion.validation import ValidationLoss, validation_loss
 from physgen.engine.checkpoint import load_checkpoint, save_checkpoint
 from physgen.engine.journal import Journal
 from physgen.engine.launch import Launch, launch
+from physgen.engine.mlflow_store import clean_tracking_uri
 from physgen.engine.signals import StopRequest
 from physgen.engine.tracking import Tracker
 from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
 from physgen.model import build_denoiser, noise_range, save_model, schedule_law
 from physgen.provenance import file_digest, git_commit
-from physgen.run import Run, create_run, open_run, read_json, write_json
+from physgen.run import Run, create_run, open_run, read_json, withdraw_run, write_json
 from physgen.stages import default_dataset
 
 VALIDATION_LEVELS = 9
@@ -65,11 +66,12 @@ def train(
     tracking = experiment.tracking
     with launch(device) as here:
         run = _prepare(experiment, folder, resume, here)
-        data, constants, spectrum = _encode(run, here)
-        denoiser = build_denoiser(experiment, constants, spectrum).to(here.device)
-        if experiment.training.compile:
-            denoiser.network.compile(dynamic=False)
-        state = TrainingState(denoiser, _recipe(experiment, constants), here.wrap)
+        try:
+            data, constants, state = _first_state(run, here)
+        except InputError:
+            if here.is_main and not resume:
+                withdraw_run(run)
+            raise
         found = load_checkpoint(folder / "checkpoints", here) if resume else None
         with Journal(folder, write=here.is_main) as journal, StopRequest(here) as stop:
             if found is not None:
@@ -131,6 +133,7 @@ def _prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -
     problem = None
     if here.is_main:
         try:
+            _check_launch(experiment, here)
             if resume:
                 _check_same(experiment, open_run(folder))
             else:
@@ -141,6 +144,16 @@ def _prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -
     if problem:
         raise InputError(problem)
     return open_run(folder)
+
+
+def _check_launch(experiment: Experiment, here: Launch) -> None:
+    if experiment.training.batch_size < here.world_size:
+        raise InputError(
+            f"training.batch_size={experiment.training.batch_size} is less than the {here.world_size} processes: "
+            "give each at least one configuration, or start fewer"
+        )
+    if experiment.tracking.uri not in (None, "off"):
+        clean_tracking_uri(experiment.tracking.uri)
 
 
 def _check_same(experiment: Experiment, run: Run) -> None:
@@ -162,6 +175,21 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def _first_state(run: Run, here: Launch) -> tuple[Data, dict[str, Any], TrainingState]:
+    """Data, constants and the untrained state. Raises InputError where the network does not fit the data."""
+    data, constants, spectrum = _encode(run, here)
+    denoiser = build_denoiser(run.experiment, constants, spectrum).to(here.device)
+    one = {k: v[:1] for k, v in data.validation_condition.items()}
+    try:
+        with torch.no_grad():
+            denoiser(data.validation_x[:1], torch.ones(1, device=here.device), one)
+    except ValueError as error:
+        raise InputError(f"network: {error}") from None
+    if run.experiment.training.compile:
+        denoiser.network.compile(dynamic=False)
+    return data, constants, TrainingState(denoiser, _recipe(run.experiment, constants), here.wrap)
 
 
 def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | None]:

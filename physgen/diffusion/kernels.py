@@ -1,17 +1,18 @@
-r"""Gaussian reverse kernels :math:`p(y'|y)` from level s to s' < s: one mean, and the variance that each of them takes.
+r"""Reverse kernels :math:`p(y'|y)` from level s to s' < s: Gaussians of one mean, and a mixture for spins.
 
 Given :math:`x_0`, :math:`q(y'|y, x_0) = N((1 - \rho) y + \rho x_0, s'^2 \rho)` with :math:`\rho = 1 - s'^2/s^2`. Given
 y alone, :math:`x_0` has mean D and covariance C, so that the first two moments of :math:`q(y'|y)` are
 
 .. math:: (1 - \rho) y + \rho D, \qquad s'^2 \rho + \rho^2 C.
 
-A kernel states what it takes for C, diagonal in the sites or in the Fourier modes. Nothing of it needs to be right for
-path weights to be unbiased; the better it is, the less they scatter.
+A Gaussian kernel states what it takes for C, diagonal in the sites or in the Fourier modes. Nothing of it needs to be
+right for path weights to be unbiased; the better it is, the less they scatter.
 Shapes: B batch, C channels, \*grid lattice; variances broadcast against (B, C, \*grid).
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from physgen.diffusion.exact.field import GaussianField
+from physgen.diffusion.exact.law import LOG_2PI
 
 CLOSEST = 1e-9  # of |m| to 1, so that a rounded denoiser gives no state probability zero
 
@@ -28,33 +30,111 @@ def share(s: float, s_next: float) -> float:
     return (s - s_next) * (s + s_next) / s**2
 
 
-class Kernel(ABC):
-    """Variances of the steps and of the start, in an orthonormal basis."""
+def bridge(s: float, s_next: float) -> float:
+    r"""Variance :math:`s'^2 \rho` of :math:`q(y'|y, x_0)`."""
+    return s_next**2 * share(s, s_next)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Random numbers of a block of samples, each from its own generator, (B, C, *grid) float64."""
+
+    generators: list[torch.Generator]
+    shape: tuple[int, ...]
+    device: torch.device | str = "cpu"
+
+    def normal(self) -> Tensor:
+        return self._stack([torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
+
+    def uniform(self) -> Tensor:
+        return self._stack([torch.rand(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
+
+    def _stack(self, rows: list[Tensor]) -> Tensor:
+        return torch.stack(rows).to(self.device)
+
+
+@dataclass(frozen=True)
+class Move:
+    """From y with denoised D(y, s) at level s to level s_next < s, which may be 0."""
+
+    y: Tensor
+    denoised: Tensor
+    s: float
+    s_next: float
+
+    def toward(self, x0: Tensor) -> Tensor:
+        r"""Mean :math:`(1 - \rho) y + \rho x_0` of :math:`q(y'|y, x_0)`."""
+        rho = share(self.s, self.s_next)
+        return self.y * (1 - rho) + x0 * rho
+
+
+class PathKernel(ABC):
+    """Law of y' given y, and of the first y."""
+
+    @abstractmethod
+    def draw(self, move: Move, noise: Noise) -> Tensor:
+        """y' (B, C, *grid)."""
+
+    @abstractmethod
+    def log_density(self, move: Move, y_next: Tensor) -> Tensor:
+        """log p(y'|y), (B,)."""
+
+    @abstractmethod
+    def start(self, noise: Noise, s: float) -> Tensor:
+        """The first y."""
+
+    @abstractmethod
+    def log_start(self, y: Tensor, s: float) -> Tensor:
+        """Its log-density, (B,)."""
+
+
+class Kernel(PathKernel):
+    """Gaussian: mean (1 - rho) y + rho D, variances diagonal in an orthonormal basis."""
 
     @abstractmethod
     def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
         """Variances of y' given y; for s_next = 0 those of x0, positive there too."""
 
-    def start_mean(self, like: Tensor) -> Tensor:
-        """Mean of the law that the first y is drawn from, broadcasting against (B, C, *grid)."""
-        return torch.zeros_like(like)
-
-    def start_variance(self, like: Tensor, s: float) -> Tensor:
-        """Variances of the law that the first y is drawn from."""
-        return torch.full_like(like, s**2)
-
     def mean(self, y: Tensor, denoised: Tensor, s: float, s_next: float) -> Tensor:
         r""":math:`(1 - \rho) y + \rho D`."""
-        rho = share(s, s_next)
-        return y * (1 - rho) + denoised * rho
+        return Move(y, denoised, s, s_next).toward(denoised)
+
+    def start_mean(self, y: Tensor) -> Tensor:
+        return torch.zeros_like(y)
+
+    def start_variance(self, y: Tensor, s: float) -> Tensor:
+        return torch.full_like(y, s**2)
 
     def colour(self, white: Tensor, variance: Tensor) -> Tensor:
         """White noise (B, C, *grid) given these variances."""
         return white * variance.sqrt()
 
-    def whiten(self, noise: Tensor, variance: Tensor) -> Tensor:
-        """The inverse of :meth:`colour`."""
-        return noise / variance.sqrt()
+    def draw(self, move: Move, noise: Noise) -> Tensor:
+        mean, variance = self._moments(move)
+        return mean + self.colour(noise.normal(), variance)
+
+    def log_density(self, move: Move, y_next: Tensor) -> Tensor:
+        mean, variance = self._moments(move)
+        return self._log_normal(y_next - mean, variance)
+
+    def start(self, noise: Noise, s: float) -> Tensor:
+        white = noise.normal()
+        return self.start_mean(white) + self.colour(white, self.start_variance(white, s))
+
+    def log_start(self, y: Tensor, s: float) -> Tensor:
+        return self._log_normal(y - self.start_mean(y), self.start_variance(y, s))
+
+    def _moments(self, move: Move) -> tuple[Tensor, Tensor]:
+        variance = self.variance(move.denoised, move.s, move.s_next)
+        return self.mean(move.y, move.denoised, move.s, move.s_next), variance
+
+    def _log_normal(self, residual: Tensor, variance: Tensor) -> Tensor:
+        return log_normal(self.colour(residual, 1 / variance), variance)
+
+
+def log_normal(white: Tensor, variance: Tensor) -> Tensor:
+    """Log-density (B,), at the coloured point, of white noise coloured with these variances."""
+    return -0.5 * (white.square() + torch.log(variance) + LOG_2PI).flatten(1).sum(1)
 
 
 @dataclass(frozen=True)
@@ -65,7 +145,7 @@ class Ancestral(Kernel):
     """
 
     def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
-        return torch.full_like(denoised, s_next**2 * share(s, s_next) if s_next > 0 else s**2)
+        return torch.full_like(denoised, bridge(s, s_next) if s_next > 0 else s**2)
 
 
 @dataclass(frozen=True)
@@ -89,14 +169,13 @@ class LocalCovariance(Kernel):
     averaged: bool = False
 
     def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
-        spread = 1 - denoised.clamp(-1 + CLOSEST, 1 - CLOSEST).square()
+        spread = 1 - magnetisation(denoised).square()
         if self.averaged:
             spread = spread.mean(dim=tuple(range(1, spread.ndim)), keepdim=True).expand_as(spread)
-        rho = share(s, s_next)
-        return s_next**2 * rho + rho**2 * spread
+        return bridge(s, s_next) + share(s, s_next) ** 2 * spread
 
-    def start_variance(self, like: Tensor, s: float) -> Tensor:
-        return torch.full_like(like, 1 + s**2)
+    def start_variance(self, y: Tensor, s: float) -> Tensor:
+        return torch.full_like(y, 1 + s**2)
 
 
 @dataclass(frozen=True)
@@ -112,22 +191,55 @@ class FourierCovariance(Kernel):
     surrogate: GaussianField
 
     def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
-        power, rho = self._power(denoised), share(s, s_next)
-        return s_next**2 * rho + rho**2 * (power / (power / s**2 + 1))
+        power = self._power(denoised)
+        return bridge(s, s_next) + share(s, s_next) ** 2 * (power / (power / s**2 + 1))
 
-    def start_mean(self, like: Tensor) -> Tensor:
-        mean = torch.as_tensor(self.surrogate.mean).to(like).expand(like.shape[1])
-        return mean.reshape(-1, *[1] * (like.ndim - 2)).expand_as(like)
+    def start_mean(self, y: Tensor) -> Tensor:
+        mean = torch.as_tensor(self.surrogate.mean).to(y).expand(y.shape[1])
+        return mean.reshape(-1, *[1] * (y.ndim - 2)).expand_as(y)
 
-    def start_variance(self, like: Tensor, s: float) -> Tensor:
-        return self._power(like) + s**2
+    def start_variance(self, y: Tensor, s: float) -> Tensor:
+        return self._power(y) + s**2
 
     def colour(self, white: Tensor, variance: Tensor) -> Tensor:
         axes = tuple(range(2, white.ndim))
         return torch.fft.ifftn(torch.fft.fftn(white, dim=axes) * variance.sqrt(), dim=axes).real
 
-    def whiten(self, noise: Tensor, variance: Tensor) -> Tensor:
-        return self.colour(noise, 1 / variance)
+    def _power(self, y: Tensor) -> Tensor:
+        return self.surrogate.spectrum.to(y).expand_as(y)
 
-    def _power(self, like: Tensor) -> Tensor:
-        return self.surrogate.spectrum.to(like).expand_as(like)
+
+@dataclass(frozen=True)
+class SpinMixture(PathKernel):
+    r"""Spins :math:`\pm1`, every one with its exact posterior and independent of the others:
+    :math:`p(y'_i|y) = \sum_\pm \tfrac12 (1 \pm D_i)\, N(y'_i; (1 - \rho) y_i \pm \rho, s'^2 \rho)`.
+
+    Two Gaussians a spin where :class:`LocalCovariance` takes one of the same mean and variance: a spin that is nearly
+    sure may still turn, so that weights keep no heavy tail at small s. At s' = 0 it is the Bernoulli read-out.
+    """
+
+    def draw(self, move: Move, noise: Noise) -> Tensor:
+        up = 0.5 * (1 + magnetisation(move.denoised))
+        spins = torch.where(noise.uniform() < up, 1.0, -1.0).to(move.y)
+        return move.toward(spins) + bridge(move.s, move.s_next) ** 0.5 * noise.normal() if move.s_next > 0 else spins
+
+    def log_density(self, move: Move, y_next: Tensor) -> Tensor:
+        m = magnetisation(move.denoised)
+        if move.s_next == 0:
+            return torch.log(0.5 * (1 + y_next * m)).flatten(1).sum(1)
+        ends = []
+        for sign in (1, -1):
+            residual = y_next - move.toward(torch.full_like(y_next, sign))
+            ends.append(torch.log(0.5 * (1 + sign * m)) - 0.5 * residual.square() / bridge(move.s, move.s_next))
+        return (torch.logaddexp(*ends) - 0.5 * (LOG_2PI + math.log(bridge(move.s, move.s_next)))).flatten(1).sum(1)
+
+    def start(self, noise: Noise, s: float) -> Tensor:
+        return LocalCovariance().start(noise, s)
+
+    def log_start(self, y: Tensor, s: float) -> Tensor:
+        return LocalCovariance().log_start(y, s)
+
+
+def magnetisation(denoised: Tensor) -> Tensor:
+    """The denoised, kept away from certainty."""
+    return denoised.clamp(-1 + CLOSEST, 1 - CLOSEST)

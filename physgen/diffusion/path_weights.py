@@ -1,6 +1,6 @@
 r"""Weights of stochastic paths against an unnormalised target, unbiased at any number of steps and for any denoiser.
 
-A path :math:`y_T \to \dots \to y_1 \to x_0` drawn with Gaussian kernels p has the weight
+A path :math:`y_T \to \dots \to y_1 \to x_0` drawn with kernels p has the weight
 
 .. math:: w = \frac{\tilde p(x_0) \prod_k q(y_{k+1}|y_k)}{p(y_T) \prod_k p(y_k|y_{k+1})}, \qquad y_0 = x_0,
 
@@ -26,12 +26,11 @@ from torch import Tensor
 
 from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.grid import check_levels
-from physgen.diffusion.kernels import CLOSEST, Kernel, share
+from physgen.diffusion.kernels import Move, Noise, PathKernel, SpinMixture, log_normal, share
 from physgen.diffusion.noise import generator_for
 from physgen.diffusion.sampler import Execution
 
 Readout = Literal["gaussian", "bernoulli"]
-LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -47,20 +46,17 @@ class _Reverse:
     """The generative chain: the denoiser on one block, its kernel, levels that end at 0, and the read-out."""
 
     denoise: Callable[[Tensor, float], Tensor]
-    kernel: Kernel
+    kernel: PathKernel
     levels: list[float]
     readout: Readout
 
-    def log_start(self, white: Tensor) -> Tensor:
-        return _log_normal(white, self.kernel.start_variance(white, self.levels[0]))
-
-    def magnetisation(self, y: Tensor, s: float) -> Tensor:
-        return self.denoise(y, s).clamp(-1 + CLOSEST, 1 - CLOSEST)
+    def kernel_to(self, s_next: float) -> PathKernel:
+        return SpinMixture() if s_next == 0 and self.readout == "bernoulli" else self.kernel
 
 
 def weighted_sample(
     denoiser: Denoiser,
-    kernel: Kernel,
+    kernel: PathKernel,
     levels: Tensor,
     shape: Sequence[int],
     seed: int,
@@ -91,7 +87,7 @@ def weighted_sample(
     log_weight = torch.empty(count, dtype=torch.float64, device=plan.device)
     for rows, chain in _blocks(denoiser, kernel, levels, (readout, condition, plan), count):
         generators = [generator_for(seed, "weighted path", plan.start_index + row) for row in rows]
-        x, log_ratio = _descend(chain, generators, site, plan.device)
+        x, log_ratio = _descend(chain, Noise(generators, site, plan.device))
         kept = [i for i, row in enumerate(rows) if row < count]
         place = slice(rows[0], rows[0] + len(kept))
         samples[place] = x[kept].to(plan.dtype)
@@ -101,7 +97,7 @@ def weighted_sample(
 
 def noising_log_weight(
     denoiser: Denoiser,
-    kernel: Kernel,
+    kernel: PathKernel,
     levels: Tensor,
     x: Tensor,
     seed: int,
@@ -119,7 +115,7 @@ def noising_log_weight(
     for rows, chain in _blocks(denoiser, kernel, levels, (readout, condition, plan), len(x)):
         generators = [generator_for(seed, "noising path", plan.start_index + row) for row in rows]
         start = x[[min(row, len(x) - 1) for row in rows]].to(plan.device, torch.float64)
-        log_ratio = log_target(start) + _climb(chain, generators, start)
+        log_ratio = log_target(start) + _climb(chain, Noise(generators, tuple(x.shape[1:]), plan.device), start)
         kept = len([row for row in rows if row < len(x)])
         log_weight[rows[0] : rows[0] + kept] = log_ratio[:kept]
     return log_weight
@@ -135,7 +131,7 @@ def _options(options: dict[str, Any]) -> tuple[Readout, Condition, Execution]:
 
 def _blocks(
     denoiser: Denoiser,
-    kernel: Kernel,
+    kernel: PathKernel,
     levels: Tensor,
     settings: tuple[Readout, Condition, Execution],
     count: int,
@@ -170,68 +166,31 @@ def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Cal
     return denoise
 
 
-def _draw(
-    generators: list[torch.Generator],
-    site: Sequence[int],
-    device: torch.device | str,
-    law: Callable[..., Tensor] = torch.randn,
-) -> Tensor:
-    rows = [law(tuple(site), generator=generator, dtype=torch.float64) for generator in generators]
-    return torch.stack(rows).to(device)
-
-
-def _descend(
-    chain: _Reverse, generators: list[torch.Generator], site: tuple[int, ...], device: torch.device | str
-) -> tuple[Tensor, Tensor]:
+def _descend(chain: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
     """x0 and log q/p of paths that the chain draws."""
-    kernel, s_max = chain.kernel, chain.levels[0]
-    white = _draw(generators, site, device)
-    y = kernel.start_mean(white) + kernel.colour(white, kernel.start_variance(white, s_max))
-    log_ratio = -chain.log_start(white)
+    y = chain.kernel.start(noise, chain.levels[0])
+    log_ratio = -chain.kernel.log_start(y, chain.levels[0])
     for s, s_next in pairwise(chain.levels):
-        if s_next == 0 and chain.readout == "bernoulli":
-            up = 0.5 * (1 + chain.magnetisation(y, s))
-            y_next = torch.where(_draw(generators, site, device, torch.rand) < up, 1.0, -1.0).double()
-            log_p = _log_bernoulli(y_next, 2 * up - 1)
-        else:
-            denoised, white = chain.denoise(y, s), _draw(generators, site, device)
-            variance = kernel.variance(denoised, s, s_next)
-            y_next = kernel.mean(y, denoised, s, s_next) + kernel.colour(white, variance)
-            log_p = _log_normal(white, variance)
-        log_ratio = log_ratio + _log_forward(y, y_next, s, s_next) - log_p
+        kernel, move = chain.kernel_to(s_next), Move(y, chain.denoise(y, s), s, s_next)
+        y_next = kernel.draw(move, noise)
+        log_ratio = log_ratio + _log_forward(y, y_next, s, s_next) - kernel.log_density(move, y_next)
         y = y_next
     return y, log_ratio
 
 
-def _climb(chain: _Reverse, generators: list[torch.Generator], x: Tensor) -> Tensor:
+def _climb(chain: _Reverse, noise: Noise, x: Tensor) -> Tensor:
     """log q/p of paths that q draws upwards from x."""
-    kernel, y, log_ratio = chain.kernel, x, torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    y, log_ratio = x, torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for s_next, s in pairwise(reversed(chain.levels)):
-        white = _draw(generators, x.shape[1:], x.device)
-        above = y + s * math.sqrt(share(s, s_next)) * white
-        if s_next == 0 and chain.readout == "bernoulli":
-            log_p = _log_bernoulli(y, chain.magnetisation(above, s))
-        else:
-            denoised = chain.denoise(above, s)
-            variance = kernel.variance(denoised, s, s_next)
-            residual = kernel.whiten(y - kernel.mean(above, denoised, s, s_next), variance)
-            log_p = _log_normal(residual, variance)
+        above = y + s * math.sqrt(share(s, s_next)) * noise.normal()
+        move = Move(above, chain.denoise(above, s), s, s_next)
+        log_p = chain.kernel_to(s_next).log_density(move, y)
         log_ratio = log_ratio + _log_forward(above, y, s, s_next) - log_p
         y = above
-    variance = kernel.start_variance(y, chain.levels[0])
-    return log_ratio - _log_normal(kernel.whiten(y - kernel.start_mean(y), variance), variance)
-
-
-def _log_normal(white: Tensor, variance: Tensor) -> Tensor:
-    """Log-density (B,) of white noise coloured with these variances, at the coloured point."""
-    return -0.5 * (white.square() + torch.log(variance) + LOG_2PI).flatten(1).sum(1)
+    return log_ratio - chain.kernel.log_start(y, chain.levels[0])
 
 
 def _log_forward(y: Tensor, y_next: Tensor, s: float, s_next: float) -> Tensor:
     r""":math:`\log q(y|y') = \log N(y; y', s^2 - s'^2)`, (B,)."""
     elapsed = torch.full_like(y, s**2 * share(s, s_next))
-    return _log_normal((y - y_next) / elapsed.sqrt(), elapsed)
-
-
-def _log_bernoulli(spins: Tensor, magnetisation: Tensor) -> Tensor:
-    return torch.log(0.5 * (1 + spins * magnetisation)).flatten(1).sum(1)
+    return log_normal((y - y_next) / elapsed.sqrt(), elapsed)

@@ -19,7 +19,7 @@ from physgen.diffusion.inverse import Observation, dps, mmps, pigdm, repaint
 from physgen.diffusion.noise import generator_for
 from physgen.diffusion.sampler import SAMPLERS
 
-POPULATIONS, PARTICLES, STEPS = 12, 3000, 120
+POPULATIONS, PARTICLES, STEPS = 10, 3000, 100
 SITES, SEEN, NOISE_VARIANCE = 12, 5, 0.25
 
 
@@ -153,7 +153,45 @@ def inverse_rows():
         kept = abs(shift - stated_shift) < 0.01
         law_mean = "the same: largest error of a mean, standard deviations"
         yield Row("guidance", f"{name}{note and f' (biased, stated {stated_shift})'}", law_mean, shift, 0, 0.01, kept)
+    yield from moment_matching_rows(field, spectrum, values)
     yield from repaint_rows(field, spectrum, values)
+
+
+def moment_matching_rows(field, spectrum, values):
+    """The posterior denoiser itself, ours and azula's, against linear algebra: y is one more observation of all."""
+    count, identity = 8, torch.eye(SITES, dtype=torch.float64)
+    y = torch.randn(count, 1, SITES, generator=generator_for(0, "conformance posterior", 0), dtype=torch.float64)
+    s = torch.full((count,), 0.7, dtype=torch.float64)
+    prior = circulant(spectrum)
+    gain = prior @ torch.linalg.inv(prior + 0.49 * identity)
+    spread, mean = prior - gain @ prior, y[:, 0] @ gain.T
+    correction, _ = posterior(spread, NOISE_VARIANCE, torch.eye(SEEN, dtype=torch.float64))
+    exact = mean + (values - mean[:, :SEEN]) @ correction.T
+    seen = Observation(lambda x: x[..., :SEEN], values[None, None], NOISE_VARIANCE)
+    for code, found in (
+        ("physgen", mmps(field, seen)(y, s)[:, 0]),
+        ("azula", azula_moment_matching(field, y[:, 0], 0.7, values)),
+    ):
+        gap = float((found - exact).abs().max())
+        law = "posterior mean of a Gaussian field given y, largest error"
+        yield Row("guidance", "MMPS denoiser, s = .7", law, gap, 0, 1e-9, gap < 1e-9, None, "6 backward passes", code)
+
+
+def azula_moment_matching(field, y, s, values):
+    from azula.denoise import Denoiser, DiracPosterior
+    from azula.guidance.mmps import MMPSDenoiser
+    from azula.linalg.covariance import IsotropicCovariance
+
+    class Adapted(Denoiser):
+        def schedule(self, t):
+            return torch.ones_like(t), t
+
+        def forward(self, x_t, t, **options):
+            return DiracPosterior(mean=field(x_t[:, None], t.expand(len(x_t)))[:, 0])
+
+    noise = IsotropicCovariance(torch.tensor(NOISE_VARIANCE, dtype=torch.float64))
+    guided = MMPSDenoiser(Adapted(), values, lambda x: x[:, :SEEN], noise, solver="cg", iterations=6)
+    return guided(y, torch.tensor(s, dtype=torch.float64)).mean.detach()
 
 
 def repaint_rows(field, spectrum, values):

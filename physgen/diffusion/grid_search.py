@@ -60,13 +60,9 @@ def optimal_levels(
     Raises:
         ValueError: power not positive, fewer than 2 steps, s_min >= s_max, a sampler without a grid.
     """
-    if int(steps) != steps or steps < 2:
-        raise ValueError(f"a grid needs a whole number of at least 2 steps, got {steps}")
+    walker, band = _walker(sampler, steps), representative(power)
     if not neighbours > 1:
         raise ValueError(f"neighbouring steps differ by a ratio above 1, got a bound of {neighbours}")
-    walker, band = find_sampler(sampler), representative(power)
-    if not isinstance(walker, Solver):
-        raise ValueError(f"{sampler!r} chooses its own levels: there is no grid to optimise")
     best = _search(walker, band, steps, (s_max, s_min), neighbours)
     levels = _close(best)
     check_levels(levels)
@@ -108,6 +104,25 @@ def steps_for(
         else:
             below = middle
     return levels, error
+
+
+def best_log_uniform(power: Tensor, steps: int, sampler: str | Sampler = "dpmpp_2m") -> tuple[Tensor, float]:
+    """The log-uniform levels whose two ends are the best of a table: the same choice without leaning on cancellations.
+
+    Arguments and results as :func:`optimal_levels`.
+    """
+    walker, band = _walker(sampler, steps), representative(power)
+    levels = _close(_log_uniform(walker, band, steps, None, None))
+    return levels, float(largest_error(walker, levels, representative(power, 4 * len(band))))
+
+
+def _walker(sampler: str | Sampler, steps: int) -> Solver:
+    if int(steps) != steps or steps < 2:
+        raise ValueError(f"a grid needs a whole number of at least 2 steps, got {steps}")
+    walker = find_sampler(sampler)
+    if not isinstance(walker, Solver):
+        raise ValueError(f"{sampler!r} chooses its own levels: there is no grid to optimise")
+    return walker
 
 
 def _close(log_levels: Tensor) -> Tensor:

@@ -63,8 +63,9 @@ def heun_churn(churn: float = 10.0, lowest: float = 0.0, highest: float = math.i
 
     def raised(s: Level, steps: int) -> Level:
         gamma = min(churn / steps, math.sqrt(2) - 1)
-        inside = (s >= lowest) * (s <= highest)
-        return s * (1 + (inside.to(s) if isinstance(inside, Tensor) else inside) * gamma)
+        if isinstance(s, Tensor):
+            return s * (1 + gamma * ((s >= lowest) * (s <= highest)).to(s.dtype))
+        return s * (1 + gamma) if lowest <= s <= highest else s
 
     return replace(heun, draws=1, lift=Lift(raised, inflation), name="heun_churn")
 

@@ -1,5 +1,6 @@
 # make demo : set everything up, run both physics end to end, print the verdicts
 # make test : set everything up, run all tests
+# make conformance : every claim of the core against a law that is known, written to docs/conformance.md (minutes)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c co
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: demo test lint types clean help
+.PHONY: demo test lint types conformance clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -39,6 +40,9 @@ types: $(VENV)/.dev
 
 test: $(VENV)/.dev lint types
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+conformance: $(VENV)/.dev
+	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.conformance
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -42,11 +42,25 @@ def test_a_nested_state_returns_bit_for_bit(tmp_path):
     model(torch.randn(5, 3)).square().sum().backward()
     optimizer.step()
     shared = torch.tensor([float("nan"), -0.0, 1e-45])
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state(),
-             "odd": {"shared": [shared, shared], "half": torch.ones(2, dtype=torch.bfloat16), 3: None,
-                     (1, 2): 0.1 + 0.2, "array": np.arange(6.0).reshape(2, 3).T, "bytes": b"\x00\xff",
-                     "tensor": {"tensor": "name"}, "empty": {}, "inf": float("inf"), "big": 2**70,
-                     "a/b": shared, "a": {"b": torch.ones(1)}}}
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+        "odd": {
+            "shared": [shared, shared],
+            "half": torch.ones(2, dtype=torch.bfloat16),
+            3: None,
+            (1, 2): 0.1 + 0.2,
+            "array": np.arange(6.0).reshape(2, 3).T,
+            "bytes": b"\x00\xff",
+            "tensor": {"tensor": "name"},
+            "empty": {},
+            "inf": float("inf"),
+            "big": 2**70,
+            "a/b": shared,
+            "a": {"b": torch.ones(1)},
+        },
+    }
     save_checkpoint(tmp_path, 1, state, HERE, {})
     read, _ = load_checkpoint(tmp_path, HERE)
     for name, value in state["model"].items():
@@ -129,7 +143,7 @@ def test_every_bit_of_a_manifest_counts(tmp_path):
     whole = path.read_bytes()
     content = json.dumps(json.loads(whole)["content"])
     for place in range(0, len(whole), 7):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         try:
             load_checkpoint(tmp_path, HERE)
         except InputError:

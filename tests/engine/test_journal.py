@@ -81,7 +81,7 @@ def test_rewind_moves_the_shipped_offset_with_the_lines(tmp_path):
         write_shipped(tmp_path, "uri", Shipped("id", {JOURNAL: sent}, {"x": 2}))
         journal.rewind(1, first)
     state = read_shipped(tmp_path)["uri"]
-    rest = (tmp_path / JOURNAL).read_bytes()[state.offsets[JOURNAL]:].splitlines()
+    rest = (tmp_path / JOURNAL).read_bytes()[state.offsets[JOURNAL] :].splitlines()
     assert [json.loads(line).get("text", "rewind") for line in rest] == ["not yet sent", "rewind"]
     assert state.skip == {"x": 2}
 

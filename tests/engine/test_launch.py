@@ -13,10 +13,17 @@ from physgen.engine.launch import choose_device, first_host, launch, node_number
 from physgen.errors import InputError
 
 
-@pytest.mark.parametrize(("nodelist", "host"), [
-    ("node7", "node7"), ("node[03-05,9],login1", "node03"), ("a1,b[1-2]", "a1"), ("gpu[12]", "gpu12"),
-    ("n[1-2]-ib,x", "n1-ib"), ("rack-1-node[001-100]", "rack-1-node001"),
-])
+@pytest.mark.parametrize(
+    ("nodelist", "host"),
+    [
+        ("node7", "node7"),
+        ("node[03-05,9],login1", "node03"),
+        ("a1,b[1-2]", "a1"),
+        ("gpu[12]", "gpu12"),
+        ("n[1-2]-ib,x", "n1-ib"),
+        ("rack-1-node[001-100]", "rack-1-node001"),
+    ],
+)
 def test_first_host_of_a_slurm_nodelist(nodelist, host):
     assert first_host(nodelist) == host
 
@@ -40,10 +47,14 @@ def test_the_tasks_of_the_slurm_step_count_not_those_of_the_job():
     assert places(shell) == ("srun", 0, 1, 0)
 
 
-@pytest.mark.parametrize("environment", [
-    {"RANK": "0", "WORLD_SIZE": "2"}, {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
-    {"RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
-])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RANK": "0", "WORLD_SIZE": "2"},
+        {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+        {"RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+    ],
+)
 def test_contradictory_launch_variables_are_refused(environment):
     with pytest.raises(InputError, match="torchrun or srun"):
         places(environment)
@@ -75,21 +86,38 @@ def test_alone_no_process_group_is_made(monkeypatch):
 
 
 def test_two_srun_tasks_find_each_other_vote_and_share_gradients():
-    code = ("import torch; from physgen.engine.launch import launch\n"
-            "with launch('cpu') as here:\n"
-            "    wrapped = here.wrap(torch.nn.Linear(1, 1, bias=False))\n"
-            "    wrapped(torch.full((1, 1), float(here.rank))).sum().backward()\n"
-            "    gradient = wrapped.module.weight.grad.item()\n"
-            "    here.barrier()\n"
-            "    print(here.rank, here.broadcast_object(here.rank + 5), here.all_agree(True),\n"
-            "          here.all_agree(here.is_main), gradient)")
+    code = (
+        "import torch; from physgen.engine.launch import launch\n"
+        "with launch('cpu') as here:\n"
+        "    wrapped = here.wrap(torch.nn.Linear(1, 1, bias=False))\n"
+        "    wrapped(torch.full((1, 1), float(here.rank))).sum().backward()\n"
+        "    gradient = wrapped.module.weight.grad.item()\n"
+        "    here.barrier()\n"
+        "    print(here.rank, here.broadcast_object(here.rank + 5), here.all_agree(True),\n"
+        "          here.all_agree(here.is_main), gradient)"
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     inherited = {name: value for name, value in os.environ.items() if name not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
-    tasks = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={
-        **inherited, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", "SLURM_PROCID": str(rank),
-        "SLURM_LOCALID": str(rank), "SLURM_NTASKS": "2", "SLURM_JOB_NODELIST": "localhost", "MASTER_PORT": port,
-        "SLURM_JOB_ID": "77"}) for rank in range(2)]
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={
+                **inherited,
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "OMP_NUM_THREADS": "1",
+                "SLURM_PROCID": str(rank),
+                "SLURM_LOCALID": str(rank),
+                "SLURM_NTASKS": "2",
+                "SLURM_JOB_NODELIST": "localhost",
+                "MASTER_PORT": port,
+                "SLURM_JOB_ID": "77",
+            },
+        )
+        for rank in range(2)
+    ]
     said = sorted(task.communicate(timeout=120)[0].strip() for task in tasks)
     assert said == ["0 5 True False 0.5", "1 5 True False 0.5"]

@@ -27,9 +27,21 @@ def test_the_default_database_lies_beside_the_runs_by_its_absolute_path(tmp_path
     assert clean_tracking_uri("sqlite:///runs/mlflow.db") == default_tracking_uri(Path("runs/one"))
 
 
-@pytest.mark.parametrize(("name", "clean"), [
-    ("eval/P(k)", "eval/P_k"), ("k=0.1", "k_0.1"), ("x@y", "x_y"), ("ξ(r)", "xi_r"), ("Ω_m", "Omega_m"),
-    ("/train//loss", "train/loss"), ("a/../b", "a/b"), ("train/loss", "train/loss"), ("(?)", "unnamed"), ("é", "e")])
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("eval/P(k)", "eval/P_k"),
+        ("k=0.1", "k_0.1"),
+        ("x@y", "x_y"),
+        ("ξ(r)", "xi_r"),
+        ("Ω_m", "Omega_m"),
+        ("/train//loss", "train/loss"),
+        ("a/../b", "a/b"),
+        ("train/loss", "train/loss"),
+        ("(?)", "unnamed"),
+        ("é", "e"),
+    ],
+)
 def test_metric_names_become_what_mlflow_takes(name, clean):
     from mlflow.utils.validation import _validate_metric_name
 
@@ -38,18 +50,23 @@ def test_metric_names_become_what_mlflow_takes(name, clean):
 
 
 def test_params_carry_their_unit_in_the_key():
-    flat = flat_params({"data": {"box_size": 25.0, "cells": 8}, "temperatures": [1.0, 2.0]},
-                       {"data.box_size": "Mpc/h", "temperatures": "J"})
+    flat = flat_params(
+        {"data": {"box_size": 25.0, "cells": 8}, "temperatures": [1.0, 2.0]},
+        {"data.box_size": "Mpc/h", "temperatures": "J"},
+    )
     assert flat == {"data.box_size_Mpc_h": 25.0, "data.cells": 8, "temperatures_J": "[1.0, 2.0]"}
 
 
 def test_four_processes_that_open_a_new_database_at_once_all_succeed(tmp_path):
-    code = ("import sys; from physgen.engine.mlflow_store import Store; store = Store(sys.argv[1]); "
-            "print(store.open_run('shared', sys.argv[2], sys.argv[2], '')[1])")
+    code = (
+        "import sys; from physgen.engine.mlflow_store import Store; store = Store(sys.argv[1]); "
+        "print(store.open_run('shared', sys.argv[2], sys.argv[2], '')[1])"
+    )
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    started = [subprocess.Popen([*command, str(n)], env=environment, stdout=subprocess.PIPE, text=True)
-               for n in range(4)]
+    started = [
+        subprocess.Popen([*command, str(n)], env=environment, stdout=subprocess.PIPE, text=True) for n in range(4)
+    ]
     ids = {process.communicate(timeout=200)[0].strip() for process in started}
     assert [process.returncode for process in started] == [0] * 4
     assert len(ids) == 1

@@ -20,13 +20,21 @@ STEPS = 12
 def start(run, *options, processes=1, steps=STEPS):
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ROOT}
-    return subprocess.run([sys.executable, *torchrun, SCRIPT, str(run), str(steps), *options],
-                          env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, *torchrun, SCRIPT, str(run), str(steps), *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def curve(run):
-    return [(entry["step"], entry["metrics"]["train/loss"].hex()) for entry in read_journal(run)
-            if "train/loss" in entry.get("metrics", {})]
+    return [
+        (entry["step"], entry["metrics"]["train/loss"].hex())
+        for entry in read_journal(run)
+        if "train/loss" in entry.get("metrics", {})
+    ]
 
 
 def last_status(run, uri):
@@ -34,8 +42,10 @@ def last_status(run, uri):
 
 
 def sent_curve(run, uri):
-    return [(point.step, point.value) for point in
-            Store(uri).client.get_metric_history(read_run(run)["run_id"], "train/loss")]
+    return [
+        (point.step, point.value)
+        for point in Store(uri).client.get_metric_history(read_run(run)["run_id"], "train/loss")
+    ]
 
 
 def test_sigterm_then_a_kill_within_a_save_and_resume_is_bitwise_the_undisturbed_run(tmp_path):

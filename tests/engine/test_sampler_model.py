@@ -78,10 +78,16 @@ def test_the_registered_sampler_draws_what_the_loader_draws_without_any_pickle(r
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".bin"))]
 
 
-@pytest.mark.parametrize(("seeds", "params", "message"), [
-    (np.arange(3), {"n_steps": 0}, "n_steps is 0"), (np.arange(3), {"condition": "warm"}, "JSON object"),
-    (np.arange(3), {"condition": '{"temperature": "hot"}'}, "JSON object"),
-    (np.arange(3.0), {}, "int64"), (np.arange(4).reshape(2, 2), {}, "shape")])
+@pytest.mark.parametrize(
+    ("seeds", "params", "message"),
+    [
+        (np.arange(3), {"n_steps": 0}, "n_steps is 0"),
+        (np.arange(3), {"condition": "warm"}, "JSON object"),
+        (np.arange(3), {"condition": '{"temperature": "hot"}'}, "JSON object"),
+        (np.arange(3.0), {}, "int64"),
+        (np.arange(4).reshape(2, 2), {}, "shape"),
+    ],
+)
 def test_what_the_sampler_cannot_draw_is_refused(registered, uri, monkeypatch, seeds, params, message):
     with pytest.raises(Exception, match=message):
         load(uri, monkeypatch).predict(seeds, params=params)
@@ -119,7 +125,8 @@ def wait_until_it_answers(address, server):
 
 
 def test_a_run_synced_to_a_server_is_there_once_with_its_model_and_the_page_is_printed(
-        registered, uri, tmp_path, database, monkeypatch, capsys):
+    registered, uri, tmp_path, database, monkeypatch, capsys
+):
     shutil.copy(database, tmp_path / "served.db")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -127,10 +134,19 @@ def test_a_run_synced_to_a_server_is_there_once_with_its_model_and_the_page_is_p
     address = f"http://127.0.0.1:{port}"
     with pytest.raises(InputError, match=address):
         ui(address)
-    command = [*ui_command(f"sqlite:///{tmp_path / 'served.db'}", "127.0.0.1", port),
-               "--artifacts-destination", str(tmp_path / "served")]
-    server = subprocess.Popen(command, env=ui_environment(), cwd=tmp_path, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [
+        *ui_command(f"sqlite:///{tmp_path / 'served.db'}", "127.0.0.1", port),
+        "--artifacts-destination",
+        str(tmp_path / "served"),
+    ]
+    server = subprocess.Popen(
+        command,
+        env=ui_environment(),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         assert wait_until_it_answers(address, server) == 200
         assert sync(registered, address) == sync(registered, address)
@@ -150,8 +166,11 @@ def test_a_run_synced_to_a_server_is_there_once_with_its_model_and_the_page_is_p
 
 def test_ui_serves_the_database_on_the_loopback_and_opens_on_the_newest_experiment(uri, monkeypatch, capsys):
     started = []
-    monkeypatch.setattr(ui_module.subprocess, "run", lambda command, env, check: started.append((command, env)) or
-                        subprocess.CompletedProcess(command, 0))
+    monkeypatch.setattr(
+        ui_module.subprocess,
+        "run",
+        lambda command, env, check: started.append((command, env)) or subprocess.CompletedProcess(command, 0),
+    )
     Store(uri).experiment_id("older")
     time.sleep(0.01)  # experiments are ordered by milliseconds
     newest = Store(uri).experiment_id("newer")

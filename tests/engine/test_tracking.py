@@ -56,8 +56,10 @@ def test_a_run_arrives_whole(run, uri, tmp_path):
     data.write_text("x")
     with Journal(run) as journal, track(journal, None) as tracker:
         assert read_run(run)["run_id"] == tracker.run_id  # before step 1
-        tracker.params({"data": {"box_size": 25.0, "grid": (8, 8)}, "many": {str(n): n for n in range(150)}},
-                       {"data.box_size": "Mpc/h"})
+        tracker.params(
+            {"data": {"box_size": 25.0, "grid": (8, 8)}, "many": {str(n): n for n in range(150)}},
+            {"data.box_size": "Mpc/h"},
+        )
         tracker.note("what good means")
         tracker.dataset("train", "train.h5", "0123456789abcdef" * 4, profile={"samples": 60})
         tracker.artifact(data, "notes")
@@ -87,12 +89,16 @@ def test_a_figure_is_an_artifact_and_an_image_of_its_step(run, uri):
         tracker.figure([run / "spectrum.png", run / "spectrum.svg"], "P(k)", 3)
     client = Store(uri).client
     assert {file.path for file in client.list_artifacts(tracker.run_id, "figures")} == {
-        "figures/spectrum.png", "figures/spectrum.svg"}
+        "figures/spectrum.png",
+        "figures/spectrum.svg",
+    }
     assert any("step+3" in file.path for file in client.list_artifacts(tracker.run_id, "images"))
 
 
-@pytest.mark.parametrize(("error", "status"), [
-    (RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit(2), "FAILED"), (SystemExit(0), "FINISHED")])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit(2), "FAILED"), (SystemExit(0), "FINISHED")],
+)
 def test_the_status_says_how_the_run_ended(run, uri, error, status):
     with pytest.raises(BaseException), Journal(run) as journal, track(journal, uri):  # noqa: B017
         raise error

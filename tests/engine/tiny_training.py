@@ -1,6 +1,6 @@
 """A training script of the usual shape with a linear model, started by the tests alone or under torchrun.
 
-    tiny_training.py RUN STEPS [--die RANK:STEP] [--die-while-saving STEP] [--signal NAME:STEP] [--tracking URI]
+tiny_training.py RUN STEPS [--die RANK:STEP] [--die-while-saving STEP] [--signal NAME:STEP] [--tracking URI]
 """
 
 import argparse
@@ -23,7 +23,7 @@ EVERY = 5
 def batch(step, here):
     """Rank r of w takes samples r::w of a batch that depends on the step alone."""
     x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
-    return x[here.rank::here.world_size], x.sum(1, keepdim=True)[here.rank::here.world_size]
+    return x[here.rank :: here.world_size], x.sum(1, keepdim=True)[here.rank :: here.world_size]
 
 
 def misfortune(options, here, step):

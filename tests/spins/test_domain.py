@@ -16,9 +16,7 @@ def weight(x, channels):
     """sum over bonds of beta J s s, once with the bonds up and once with the bonds down."""
     sums = []
     for shift, first in ((-1, 0), (1, 1)):
-        terms = [
-            x[:, 0] * x[:, 0].roll(shift, axis + 1) * channels[:, 2 * axis + first] for axis in range(x.ndim - 2)
-        ]
+        terms = [x[:, 0] * x[:, 0].roll(shift, axis + 1) * channels[:, 2 * axis + first] for axis in range(x.ndim - 2)]
         sums.append(sum(terms).flatten(1).sum(1))
     return sums
 
@@ -74,9 +72,7 @@ def test_symmetries_leave_the_weight_of_each_sample_unchanged(name, dimension):
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(2, (40, 1, *[4] * dimension), generator=generator).float() * 2 - 1
     bonds = torch.randn(40, dimension, *[4] * dimension, generator=generator)
-    channels = torch.stack(
-        [b for a in range(dimension) for b in (bonds[:, a], bonds[:, a].roll(1, a + 1))], dim=1
-    )
+    channels = torch.stack([b for a in range(dimension) for b in (bonds[:, a], bonds[:, a].roll(1, a + 1))], dim=1)
     if name == "gauge":
         moved = symmetry.gauge(x, channels, generator)
     elif name == "random_symmetry":

@@ -1,5 +1,6 @@
 """Configurations: every error at once, each with its place and its remedy."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,9 @@ def test_units_convert_with_and_without_little_h():
     ]:
         with pytest.raises(InputError, match=message):
             parse_quantity(text, "Mpc/h")
+
+
+@pytest.mark.parametrize("domain", list_domains())
+def test_the_committed_editor_schema_is_that_of_the_code(domain):
+    path = CONFIGS[0].parents[1] / domain / "schema.json"
+    assert json.loads(path.read_text()) == json_schema(domain), f"run: physgen config schema {domain} > {path}"

@@ -157,6 +157,7 @@ def repaint(
         condition: Condition = None,
         noise: Callable[[int], Tensor] | None = None,
     ) -> Tensor:
+        """Ancestral steps with the known values replaced."""
         if noise is None:
             raise ValueError("repaint is stochastic: pass noise, a function: number -> tensor like y")
         inside, truth = known.to(y.device), value.to(y)

@@ -143,7 +143,7 @@ def main(words: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(
             f"physgen {arguments.command}: {where}{error.strerror or error}; free space or get the right to write "
-            "there, or choose another place; files that stood there before are as they were",
+            "there, or choose another place",
             file=sys.stderr,
         )
         return 2
@@ -201,11 +201,23 @@ def _domains(arguments) -> None:
     print(describe_domains())
 
 
-def _simulate(arguments) -> None:
+def _experiment(arguments):
+    import yaml
+
     from physgen.config import load_config
+    from physgen.errors import InputError
+
+    try:
+        return load_config(arguments.config, arguments.overrides)
+    except yaml.YAMLError as error:  # of an override; errors of the file are explained by load_config
+        words = " ".join(str(error).split())
+        raise InputError(f"an override in {arguments.overrides} is no YAML value ({words}): quote it") from None
+
+
+def _simulate(arguments) -> None:
     from physgen.stages import simulate
 
-    experiment = load_config(arguments.config, arguments.overrides)
+    experiment = _experiment(arguments)
     processes = (os.cpu_count() or 1) if arguments.processes is None else arguments.processes
     path = simulate(experiment, arguments.output, processes, _progress("simulate"))
     print(f"wrote {path}\nnext: physgen train {arguments.config} {' '.join(arguments.overrides)}".rstrip())
@@ -221,10 +233,9 @@ def _import(arguments) -> None:
 
 
 def _train(arguments) -> int:
-    from physgen.config import load_config
     from physgen.training_stage import train
 
-    experiment = load_config(arguments.config, arguments.overrides)
+    experiment = _experiment(arguments)
     run = train(experiment, arguments.runs, arguments.resume, arguments.device, _progress("train"))
     if run is not None:
         print(f"wrote {run}\nnext: physgen sample {run} -o {run}/generated.h5")

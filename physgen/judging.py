@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from physgen.ensemble import sample_count, sample_dims
 from physgen.errors import InputError
 from physgen.provenance import file_digest, git_commit
 from physgen.report import Picture, Section, diagnostic_section, fidelity_rows, write_report, write_summary
-from physgen.run import Run
+from physgen.run import Run, reserve
 
 MEMORIZATION = "memorization"
 MEMORIZATION_METRICS = ("auc", "fraction_above_null", "copied_fraction", "duplicates")
@@ -225,14 +226,21 @@ def _provenance(judged: Judged, sources: Mapping[str, Path | None], run: Run | N
 
 
 def _write_diagnostics(judged: Judged, path: Path) -> None:
-    """All results in one NetCDF file, one group for each diagnostic and side."""
-    path.unlink(missing_ok=True)
+    """All results in one NetCDF file, one group for each diagnostic and side; the name never holds half a file."""
+    groups = {}
     for name, (reference, generated) in judged.results.items():
         sides = {"reference": reference, "generated": generated, "comparison": judged.comparisons[name]}
         for side, result in sides.items():
-            mode = "a" if path.exists() else "w"
             plain = result.assign_attrs({k: v for k, v in result.attrs.items() if isinstance(v, str | int | float)})
-            plain.to_netcdf(path, engine="h5netcdf", group=f"{name}/{side}", mode=mode)
+            groups[f"{name}/{side}"] = plain
+    fresh = path.with_name(f".{path.name}.tmp")
+    try:
+        reserve(fresh, sum(group.nbytes + 2**15 for group in groups.values()))
+        for name, group in groups.items():
+            group.to_netcdf(fresh, engine="h5netcdf", group=name, mode="a" if fresh.exists() else "w")
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _log_to_run(judged: Judged, folder: Path, run: Run) -> None:

@@ -15,12 +15,15 @@ evaluations best log-uniform grid neighbours within 1.25    no bound on neighbou
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
 from physgen.diffusion.grid import check_levels
+from physgen.diffusion.hedge import hedge_errors
 from physgen.diffusion.sampler import find_sampler
 from physgen.diffusion.solver import Sampler, Solver
 from physgen.diffusion.surrogate import largest_error, representative, sampled_power
@@ -40,6 +43,7 @@ def optimal_levels(
     s_max: float | None = None,
     s_min: float | None = None,
     neighbours: float = NEIGHBOURS,
+    hedge: float = 0.0,
 ) -> tuple[Tensor, float]:
     r"""Noise levels of least :math:`\max_k |\Delta P/P|` on the Gaussian surrogate, and that error.
 
@@ -63,7 +67,9 @@ def optimal_levels(
     walker, band = _walker(sampler, steps), representative(power)
     if not neighbours > 1:
         raise ValueError(f"neighbouring steps differ by a ratio above 1, got a bound of {neighbours}")
-    best = _search(walker, band, steps, (s_max, s_min), neighbours)
+    if not hedge >= 0:
+        raise ValueError(f"the weight of the hedge must be >= 0, got {hedge}")
+    best = _search(_Task(walker, band, (s_max, s_min), neighbours, hedge), steps)
     levels = _close(best)
     check_levels(levels)
     return levels, float(largest_error(walker, levels, representative(power, 4 * len(band))))
@@ -130,19 +136,34 @@ def _close(log_levels: Tensor) -> Tensor:
     return torch.nn.functional.pad(log_levels.exp(), (0, 1))
 
 
-def _search(
-    walker: Solver, band: Tensor, steps: int, ends: tuple[float | None, float | None], neighbours: float
-) -> Tensor:
+@dataclass(frozen=True)
+class _Task:
+    """What is asked for: the errors to be made small, and the constraints."""
+
+    walker: Solver
+    band: Tensor
+    ends: tuple[float | None, float | None]
+    neighbours: float
+    hedge: float
+
+    def errors(self, log_levels: Tensor) -> Tensor:
+        """Of one grid or of many, the last axis to be minimised in its largest modulus."""
+        levels = _close(log_levels)
+        errors = sampled_power(self.walker, levels, self.band) / self.band - 1
+        if self.hedge == 0:
+            return errors
+        return torch.cat([errors, self.hedge * hedge_errors(self.walker, levels, self.band)], dim=-1)
+
+
+def _search(task: _Task, steps: int) -> Tensor:
     """Logarithms (steps,) of the best levels found from the log-uniform grid and from the optimum of half the steps."""
-    free = np.ones(steps, dtype=bool)
-    free[0], free[-1] = ends[0] is None, ends[1] is None
-    starts = [_log_uniform(walker, band, steps, *ends)]
+    starts = [_log_uniform(task.walker, task.band, steps, *task.ends)]
     if steps >= 2 * FEW:  # long grids have poor local optima, which the shape of a short one avoids
-        short = _search(walker, band, steps // 2, ends, neighbours)
+        short = _search(task, steps // 2)
         places = np.linspace(0, len(short) - 1, steps)
         starts.append(torch.from_numpy(np.interp(places, np.arange(len(short)), short.numpy())))
-    found = [_descend(walker, band, start, free, neighbours) for start in starts]
-    return min(found, key=lambda log_levels: float(largest_error(walker, _close(log_levels), band)))
+    found = [_descend(task, start) for start in starts]
+    return min(found, key=lambda log_levels: float(task.errors(log_levels).abs().max()))
 
 
 def _log_uniform(walker: Solver, band: Tensor, steps: int, s_max: float | None, s_min: float | None) -> Tensor:
@@ -168,20 +189,18 @@ def _around(table: Tensor, best: Tensor) -> Tensor:
     return best + (table[1] - table[0]) * torch.linspace(-1, 1, 9, dtype=torch.float64)
 
 
-def _descend(walker: Solver, band: Tensor, start: Tensor, free: np.ndarray, neighbours: float) -> Tensor:
+def _descend(task: _Task, start: Tensor) -> Tensor:
     """Logarithms of the levels after the linear programs; never worse than the start."""
-
-    def errors(log_levels: Tensor) -> Tensor:
-        return sampled_power(walker, _close(log_levels), band) / band - 1
-
+    free = np.ones(len(start), dtype=bool)
+    free[0], free[-1] = task.ends[0] is None, task.ends[1] is None
     best, trust = start, 0.3
-    now = errors(best)
+    now = task.errors(best)
     for _ in range(ROUNDS):
         shift = DIFFERENCE * torch.eye(len(best), dtype=torch.float64)
-        slopes = (errors(best + shift) - errors(best - shift)).T / (2 * DIFFERENCE)
-        move, promised = _program(slopes.numpy(), now.numpy(), best.numpy(), trust * free, neighbours)
+        slopes = (task.errors(best + shift) - task.errors(best - shift)).T / (2 * DIFFERENCE)
+        move, promised = _program(slopes.numpy(), now.numpy(), best.numpy(), trust * free, task.neighbours)
         there = best + torch.from_numpy(move)
-        then = errors(there)
+        then = task.errors(there)
         gain, hoped = float(now.abs().max() - then.abs().max()), float(now.abs().max()) - promised
         if gain > 0:
             best, now = there, then

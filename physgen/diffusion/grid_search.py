@@ -31,7 +31,8 @@ from physgen.diffusion.surrogate import largest_error, representative, sampled_p
 NEIGHBOURS = 1.25  # ratio of neighbouring steps of log s; a wider one gains little and leans on single cancellations
 FEW = 8  # steps that the log-uniform start alone serves
 DIFFERENCE = 1e-6  # of log s, for the central differences of the errors
-ROUNDS, WIDEST, NARROWEST = 60, 0.6, 1e-4  # of the trust region, in units of a step of log s
+ROUNDS, ENOUGH = 60, 3e-3  # of linear programs; the relative gain that is not worth another one
+WIDEST, NARROWEST = 0.6, 1e-3  # trust region, in units of a step of log s
 BEGINS = torch.logspace(0.3, 1.6, 12, dtype=torch.float64)  # first levels tried, in sqrt(largest P)
 ENDS = torch.logspace(-2, 0, 14, dtype=torch.float64)  # last levels tried, in sqrt(least P)
 
@@ -205,7 +206,7 @@ def _descend(task: _Task, start: Tensor) -> Tensor:
         if gain > 0:
             best, now = there, then
         trust = min(2 * trust, WIDEST) if gain > 0.7 * hoped else trust / 4 if gain <= 0 else trust
-        if trust < NARROWEST or hoped < 1e-3 * float(now.abs().max()):
+        if trust < NARROWEST or hoped < ENOUGH * float(now.abs().max()):
             break
     return best
 

@@ -88,9 +88,9 @@ def test_mixture_kernel_is_exact_for_free_spins_at_any_number_of_steps():
 
 def test_more_steps_dissipate_less():
     """Path KL falls as the inverse of the steps for DDPM's kernel and faster for those with the covariance."""
-    local = [weight_statistics(ring_weights(LocalCovariance(), steps, n=600).log_weight) for steps in (20, 40)]
+    local = [weight_statistics(ring_weights(LocalCovariance(), steps, n=400).log_weight) for steps in (20, 40)]
     assert local[0].path_KL > 2.2 * local[1].path_KL
-    plain = [weight_statistics(ring_weights(Ancestral(), steps, n=600).log_weight) for steps in (20, 40)]
+    plain = [weight_statistics(ring_weights(Ancestral(), steps, n=400).log_weight) for steps in (20, 40)]
     assert 1.5 < plain[0].path_KL / plain[1].path_KL < 3
     assert plain[1].path_KL > 2 * local[1].path_KL
 
@@ -120,7 +120,7 @@ def test_weights_repair_a_wrong_denoiser():
 def test_forward_paths_from_exact_samples_give_the_same_ln_Z():
     """E[1/w] = 1/Z on noised exact samples, and E_q[-log w] <= -log Z <= E_p[-log w]: the two bounds enclose."""
     levels, target = log_uniform(6, 0.4, 20), lambda x: BETA * minus_energy(x)
-    x = RING.sample(6000, generator_for(5, "draw", 0))
+    x = RING.sample(3000, generator_for(5, "draw", 0))
     upward = noising_log_weight(RING, LocalCovariance(), levels, x, 5, target, readout="bernoulli", **WIDE)
     backward = weight_statistics(-upward)
     assert abs(-backward.log_Z - RING.log_Z) < 3 * backward.log_Z_error

@@ -37,7 +37,10 @@ class IsingTree(SpinLaw):
     beta: float
     shape: tuple[int, ...]
     external_field: Tensor | None = None
-    _generations: list[Tensor] = field(init=False, repr=False)
+    _generations: list[Tensor] = field(init=False, repr=False)  # sites by their distance from the root
+    _places: list[Tensor] = field(init=False, repr=False)  # of their parents in the generation before
+    _order: Tensor = field(init=False, repr=False)  # sites, generation after generation
+    _sizes: list[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = math.prod(self.shape)
@@ -45,7 +48,14 @@ class IsingTree(SpinLaw):
             value = getattr(self, name)
             if value is not None and value.shape != (count,):
                 raise ValueError(f"{name} must have shape ({count},), one for each site, got {tuple(value.shape)}")
-        object.__setattr__(self, "_generations", _generations(self.parents))
+        generations = _generations(self.parents)
+        place = torch.zeros(count, dtype=torch.long)
+        for sites in generations:
+            place[sites] = torch.arange(len(sites))
+        object.__setattr__(self, "_generations", generations)
+        object.__setattr__(self, "_places", [place[self.parents[sites]] for sites in generations])
+        object.__setattr__(self, "_order", torch.cat(generations))
+        object.__setattr__(self, "_sizes", [len(sites) for sites in generations])
 
     @property
     def sites(self) -> int:
@@ -57,30 +67,30 @@ class IsingTree(SpinLaw):
         fields = torch.zeros(self.sites) if self.external_field is None else self.external_field
         return self.beta * self.couplings.double(), self.beta * fields.double()
 
-    def _upward(self, fields: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Field on each site from itself and its descendants, the message of each site to its parent, and log Z."""
+    def _upward(self, fields: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """By generation: field on each site from itself and its descendants, its message to its parent; and log Z."""
         bonds, own = (value.to(fields.device) for value in self._own)
-        total, messages = fields + own, torch.zeros_like(fields)
-        log_z = torch.zeros_like(fields[:, 0])
-        for sites in reversed(self._generations[1:]):
-            plus, minus = log_cosh(total[:, sites] + bonds[sites]), log_cosh(total[:, sites] - bonds[sites])
-            message = 0.5 * (plus - minus)
+        totals = list((fields + own)[:, self._order].split(self._sizes, dim=1))
+        messages, log_z = [torch.zeros_like(total) for total in totals], torch.zeros_like(fields[:, 0])
+        for depth in range(len(totals) - 1, 0, -1):
+            bond = bonds[self._generations[depth]]
+            plus, minus = log_cosh(totals[depth] + bond), log_cosh(totals[depth] - bond)
+            messages[depth] = 0.5 * (plus - minus)
             log_z = log_z + 0.5 * (plus + minus).sum(1)
-            messages = messages.index_copy(1, sites, message)
-            total = total.index_add(1, self.parents[sites], message)
-        return total, messages, log_z + log_cosh(total[:, self._generations[0]]).sum(1)
+            totals[depth - 1] = totals[depth - 1].index_add(1, self._places[depth], messages[depth])
+        return totals, messages, log_z + log_cosh(totals[0]).sum(1)
 
     def log_partition(self, field: Tensor) -> Tensor:
         return self._upward(field)[2]
 
     def magnetisation(self, field: Tensor) -> Tensor:
         bonds = self._own[0].to(field.device)
-        total, messages, _ = self._upward(field)
-        for sites in self._generations[1:]:
-            cavity = total[:, self.parents[sites]] - messages[:, sites]
-            down = 0.5 * (log_cosh(cavity + bonds[sites]) - log_cosh(cavity - bonds[sites]))
-            total = total.index_add(1, sites, down)
-        return torch.tanh(total)
+        totals, messages, _ = self._upward(field)
+        for depth in range(1, len(totals)):
+            bond = bonds[self._generations[depth]]
+            cavity = totals[depth - 1][:, self._places[depth]] - messages[depth]
+            totals[depth] = totals[depth] + 0.5 * (log_cosh(cavity + bond) - log_cosh(cavity - bond))
+        return torch.tanh(torch.cat(totals, dim=1)[:, self._order.argsort()])
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         drawn = self.sample_in_field(torch.zeros(n, self.sites, dtype=torch.float64), generator)
@@ -89,14 +99,12 @@ class IsingTree(SpinLaw):
     def sample_in_field(self, field: Tensor, generator: torch.Generator) -> Tensor:
         """One exact sample (B, N) in each of the fields (B, N): roots first, then child after parent."""
         bonds = self._own[0].to(field.device)
-        total = self._upward(field)[0]
-        spins = torch.zeros_like(total)
-        for depth, sites in enumerate(self._generations):
-            local = total[:, sites]
+        spins: list[Tensor] = []
+        for depth, local in enumerate(self._upward(field)[0]):
             if depth:
-                local = local + bonds[sites] * spins[:, self.parents[sites]]
-            spins = spins.index_copy(1, sites, draw_spins(local, generator))
-        return spins
+                local = local + bonds[self._generations[depth]] * spins[-1][:, self._places[depth]]
+            spins.append(draw_spins(local, generator))
+        return torch.cat(spins, dim=1)[:, self._order.argsort()]
 
 
 @dataclass(frozen=True, eq=False)

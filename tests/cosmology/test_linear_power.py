@@ -1,6 +1,7 @@
 """The linear spectrum against CAMB and against its own definition."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_large_scales_keep_the_primordial_slope_and_grow_with_D_squared():
 
 
 def test_camb_is_used_where_it_is_asked_for():
-    pytest.importorskip("camb")
+    import_module("camb")
     k = TABLE[2::6, 0]
     np.testing.assert_allclose(linear_power(k, CosmologyParams(), "camb"), TABLE[2::6, 1], rtol=5e-3)
 

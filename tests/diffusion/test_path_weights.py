@@ -267,11 +267,11 @@ def test_metropolis_chain_has_the_law_of_the_target():
     x, log_weight = exponential_tilt(100000, 16)
     states, accepted = independence_metropolis(log_weight, 17)
     chain = x[states]
-    # acceptance E min(1, w'/w) = 2 Phi(-1/2)... for target against proposal one standard deviation apart: 0.617
     blocks = chain.reshape(100, 1000).mean(1)
     assert abs(float(blocks.mean()) - 1) < 4 * float(blocks.std()) / 10
     assert abs(float(chain.var()) - 1) < 0.1
-    assert 0.4 < accepted < 0.8
+    # x' - x ~ N(-1, 2) in equilibrium: E min(1, e^(x' - x)) = 2 Phi(-1/sqrt 2)
+    assert accepted == pytest.approx(math.erfc(0.5), abs=0.01)
 
 
 def test_systematic_resampling_gives_each_sample_its_share_rounded_up_or_down():

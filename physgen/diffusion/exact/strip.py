@@ -54,16 +54,16 @@ class IsingStrip(SpinLaw):
     @cached_property
     def _own(self) -> Tensor:
         """Exponents (L, 2^W) of the bonds and fields inside the layers."""
-        bonds = self.beta * self.couplings[1].double()
+        bonds = self.beta * self.couplings[1].double().cpu()
         own = bonds @ (self._states * self._states.roll(-1, 1)).T
         if self.external_field is not None:
-            own = own + self.beta * self.external_field.double() @ self._states.T
+            own = own + self.beta * self.external_field.double().cpu() @ self._states.T
         return own
 
     @cached_property
     def _links(self) -> tuple[Tensor, Tensor]:
         """Matrices (L - 1, 2^W, 2^W) between layers, largest entry 1, and the logarithm (L - 1,) taken out."""
-        bonds = self.beta * self.couplings[0, :-1].double()
+        bonds = self.beta * self.couplings[0, :-1].double().cpu()
         exponent = (self._states * bonds[:, None]) @ self._states.T
         top = bonds.abs().sum(1)
         return torch.exp(exponent - top[:, None, None]), top
@@ -71,11 +71,11 @@ class IsingStrip(SpinLaw):
     def _layers(self, fields: Tensor) -> Tensor:
         """Exponents (L, B, 2^W) of the layers in fields (B, N)."""
         wide = fields.unflatten(1, tuple(self.couplings.shape[1:]))  # (B, L, W)
-        return (wide @ self._states.T + self._own).transpose(0, 1)
+        return (wide @ self._states.to(wide).T + self._own.to(wide)).transpose(0, 1)
 
     def _forward(self, fields: Tensor) -> list[Tensor]:
         """Logarithms (B, 2^W) of the weight of each state of a layer, summed over all layers before it."""
-        matrices, tops = self._links
+        matrices, tops = (value.to(fields) for value in self._links)
         layers = self._layers(fields)
         logs = [layers[0]]
         for layer, matrix, top in zip(layers[1:], matrices, tops, strict=True):

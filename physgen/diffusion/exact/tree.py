@@ -70,14 +70,14 @@ class IsingTree(SpinLaw):
     def _upward(self, fields: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """By generation: field on each site from itself and its descendants, its message to its parent; and log Z."""
         bonds, own = (value.to(fields.device) for value in self._own)
-        totals = list((fields + own)[:, self._order].split(self._sizes, dim=1))
+        totals = list((fields + own)[:, self._order.to(fields.device)].split(self._sizes, dim=1))
         messages, log_z = [torch.zeros_like(total) for total in totals], torch.zeros_like(fields[:, 0])
         for depth in range(len(totals) - 1, 0, -1):
             bond = bonds[self._generations[depth]]
             plus, minus = log_cosh(totals[depth] + bond), log_cosh(totals[depth] - bond)
             messages[depth] = 0.5 * (plus - minus)
             log_z = log_z + 0.5 * (plus + minus).sum(1)
-            totals[depth - 1] = totals[depth - 1].index_add(1, self._places[depth], messages[depth])
+            totals[depth - 1] = totals[depth - 1].index_add(1, self._places[depth].to(bonds.device), messages[depth])
         return totals, messages, log_z + log_cosh(totals[0]).sum(1)
 
     def log_partition(self, field: Tensor) -> Tensor:
@@ -88,9 +88,9 @@ class IsingTree(SpinLaw):
         totals, messages, _ = self._upward(field)
         for depth in range(1, len(totals)):
             bond = bonds[self._generations[depth]]
-            cavity = totals[depth - 1][:, self._places[depth]] - messages[depth]
+            cavity = totals[depth - 1][:, self._places[depth].to(bonds.device)] - messages[depth]
             totals[depth] = totals[depth] + 0.5 * (log_cosh(cavity + bond) - log_cosh(cavity - bond))
-        return torch.tanh(torch.cat(totals, dim=1)[:, self._order.argsort()])
+        return torch.tanh(torch.cat(totals, dim=1)[:, self._order.argsort().to(field.device)])
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         drawn = self.sample_in_field(torch.zeros(n, self.sites, dtype=torch.float64), generator)
@@ -102,9 +102,9 @@ class IsingTree(SpinLaw):
         spins: list[Tensor] = []
         for depth, local in enumerate(self._upward(field)[0]):
             if depth:
-                local = local + bonds[self._generations[depth]] * spins[-1][:, self._places[depth]]
+                local = local + bonds[self._generations[depth]] * spins[-1][:, self._places[depth].to(bonds.device)]
             spins.append(draw_spins(local, generator))
-        return torch.cat(spins, dim=1)[:, self._order.argsort()]
+        return torch.cat(spins, dim=1)[:, self._order.argsort().to(field.device)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,7 +100,7 @@ def spin_rows():
         integral = log_likelihood(law, levels, x[:200], method="heun", batch=200)
         found = weight_statistics(target[:200] - integral.nats)
         bias = abs(found.log_Z - law.log_Z) / found.log_Z_error
-        label = f"divergence integral; ESS {found.effective_fraction:.3f} does not see the bias"
+        label = f"for contrast: divergence integral, biased; ESS {found.effective_fraction:.3f} is blind to it"
         yield Row(
             "likelihood", name, label, found.log_Z, law.log_Z, found.log_Z_error, bias > 3, cost=f"200 x {2 * steps}"
         )

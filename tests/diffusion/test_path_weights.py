@@ -100,7 +100,10 @@ def test_weights_repair_a_wrong_denoiser():
     law = EnumeratedIsing.from_couplings(
         torch.triu(normal(4, 4, seed=3), 1) + torch.triu(normal(4, 4, seed=3), 1).T, 0.5, (1, 4)
     )
-    wrong = lambda y, s, condition=None: torch.tanh(y / s[:, None, None] ** 2)  # noqa: E731
+
+    def wrong(y, s, condition=None):
+        return torch.tanh(y / s[:, None, None] ** 2)
+
     couplings = torch.triu(normal(4, 4, seed=3), 1)
 
     def target(x):

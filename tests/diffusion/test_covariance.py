@@ -79,7 +79,7 @@ def test_a_step_has_the_moments_of_the_exact_transition():
 
 @pytest.mark.parametrize(("steps", "bound"), [(5, 0.12), (20, 0.06)])
 def test_a_bimodal_law_keeps_more_of_its_variance_than_with_ddpm(steps, bound):
-    """1/2 N(-1, .05) + 1/2 N(1, .05) at every site: DDPM loses 41 % of <x^2> at 5 steps and 8 % at 20, this 7 % and 2 %."""
+    """Sites 1/2 N(-1, .05) + 1/2 N(1, .05): DDPM loses 41 % of <x^2> at 5 steps and 8 % at 20, this 7 % and 2 %."""
     means = torch.tensor([-1.0, 1.0], dtype=torch.float64)[:, None, None]
     law = GaussianMixture(means, torch.full((2,), 0.05, dtype=torch.float64))
     surrogate = GaussianField(torch.tensor([[1.05]], dtype=torch.float64))

@@ -5,21 +5,17 @@ import math
 import pytest
 import torch
 
-from physgen.diffusion.exact import GaussianField
+from physgen.diffusion.convergence import convergence, safest
+from physgen.diffusion.exact import GaussianField, GaussianMixture
 from physgen.diffusion.grid import log_uniform
-from physgen.diffusion.grid_search import optimal_levels, steps_for
+from physgen.diffusion.grid_search import best_log_uniform, optimal_levels, steps_for
+from physgen.diffusion.hedge import hedge_errors
 from physgen.diffusion.sampler import SAMPLERS, sample
 from physgen.diffusion.solver import Solver
 from physgen.diffusion.surrogate import largest_error, representative, sampled_power
 
 BROAD = torch.logspace(-4, 2, 500, dtype=torch.float64)
 WALKERS = [name for name, sampler in SAMPLERS.items() if isinstance(sampler, Solver)]
-
-
-def best_log_uniform(power, steps, sampler="dpmpp_2m"):
-    ends = [(a, b) for a in torch.logspace(1.1, 2.8, 30).tolist() for b in torch.logspace(-4, -2, 30).tolist()]
-    grids = torch.stack([log_uniform(a, b, steps) for a, b in ends])
-    return float(largest_error(sampler, grids, power).min())
 
 
 @pytest.mark.parametrize("name", WALKERS)
@@ -47,10 +43,10 @@ def test_power_of_the_surrogate_is_that_of_the_field_sampler(name):
 @pytest.mark.parametrize(("steps", "bound"), [(10, 0.0036), (16, 0.0004)])
 def test_optimal_levels_reach_the_reference_figures(steps, bound):
     """Spectra from 1e-4 to 1e2, DPM-Solver++(2M): 0.36 % at 10 and 0.04 % at 16, log-uniform grids 8 % and 4 %."""
-    levels, promised = optimal_levels(BROAD, steps, neighbours=math.inf)
+    levels, promised = optimal_levels(BROAD, steps, neighbours=math.inf, hedge=0)
     assert promised < bound
-    assert best_log_uniform(BROAD, steps) > 0.04
-    careful, promised = optimal_levels(BROAD, steps)
+    assert best_log_uniform(BROAD, steps)[1] > 0.04
+    careful, promised = optimal_levels(BROAD, steps, hedge=0)
     assert promised < 2 * bound
     spacing = careful[:-1].log().diff()
     ratio = spacing[1:] / spacing[:-1]
@@ -78,7 +74,7 @@ def test_the_promised_error_is_found_in_samples_of_a_field(sampler):
 def test_the_missing_signal_of_the_start_is_part_of_the_error():
     """With an exact end and fine steps the error is -P/s_max^2, within the square of itself."""
     power = torch.tensor([1.0], dtype=torch.float64)
-    _, promised = optimal_levels(power, 60, "heun", s_max=10.0, s_min=1e-4)
+    _, promised = optimal_levels(power, 40, "heun", s_max=10.0, s_min=1e-4, hedge=0)
     fine = float(largest_error("heun", log_uniform(10.0, 1e-4, 4000), power))
     assert fine == pytest.approx(0.01, abs=2e-4)
     assert promised < fine  # the levels may undo a part of it, on this law
@@ -95,7 +91,51 @@ def test_steps_for_a_tolerance_are_few_and_suffice():
     assert len(levels) - 1 <= 10 and error <= 0.01
     assert float(largest_error("dpmpp_2m", levels, BROAD)) <= 0.01
     assert optimal_levels(BROAD, len(levels) - 2)[1] > 0.01
-    assert best_log_uniform(BROAD, 34) > 0.01
+    assert best_log_uniform(BROAD, 36)[1] > 0.01
+
+
+@pytest.mark.parametrize("steps", [10, 16])
+def test_the_hedge_costs_little_and_holds_on_laws_that_are_not_gaussian(steps):
+    """The default is better than the best log-uniform grid on both laws of the hedge and on the Gaussian."""
+    walker = SAMPLERS["dpmpp_2m"]
+    levels, promised = optimal_levels(BROAD, steps)
+    bare, _ = optimal_levels(BROAD, steps, hedge=0)
+    plain, _ = best_log_uniform(BROAD, steps)
+    assert promised < 0.0105
+    hedged, unhedged, even = (float(hedge_errors(walker, grid, BROAD).abs().max()) for grid in (levels, bare, plain))
+    assert hedged < unhedged and hedged < even
+
+
+def mixture_of_tilts(size=32):
+    """Two Gaussian fields of spectra tilted against each other, equally likely; their mean spectrum."""
+    k = torch.fft.fftfreq(size, dtype=torch.float64).abs().clamp(min=1 / size) * size
+    fourier = torch.fft.fft(torch.eye(size, dtype=torch.complex128), norm="ortho")
+    spectra = [(100 * k**-4) * (k / 6) ** tilt for tilt in (-1, 1)]
+    covariances = torch.stack([(fourier.conj().T @ (p[:, None] * fourier)).real for p in spectra])
+    means = torch.zeros(2, 1, size, dtype=torch.float64)
+    return GaussianMixture(means, 0.5 * (covariances + covariances.mT)), sum(spectra) / 2
+
+
+def test_the_gain_survives_on_a_mixture_of_fields_that_the_search_has_not_seen():
+    law, power = mixture_of_tilts()
+    grids = {"chosen": optimal_levels(power, 16)[0], "log-uniform": best_log_uniform(power, 16)[0]}
+    best, found = safest(law, grids, (24, 1, 32), 0, beyond=10.0, dtype=torch.float64, batch=24)
+    assert best == "chosen"
+    assert found["chosen"].power < 0.8 * found["log-uniform"].power
+    assert found["chosen"].distance < 0.8 * found["log-uniform"].distance
+
+
+def test_convergence_on_a_gaussian_field_is_the_known_error_of_the_steps():
+    """With ends far out and a refinement that converges, the measured error is that of the surrogate."""
+    power = torch.logspace(1, -1, 9, dtype=torch.float64)
+    field = GaussianField(torch.cat([power, power[1:-1].flip(0)])[None])
+    levels = log_uniform(1e3, 1e-3, 16)
+    grids = {"grid": levels}
+    found = convergence(field, grids, (8, 1, 16), 0, finer=16, dtype=torch.float64)["grid"]
+    assert found.power == pytest.approx(float(largest_error("dpmpp_2m", levels, power)), rel=0.02)
+    assert convergence(field, grids, (8, 1, 16), 1, finer=1)["grid"].power == 0
+    with pytest.raises(ValueError, match="each ending at 0"):
+        convergence(field, {"grid": levels[:-1]}, (8, 1, 16), 1)
 
 
 def test_representative_values_span_the_spectrum():

@@ -44,7 +44,7 @@ def convergence(
 ) -> dict[str, Convergence]:
     r"""Samples on each of the candidates' levels against those on fine log-uniform ones, from the same noise.
 
-    For deterministic samplers. The fine levels run from the largest first level to the least last one of the candidates.
+    For deterministic samplers. The fine levels run from the largest first to the least last level of the candidates.
 
     Args:
         denoiser, shape, seed: as :func:`physgen.diffusion.sampler.sample`; 16 samples are plenty for a field.

@@ -29,7 +29,7 @@ from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
 from physgen.model import build_denoiser, noise_range, save_model, schedule_law
 from physgen.provenance import file_digest, git_commit
-from physgen.run import Run, create_run, open_run, read_json, withdraw_run, write_json
+from physgen.run import Run, create_run, open_run, read_json, withdraw_run, write_config, write_json
 from physgen.stages import default_dataset
 
 VALIDATION_LEVELS = 9
@@ -136,6 +136,7 @@ def _prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -
             _check_launch(experiment, here)
             if resume:
                 _check_same(experiment, open_run(folder))
+                write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
             else:
                 create_run(experiment, folder, load_ensemble(default_dataset(experiment)))
         except InputError as error:

@@ -1,0 +1,150 @@
+"""The model folder is all that a sampler needs, and what it draws depends on seed, index and condition alone."""
+
+import functools
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from physgen.config import load_config
+from physgen.domain import list_domains
+from physgen.engine.checkpoint import load_checkpoint
+from physgen.engine.launch import Launch
+from physgen.ensemble import flatten, load_ensemble, sample_dims
+from physgen.errors import InputError
+from physgen.model import draw, levels_of, load_model, load_sampler
+from physgen.run import open_run
+from physgen.stages import DrawOptions, sample, simulate
+from physgen.training_stage import train
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+every_domain = pytest.mark.parametrize("domain", list_domains())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """domain -> a run of a few steps, its model and a template of 8 or more configurations."""
+    folder = tmp_path_factory.mktemp("trained")
+
+    @functools.cache
+    def make(domain):
+        data = folder / f"{domain}.h5"
+        words = [f"dataset={data}", "tracking.uri=off", "training.steps=10"]
+        experiment = load_config(CONFIGS / domain / "smoke.yaml", words)
+        simulate(experiment, data)
+        run = open_run(train(experiment, folder / "runs", device="cpu"))
+        template = run.domain.request(run.part("test"), 8, {})
+        return SimpleNamespace(run=run, model=load_model(run.folder / "model", "cpu"), template=template)
+
+    return make
+
+
+def drawn(case, template=None, seed=0, batch=8):
+    template = case.template if template is None else template
+    return draw(case.model, template, seed=seed, sampler="dpmpp_2m", steps=6, batch=batch)
+
+
+@every_domain
+def test_a_draw_is_repeatable_to_the_last_bit_and_another_seed_is_another_draw(domain, trained):
+    case = trained(domain)
+    first = drawn(case)
+    xr.testing.assert_identical(first, drawn(case))
+    assert not np.array_equal(first.field, drawn(case, seed=1).field)
+
+
+@every_domain
+def test_a_sample_does_not_depend_on_how_many_follow_it(domain, trained):
+    """The same sample index under the same condition, in a short and in a long draw: bit for bit."""
+    case = trained(domain)
+    outer = sample_dims(drawn(case))[0]
+    few = case.template.isel({outer: slice(0, 2)})
+    assert np.array_equal(drawn(case, few).field, drawn(case).field.isel({outer: slice(0, 2)}))
+
+
+@every_domain
+def test_the_size_of_a_batch_changes_rounding_alone(domain, trained):
+    case = trained(domain)
+    one, other = flatten(drawn(case, batch=8)).astype(float), flatten(drawn(case, batch=3)).astype(float)
+    if case.run.domain.values == "binary":  # rounding may turn a spin whose mean is zero to 7 digits
+        assert (one != other).mean() < 1e-3
+    else:
+        scale = one.std()
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * scale)
+
+
+@every_domain
+def test_the_stage_draws_the_first_n_under_equal_conditions(domain, trained, tmp_path):
+    case = trained(domain)
+    few = load_ensemble(sample(case.run, tmp_path / "few.h5", DrawOptions(n=2, steps=6, seed=3), "cpu"))
+    again = load_ensemble(sample(case.run.folder, tmp_path / "again.h5", DrawOptions(n=2, steps=6, seed=3), "cpu"))
+    assert np.array_equal(few.field, again.field)
+    assert few.attrs["seed"] == 3 and few.attrs["sampler_steps"] == 6 and few.attrs["run"] == case.run.experiment.name
+    if sample_dims(few) == ("sample",):  # elsewhere n multiplies the conditions, which moves the sample index
+        more = load_ensemble(sample(case.run, tmp_path / "more.h5", DrawOptions(n=5, steps=6, seed=3), "cpu"))
+        assert np.array_equal(few.field, more.field[:2])
+
+
+@every_domain
+def test_levels_descend_to_zero_within_what_was_trained(domain, trained):
+    model = trained(domain).model
+    for sampler in ("euler", "dpmpp_2m"):
+        levels = levels_of(model, sampler, 7)
+        assert len(levels) == 8 and levels[-1] == 0 and (levels.diff() < 0).all()
+        s_min, s_max = model.constants["s_min"], model.constants["s_max"]
+        assert s_min * (1 - 1e-6) <= levels[-2] and levels[0] <= s_max * (1 + 1e-6)
+
+
+@every_domain
+def test_the_weights_are_those_of_the_moving_average(domain, trained):
+    case = trained(domain)
+    state, _ = load_checkpoint(case.run.folder / "checkpoints", Launch())
+    kept = case.model.denoiser.state_dict()
+    assert kept.keys() == state["ema"].keys()
+    assert all(torch.equal(kept[name], value) for name, value in state["ema"].items())
+    assert any(not torch.equal(kept[name], value) for name, value in state["model"].items())
+
+
+@every_domain
+def test_a_sampler_needs_the_model_folder_alone_and_each_sample_its_own_seed(domain, trained, tmp_path):
+    case = trained(domain)
+    shutil.copytree(case.run.folder / "model", tmp_path / "far" / "away")
+    draw_seeds = load_sampler(tmp_path / "far" / "away")
+    made = draw_seeds(np.array([5, 2, 5]), 6)
+    assert made.dtype == np.float32 and np.isfinite(made).all()
+    assert made.shape == (3, case.model.constants["channels"], *case.model.constants["grid"])
+    assert np.array_equal(made[0], made[2]) and not np.array_equal(made[0], made[1])
+    assert np.array_equal(draw_seeds(np.array([2]), 6)[0], made[1])
+    shapes = case.model.constants["condition_shapes"]
+    given = {name: np.full(shape, 0.5) for name, shape in shapes.items()}
+    assert not np.array_equal(draw_seeds(np.array([2]), 6, given)[0], made[1])
+
+
+@every_domain
+def test_nothing_in_the_model_folder_is_a_pickle(domain, trained):
+    files = list((trained(domain).run.folder / "model").iterdir())
+    assert {path.name for path in files} == {"model.json", "weights.safetensors"}
+    json.loads((trained(domain).run.folder / "model" / "model.json").read_text())
+    head = (trained(domain).run.folder / "model" / "weights.safetensors").read_bytes()
+    json.loads(head[8 : 8 + int.from_bytes(head[:8], "little")])  # the header of the format, then plain numbers
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "no json"])
+def test_damaged_weights_are_refused(damage, trained, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(trained(list_domains()[0]).run.folder / "model", folder)
+    weights = folder / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "remove":
+        weights.unlink()
+    elif damage == "no json":
+        (folder / "model.json").write_text("{")
+    else:
+        weights.write_bytes(content if damage == "flip" else content[:-5])
+    with pytest.raises(InputError, match="sha256|no readable model"):
+        load_model(folder, "cpu")

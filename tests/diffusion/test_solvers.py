@@ -14,7 +14,7 @@ from physgen.diffusion.solver import Solver
 from physgen.diffusion.stochastic import annealed_langevin, heun_churn
 
 WALKERS = [name for name, sampler in SAMPLERS.items() if isinstance(sampler, Solver)]
-FALLING = torch.cat(
+FALLING = 10.0 ** torch.cat([torch.linspace(1, -1, 9), torch.linspace(-1, 1, 9)[1:-1]]).double()
     [torch.logspace(1, -1, 9, dtype=torch.float64), torch.logspace(-1, 1, 9, dtype=torch.float64)[1:-1]]
 )
 

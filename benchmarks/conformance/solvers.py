@@ -90,8 +90,8 @@ def chosen():
     for steps, bound in ((10, 0.0036), (16, 0.0004)):
         _, error = optimal_levels(BROAD, steps, neighbours=math.inf, hedge=0)
         yield Row(
-            "solvers", "dpmpp_2m, chosen levels, no hedge, no bound on neighbours: largest error of P(k)", LAW, error, bound,
-            bound, error <= bound, cost=f"{steps} evaluations",
+            "solvers", "dpmpp_2m, chosen levels, no hedge, no bound on neighbours: largest error of P(k)", LAW, error,
+            bound, bound, error <= bound, cost=f"{steps} evaluations",
         )  # fmt: skip
 
 

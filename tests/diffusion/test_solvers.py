@@ -14,9 +14,8 @@ from physgen.diffusion.solver import Solver
 from physgen.diffusion.stochastic import annealed_langevin, heun_churn
 
 WALKERS = [name for name, sampler in SAMPLERS.items() if isinstance(sampler, Solver)]
-FALLING = 10.0 ** torch.cat([torch.linspace(1, -1, 9), torch.linspace(-1, 1, 9)[1:-1]]).double()
-    [torch.logspace(1, -1, 9, dtype=torch.float64), torch.logspace(-1, 1, 9, dtype=torch.float64)[1:-1]]
-)
+HALF = torch.logspace(1, -1, 9, dtype=torch.float64)
+FALLING = torch.cat([HALF, HALF[1:-1].flip(0)])
 
 
 def mixture():

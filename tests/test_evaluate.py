@@ -1,0 +1,163 @@
+"""Judging: the truth passes, planted faults fail, and what is written says so with errors and floors."""
+
+import functools
+import json
+import math
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from physgen.config import load_config
+from physgen.domain import get_domain, list_domains
+from physgen.ensemble import save_ensemble, split
+from physgen.judging import judge_ensembles, summary_table, write_evaluation
+from physgen.stages import evaluate
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+SIZES = {"simulations": 40, "instances": 60}  # four times the smoke configuration, still a second
+every_domain = pytest.mark.parametrize("domain", list_domains())
+
+
+@functools.cache
+def data(name):
+    config = load_config(CONFIGS / name / "smoke.yaml")
+    more = [f"data.{key}={n}" for key, n in SIZES.items() if hasattr(config.data, key)]
+    domain = load_config(CONFIGS / name / "smoke.yaml", more).data
+    return domain, domain.simulate(seed=11).assign_attrs(domain=name)
+
+
+def parts(name, seed, **shares):
+    domain, ensemble = data(name)
+    return split(ensemble, domain.split_by, shares, seed).values()
+
+
+def outcome(judged, diagnostic):
+    return next(v["passed"] for v in judged.summary["verdicts"] if v["diagnostic"] == diagnostic)
+
+
+@every_domain
+def test_halves_of_the_same_data_pass(domain):
+    """Verdicts at two standard errors fail a truth at most once in 40: 3 or more of 4 n is a chance below 2 %."""
+    failed, seeds = [], range(4)
+    for seed in seeds:
+        new, reference, train = parts(domain, seed, new=0.4, reference=0.4, train=0.2)
+        judged = judge_ensembles(data(domain)[0], new, reference, train)
+        failed += [v["diagnostic"] for v in judged.summary["verdicts"] if v["passed"] is False]
+    assert len(failed) <= 2, failed
+    assert "memorization" not in failed
+
+
+@every_domain
+def test_planted_copies_of_the_training_data_fail_memorization(domain):
+    train, reference = parts(domain, 0, train=0.5, reference=0.5)
+    judged = judge_ensembles(data(domain)[0], train, reference, train)
+    assert outcome(judged, "memorization") is False
+    assert judged.summary["memorization"]["copied_fraction"]["value"] > 0.5
+    assert "FAIL" in summary_table(judged.summary)
+
+
+@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values == "real"])
+def test_a_rescaled_field_fails_the_power_spectrum(domain):
+    new, reference = parts(domain, 1, new=0.5, reference=0.5)
+    wrong = new.assign(field=(new.field.dims, 1.3 * new.field.values, new.field.attrs))
+    judged = judge_ensembles(data(domain)[0], wrong, reference)
+    assert outcome(judged, "power_spectrum") is False
+    before = judge_ensembles(data(domain)[0], new, reference).summary["power_spectrum"]["mean_ratio"]["value"]
+    assert judged.summary["power_spectrum"]["mean_ratio"]["value"] == pytest.approx(1.3**2 * before, rel=1e-5)
+
+
+@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values == "binary"])
+def test_spins_without_their_couplings_fail_the_energy(domain):
+    """Spins turned at random are free spins: their energy is zero under any couplings."""
+    _, ensemble = data(domain)
+    turned = np.where(np.random.default_rng(0).random(ensemble.field.shape) < 0.5, -1, 1)
+    free = ensemble.assign(field=(ensemble.field.dims, (ensemble.field.values * turned).astype("int8")))
+    judged = judge_ensembles(data(domain)[0], free.drop_vars("energy"), ensemble)
+    assert outcome(judged, "energy") is False
+
+
+def strict(constant):
+    raise AssertionError(f"{constant} is not JSON")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """domain -> folder of a whole evaluation, from files."""
+
+    @functools.cache
+    def make(domain):
+        folder = tmp_path_factory.mktemp(domain)
+        three = parts(domain, 0, new=0.4, reference=0.4, train=0.2)
+        paths = [
+            save_ensemble(part, folder / f"{name}.h5")
+            for part, name in zip(three, ("new", "reference", "train"), strict=True)
+        ]
+        assert evaluate(*paths, folder / "evaluation").folder == folder / "evaluation"
+        return folder / "evaluation"
+
+    return make
+
+
+@every_domain
+def test_the_gallery_stands_for_files_that_share_no_condition(domain, tmp_path):
+    """Anybody's file: other instances, or labels that are not there at all."""
+    new, reference = parts(domain, 1, new=0.5, reference=0.5)
+    named = data(domain)[0].split_by
+    one_diagnostic = SimpleNamespace(diagnostics=lambda: dict(list(data(domain)[0].diagnostics().items())[:1]))
+    for other in (new, new.drop_vars(named)):
+        judged = judge_ensembles(one_diagnostic, other, reference)
+        write_evaluation(judged, tmp_path, {}, None)
+        page = (tmp_path / "report.html").read_text()
+        assert f"{named} differ" in page
+
+
+@every_domain
+def test_the_summary_is_strict_json_with_errors_and_floors(domain, written):
+    text = (written(domain) / "summary.json").read_text()
+    summary = json.loads(text, parse_constant=strict)
+    verdicts = summary.pop("verdicts")
+    assert {v["diagnostic"] for v in verdicts} == set(summary)
+    assert set(summary) == {*data(domain)[0].diagnostics(), "memorization"}
+    for verdict in verdicts:
+        assert verdict["passed"] in (True, False, None)
+        assert verdict["threshold"] and verdict["metric"] in summary[verdict["diagnostic"]]
+    floors = 0
+    for metrics in summary.values():
+        for name, entry in metrics.items():
+            assert set(entry) >= {"value", "error"}, name
+            for number in entry.values():
+                assert number is None or isinstance(number, str) or math.isfinite(number)
+            if name != "p_value":  # a p-value is itself a statement about errors
+                assert entry["value"] is None or entry["error"] is not None, name
+            if re.fullmatch(r"distance_(tv|w1)(_(?!over|worst)\w+)?|mean_abs_log_ratio", name):
+                assert entry["floor"] > 0
+                floors += 1
+    assert floors
+
+
+@every_domain
+def test_the_report_is_one_page_that_needs_nothing_else(domain, written):
+    page = (written(domain) / "report.html").read_text()
+    assert len(page) < 10e6
+    assert not re.search(r"<(script|link|img|iframe|object)[^>]*(src|href)\s*=\s*[\"'](?!data:|#)", page)
+    assert not re.search(r"url\(\s*[\"']?(?!data:|#|[\"']?#)", page) and "@import" not in page
+    pictures = len(data(domain)[0].diagnostics()) + 2  # and the gallery, and memorization
+    assert page.count('src="data:image/svg+xml;base64,') == pictures
+    assert "sha256" in page and "not tested" in page.lower()
+
+
+@every_domain
+def test_every_diagnostic_is_kept_as_numbers_and_as_a_figure(domain, written):
+    import xarray as xr
+
+    folder = written(domain)
+    for name in data(domain)[0].diagnostics():
+        for side in ("reference", "generated"):
+            with xr.open_dataset(folder / "diagnostics.nc", group=f"{name}/{side}", engine="h5netcdf") as result:
+                assert {"value", "error"} <= set(result.variables)
+        for kind in ("png", "svg"):
+            assert (folder / "figures" / f"{name}.{kind}").stat().st_size > 1000
+    assert not [p for p in folder.rglob(".*")]

@@ -209,12 +209,11 @@ def full(tmp_path):
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-@pytest.mark.parametrize("command", ["simulate", "sample", "evaluate", "train"])
+@pytest.mark.parametrize("command", ["simulate", "evaluate", "train"])
 def test_a_full_disk_is_one_message_and_no_crash(command, here, full):
     """In a process of its own: HDF5 used to end it with a segmentation fault."""
     words = {
         "simulate": [FIELDS, "-o", f"{full}/new.h5", "--processes", "1"],
-        "sample": ["runs/fields", "-o", f"{full}/new.h5", "--device", "cpu"],
         "evaluate": ["fields.h5", "--reference", "fields.h5", "-o", f"{full}/judged"],
         "train": [FIELDS, "dataset=fields.h5", "tracking.uri=off", "--runs", f"{full}/runs", "--device", "cpu"],
     }[command]

@@ -233,12 +233,15 @@ def _import(arguments) -> None:
 
 
 def _train(arguments) -> int:
-    from physgen.training_stage import train
+    from physgen.training_stage import is_complete, train
 
     experiment = _experiment(arguments)
     run = train(experiment, arguments.runs, arguments.resume, arguments.device, _progress("train"))
     if run is not None:
-        print(f"wrote {run}\nnext: physgen sample {run} -o {run}/generated.h5")
+        todo = f"physgen sample {run} -o {run}/generated.h5"
+        if not is_complete(run):
+            todo = " ".join(["physgen train", str(arguments.config), *arguments.overrides, "--resume"])
+        print(f"wrote {run}\nnext: {todo}")
     return 0
 
 

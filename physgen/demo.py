@@ -55,7 +55,7 @@ def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
     import os
 
     from physgen.stages import evaluate, sample, simulate
-    from physgen.training_stage import train
+    from physgen.training_stage import is_complete, train
 
     name = config.parent.name
     place = folder / name
@@ -64,6 +64,8 @@ def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
     experiment = load_config(config, [f"dataset={data}"])
     simulate(experiment, data, os.cpu_count() or 1, bar(f"{name}: simulate"))
     run = train(experiment, folder / "runs", progress=bar(f"{name}: train"))
+    if not is_complete(run):
+        raise KeyboardInterrupt  # the training was asked to stop, so was the demo
     generated = sample(run, place / "generated.h5", progress=bar(f"{name}: sample"))
     parts = run / "data"
     print(f"{name}: evaluate", flush=True)

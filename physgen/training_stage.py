@@ -19,7 +19,7 @@ from physgen.diffusion.spectrum import Spectrum, fit_spectrum
 from physgen.diffusion.training import Recipe, Step, TrainingState
 from physgen.diffusion.training import train as training_steps
 from physgen.diffusion.validation import ValidationLoss, validation_loss
-from physgen.engine.checkpoint import load_checkpoint, save_checkpoint
+from physgen.engine.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
 from physgen.engine.journal import Journal
 from physgen.engine.launch import Launch, launch
 from physgen.engine.mlflow_store import clean_tracking_uri
@@ -83,6 +83,12 @@ def train(
                 ended = _Loop(run, state, data, here, journal, constants).go(stop, progress)
                 _finish(tracker, run, constants, state, ended)
     return folder if here.is_main else None
+
+
+def is_complete(run: Path) -> bool:
+    """Whether a run was trained to its last step (a request to stop ends it earlier, saved)."""
+    steps = checkpoint_steps(run / "checkpoints")
+    return bool(steps) and steps[-1] >= open_run(run).experiment.training.steps
 
 
 def _describe(tracker: Tracker, run: Run, constants: dict[str, Any], data: Data, here: Launch) -> None:

@@ -82,9 +82,12 @@ class TrainingConfig(Section):
 class SamplingConfig(Section):
     """How configurations are drawn after training."""
 
-    sampler: Literal["euler", "ancestral", "heun", "dpmpp_2m", "euler_maruyama"] = "dpmpp_2m"
-    steps: int = Field(24, ge=2, description="noise levels on the log-uniform grid")
-    n: int = Field(256, ge=1, description="configurations to draw (see `physgen sample -h` for each domain's meaning)")
+    sampler: Literal[
+        "euler", "ancestral", "heun", "dpmpp_2m", "euler_maruyama", "dpmpp_3m", "exponential_4m", "dpmpp_2m_sde",
+        "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5",
+    ] = "dpmpp_2m"  # fmt: skip
+    steps: int = Field(24, ge=2, description="noise levels")
+    n: int = Field(256, ge=1, description="configurations to draw (fields: in all; spins: replicas per condition)")
     batch_size: int = Field(64, ge=1)
 
 

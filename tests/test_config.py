@@ -1,12 +1,14 @@
 """Configurations: every error at once, each with its place and its remedy."""
 
 import json
+import typing
 from pathlib import Path
 
 import pytest
 import yaml
 
-from physgen.config import check_config, explain_key, json_schema, load_config
+from physgen.config import SamplingConfig, check_config, explain_key, json_schema, load_config
+from physgen.diffusion.sampler import SAMPLERS
 from physgen.domain import list_domains
 from physgen.errors import InputError
 from physgen.units import parse_quantity
@@ -109,3 +111,7 @@ def test_units_convert_with_and_without_little_h():
 def test_the_committed_editor_schema_is_that_of_the_code(domain):
     path = CONFIGS[0].parents[1] / domain / "schema.json"
     assert json.loads(path.read_text()) == json_schema(domain), f"run: physgen config schema {domain} > {path}"
+
+
+def test_every_sampler_of_the_core_can_be_configured():
+    assert set(typing.get_args(SamplingConfig.model_fields["sampler"].annotation)) == set(SAMPLERS)

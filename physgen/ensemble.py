@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen import __version__
+from physgen.disk_space import reserve
 from physgen.errors import InputError
 from physgen.provenance import git_commit
 
@@ -159,16 +160,18 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
         raise InputError(f"{path.parent} is not a folder: create it first, or give another -o")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        # HDF5's own tables and attributes come on top of the values
+        reserve(temporary, ensemble.nbytes + 256 * sample_count(ensemble) + 2**17)
         ensemble.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(ensemble))
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC or "No space left" in str(error) or "write failed" in str(error):
-            need = ensemble.nbytes / 2**20
             raise InputError(
-                f"the disk of {path.parent} is full; this ensemble needs {need:.0f} MiB: "
-                "free some space or give another -o. Nothing that existed was changed"
+                f"{path} was not written (No space left on device): the disk of {path.parent} is full, this ensemble "
+                f"needs {ensemble.nbytes / 2**20:.3g} MiB: free some space or choose another place. "
+                "Nothing that existed was changed"
             ) from error
         raise InputError(f"cannot write {path}: {error.strerror or error}. Nothing that existed was changed") from error
     finally:

@@ -14,12 +14,13 @@ import numpy as np
 from physgen import figures
 from physgen.diagnostics.comparison import measure
 from physgen.diagnostics.verdict import judge
+from physgen.disk_space import reserve
 from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
 from physgen.errors import InputError
 from physgen.provenance import file_digest, git_commit
 from physgen.report import Picture, Section, diagnostic_section, fidelity_rows, write_report, write_summary
-from physgen.run import Run, reserve
+from physgen.run import Run
 
 MEMORIZATION = "memorization"
 MEMORIZATION_METRICS = ("auc", "fraction_above_null", "copied_fraction", "duplicates")

@@ -11,7 +11,6 @@ runs/<name>/
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen.config import Experiment, check_config
-from physgen.ensemble import load_ensemble, sample_count, save_ensemble, split, subset
+from physgen.ensemble import load_ensemble, save_ensemble, split, subset
 from physgen.errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -84,7 +83,7 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any) -> Run:
     parts = split(ensemble, domain.split_by, fractions, experiment.seed)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for part, members in parts.items():
-        write_ensemble(members.assign_attrs(part=part), folder / "data" / f"{part}.h5")
+        save_ensemble(members.assign_attrs(part=part), folder / "data" / f"{part}.h5")
     write_config(experiment, folder / "experiment.yaml")
     return Run(folder, experiment)
 
@@ -103,35 +102,6 @@ def write_config(experiment: Experiment, path: Path) -> None:
     import yaml
 
     replace_text(path, yaml.safe_dump(experiment.resolved(), sort_keys=False, allow_unicode=True))
-
-
-def write_ensemble(ensemble: Any, path: Path) -> Path:
-    """``save_ensemble`` on a disk that is known to have room for it."""
-    try:
-        # HDF5's own tables and attributes come on top of the values
-        reserve(path.with_name(f".{path.name}.room"), ensemble.nbytes + 256 * sample_count(ensemble) + 2**17)
-    except OSError as error:
-        raise InputError(
-            f"{path} was not written ({error.strerror}); it needs {ensemble.nbytes / 2**20:.3g} MiB: "
-            "free some space or choose another place. Nothing that existed was changed"
-        ) from None
-    return save_ensemble(ensemble, path)
-
-
-def reserve(path: Path, size: int) -> None:
-    """Allocate ``size`` bytes under the name ``path`` and give them back; OSError if the disk does not have them.
-
-    HDF5 ends the whole process where a write fails half-way, so that room is asked for before.
-    """
-    try:
-        with open(path, "wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot tell
-            raise OSError(error.errno, error.strerror, str(path.parent)) from None
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import Any
 
 from physgen.config import Experiment
 from physgen.domain import domain_of, get_domain, list_domains
-from physgen.ensemble import load_ensemble, sample_count, space_dims, units_of_samples
+from physgen.ensemble import load_ensemble, sample_count, save_ensemble, space_dims, units_of_samples
 from physgen.errors import InputError
-from physgen.run import Run, open_run, write_ensemble
+from physgen.run import Run, open_run
 
 Progress = Callable[[int, int], None]
 
@@ -59,7 +59,7 @@ def simulate(experiment: Experiment, output: Path | None, processes: int = 1, pr
         "simulation_cpu_seconds": round(_cpu_seconds() - before, 1),
         "simulation_count": sample_count(ensemble),
     }
-    return write_ensemble(ensemble.assign_attrs(provenance), output)
+    return save_ensemble(ensemble.assign_attrs(provenance), output)
 
 
 def _check_new(output: Path) -> None:
@@ -94,7 +94,7 @@ def import_files(format: str, paths: list[Path], output: Path, options: dict[str
         raise InputError("'format' and 'paths' are no options: give the format first, then the files")
     ensemble = get_domain(owners[format]).load(format, paths, **options)
     source = {"domain": owners[format], "source": ", ".join(map(str, paths)), "format": format}
-    return write_ensemble(ensemble.assign_attrs(source), output)
+    return save_ensemble(ensemble.assign_attrs(source), output)
 
 
 # --- drawing ------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def sample(
         "draw_seconds": round(time.perf_counter() - started, 2),
         "draw_device": str(model.device),
     }
-    return write_ensemble(generated.assign_attrs(made), output)
+    return save_ensemble(generated.assign_attrs(made), output)
 
 
 def _check_options(options: DrawOptions) -> None:

@@ -1,0 +1,23 @@
+"""Room on the disk, asked for before it is needed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+
+def reserve(path: Path, size: int) -> None:
+    """Allocate ``size`` bytes under the name ``path`` and give them back; OSError if the disk does not have them.
+
+    HDF5 ends the whole process where a write fails half-way, so that room is asked for before.
+    """
+    try:
+        with open(path, "wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot tell
+            raise OSError(error.errno, error.strerror, str(path.parent)) from None
+    finally:
+        path.unlink(missing_ok=True)

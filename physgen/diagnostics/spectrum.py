@@ -161,8 +161,9 @@ def power_spectrum(ensemble, bins=None, transform=None):
     steps = spacing(ensemble)
     k, power, modes = power_spectrum_array(values, steps, bins)
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
-    said = {"diagnostic": name, "convention": CONVENTION}
-    result = spectrum_result(ensemble, power, k, **said, long_name="power spectrum", symbol="P(k)")
+    of = "" if transform is None else f" of the field's {_transform_name(transform)}"
+    said = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
+    result = spectrum_result(ensemble, power, k, **said, symbol="P(k)")
     edges = mode_bins(values.shape[2:], steps, bins).edges
     for name, edge in zip(("k_low", "k_high"), edges.T, strict=True):
         result[name] = ("k", edge, {"long_name": "edge of the bin", "units": result["k"].attrs["units"]})

@@ -160,3 +160,11 @@ def test_unlabelled_data_have_no_condition():
     constants = domain.fit_encoding(data)
     assert domain.encode(data, constants)[1] == {}
     assert isinstance(domain.request(data, 3, {}), xr.Dataset)
+
+
+def test_a_condition_far_outside_the_data_is_refused_before_anything_is_drawn():
+    like = ensemble()
+    middle = float(like["Omega_m"].mean())
+    assert np.allclose(Domain().request(like, 3, {"Omega_m": middle})["Omega_m"], middle)
+    with pytest.raises(InputError, match="Omega_m = 17 lies far outside the data's range"):
+        Domain().request(like, 3, {"Omega_m": 17.0})

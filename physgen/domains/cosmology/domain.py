@@ -188,6 +188,12 @@ class Cosmology:
                 )
             if not np.isfinite(value):
                 raise InputError(f"the condition {name} = {value} must be a finite number")
+            low, high = float(like[name].min()), float(like[name].max())
+            if not low - (high - low) <= value <= high + (high - low):
+                raise InputError(
+                    f"the condition {name} = {value:g} lies far outside the data's range {low:.3g} to {high:.3g}, "
+                    "where nothing was learned: choose a value within it"
+                )
         _, first = np.unique(like["simulation"].values, return_index=True)
         template = like.drop_vars("field", errors="ignore").isel(sample=np.resize(first, n))
         for name, value in given.items():

@@ -189,7 +189,8 @@ class Cosmology:
             if not np.isfinite(value):
                 raise InputError(f"the condition {name} = {value} must be a finite number")
             low, high = float(like[name].min()), float(like[name].max())
-            if not low - (high - low) <= value <= high + (high - low):
+            margin = max(high - low, 0.25 * abs(high + low))  # a few simulations may span little of what was learned
+            if not low - margin <= value <= high + margin:
                 raise InputError(
                     f"the condition {name} = {value:g} lies far outside the data's range {low:.3g} to {high:.3g}, "
                     "where nothing was learned: choose a value within it"

@@ -1,4 +1,4 @@
-"""Room on the disk, asked for before it is needed."""
+"""The disk: room that is asked for before it is needed, and data that are on it when a call returns."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def reserve(path: Path, size: int) -> None:
             raise OSError(error.errno, error.strerror, str(path.parent)) from None
     finally:
         path.unlink(missing_ok=True)
+
+
+def sync_to_disk(path: Path) -> None:
+    """fsync a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

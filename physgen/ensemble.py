@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen import __version__
-from physgen.disk_space import reserve
+from physgen.disk_space import reserve, sync_to_disk
 from physgen.errors import InputError
 from physgen.provenance import git_commit
 
@@ -163,9 +163,9 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
         # HDF5's own tables and attributes come on top of the values
         reserve(temporary, ensemble.nbytes + 256 * sample_count(ensemble) + 2**17)
         ensemble.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(ensemble))
-        _sync(temporary)
+        sync_to_disk(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync_to_disk(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC or "No space left" in str(error) or "write failed" in str(error):
             raise InputError(
@@ -219,14 +219,6 @@ def load_ensemble(path: str | Path) -> xr.Dataset:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _encoding(ensemble: xr.Dataset) -> dict[Hashable, dict[str, Any]]:

@@ -15,7 +15,7 @@ class Row:
         error: error bar of ``measured``; for a deterministic figure, the bound that its docstring states.
         order: measured order of convergence, where one is claimed.
         cost: denoiser evaluations, or what else was paid.
-        passed: whether the row keeps what was claimed.
+        passed: whether the row keeps what was claimed; None where nothing is claimed and the figure is only stated.
         code: "physgen", or the peer that ran the same law.
     """
 
@@ -25,7 +25,7 @@ class Row:
     measured: float
     expected: float
     error: float
-    passed: bool
+    passed: bool | None
     order: float | None = None
     cost: str = ""
     code: str = "physgen"

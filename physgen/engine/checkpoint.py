@@ -18,10 +18,12 @@ from typing import Any
 
 import torch
 
-from physgen.engine.disk import sha256, sync_to_disk, write_atomically
+from physgen.disk_space import sync_to_disk
+from physgen.engine.disk import write_atomically
 from physgen.engine.launch import Launch
 from physgen.engine.state_files import read_state, state_bytes, write_state
 from physgen.errors import InputError
+from physgen.provenance import file_digest
 
 FORMAT = "physgen-checkpoint/1"
 MANIFEST, LATEST, BEST = "manifest.json", "latest", "best"
@@ -49,7 +51,7 @@ def _pointer(folder: Path, name: str) -> int | None:
 
 
 def _write_manifest(folder: Path, step: int, launch: Launch, metadata: Mapping[str, Any]) -> None:
-    files = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in sorted(folder.iterdir())}
+    files = {path.name: {"size": path.stat().st_size, "sha256": file_digest(path)} for path in sorted(folder.iterdir())}
     content = {
         "format": FORMAT,
         "step": step,
@@ -182,7 +184,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             size = (folder / name).stat().st_size
             if size != expected["size"]:
                 raise DamagedCheckpoint(f"{name} has {size} bytes instead of {expected['size']}")
-            if sha256(folder / name) != expected["sha256"]:
+            if file_digest(folder / name) != expected["sha256"]:
                 raise DamagedCheckpoint(f"{name} does not match its sha256")
         return read_state(folder), content["metadata"]
     except FileNotFoundError as error:

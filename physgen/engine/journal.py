@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from physgen.engine.disk import sync_to_disk, take_lock, write_atomically
+from physgen.disk_space import sync_to_disk
+from physgen.engine.disk import take_lock, write_atomically
 from physgen.engine.shipped import rewind_shipped
 from physgen.errors import InputError
 

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from physgen.engine.disk import sha256, sync_to_disk, write_atomically
+from physgen.disk_space import sync_to_disk
+from physgen.engine.disk import write_atomically
 from physgen.errors import InputError
+from physgen.provenance import file_digest
 
 
 def export_weights(folder: Path, weights: Mapping[str, torch.Tensor], model: Mapping[str, Any]) -> Path:
@@ -30,7 +32,7 @@ def export_weights(folder: Path, weights: Mapping[str, torch.Tensor], model: Map
         fresh = folder / "weights.safetensors.tmp"
         save_file({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}, fresh)
         sync_to_disk(fresh)
-        digest = sha256(fresh)
+        digest = file_digest(fresh)
         os.replace(fresh, folder / "weights.safetensors")
         write_atomically(folder / "model.json", json.dumps({"weights_sha256": digest, "model": dict(model)}, indent=1))
     except Exception as error:
@@ -47,7 +49,7 @@ def load_weights(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
     folder = Path(folder)
     try:
         described = json.loads((folder / "model.json").read_text())
-        whole = sha256(folder / "weights.safetensors") == described["weights_sha256"]
+        whole = file_digest(folder / "weights.safetensors") == described["weights_sha256"]
         model = described["model"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} holds no readable model ({error}); export it again from the run") from None

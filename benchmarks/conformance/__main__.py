@@ -37,7 +37,8 @@ def main(wanted):
             total += 1
         print(f"{name}: {len(rows)} rows in {seconds:.0f} s", flush=True)
     head = (
-        "# Conformance\n\nEvery row holds a figure of the core against a law that is known exactly; "stated" rows claim nothing. Written by "
+        "# Conformance\n\nEvery row holds a figure of the core against a law that is known exactly; rows marked stated "
+        "claim nothing. Written by "
         f"`make conformance` on {datetime.date.today()}, commit {git_commit()}, {platform.machine()}, "
         f"Python {platform.python_version()}. Rows of other codes show the same law in the same run.\n"
     )

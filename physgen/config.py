@@ -88,7 +88,9 @@ class SamplingConfig(Section):
     ] = "dpmpp_2m"  # fmt: skip
     steps: int = Field(24, ge=2, description="noise levels")
     n: int = Field(256, ge=1, description="configurations to draw (fields: in all; spins: replicas per condition)")
-    batch_size: int = Field(64, ge=1)
+    batch_size: int | None = Field(
+        None, ge=1, exclude=True, description="without effect: samples are computed in tiles that the lattice fixes"
+    )
 
 
 class TrackingConfig(Section):

@@ -137,7 +137,6 @@ def draw(
     seed: int,
     sampler: str,
     steps: int,
-    batch: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
     """Configurations under the conditions of ``template``, as an ensemble in physical units."""
@@ -147,7 +146,7 @@ def draw(
     levels = levels_of(model, sampler, steps)
     x = sample(
         model.denoiser, levels, shape, seed, condition or None, sampler,
-        batch=batch, device=model.device, progress=progress,
+        device=model.device, home="cpu", progress=progress,
     )  # fmt: skip
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
@@ -155,7 +154,7 @@ def draw(
             f"{bad} of {count} configurations are not finite: ask for conditions within those of the "
             "training data, train longer, or lower the learning rate"
         )
-    made = model.domain.decode(x.cpu(), template, model.constants)
+    made = model.domain.decode(x, template, model.constants)
     drawn = {"sampler": sampler, "sampler_steps": steps, "s_min": float(levels[-2]), "s_max": float(levels[0])}
     return made.assign_attrs(drawn | {"seed": seed} | sampler_bias(model, sampler, levels))
 
@@ -193,7 +192,7 @@ def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.nd
         chosen = needed | given
         levels = levels_of(model, SERVED_WITH, steps)
         drawn = [
-            sample(model.denoiser, levels, shape, int(s), chosen or None, SERVED_WITH, batch=1, device=model.device)
+            sample(model.denoiser, levels, shape, int(s), chosen or None, SERVED_WITH, tile=1, device=model.device)
             for s in seeds
         ]
         return torch.cat(drawn).cpu().numpy().astype(np.float32)

@@ -144,7 +144,6 @@ def sample(
         seed=options.seed,
         sampler=options.sampler or settings.sampler,
         steps=options.steps or settings.steps,
-        batch=settings.batch_size,
         progress=progress,
     )
     made = {

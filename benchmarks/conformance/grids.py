@@ -44,7 +44,7 @@ def rows():
             "chosen, hedge 0.2": optimal_levels(power, STEPS, hedge=0.2)[0],
             "chosen, no hedge": optimal_levels(power, STEPS, hedge=0)[0],
         }
-        found = convergence(exact, grids, (64, 1, SIZE), 0, beyond=10.0, batch=64, dtype=torch.float64)
+        found = convergence(exact, grids, (64, 1, SIZE), 0, beyond=10.0, tile=64, dtype=torch.float64)
         even = found["best log-uniform"].power
         for name, measured in found.items():
             # claimed: the cautious hedge is never worse than the best log-uniform grid

@@ -90,7 +90,7 @@ def spin_rows():
     law = IsingRing(normal(9, seed=7).sign(), 1.0, (1, 9))
     for steps in (16, 32, 64):
         levels = log_uniform(20, 0.25, steps + 1)[:-1]
-        x, log_density = sample_with_log_density(law, levels, (400, 1, 9), 8, batch=400)
+        x, log_density = sample_with_log_density(law, levels, (400, 1, 9), 8, tile=400)
         target = law.log_density(x, levels[-1]) + law.log_Z
         found = weight_statistics(target - log_density)
         kept = abs(found.log_Z - law.log_Z) < 2.5 * found.log_Z_error

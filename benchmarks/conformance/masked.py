@@ -44,7 +44,7 @@ def rows():
             yield Row("masked", title, "0, sum over 2^9 states", total, 0, 1e-12, kept)
         gap = float((log_probability(exact, states.reshape(-1, *SHAPE), order) - minus_energy + log_Z).abs().max())
         yield Row("masked", f"exact model, {where}: log q", "Boltzmann, all states", gap, 0, 1e-9, gap < 1e-9)
-        drawn = sample_masked(exact, (COUNT, *SHAPE), seed=2, batch=COUNT)
+        drawn = sample_masked(exact, (COUNT, *SHAPE), seed=2, tile=COUNT)
         number = ((drawn.x.flatten(1) < 0) * 2 ** torch.arange(SITES)).sum(1)
         energy, spins = -minus_energy[number] / beta / SITES, drawn.x.flatten(1).mean(1)
         for what, values, all_values in (
@@ -62,7 +62,7 @@ def rows():
 def weight_rows(where, states, minus_energy, log_Z):
     p = torch.softmax(minus_energy, 0)
     for steps in (SITES, 3):
-        drawn = sample_masked(blind, (COUNT, *SHAPE), seed=3, steps=steps, batch=COUNT)
+        drawn = sample_masked(blind, (COUNT, *SHAPE), seed=3, steps=steps, tile=COUNT)
         number = ((drawn.x.flatten(1) < 0) * 2 ** torch.arange(SITES)).sum(1)
         log_weight = minus_energy[number] - drawn.log_probability
         found = weight_statistics(log_weight)

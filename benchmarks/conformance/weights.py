@@ -34,7 +34,7 @@ def ring(kernel, levels, paths, seed):
         seed,
         lambda x: BETA * minus_energy(x),
         readout="bernoulli",
-        batch=2000,
+        tile=2000,
         dtype=torch.float64,
     )
 
@@ -101,7 +101,7 @@ def energy_rows():
     law = f"-N tanh beta; {accepted:.0%} accepted"
     yield Row("weights", f"{name}, independence Metropolis", law, float(chain.mean()), exact, error, kept)
     x = RING.sample(4000, generator_for(5, "draw", 0))
-    settings = {"readout": "bernoulli", "batch": 2000, "dtype": torch.float64}
+    settings = {"readout": "bernoulli", "tile": 2000, "dtype": torch.float64}
     levels, target = log_uniform(*RANGE, 20), lambda x: BETA * minus_energy(x)
     upward = weight_statistics(-noising_log_weight(RING, LocalCovariance(), levels, x, 5, target, **settings))
     kept = abs(-upward.log_Z - RING.log_Z) < 3 * upward.log_Z_error
@@ -137,7 +137,7 @@ def field_rows():
             (10000, 1, 1),
             7,
             lambda x: law.log_density(x, ZERO),
-            batch=2000,
+            tile=2000,
             dtype=torch.float64,
         )
         yield log_z_row(f"mixture in 1-D, {label}, 12 steps", weight_statistics(drawn.log_weight), 0.0, "10000 x 12")
@@ -156,7 +156,7 @@ def phi4_rows():
         (2000, 1, 2),
         8,
         lambda x: -law.action(x).flatten(1).sum(1),
-        batch=1000,
+        tile=1000,
         dtype=torch.float64,
     )
     found = weight_statistics(drawn.log_weight)

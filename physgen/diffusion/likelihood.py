@@ -29,6 +29,7 @@ from torch import Tensor
 from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.divergence import exact_trace, jacobian, probe_traces
 from physgen.diffusion.exact.law import LOG_2PI, ExactLaw
+from physgen.diffusion.execution import Execution, check_condition
 from physgen.diffusion.grid import check_levels
 from physgen.diffusion.noise import noise_like
 from physgen.diffusion.sampler import Sampler, find_sampler
@@ -157,7 +158,7 @@ def sample_with_log_density(
     seed: int,
     condition: Condition = None,
     sampler: str | Sampler = "heun",
-    batch: int = 64,
+    tile: int = 64,
 ) -> tuple[Tensor, Tensor]:
     r"""Samples of a deterministic sampler's own law, with its exact log-density at them, N and N x d backward passes.
 
@@ -172,27 +173,25 @@ def sample_with_log_density(
         seed: sample j depends on (seed, j, its condition) alone.
         condition: tensors that lead with N.
         sampler: a deterministic one of ``SAMPLERS`` or a function of the same signature.
-        batch: samples done at once; the graph of the whole path is held in memory.
+        tile: samples done at once, as in :class:`physgen.diffusion.execution.Execution`; the graph of the whole path
+            is held in memory.
 
     Returns:
         x (N, C, \*grid) and log-densities (N,), float64.
     """
     integrate, s_max = find_sampler(sampler), check_levels(levels)[0]
-    samples, log_densities = [], []
-    for first in range(0, int(shape[0]), batch):
-        rows = range(first, min(first + batch, int(shape[0])))
-        given = _rows(condition, rows, int(shape[0]))
-        start = s_max * noise_like(seed, "sampler start", rows, tuple(shape[1:]), dtype=torch.float64)
+    plan, site = Execution(tile=tile, dtype=torch.float64), tuple(shape[1:])
+    tiles, samples, log_densities = plan.tiles(int(shape[0]), site), [], []
+    for block, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
+        start = s_max * noise_like(seed, "sampler start", block.index, site, dtype=torch.float64)
         x, matrix = jacobian(partial(integrate, denoiser, levels, condition=given), start, chunk=64)
-        samples.append(x)
-        log_densities.append(_log_prior(start, s_max, None) - torch.linalg.slogdet(matrix).logabsdet)
+        samples.append(x[block.inside])
+        log_densities.append((_log_prior(start, s_max, None) - torch.linalg.slogdet(matrix).logabsdet)[block.inside])
     return torch.cat(samples), torch.cat(log_densities)
 
 
 def _rows(condition: Condition, rows: range, count: int) -> Condition:
-    for name, value in (condition or {}).items():
-        if value.shape[0] != count:
-            raise ValueError(f"condition {name!r} must lead with {count}, one row a sample, got {tuple(value.shape)}")
+    check_condition(condition, count)
     return condition and {name: value[rows.start : rows.stop] for name, value in condition.items()}
 
 

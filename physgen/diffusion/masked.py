@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.execution import Execution, check_condition
 from physgen.diffusion.noise import generator_for
-from physgen.diffusion.sampler import Execution
 
 CLOSEST = 1e-15  # of a magnetisation to +-1; the field stays finite, below 18
 
@@ -128,22 +128,22 @@ def sample_masked(
         steps: evaluations of the model; the sites are unmasked in this many groups as equal as can be. None: one site
             a step, which draws from the model's law exactly; fewer steps have their own law, and their own exact q.
         order: (n,) sites for all samples. None: an independent random order each.
-        **execution: batch, start_index and device of :class:`physgen.diffusion.sampler.Execution`.
+        **execution: tile, start_index and device of :class:`physgen.diffusion.execution.Execution`.
 
     Raises:
         ValueError: steps not in 1...n, or an order that is not a permutation of the sites.
     """
     plan = Execution(**execution)
     count, site = int(shape[0]), tuple(shape[1:])
+    placed = condition and {name: value.to(plan.device) for name, value in condition.items()}
+    check_condition(placed, count)
     parts = []
     with torch.no_grad():
-        for first in range(0, count, plan.batch):
-            last = min(first + plan.batch, count)
-            given = {name: value[first:last].to(plan.device) for name, value in (condition or {}).items()}
-            index = range(plan.start_index + first, plan.start_index + last)
-            numbers, orders = (part.to(plan.device) for part in _numbers(seed, index, math.prod(site), order))
-            blank = torch.zeros(len(index), *site, dtype=torch.float64, device=plan.device)
-            parts.append(_unmask(model, blank, orders, given or None, steps, numbers))
+        for tile in plan.tiles(count, site):
+            numbers, orders = (part.to(plan.device) for part in _numbers(seed, tile.index, math.prod(site), order))
+            blank = torch.zeros(len(tile.index), *site, dtype=torch.float64, device=plan.device)
+            drawn = _unmask(model, blank, orders, tile.condition(placed), steps, numbers)
+            parts.append([part[tile.inside] for part in drawn])
     xs, logs, all_orders = zip(*parts, strict=True)
     return Unmasked(torch.cat(xs), torch.cat(logs), torch.cat(all_orders))
 

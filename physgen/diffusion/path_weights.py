@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.execution import Execution, Tile
 from physgen.diffusion.grid import check_levels
 from physgen.diffusion.kernels import Move, Noise, PathKernel, SpinMixture, log_normal, share
 from physgen.diffusion.noise import generator_for
-from physgen.diffusion.sampler import Execution
 
 Readout = Literal["gaussian", "bernoulli"]
 
@@ -76,7 +76,7 @@ def weighted_sample(
         log_target: :math:`\log\tilde p(x_0)`, (B, C, \*grid) float64 -> (B,); for spins :math:`-\beta H`.
         **options: ``readout``: "gaussian", :math:`x_0 \sim N(D, C)` with the kernel's variance at s' = 0, or
             "bernoulli", spins :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`; ``condition``: tensors that lead with
-            N; further the fields of :class:`Execution`.
+            N; further the fields of :class:`physgen.diffusion.execution.Execution`.
 
     Raises:
         ValueError: levels that do not end at 0, a condition whose length is not N, an unknown read-out.
@@ -85,13 +85,10 @@ def weighted_sample(
     count, site = int(shape[0]), tuple(shape[1:])
     samples = torch.empty((count, *site), dtype=plan.dtype, device=plan.device)
     log_weight = torch.empty(count, dtype=torch.float64, device=plan.device)
-    for rows, chain in _blocks(denoiser, kernel, levels, (readout, condition, plan), count):
-        generators = [generator_for(seed, "weighted path", plan.start_index + row) for row in rows]
-        x, log_ratio = _descend(chain, Noise(generators, site, plan.device))
-        kept = [i for i, row in enumerate(rows) if row < count]
-        place = slice(rows[0], rows[0] + len(kept))
-        samples[place] = x[kept].to(plan.dtype)
-        log_weight[place] = (log_target(x) + log_ratio)[kept]
+    for tile, chain in _chains(denoiser, kernel, levels, (readout, condition, plan), (count, *site)):
+        x, log_ratio = _descend(chain, _path_noise(seed, "weighted path", tile, site, plan))
+        samples[tile.place] = x[tile.inside].to(plan.dtype)
+        log_weight[tile.place] = (log_target(x) + log_ratio)[tile.inside]
     return WeightedSamples(samples, log_weight)
 
 
@@ -112,12 +109,10 @@ def noising_log_weight(
     """
     readout, condition, plan = _options(options)
     log_weight = torch.empty(len(x), dtype=torch.float64, device=plan.device)
-    for rows, chain in _blocks(denoiser, kernel, levels, (readout, condition, plan), len(x)):
-        generators = [generator_for(seed, "noising path", plan.start_index + row) for row in rows]
-        start = x[[min(row, len(x) - 1) for row in rows]].to(plan.device, torch.float64)
-        log_ratio = log_target(start) + _climb(chain, Noise(generators, tuple(x.shape[1:]), plan.device), start)
-        kept = len([row for row in rows if row < len(x)])
-        log_weight[rows[0] : rows[0] + kept] = log_ratio[:kept]
+    for tile, chain in _chains(denoiser, kernel, levels, (readout, condition, plan), tuple(x.shape)):
+        start = tile.take(x).to(plan.device, torch.float64)
+        climbed = _climb(chain, _path_noise(seed, "noising path", tile, tuple(x.shape[1:]), plan), start)
+        log_weight[tile.place] = (log_target(start) + climbed)[tile.inside]
     return log_weight
 
 
@@ -129,32 +124,27 @@ def _options(options: dict[str, Any]) -> tuple[Readout, Condition, Execution]:
     return readout, condition, Execution(**rest)
 
 
-def _blocks(
+def _chains(
     denoiser: Denoiser,
     kernel: PathKernel,
     levels: Tensor,
     settings: tuple[Readout, Condition, Execution],
-    count: int,
-) -> Iterator[tuple[range, _Reverse]]:
-    """Full blocks of sample numbers, the last one past ``count``, each with the chain on its rows of the condition."""
+    shape: tuple[int, ...],
+) -> Iterator[tuple[Tile, _Reverse]]:
+    """The tiles of a request, each with the chain on its rows of the condition."""
     readout, condition, plan = settings
     values = check_levels(levels)
     if values[-1] != 0:
         raise ValueError(
             f"path weights need levels that end at 0, where the target stands, got a last one {values[-1]}"
         )
-    for name, value in (condition or {}).items():
-        if value.shape[0] != count:
-            raise ValueError(f"condition {name!r} must lead with {count}, one row a sample, got {tuple(value.shape)}")
-    for first in range(0, count, plan.batch):
-        rows = range(first, first + plan.batch)
-        inside = torch.tensor(rows).clamp(max=count - 1)
-        given = condition and {name: _cast(value[inside.to(value.device)], plan) for name, value in condition.items()}
-        yield rows, _Reverse(_evaluator(denoiser, given, plan), kernel, values, readout)
+    tiles = plan.tiles(shape[0], shape[1:])
+    for tile, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
+        yield tile, _Reverse(_evaluator(denoiser, given, plan), kernel, values, readout)
 
 
-def _cast(value: Tensor, plan: Execution) -> Tensor:
-    return value.to(plan.device, plan.dtype) if value.is_floating_point() else value.to(plan.device)
+def _path_noise(seed: int, stream: str, tile: Tile, site: tuple[int, ...], plan: Execution) -> Noise:
+    return Noise([generator_for(seed, stream, number) for number in tile.index], site, plan.device)
 
 
 def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Callable[[Tensor, float], Tensor]:

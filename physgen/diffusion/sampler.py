@@ -8,8 +8,7 @@ Shapes: N samples, B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from physgen.diffusion.adaptive import AdaptiveFlow
 from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.execution import Execution
 from physgen.diffusion.flow import dpmpp_2m, euler, exponential_multistep, heun
 from physgen.diffusion.grid import check_levels
 from physgen.diffusion.noise import noise_like
@@ -62,34 +62,6 @@ def evaluations(sampler: str | Sampler, levels: Tensor) -> int:
     return found.cost(levels) if isinstance(found, Solver) else len(check_levels(levels)) - 1
 
 
-@dataclass(frozen=True)
-class Execution:
-    """How :func:`sample` computes, as opposed to what.
-
-    Args:
-        batch: samples in one call of the denoiser. Blocks of this size stand at fixed places of the sample index and
-            are always full.
-        start_index: index of the first sample in the whole ensemble; processes take ranges (multiples of ``batch``
-            waste nothing).
-        device: where the denoiser runs.
-        dtype: float32 or float64.
-        progress: called as progress(done, total) after each evaluation of the denoiser on a block. An adaptive
-            sampler does not know its total: it grows with what is done.
-    """
-
-    batch: int = 32
-    start_index: int = 0
-    device: torch.device | str = "cpu"
-    dtype: torch.dtype = torch.float32
-    progress: Callable[[int, int], None] | None = None
-
-    def __post_init__(self) -> None:
-        if self.batch < 1 or self.start_index < 0:
-            raise ValueError(f"sampling needs batch >= 1 and start_index >= 0, got {self.batch} and {self.start_index}")
-        if self.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"samples need float32 or float64, got {self.dtype}; use autocast inside the denoiser")
-
-
 def sample(
     denoiser: Denoiser,
     levels: Tensor,
@@ -102,8 +74,8 @@ def sample(
     r"""Draw samples from :math:`y = s_{max} z` with a sampler, without gradients.
 
     Sample number ``start_index + j`` depends on (seed, its index, its condition) alone, bit for bit: not on N,
-    ``start_index`` or how the work is split. Its noise does not depend on ``batch`` either, but a denoiser may round
-    differently at another batch size.
+    ``start_index``, how much is held in memory or how the work is split over processes
+    (:mod:`physgen.diffusion.execution`).
 
     Args:
         denoiser: D(y, s, condition).
@@ -112,10 +84,11 @@ def sample(
         seed: any whole number.
         condition: tensors that lead with N; floating ones are cast to ``dtype``.
         sampler: a name of ``SAMPLERS`` or a function of the same signature.
-        **execution: fields of :class:`Execution`: batch, start_index, device, dtype, progress.
+        **execution: fields of :class:`physgen.diffusion.execution.Execution`: tile, start_index, device,
+            home, dtype, progress.
 
     Returns:
-        Tensor (N, C, \*grid) on the device.
+        Tensor (N, C, \*grid) on ``home``, which is the device unless it is given.
 
     Raises:
         ValueError: unknown sampler, wrong levels, a condition whose length is not N, a dtype that is not float32 or
@@ -123,39 +96,22 @@ def sample(
     """
     plan = Execution(**execution)
     count, site = int(shape[0]), tuple(shape[1:])
-    for name, value in (condition or {}).items():
-        if value.shape[0] != count:
-            raise ValueError(f"condition {name!r} must lead with {count}, one row a sample, got {tuple(value.shape)}")
-    blocks = list(_blocks(plan.start_index, count, plan.batch))
+    tiles = plan.tiles(count, site)
     integrate = find_sampler(sampler)
-    counted = _counted(denoiser, plan.progress, len(blocks) * evaluations(sampler, levels))
-    samples = torch.empty((count, *site), dtype=plan.dtype, device=plan.device)
+    counted = _counted(denoiser, plan.progress, len(tiles) * evaluations(sampler, levels))
+    samples = torch.empty((count, *site), dtype=plan.dtype, device=plan.home or plan.device)
     s_max = check_levels(levels)[0]
     with torch.no_grad():
-        for index, inside in blocks:
-            noise = partial(_noise, seed, index, site, plan)
+        for tile, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
+            noise = partial(_noise, seed, tile.index, site, plan)
             start = noise("sampler start", 0) * s_max
-            rows = torch.tensor(index).sub(plan.start_index).clamp(0, count - 1)
-            x = integrate(counted, levels, start, _rows(condition, rows, plan), partial(noise, "sampler step"))
-            samples[rows[inside].to(plan.device)] = x[inside]
+            x = integrate(counted, levels, start, given, partial(noise, "sampler step"))
+            samples[tile.place] = x[tile.inside]
     return samples
-
-
-def _blocks(start: int, count: int, batch: int) -> Iterator[tuple[range, slice]]:
-    """The full blocks of sample indices that meet [start, start + count), each with its slice that lies inside."""
-    for first in range(start - start % batch, start + count, batch):
-        yield range(first, first + batch), slice(max(start - first, 0), min(start + count - first, batch))
 
 
 def _noise(seed: int, index: range, site: tuple[int, ...], plan: Execution, stream: str, step: int) -> Tensor:
     return noise_like(seed, stream, index, site, step, plan.dtype, plan.device)
-
-
-def _rows(condition: Condition, rows: Tensor, plan: Execution) -> Condition:
-    if condition is None:
-        return None
-    taken = {name: value[rows.to(value.device)].to(plan.device) for name, value in condition.items()}
-    return {name: value.to(plan.dtype) if value.is_floating_point() else value for name, value in taken.items()}
 
 
 def _counted(denoiser: Denoiser, progress: Callable[[int, int], None] | None, total: int) -> Denoiser:

@@ -86,7 +86,7 @@ def test_a_bimodal_law_keeps_more_of_its_variance_than_with_ddpm(steps, bound):
     levels = log_uniform(50.0, 0.05, steps)
 
     def second_moment(sampler):
-        x = sample(law, levels, (4000, 1, 1), 0, sampler=sampler, batch=4000, dtype=torch.float64)
+        x = sample(law, levels, (4000, 1, 1), 0, sampler=sampler, tile=4000, dtype=torch.float64)
         return float(x.square().mean()) / 1.05 - 1
 
     plain, aware = second_moment("ancestral"), second_moment(KernelSampler(FourierCovariance(surrogate)))
@@ -98,8 +98,8 @@ def test_a_bimodal_law_keeps_more_of_its_variance_than_with_ddpm(steps, bound):
 def test_samples_belong_to_their_index_and_cost_one_evaluation_a_step():
     field, levels = field_on((8, 8)), log_uniform(20.0, 0.1, 5)
     sampler = KernelSampler(FourierCovariance(field))
-    whole = sample(field, levels, (7, 1, 8, 8), 3, sampler=sampler, batch=4)
-    part = sample(field, levels, (3, 1, 8, 8), 3, sampler=sampler, batch=4, start_index=4)
+    whole = sample(field, levels, (7, 1, 8, 8), 3, sampler=sampler, tile=4)
+    part = sample(field, levels, (3, 1, 8, 8), 3, sampler=sampler, tile=4, start_index=4)
     assert torch.equal(whole[4:], part)
     assert evaluations(sampler, levels) == 5
     with pytest.raises(ValueError, match="needs noise"):

@@ -62,7 +62,7 @@ def test_the_promised_error_is_found_in_samples_of_a_field(sampler):
     assert float(largest_error(sampler, levels, between)) == pytest.approx(promised, rel=0.05)
     half = torch.cat([power.flip(0), power[1:-1]])
     field = GaussianField(half[None])
-    x = sample(field, levels, (4000, 1, 64), 2, sampler=sampler, batch=1000, dtype=torch.float64)
+    x = sample(field, levels, (4000, 1, 64), 2, sampler=sampler, tile=1000, dtype=torch.float64)
     found = torch.fft.fft(x, norm="ortho").abs().square().mean((0, 1))
     expected = sampled_power(sampler, levels, half)
     # a complex mode has one squared modulus a sample with variance P^2, a real one 2 P^2
@@ -119,7 +119,7 @@ def mixture_of_tilts(size=32):
 def test_the_gain_survives_on_a_mixture_of_fields_that_the_search_has_not_seen():
     law, power = mixture_of_tilts()
     grids = {"chosen": optimal_levels(power, 16)[0], "log-uniform": best_log_uniform(power, 16)[0]}
-    best, found = safest(law, grids, (24, 1, 32), 0, beyond=10.0, dtype=torch.float64, batch=24)
+    best, found = safest(law, grids, (24, 1, 32), 0, beyond=10.0, dtype=torch.float64, tile=24)
     assert best == "chosen"
     assert found["chosen"].power < 0.8 * found["log-uniform"].power
     assert found["chosen"].distance < 0.8 * found["log-uniform"].distance

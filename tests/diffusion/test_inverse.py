@@ -133,7 +133,7 @@ def test_repaint_is_biased_by_what_is_stated(resamplings, ratio, shift):
 def test_repaint_is_a_sampler_like_any_other():
     known = torch.cat([VALUES, torch.zeros(7, dtype=torch.float64)])
     whole, part = (
-        sample(FIELD, log_uniform(30, 0.01, 4), (n, 1, SITES), seed=0, sampler=repaint(KNOWN, known, 2), batch=3)
+        sample(FIELD, log_uniform(30, 0.01, 4), (n, 1, SITES), seed=0, sampler=repaint(KNOWN, known, 2), tile=3)
         for n in (5, 2)
     )
     assert torch.equal(whole[:2], part) and torch.allclose(whole[:, 0, KNOWN], VALUES.float())

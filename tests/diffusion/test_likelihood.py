@@ -152,7 +152,7 @@ def smoothed(law, s):
 def test_exact_jacobian_gives_ln_Z_of_spins_where_the_divergence_integral_is_biased():
     """Both have a fine effective sample size; only the density of the map itself finds ln Z."""
     law, levels = LAWS["ring"], log_uniform(20, 0.25, 14)[:-1]
-    x, log_density = sample_with_log_density(law, levels, (600, 1, 8), 6, batch=600)
+    x, log_density = sample_with_log_density(law, levels, (600, 1, 8), 6, tile=600)
     s_min = float(levels[-1])
     target = smoothed(law, s_min)(x)
     found = weight_statistics(target - log_density)

@@ -76,7 +76,7 @@ def test_the_exact_model_has_the_boltzmann_probability_along_every_order():
 
 
 def test_drawn_magnetisation_and_energy_are_those_of_enumeration():
-    drawn = sample_masked(EXACT, (4000, 1, *GRID), seed=1, batch=4000)
+    drawn = sample_masked(EXACT, (4000, 1, *GRID), seed=1, tile=4000)
     spins = drawn.x.flatten(1)
     for values, law in ((spins, STATES), (-log_weight(drawn) - drawn.log_probability, -MINUS_ENERGY)):
         exact = BOLTZMANN @ law
@@ -88,7 +88,7 @@ def test_drawn_magnetisation_and_energy_are_those_of_enumeration():
 def test_drawn_frequencies_are_the_probabilities_of_the_model():
     """Chi-square over the 64 states of a random network, a fixed order, three groups of two sites."""
     order, count = torch.tensor([4, 0, 5, 2, 1, 3]), 8000
-    drawn = sample_masked(RANDOM, (count, 1, *GRID), seed=2, steps=3, order=order, batch=count)
+    drawn = sample_masked(RANDOM, (count, 1, *GRID), seed=2, steps=3, order=order, tile=count)
     with torch.no_grad():
         expected = count * log_probability(RANDOM, STATES.reshape(-1, 1, *GRID), order, steps=3).exp()
     number = ((drawn.x.flatten(1) < 0) * 2 ** torch.arange(6)).sum(1)
@@ -103,7 +103,7 @@ def test_drawn_frequencies_are_the_probabilities_of_the_model():
 
 @pytest.mark.parametrize("steps", [None, 3])
 def test_weights_are_unbiased_for_any_model_and_number_of_steps(steps):
-    drawn = sample_masked(MaskedDenoiser(Tiny()), (6000, 1, *GRID), seed=3, steps=steps, batch=6000)
+    drawn = sample_masked(MaskedDenoiser(Tiny()), (6000, 1, *GRID), seed=3, steps=steps, tile=6000)
     statistics = weight_statistics(log_weight(drawn))
     assert abs(statistics.log_Z - LOG_Z) < 4 * statistics.log_Z_error < 0.5
     assert 0.01 < statistics.effective_fraction < 0.5  # an untrained model: the weights have work to do
@@ -117,7 +117,7 @@ def test_the_weights_of_the_exact_model_are_all_z():
 
 
 def test_one_group_of_all_sites_draws_free_spins():
-    drawn = sample_masked(EXACT, (6000, 1, *GRID), seed=5, steps=1, batch=6000)
+    drawn = sample_masked(EXACT, (6000, 1, *GRID), seed=5, steps=1, tile=6000)
     spins, m = drawn.x.flatten(1), BOLTZMANN @ STATES
     moments = spins.T @ spins / len(spins) - torch.outer(m, m)
     assert (moments - moments.diagonal().diag()).abs().max() < 4.5 / math.sqrt(len(spins))
@@ -144,9 +144,9 @@ def test_the_trainer_of_the_continuous_core_trains_it():
     x = EnumeratedIsing(MINUS_ENERGY, (1, *GRID)).sample(4096, torch.Generator().manual_seed(7)).float()
     recipe = Recipe(steps=300, batch_size=64, learning_rate=2e-2, warmup=5, law=uniform_fraction)
     state = TrainingState(MaskedDenoiser(Tiny()), recipe, wrap=lambda loss: MaskedLoss(loss.denoiser))
-    before = weight_statistics(log_weight(sample_masked(state.model, (2000, 1, *GRID), seed=8, batch=2000)))
+    before = weight_statistics(log_weight(sample_masked(state.model, (2000, 1, *GRID), seed=8, tile=2000)))
     losses = [step.loss for step in train(state, x)]
-    after = weight_statistics(log_weight(sample_masked(state.ema, (2000, 1, *GRID), seed=8, batch=2000)))
+    after = weight_statistics(log_weight(sample_masked(state.ema, (2000, 1, *GRID), seed=8, tile=2000)))
     entropy = -float(BOLTZMANN @ (MINUS_ENERGY - LOG_Z)) / 6
     assert sum(losses[-100:]) / 100 < 1.1 * entropy
     assert before.effective_fraction < 0.2 and after.effective_fraction > 0.5
@@ -161,7 +161,7 @@ def test_an_antisymmetric_model_is_symmetric_under_the_flip_of_all_spins():
 
 
 def test_a_draw_depends_on_seed_and_number_alone():
-    whole, part = sample_masked(EXACT, (10, 1, *GRID), seed=9), sample_masked(EXACT, (4, 1, *GRID), seed=9, batch=3)
+    whole, part = sample_masked(EXACT, (10, 1, *GRID), seed=9), sample_masked(EXACT, (4, 1, *GRID), seed=9, tile=3)
     assert torch.equal(whole.x[:4], part.x) and torch.equal(whole.order[:4], part.order)
     assert torch.equal(whole.x[6:], sample_masked(EXACT, (4, 1, *GRID), seed=9, start_index=6).x)
 

@@ -12,7 +12,7 @@ from physgen.diffusion.kernels import Ancestral, EulerMaruyama, FourierCovarianc
 from physgen.diffusion.noise import generator_for, noise_like
 from physgen.diffusion.path_weights import noising_log_weight, weighted_sample
 
-WIDE = {"dtype": torch.float64, "batch": 2000}
+WIDE = {"dtype": torch.float64, "tile": 2000}
 KERNELS = {
     "ancestral": Ancestral(),
     "euler-maruyama": EulerMaruyama(),
@@ -206,7 +206,7 @@ def test_paths_do_not_depend_on_the_batch_or_the_number_and_follow_their_conditi
     settings = {"readout": "bernoulli", "dtype": torch.float64}
     levels, target = log_uniform(3, 0.4, 4), lambda x: x.flatten(1).sum(1)
     whole = weighted_sample(
-        denoiser, LocalCovariance(), levels, (10, 1, 3), 12, target, condition={"labels": labels}, batch=4, **settings
+        denoiser, LocalCovariance(), levels, (10, 1, 3), 12, target, condition={"labels": labels}, tile=4, **settings
     )
     for first, count, batch in ((0, 3, 4), (3, 7, 10), (6, 2, 1)):
         given = {"labels": labels[first : first + count]}
@@ -218,7 +218,7 @@ def test_paths_do_not_depend_on_the_batch_or_the_number_and_follow_their_conditi
             12,
             target,
             condition=given,
-            batch=batch,
+            tile=batch,
             start_index=first,
             **settings,
         )

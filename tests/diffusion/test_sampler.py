@@ -134,7 +134,7 @@ def test_states_of_an_enumerated_ising_system_have_their_boltzmann_weights(name)
         couplings[i, (i + 1) % 4] = couplings[(i + 1) % 4, i] = bond
     law = EnumeratedIsing.from_couplings(couplings, 0.7, (1, 2, 2), torch.tensor([0.3, 0.0, -0.2, 0.1]))
     steps = 40 if ORDERS.get(name, 2) >= 2 else 120
-    x = sample(law, log_uniform(50.0, 0.05, steps), (1000, 1, 2, 2), seed=3, sampler=name, batch=1000)
+    x = sample(law, log_uniform(50.0, 0.05, steps), (1000, 1, 2, 2), seed=3, sampler=name, tile=1000)
     state = ((x.flatten(1) < 0).long() * torch.tensor([1, 2, 4, 8])).sum(1)
     counts = torch.bincount(state, minlength=16).double()
     expected = 1000 * torch.softmax(law.log_weights, 0)
@@ -218,7 +218,7 @@ def test_samples_do_not_depend_on_their_number_their_start_or_the_splitting(name
     def draw(first, last):
         condition = {"labels": labels[first:last]}
         shape = (last - first, 1, 8, 8)
-        return sample(network, levels, shape, 5, condition, name, batch=8, start_index=first)
+        return sample(network, levels, shape, 5, condition, name, tile=8, start_index=first)
 
     whole = draw(0, 23)
     assert whole.unique(dim=0).shape[0] == 23
@@ -227,18 +227,44 @@ def test_samples_do_not_depend_on_their_number_their_start_or_the_splitting(name
         assert torch.equal(torch.cat(parts), whole)
 
 
+class Embedding(Convolution):
+    """The labels go through matrix products first, whose rounding depends on the number of rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Sequential(torch.nn.Linear(24, 64), torch.nn.SiLU(), torch.nn.Linear(64, 1))
+
+    def forward(self, y, s, condition):
+        return super().forward(y, s, {"labels": self.embedding(condition["labels"])})
+
+
 @pytest.mark.parametrize("name", WALKERS)
-def test_samples_do_not_depend_on_the_batch_size(name):
-    """Bit for bit where the denoiser treats samples one by one; a convolution differs in the last digits only."""
-    levels = log_uniform(20.0, 0.05, 8)
-    field = field_between(0.1, 10.0, (8, 8))
-    draws = [sample(field, levels, (10, 1, 8, 8), 5, sampler=name, batch=batch) for batch in (1, 4, 64)]
-    assert torch.equal(draws[0], draws[1]) and torch.equal(draws[0], draws[2])
-    labels = {"labels": noise_like(0, "labels", range(10), (1,))}
-    network, shape = Convolution().double(), (10, 1, 8, 8)
-    draws = [sample(network, levels, shape, 5, labels, name, batch=batch, dtype=torch.float64) for batch in (1, 4, 64)]
-    torch.testing.assert_close(draws[1], draws[0], rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(draws[2], draws[0], rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_samples_have_the_same_bits_however_many_are_asked_for_at_once(name, dtype):
+    """A network with matrix products, which round differently at other numbers of rows: whole, halves, one by one."""
+    levels, count, site = log_uniform(20.0, 0.05, 5), 40, (1, 48, 48)  # tiles of 16
+    labels = noise_like(0, "labels", range(count), (24,))
+    network = Embedding().to(dtype)
+
+    def draw(parts):
+        pieces = [
+            sample(network, levels, (b - a, *site), 5, {"labels": labels[a:b]}, name, start_index=a, dtype=dtype)
+            for a, b in zip(parts[:-1], parts[1:], strict=True)
+        ]
+        return torch.cat(pieces)
+
+    whole = draw([0, count])
+    assert torch.equal(whole, draw([0, 13, 27, count]))
+    assert torch.equal(whole[:8], draw([0, 5, 6, 7, 8]))
+
+
+def test_another_tile_changes_rounding_alone():
+    levels, labels = log_uniform(20.0, 0.05, 8), {"labels": noise_like(0, "labels", range(10), (1,))}
+    for law in (field_between(0.1, 10.0, (8, 8)), Convolution().double()):
+        settings = {"condition": labels, "dtype": torch.float64}
+        draws = [sample(law, levels, (10, 1, 8, 8), 5, tile=tile, **settings) for tile in (1, 4, 64)]
+        for other in draws[1:]:
+            torch.testing.assert_close(other, draws[0], rtol=1e-10, atol=1e-12)
 
 
 def test_float32_follows_float64_from_the_same_noise():
@@ -255,7 +281,7 @@ COSTS = {"heun": 11, "heun_churn": 11, "predictor_corrector": 11, "annealed_lang
 @pytest.mark.parametrize("name", WALKERS)
 def test_progress_counts_the_stated_evaluations(name):
     field, levels, seen = field_between(0.1, 10.0, (8,)), log_uniform(20.0, 0.05, 6), []
-    sample(field, levels, (5, 1, 8), 0, sampler=name, batch=2, progress=lambda done, total: seen.append((done, total)))
+    sample(field, levels, (5, 1, 8), 0, sampler=name, tile=2, progress=lambda done, total: seen.append((done, total)))
     total = 3 * evaluations(name, levels)
     assert total == 3 * COSTS.get(name, 6)
     assert seen == [(i + 1, total) for i in range(total)]
@@ -271,14 +297,14 @@ def test_wrong_requests_are_refused_with_value_and_remedy():
         sample(field, levels, (2, 1, 8), 0, {"labels": torch.zeros(3, 1)})
     with pytest.raises(ValueError, match=r"bfloat16"):
         sample(field, levels, (2, 1, 8), 0, dtype=torch.bfloat16)
-    with pytest.raises(ValueError, match=r"batch >= 1"):
-        sample(field, levels, (2, 1, 8), 0, batch=0)
+    with pytest.raises(ValueError, match=r"tile >= 1"):
+        sample(field, levels, (2, 1, 8), 0, tile=0)
 
 
 def test_two_seeds_give_uncorrelated_samples_of_the_right_variance():
     field = GaussianField(torch.full((1, 8, 8), 2.0))
     levels = log_uniform(40.0, 0.05, 40)
-    a, b = (sample(field, levels, (200, 1, 8, 8), seed, batch=200).double() for seed in (0, 1))
+    a, b = (sample(field, levels, (200, 1, 8, 8), seed, tile=200).double() for seed in (0, 1))
     count = a.numel()
     assert abs(float((a * b).mean()) / 2) * math.sqrt(count) < 4
     bias = float(power_of_output(field, "dpmpp_2m", levels).mean()) / 2
@@ -298,7 +324,7 @@ def test_a_compiled_network_is_compiled_once_for_all_noise_levels():
     compiled = torch.compile(network, backend=backend)
     labels = {"labels": noise_like(0, "labels", range(8), (1,))}
     for name, levels in (("dpmpp_2m", log_uniform(20.0, 0.05, 6)), ("heun", log_uniform(7.0, 0.3, 4))):
-        plain, fast = (sample(d, levels, (8, 1, 8, 8), 5, labels, name, batch=4) for d in (network, compiled))
+        plain, fast = (sample(d, levels, (8, 1, 8, 8), 5, labels, name, tile=4) for d in (network, compiled))
         torch.testing.assert_close(fast, plain)
     assert len(graphs) == 1
 
@@ -314,7 +340,7 @@ def test_a_denoiser_in_bf16_autocast_keeps_the_state_in_float32(name):
         with torch.autocast("cpu", torch.bfloat16):
             return network(y, s, condition).float()
 
-    wide, narrow = (sample(d, levels, (4, 1, 8, 8), 5, labels, name, batch=4) for d in (network, rounded))
+    wide, narrow = (sample(d, levels, (4, 1, 8, 8), 5, labels, name, tile=4) for d in (network, rounded))
     assert narrow.dtype == torch.float32
     # a network of two layers loses a few of bf16's 2^-8 in each of 12 steps
     assert 0 < float((wide - narrow).abs().max()) < 12 * 4 * 2**-8 * float(wide.abs().max())

@@ -78,7 +78,7 @@ def test_sampling_with_the_exact_denoiser_gives_the_law_of_held_out_couplings():
     condition = domain.condition(template, {})
     shape = (len(condition["labels"]), 1, 6, 6)
     levels = log_uniform(20.0, 0.2, 24)
-    x = sample(domain.exact_denoiser(template, {}), levels, shape, seed=1, condition=condition, batch=512)
+    x = sample(domain.exact_denoiser(template, {}), levels, shape, seed=1, condition=condition, tile=512)
     drawn = domain.decode(x, template, {})
     off = drawn.energy.mean("replica") - reference.exact_energy
     error = drawn.energy.std("replica", ddof=1) / 8

@@ -125,13 +125,19 @@ def steps_for(
     return levels, error
 
 
-def best_log_uniform(power: Tensor, steps: int, sampler: str | Sampler = "dpmpp_2m") -> tuple[Tensor, float]:
+def best_log_uniform(
+    power: Tensor,
+    steps: int,
+    sampler: str | Sampler = "dpmpp_2m",
+    s_max: float | None = None,
+    s_min: float | None = None,
+) -> tuple[Tensor, float]:
     """The log-uniform levels whose two ends are the best of a table: the same choice without leaning on cancellations.
 
     Arguments and results as :func:`optimal_levels`.
     """
     walker, band = _walker(sampler, steps), representative(power)
-    levels = _close(_log_uniform(walker, band, steps, None, None))
+    levels = _close(_log_uniform(walker, band, steps, s_max, s_min))
     return levels, float(largest_error(walker, levels, representative(power, 4 * len(band))))
 
 

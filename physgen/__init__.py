@@ -24,7 +24,7 @@ _PUBLIC = {
     "RectifiedFlow": "physgen.diffusion.sde",
     "Denoiser": "physgen.diffusion.sde",
     "UNet": "physgen.networks.unet",
-    "train": "physgen.training_stage",
+    "train": "physgen.stages",
     "sample": "physgen.stages",
     "evaluate": "physgen.stages",
     "compare": "physgen.diagnostics",

@@ -1,4 +1,4 @@
-"""The command line: it parses, calls a stage, and prints what was written and what to do next."""
+"""The command line: it calls a stage, and prints what was written and what to do next."""
 
 from __future__ import annotations
 
@@ -7,110 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-EPILOG = """\
-a first session:
-  physgen demo                                    both kinds of physics end to end, minutes on two cores
-  physgen simulate configs/<domain>/demo.yaml     make the training data
-  physgen train configs/<domain>/demo.yaml        train; the same command under torchrun or srun
-  physgen sample runs/<name> -n 256 -o new.h5     draw configurations
-  physgen evaluate new.h5 --reference runs/<name>/data/test.h5
-"""
-
-
-def parser() -> argparse.ArgumentParser:
-    """All commands and their arguments."""
-    top = argparse.ArgumentParser(
-        prog="physgen",
-        description="Train score-based diffusion models on physical configurations and judge them with error bars.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    _add_making(commands)
-    _add_model(commands)
-    _add_looking(commands)
-    return top
-
-
-def _add_making(commands) -> None:
-    demo = commands.add_parser("demo", help="both domains end to end on this machine")
-    demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="folder (default: demo)")
-    demo.add_argument("--only", metavar="DOMAIN", help="one domain alone")
-
-    commands.add_parser("domains", help="the physics here, its diagnostics, importers and oracles")
-
-    simulate = commands.add_parser("simulate", help="make an ensemble from a configuration")
-    _add_config(simulate)
-    simulate.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: data/<name>.h5")
-    simulate.add_argument(
-        "--processes", type=int, metavar="P", help="default: all cores; the result does not depend on it"
-    )
-
-    load = commands.add_parser("import", help="bring foreign files in as an ensemble")
-    load.add_argument("format", metavar="FORMAT", help="a format that `physgen domains` lists")
-    load.add_argument("paths", nargs="+", metavar="PATH", help="files, then options as key=value")
-    load.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-
-
-def _add_model(commands) -> None:
-    train = commands.add_parser("train", help="train a denoiser (alone, under torchrun or under srun)")
-    _add_config(train)
-    train.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: runs)"
-    )
-    train.add_argument("--resume", action="store_true", help="go on from the last good checkpoint of the run")
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-
-    sample = commands.add_parser("sample", help="draw configurations from a run")
-    sample.add_argument("run", type=Path, metavar="RUN")
-    sample.add_argument(
-        "-n", type=int, metavar="N", help="configurations (fields: in all; spins: per instance and temperature)"
-    )
-    sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-    sample.add_argument(
-        "--like", type=Path, metavar="FILE", help="conditions of this ensemble (default: the run's test data)"
-    )
-    sample.add_argument(
-        "--condition",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="fixed labels, e.g. Omega_m=0.3",
-    )
-    sample.add_argument("--sampler", metavar="NAME", help="default: the run's")
-    sample.add_argument("--steps", type=int, metavar="K", help="noise levels (default: the run's)")
-    sample.add_argument("--seed", type=int, default=0, metavar="S")
-    sample.add_argument("--device", default="auto", help="auto, cpu or cuda")
-
-    evaluate = commands.add_parser("evaluate", help="judge an ensemble against a reference, anybody's files")
-    evaluate.add_argument("generated", type=Path, metavar="GENERATED")
-    evaluate.add_argument("--reference", type=Path, required=True, metavar="FILE")
-    evaluate.add_argument("--train", type=Path, metavar="FILE", help="the training data, for the memorization test")
-    evaluate.add_argument("--run", type=Path, metavar="RUN", help="log the figures and metrics to this run as well")
-    evaluate.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: GENERATED without its suffix")
-
-
-def _add_looking(commands) -> None:
-    ui = commands.add_parser("ui", help="the MLflow UI, opened at the page that compares runs")
-    ui.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR")
-    ui.add_argument("--uri", metavar="URI", help="tracking URI (default: the SQLite file in the folder of the runs)")
-    ui.add_argument("--port", type=int, default=5000)
-
-    sync = commands.add_parser("sync", help="send the journal of a run to MLflow again")
-    sync.add_argument("run", type=Path, metavar="RUN")
-    sync.add_argument("--uri", metavar="URI", help="another tracking URI than the run's own")
-
-    config = commands.add_parser("config", help="editor schema of a configuration, or the meaning of a key")
-    config.add_argument("action", choices=["schema", "explain", "check"])
-    config.add_argument("domain", metavar="DOMAIN|CONFIG", help="a domain (schema, explain) or a file (check)")
-    config.add_argument("key", nargs="?", help="a dotted key, e.g. training.clip")
-
-
-def _add_config(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
-    command.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. training.steps=500 seed=2")
+from physgen.cli_parser import parser
 
 
 def main(words: list[str] | None = None) -> int:
@@ -233,7 +130,7 @@ def _import(arguments) -> None:
 
 
 def _train(arguments) -> int:
-    from physgen.training_stage import is_complete, train
+    from physgen.stages import is_complete, train
 
     experiment = _experiment(arguments)
     run = train(experiment, arguments.runs, arguments.resume, arguments.device, _progress("train"))

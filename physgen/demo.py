@@ -54,8 +54,7 @@ def _new_folder(folder: Path) -> Path:
 def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
     import os
 
-    from physgen.stages import evaluate, sample, simulate
-    from physgen.training_stage import is_complete, train
+    from physgen.stages import evaluate, is_complete, sample, simulate, train
 
     name = config.parent.name
     place = folder / name

@@ -20,8 +20,7 @@ from physgen.ensemble import load_ensemble, sample_dims
 from physgen.errors import InputError
 from physgen.model import draw, levels_of, load_model, load_sampler
 from physgen.run import open_run
-from physgen.stages import DrawOptions, sample, simulate
-from physgen.training_stage import train
+from physgen.stages import DrawOptions, sample, simulate, train
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 every_domain = pytest.mark.parametrize("domain", list_domains())

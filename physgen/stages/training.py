@@ -1,4 +1,4 @@
-"""The training stage: data, denoiser, the generator of steps, and everything that happens around a step.
+"""The stage that trains: the generator of steps, and everything that happens around a step.
 
 The same function runs alone, under torchrun and under srun. Process 0 writes the run folder.
 """
@@ -15,35 +15,22 @@ from typing import Any
 import torch
 
 from physgen.config import Experiment
-from physgen.diffusion.spectrum import Spectrum, fit_spectrum
-from physgen.diffusion.training import Recipe, Step, TrainingState
+from physgen.diffusion.training import Step, TrainingState
 from physgen.diffusion.training import train as training_steps
 from physgen.diffusion.validation import ValidationLoss, validation_loss
 from physgen.engine.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
 from physgen.engine.journal import Journal
 from physgen.engine.launch import Launch, launch
-from physgen.engine.mlflow_store import clean_tracking_uri
 from physgen.engine.signals import StopRequest
 from physgen.engine.tracking import Tracker
-from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
-from physgen.model import build_denoiser, noise_range, save_model, schedule_law
+from physgen.model import save_model
 from physgen.provenance import file_digest, git_commit
-from physgen.run import Run, create_run, open_run, read_json, withdraw_run, write_config, write_json
-from physgen.stages import default_dataset
+from physgen.run import Run, open_run, withdraw_run
+from physgen.stages.training_start import Data, first_state, prepare
 
 VALIDATION_LEVELS = 9
 VALIDATION_SEED = 20_000
-
-
-@dataclass(frozen=True)
-class Data:
-    """Encoded training and validation sets, in memory."""
-
-    x: torch.Tensor
-    condition: dict[str, torch.Tensor]
-    validation_x: torch.Tensor
-    validation_condition: dict[str, torch.Tensor]
 
 
 def train(
@@ -65,9 +52,9 @@ def train(
     folder = Path(runs) / experiment.name
     tracking = experiment.tracking
     with launch(device) as here:
-        run = _prepare(experiment, folder, resume, here)
+        run = prepare(experiment, folder, resume, here)
         try:
-            data, constants, state = _first_state(run, here)
+            data, constants, state = first_state(run, here)
         except InputError:
             if here.is_main and not resume:
                 withdraw_run(run)
@@ -129,117 +116,6 @@ def _finish(tracker: Tracker, run: Run, constants: dict[str, Any], state: Traini
     name = run.experiment.tracking.register_as or f"physgen-{run.experiment.domain}"
     shape = (constants["channels"], *constants["grid"])
     tracker.model(run.folder / "model", "physgen.model:load_sampler", name, "newest", shape, state.step)
-
-
-# --- before the first step ------------------------------------------------------------------------
-
-
-def _prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -> Run:
-    """The run folder: made by process 0, opened by all. A message of process 0 is raised on all."""
-    problem = None
-    if here.is_main:
-        try:
-            _check_launch(experiment, here)
-            if resume:
-                _check_same(experiment, open_run(folder))
-                write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
-            else:
-                create_run(experiment, folder, load_ensemble(default_dataset(experiment)))
-        except InputError as error:
-            problem = str(error)
-    problem = here.broadcast_object(problem)
-    if problem:
-        raise InputError(problem)
-    return open_run(folder)
-
-
-def _check_launch(experiment: Experiment, here: Launch) -> None:
-    if experiment.training.batch_size < here.world_size:
-        raise InputError(
-            f"training.batch_size={experiment.training.batch_size} is less than the {here.world_size} processes: "
-            "give each at least one configuration, or start fewer"
-        )
-    if experiment.tracking.uri not in (None, "off"):
-        clean_tracking_uri(experiment.tracking.uri)
-
-
-def _check_same(experiment: Experiment, run: Run) -> None:
-    """A resume with another configuration would be another experiment under the same name."""
-    asked, stands = (_flat(e.resolved()) for e in (experiment, run.experiment))
-    free = ("tracking.", "sampling.", "training.steps", "training.keep_checkpoints", "dataset")
-    changed = [k for k in sorted(asked | stands) if asked.get(k) != stands.get(k) and not k.startswith(free)]
-    if changed:
-        key = changed[0]
-        raise InputError(
-            f"{run.folder} was started with {key}={stands.get(key)!r}, not {asked.get(key)!r}"
-            f"{f' (and {len(changed) - 1} more differ)' if len(changed) > 1 else ''}: "
-            "resume with its own configuration (experiment.yaml), or start a run of another name"
-        )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _first_state(run: Run, here: Launch) -> tuple[Data, dict[str, Any], TrainingState]:
-    """Data, constants and the untrained state. Raises InputError where the network does not fit the data."""
-    data, constants, spectrum = _encode(run, here)
-    denoiser = build_denoiser(run.experiment, constants, spectrum).to(here.device)
-    one = {k: v[:1] for k, v in data.validation_condition.items()}
-    try:
-        with torch.no_grad():
-            denoiser(data.validation_x[:1], torch.ones(1, device=here.device), one)
-    except ValueError as error:
-        raise InputError(f"network: {error}") from None
-    if run.experiment.training.compile:
-        denoiser.network.compile(dynamic=False)
-    return data, constants, TrainingState(denoiser, _recipe(run.experiment, constants), here.wrap)
-
-
-def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | None]:
-    """Encoded data, the constants fitted on the training part, and its spectrum."""
-    domain, path = run.domain, run.folder / "encoding.json"
-    train_part, validation = run.part("train"), run.part("validation")
-    if here.is_main and not path.exists():
-        constants = dict(domain.fit_encoding(train_part))
-        x, condition = domain.encode(train_part, constants)
-        s_min, s_max = noise_range(x, domain.values, run.experiment.diffusion)
-        constants |= {
-            "grid": list(x.shape[2:]),
-            "channels": x.shape[1],
-            "condition_shapes": {k: list(v.shape[1:]) for k, v in condition.items()},
-            "s_min": s_min,
-            "s_max": s_max,
-        }
-        write_json(path, constants)
-    here.barrier()
-    constants = read_json(path)
-    x, condition = domain.encode(train_part, constants)
-    held_x, held_condition = domain.encode(validation, constants)
-    # evenly spread over the validation part, so that every condition is met
-    chosen = torch.linspace(0, len(held_x) - 1, min(run.experiment.training.validation_size, len(held_x))).long()
-    spectrum = fit_spectrum(x, condition.get("labels")) if domain.values == "real" else None
-    held = {k: v[chosen].to(here.device) for k, v in held_condition.items()}
-    return Data(x, dict(condition), held_x[chosen].to(here.device), held), constants, spectrum
-
-
-def _recipe(experiment: Experiment, constants: dict[str, Any]) -> Recipe:
-    settings = experiment.training
-    return Recipe(
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        seed=experiment.seed,
-        law=schedule_law(experiment, constants["s_min"], constants["s_max"]),
-        warmup=settings.warmup,
-        clip_norm=settings.clip,
-        weight_decay=settings.weight_decay,
-        ema_exponent=settings.ema_exponent,
-        precision=settings.precision,
-    )
 
 
 # --- the loop -------------------------------------------------------------------------------------

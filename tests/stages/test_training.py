@@ -16,10 +16,9 @@ from physgen.engine.mlflow_store import Store
 from physgen.engine.run_file import read_run
 from physgen.errors import InputError
 from physgen.run import open_run
-from physgen.stages import simulate
-from physgen.training_stage import train
+from physgen.stages import simulate, train
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STEPS = 20  # with checkpoints at 10 and 20
 every_domain = pytest.mark.parametrize("domain", list_domains())
 # the command line of physgen in a process that kills itself once the loss of step DIE_AT is in the journal

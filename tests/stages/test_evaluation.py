@@ -13,10 +13,10 @@ import pytest
 from physgen.config import load_config
 from physgen.domain import get_domain, list_domains
 from physgen.ensemble import save_ensemble, split
-from physgen.judging import judge_ensembles, summary_table, write_evaluation
 from physgen.stages import evaluate
+from physgen.stages.judging import judge_ensembles, summary_table, write_evaluation
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIZES = {"simulations": 40, "instances": 60}  # four times the smoke configuration, still a second
 every_domain = pytest.mark.parametrize("domain", list_domains())
 

@@ -1,0 +1,31 @@
+"""The stages: simulate, import, train, sample, evaluate. Files in, files out; no physics.
+
+Each is imported when it is first used: simulating needs no torch.
+"""
+
+import importlib
+
+_PUBLIC = {
+    "describe_domains": "data",
+    "simulate": "data",
+    "import_files": "data",
+    "default_dataset": "data",
+    "train": "training",
+    "is_complete": "training",
+    "DrawOptions": "drawing",
+    "sample": "drawing",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
+}
+
+__all__ = [*_PUBLIC]
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"physgen.stages.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'physgen.stages' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

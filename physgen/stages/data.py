@@ -1,0 +1,82 @@
+"""The stages that make data: simulate and import."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from physgen.config import Experiment
+from physgen.domain import get_domain, list_domains
+from physgen.ensemble import sample_count, save_ensemble
+from physgen.errors import InputError
+from physgen.stages.checks import check_new
+
+Progress = Callable[[int, int], None]
+
+
+def describe_domains() -> str:
+    """One paragraph for each domain: what it is, its diagnostics, its importers."""
+    paragraphs = []
+    for name in list_domains():
+        domain = get_domain(name)
+        instance = domain()
+        oracle = "yes" if hasattr(domain, "exact_denoiser") else "no"
+        paragraphs.append(
+            f"{name}: {domain.description}\n"
+            f"  diagnostics: {', '.join(instance.diagnostics())}\n"
+            f"  exact denoiser: {oracle}\n"
+            + "\n".join(f"  physgen import {f:<14} {text}" for f, text in domain.formats.items())
+        )
+    return "\n\n".join(paragraphs)
+
+
+def simulate(
+    experiment: Experiment, output: Path | None, processes: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Make the ensemble of an experiment and write it."""
+    output = output or default_dataset(experiment)
+    with suppress(FileExistsError, NotADirectoryError):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    check_new(output)
+    if processes < 1:
+        raise InputError(f"{processes} processes cannot simulate: give at least 1")
+    before = _cpu_seconds()
+    ensemble = experiment.data.simulate(experiment.seed, processes, progress)
+    provenance = {
+        "seed": experiment.seed,
+        "config_json": json.dumps(experiment.resolved()),
+        "domain": experiment.domain,
+        "simulation_cpu_seconds": round(_cpu_seconds() - before, 1),
+        "simulation_count": sample_count(ensemble),
+    }
+    return save_ensemble(ensemble.assign_attrs(provenance), output)
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of the children that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def default_dataset(experiment: Experiment) -> Path:
+    """Where `physgen simulate` writes and `physgen train` looks."""
+    return Path(experiment.dataset) if experiment.dataset else Path("data") / f"{experiment.name}.h5"
+
+
+def import_files(format: str, paths: list[Path], output: Path, options: dict[str, str]) -> Path:
+    """Bring foreign files in as an ensemble, with the importer of the domain that knows the format."""
+    owners = {f: name for name in list_domains() for f in get_domain(name).formats}
+    if format not in owners:
+        raise InputError(f"unknown format {format!r}; choose one of {', '.join(sorted(owners))}")
+    missing = [p for p in paths if not p.exists()]
+    if missing or not paths:
+        raise InputError(f"{missing[0]} does not exist: check the path" if missing else "give the files to import")
+    check_new(output)
+    if {"format", "paths"} & set(options):
+        raise InputError("'format' and 'paths' are no options: give the format first, then the files")
+    ensemble = get_domain(owners[format]).load(format, paths, **options)
+    source = {"domain": owners[format], "source": ", ".join(map(str, paths)), "format": format}
+    return save_ensemble(ensemble.assign_attrs(source), output)

@@ -1,0 +1,76 @@
+"""The stage that draws configurations from a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from physgen.ensemble import load_ensemble, save_ensemble, space_dims
+from physgen.errors import InputError
+from physgen.model import check_sampler, draw, load_model
+from physgen.run import Run, open_run
+from physgen.stages.checks import check_new, check_same_domain
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """What to draw. What is left out comes from the run's configuration."""
+
+    n: int | None = None
+    like: Path | None = None
+    given: dict[str, float] = field(default_factory=dict)
+    sampler: str | None = None
+    steps: int | None = None
+    seed: int = 0
+
+
+def sample(
+    run: Path | Run,
+    output: Path,
+    options: DrawOptions | None = None,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Draw configurations from a run and write them as an ensemble."""
+    options = options or DrawOptions()
+    run = run if isinstance(run, Run) else open_run(run)
+    settings = run.experiment.sampling
+    check_new(output)
+    _check_options(options)
+    model = load_model(run.folder / "model", device)
+    like = load_ensemble(options.like) if options.like else run.part("test")
+    check_same_domain(like, run.experiment.domain, str(options.like), "the run")
+    grid = [like.sizes[d] for d in space_dims(like)]
+    if grid != model.constants["grid"]:
+        raise InputError(
+            f"{options.like} has the lattice {grid}, the run {model.constants['grid']}: "
+            "take conditions on the lattice that the model was trained on"
+        )
+    template = run.domain.request(like, options.n or settings.n, options.given)
+    started = time.perf_counter()
+    generated = draw(
+        model,
+        template,
+        seed=options.seed,
+        sampler=options.sampler or settings.sampler,
+        steps=options.steps or settings.steps,
+        progress=progress,
+    )
+    made = {
+        "domain": run.experiment.domain,
+        "run": run.experiment.name,
+        "seed": options.seed,
+        "draw_seconds": round(time.perf_counter() - started, 2),
+        "draw_device": str(model.device),
+    }
+    return save_ensemble(generated.assign_attrs(made), output)
+
+
+def _check_options(options: DrawOptions) -> None:
+    for name, value, least in (("-n", options.n, 1), ("--steps", options.steps, 2)):
+        if value is not None and value < least:
+            raise InputError(f"{name} {value} is too few: give at least {least}, or leave it out for the run's own")
+    if options.sampler is not None:
+        check_sampler(options.sampler)

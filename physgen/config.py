@@ -87,6 +87,10 @@ class SamplingConfig(Section):
         "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5",
     ] = "dpmpp_2m"  # fmt: skip
     steps: int = Field(24, ge=2, description="noise levels")
+    levels: Literal["checked", "chosen", "log-uniform"] = Field(
+        "checked", description="which noise levels: the safest on the network itself, of least error on its Gaussian "
+        "surrogate, or log-uniform (fields; spins have log-uniform ones)"
+    )  # fmt: skip
     n: int = Field(256, ge=1, description="configurations to draw (fields: in all; spins: replicas per condition)")
     batch_size: int | None = Field(
         None, ge=1, exclude=True, description="without effect: samples are computed in tiles that the lattice fixes"

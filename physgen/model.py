@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,14 @@ import numpy as np
 import torch
 
 from physgen.config import DiffusionConfig, Experiment, check_config
-from physgen.diffusion import grid, sde
+from physgen.diffusion import sde
 from physgen.diffusion.denoiser import make_denoiser
-from physgen.diffusion.grid_search import optimal_levels
 from physgen.diffusion.sampler import SAMPLERS, sample
-from physgen.diffusion.solver import Solver
 from physgen.diffusion.spectrum import Spectrum, fit_spectrum
-from physgen.diffusion.surrogate import sampled_power
 from physgen.engine.launch import choose_device
 from physgen.engine.weights import export_weights, load_weights
 from physgen.errors import InputError
+from physgen.levels import CHECKED, choose_levels, sampler_bias
 
 SDES = {
     "ou": sde.OU, "vp": sde.VP, "sub_vp": sde.SubVP, "ve": sde.VE, "cosine": sde.Cosine,
@@ -39,12 +38,13 @@ BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in
 
 @dataclass(frozen=True)
 class Model:
-    """A denoiser with everything needed to draw with it."""
+    """A denoiser with everything needed to draw with it; ``folder`` is where it was read from."""
 
     denoiser: torch.nn.Module
     experiment: Experiment
     constants: dict[str, Any]
     device: torch.device
+    folder: Path | None = None
 
     @property
     def domain(self) -> Any:
@@ -90,24 +90,7 @@ def load_model(folder: Path, device: str = "auto") -> Model:
     denoiser = build_denoiser(experiment, constants, spectrum)
     denoiser.load_state_dict(weights)
     place = choose_device(device, 0)
-    return Model(denoiser.to(place).eval().requires_grad_(False), experiment, constants, place)
-
-
-def levels_of(model: Model, sampler: str, steps: int) -> torch.Tensor:
-    r"""Noise levels to draw on: (steps + 1,), the last one 0.
-
-    For fields, the levels of least error in P(k) on the Gaussian surrogate (the Gaussian field with the training
-    spectrum, at the middle and at the corners of the label range), within the range of levels that were trained.
-    For spins, and where no such grid exists, log-uniform.
-    """
-    s_min, s_max = model.constants["s_min"], model.constants["s_max"]
-    surrogates = surrogate_spectra(model)
-    if surrogates is None or not _walks_a_grid(sampler):
-        return grid.log_uniform(s_max, s_min, steps)
-    levels, _ = optimal_levels(surrogates, steps, sampler)
-    if float(levels[0]) > s_max or float(levels[-2]) < s_min:
-        levels, _ = optimal_levels(surrogates, steps, sampler, s_max, s_min)
-    return levels
+    return Model(denoiser.to(place).eval().requires_grad_(False), experiment, constants, place, folder)
 
 
 def check_sampler(name: str) -> None:
@@ -118,18 +101,6 @@ def check_sampler(name: str) -> None:
         raise InputError(f"unknown sampler {name!r}; {hint} {', '.join(SAMPLERS)}")
 
 
-def surrogate_spectra(model: Model) -> torch.Tensor | None:
-    """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft); None for spins."""
-    spectrum = getattr(model.denoiser, "spectrum", None)
-    if spectrum is None:
-        return None
-    count = (model.constants["condition_shapes"].get("labels") or [0])[0]
-    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * count).reshape(-1, count) if count else None
-    middle = torch.zeros(1, count)
-    labels = middle if corners is None else torch.cat([middle, corners])
-    return spectrum({"labels": labels.to(model.device)}).double().cpu()
-
-
 def draw(
     model: Model,
     template: Any,
@@ -137,15 +108,16 @@ def draw(
     seed: int,
     sampler: str,
     steps: int,
+    rule: str = CHECKED,
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
     """Configurations under the conditions of ``template``, as an ensemble in physical units."""
     condition = dict(model.domain.condition(template, model.constants))
     count = len(next(iter(condition.values()))) if condition else template.sizes["sample"]
     shape = (count, model.constants["channels"], *model.constants["grid"])
-    levels = levels_of(model, sampler, steps)
+    levels = choose_levels(model, sampler, steps, rule)
     x = sample(
-        model.denoiser, levels, shape, seed, condition or None, sampler,
+        model.denoiser, levels.values, shape, seed, condition or None, sampler,
         device=model.device, home="cpu", progress=progress,
     )  # fmt: skip
     if not torch.isfinite(x).all():
@@ -155,27 +127,8 @@ def draw(
             "training data, train longer, or lower the learning rate"
         )
     made = model.domain.decode(x, template, model.constants)
-    drawn = {"sampler": sampler, "sampler_steps": steps, "s_min": float(levels[-2]), "s_max": float(levels[0])}
-    return made.assign_attrs(drawn | {"seed": seed} | sampler_bias(model, sampler, levels))
-
-
-def sampler_bias(model: Model, sampler: str, levels: torch.Tensor) -> dict[str, float]:
-    r"""Largest and mean relative error of P(k) that the sampler itself makes on the Gaussian surrogate of the data.
-
-    The surrogate is the Gaussian field with the training spectrum at the middle of the label range; its denoiser is
-    linear, so the variance of each mode after the last step is known exactly. Empty for spins.
-    """
-    spectra = surrogate_spectra(model)
-    if spectra is None or not _walks_a_grid(sampler):
-        return {}
-    power = spectra[0].flatten()
-    error = (sampled_power(SAMPLERS[sampler], levels, power) / power - 1).abs()
-    return {"sampler_bias_max": float(error.max()), "sampler_bias_mean": float(error.mean())}
-
-
-def _walks_a_grid(sampler: str) -> bool:
-    """Whether a sampler takes each step of the grid once, at a stated order: else its error has no closed form here."""
-    return isinstance(SAMPLERS[sampler], Solver) and SAMPLERS[sampler].order > 0
+    drawn = {"sampler": sampler, "sampler_steps": steps, "seed": seed}
+    return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
 
 
 def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.ndarray]:
@@ -185,12 +138,16 @@ def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.nd
     """
     model = load_model(Path(folder), "auto")
 
+    @cache
+    def levels_for(steps: int) -> torch.Tensor:
+        return choose_levels(model, SERVED_WITH, steps).values
+
     def draw_seeds(seeds: np.ndarray, steps: int = 24, condition: Mapping[str, Any] | None = None) -> np.ndarray:
         shape = (1, model.constants["channels"], *model.constants["grid"])
         needed = {k: torch.zeros(1, *v) for k, v in model.constants["condition_shapes"].items()}
         given = {k: torch.as_tensor(np.asarray(v), dtype=torch.float32)[None] for k, v in (condition or {}).items()}
         chosen = needed | given
-        levels = levels_of(model, SERVED_WITH, steps)
+        levels = levels_for(steps)
         drawn = [
             sample(model.denoiser, levels, shape, int(s), chosen or None, SERVED_WITH, tile=1, device=model.device)
             for s in seeds

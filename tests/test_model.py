@@ -18,7 +18,8 @@ from physgen.engine.checkpoint import load_checkpoint
 from physgen.engine.launch import Launch
 from physgen.ensemble import load_ensemble, sample_dims
 from physgen.errors import InputError
-from physgen.model import draw, levels_of, load_model, load_sampler
+from physgen.levels import choose_levels
+from physgen.model import draw, load_model, load_sampler
 from physgen.run import open_run
 from physgen.stages import DrawOptions, sample, simulate, train
 
@@ -91,10 +92,11 @@ def test_the_stage_draws_the_first_n_under_equal_conditions(domain, trained, tmp
 
 
 @every_domain
-def test_levels_descend_to_zero_within_what_was_trained(domain, trained):
+@pytest.mark.parametrize("rule", ["checked", "chosen", "log-uniform"])
+def test_levels_descend_to_zero_within_what_was_trained(domain, rule, trained):
     model = trained(domain).model
     for sampler in ("euler", "dpmpp_2m"):
-        levels = levels_of(model, sampler, 7)
+        levels = choose_levels(model, sampler, 7, rule).values
         assert len(levels) == 8 and levels[-1] == 0 and (levels.diff() < 0).all()
         s_min, s_max = model.constants["s_min"], model.constants["s_max"]
         assert s_min * (1 - 1e-6) <= levels[-2] and levels[0] <= s_max * (1 + 1e-6)
@@ -128,7 +130,7 @@ def test_a_sampler_needs_the_model_folder_alone_and_each_sample_its_own_seed(dom
 @every_domain
 def test_nothing_in_the_model_folder_is_a_pickle(domain, trained):
     files = list((trained(domain).run.folder / "model").iterdir())
-    assert {path.name for path in files} == {"model.json", "weights.safetensors"}
+    assert {path.name for path in files} - {"levels.json"} == {"model.json", "weights.safetensors"}
     json.loads((trained(domain).run.folder / "model" / "model.json").read_text())
     head = (trained(domain).run.folder / "model" / "weights.safetensors").read_bytes()
     json.loads(head[8 : 8 + int.from_bytes(head[:8], "little")])  # the header of the format, then plain numbers

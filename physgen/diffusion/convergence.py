@@ -65,12 +65,13 @@ def candidate_levels(
     same with the last level at :math:`\sqrt{P_{min}}/10` at most, where the sharpest structure of the data is not
     Gaussian; "log-uniform": the best of that family.
     """
-    nearest = NEAR * math.sqrt(float(power.min())) if s_min is None else min(s_min, NEAR * math.sqrt(float(power.min())))
-    ends: dict[str, float | None] = {"s_max": s_max, "s_min": s_min}
+    nearest = (
+        NEAR * math.sqrt(float(power.min())) if s_min is None else min(s_min, NEAR * math.sqrt(float(power.min())))
+    )
     found = {
-        "chosen": optimal_levels(power, steps, sampler, **ends)[0],
-        "cautious": optimal_levels(power, steps, sampler, **ends, hedge=CAUTIOUS)[0],
-        "log-uniform": best_log_uniform(power, steps, sampler, **ends)[0],
+        "chosen": optimal_levels(power, steps, sampler, s_max, s_min)[0],
+        "cautious": optimal_levels(power, steps, sampler, s_max, s_min, hedge=CAUTIOUS)[0],
+        "log-uniform": best_log_uniform(power, steps, sampler, s_max, s_min)[0],
     }
     if float(found["cautious"][-2]) > nearest:
         found["near"] = optimal_levels(power, steps, sampler, s_max, nearest, hedge=CAUTIOUS)[0]

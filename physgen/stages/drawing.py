@@ -56,6 +56,7 @@ def sample(
         seed=options.seed,
         sampler=options.sampler or settings.sampler,
         steps=options.steps or settings.steps,
+        rule=settings.levels,
         progress=progress,
     )
     made = {

@@ -18,6 +18,7 @@ from physgen.disk_space import reserve
 from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
 from physgen.errors import InputError
+from physgen.notation import format_value
 from physgen.provenance import file_digest, git_commit
 from physgen.report import Picture, Section, diagnostic_section, fidelity_rows, write_report, write_summary
 from physgen.run import Run
@@ -201,6 +202,7 @@ def _cost_section(judged: Judged) -> Section:
             f"{100 * made['sampler_bias_max']:.2g} % at most and {100 * made['sampler_bias_mean']:.2g} % on average "
             "over modes: that much of any deviation is not the network's."
         )
+    parts += _levels_words(made)
     if "simulation_cpu_seconds" in truth:
         parts.append(
             f"The data set that the reference was taken from ({truth.get('simulation_count', '?')} configurations) "
@@ -210,6 +212,27 @@ def _cost_section(judged: Judged) -> Section:
         rate = sample_count(judged.generated) / max(made["draw_seconds"], 1e-9)
         parts.append(f"The generated ones were drawn at {rate:.3g} per second on {made.get('draw_device', '?')}.")
     return Section("sampler bias and cost", " ".join(parts) or "The generated file says nothing of how it was made.")
+
+
+def _levels_words(made: Mapping[str, Any]) -> list[str]:
+    """What the noise levels do to samples of this network, where that was measured."""
+    if "levels_power" not in made:
+        return []
+
+    def figures(prefix: str) -> str:
+        power, distance = (
+            format_value(100 * made[f"{prefix}_{key}"], 100 * made[f"{prefix}_{key}_error"])
+            for key in ("power", "distance")
+        )
+        return f"{power} % in P(k) at most and {distance} % in the field"
+
+    words = (
+        f"On this network itself the noise levels used ({made['levels']}) change the samples by "
+        f"{figures('levels')}, against levels eight times finer from the same noise"
+    )
+    if made["levels"] != "log-uniform":
+        words += f"; the best log-uniform ones would change them by {figures('levels_log_uniform')}"
+    return [f"{words}."]
 
 
 def _not_tested(judged: Judged) -> list[str]:

@@ -31,6 +31,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "run": {"domain", "config", "ensemble"},
     "model": {"config", "diffusion", "engine"},
     "stages": set(),
+    "stages/averages": {"run", "diffusion", "engine"},
     "stages/checks": {"ensemble"},
     "stages/data": {"domain", "config", "ensemble"},
     "stages/drawing": {"run", "ensemble", "model"},

@@ -143,11 +143,15 @@ def _train(arguments) -> int:
 
 
 def _sample(arguments) -> None:
-    from physgen.stages import DrawOptions, sample
+    from physgen.stages import DrawOptions, describe_average, sample
 
     given = {k: _number(v, k) for k, v in _pairs(arguments.condition, "condition").items()}
-    options = DrawOptions(arguments.n, arguments.like, given, arguments.sampler, arguments.steps, arguments.seed)
+    options = DrawOptions(
+        arguments.n, arguments.like, given, arguments.sampler, arguments.steps, arguments.seed, arguments.average
+    )
     path = sample(arguments.run, arguments.output, options, arguments.device, _progress("sample"))
+    if arguments.average is not None:
+        print(describe_average(arguments.run, arguments.average))
     data = arguments.run / "data"
     print(
         f"wrote {path}\nnext: physgen evaluate {path} --reference {arguments.like or data / 'test.h5'}"

@@ -80,6 +80,12 @@ def _add_model(commands) -> None:
     sample.add_argument("--sampler", metavar="NAME", help="default: the run's")
     sample.add_argument("--steps", type=int, metavar="K", help="noise levels (default: the run's)")
     sample.add_argument("--seed", type=int, default=0, metavar="S")
+    sample.add_argument(
+        "--average",
+        type=float,
+        metavar="WIDTH",
+        help="draw with the average of the weights of this relative width, e.g. 0.15 (needs training.averages)",
+    )
     sample.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
     evaluate = commands.add_parser("evaluate", help="judge an ensemble against a reference, anybody's files")

@@ -6,6 +6,7 @@ runs/<name>/
   data/             train.h5, validation.h5, test.h5
   journal.jsonl     every metric, the local truth
   checkpoints/      to resume
+  averages/         snapshots of running averages, where training.averages asks for them
   model/            weights of the moving average (safetensors) + model.json: all that a sampler needs
 """
 

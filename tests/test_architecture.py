@@ -32,6 +32,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "levels": {"diffusion", "engine"},
     "model": {"config", "diffusion", "engine", "levels"},
     "stages": set(),
+    "stages/averages": {"run", "diffusion", "engine"},
     "stages/checks": {"ensemble"},
     "stages/data": {"domain", "config", "ensemble"},
     "stages/drawing": {"run", "ensemble", "model"},

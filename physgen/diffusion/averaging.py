@@ -15,7 +15,7 @@ Source: Karras et al., arXiv:2312.02696, section 3 and appendix C (from the form
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ class Snapshot:
 
     update: int
     exponent: float
-    weights: dict[str, Tensor]
+    weights: Mapping[str, Tensor]
 
 
 class PowerAverages:
@@ -102,6 +102,8 @@ def synthesize(
 ) -> tuple[dict[str, Tensor], float]:
     r"""The average of a relative width at an update, from snapshots of other widths and updates.
 
+    Their weights are asked for one tensor at a time, so that they may be read from a file when they are.
+
     Args:
         snapshots: of one run. width: relative width wanted. update: None is that of the latest snapshot.
 
@@ -112,6 +114,19 @@ def synthesize(
     Raises:
         ValueError: no snapshot, or an update beyond the latest.
     """
+    shares, residual = synthesis_shares(snapshots, width, update)
+    found = {
+        name: sum(
+            (share * snapshot.weights[name].double() for share, snapshot in zip(shares, snapshots, strict=True)),
+            torch.zeros((), dtype=torch.float64),
+        ).to(value.dtype)
+        for name, value in snapshots[0].weights.items()
+    }
+    return found, residual
+
+
+def synthesis_shares(snapshots: Sequence[Snapshot], width: float, update: int | None = None) -> tuple[Tensor, float]:
+    """The shares (snapshots,) and the residual of :func:`synthesize`, from the profiles alone."""
     if not snapshots:
         raise ValueError("a synthesis needs at least one snapshot, got none")
     latest = max(snapshot.update for snapshot in snapshots)
@@ -125,14 +140,7 @@ def synthesize(
     scale = matrix.diagonal().rsqrt()  # unit profiles: a matrix that is better conditioned
     shares = scale * torch.linalg.lstsq(scale[:, None] * matrix * scale, scale * right, driver="gelsd").solution
     missed = 1 - (2 * shares @ right - shares @ matrix @ shares) / _inner(wanted, wanted)
-    found = {
-        name: sum(
-            (share * snapshot.weights[name].double() for share, snapshot in zip(shares, snapshots, strict=True)),
-            torch.zeros((), dtype=torch.float64),
-        ).to(value.dtype)
-        for name, value in snapshots[0].weights.items()
-    }
-    return found, math.sqrt(max(float(missed), 0.0))
+    return shares, math.sqrt(max(float(missed), 0.0))
 
 
 def _inner(a: tuple[int, float], b: tuple[int, float]) -> float:

@@ -120,8 +120,8 @@ def _explain(error: Exception, folder: Path, step: int) -> str:
     )
 
 
-def _on_main(action: Callable[[], None], launch: Launch, explain: Callable[[Exception], str]) -> None:
-    """Run on rank 0; every rank raises the same InputError if it fails."""
+def on_main(action: Callable[[], None], launch: Launch, explain: Callable[[Exception], str]) -> None:
+    """Run on rank 0; every rank raises the same InputError, with the words of ``explain``, if it fails."""
     message = None
     if launch.is_main:
         try:
@@ -168,7 +168,7 @@ def save_checkpoint(
             write_atomically(folder / BEST, str(step))
         _prune(folder, step, keep_last)
 
-    _on_main(action, launch, lambda error: _explain(error, folder, step))
+    on_main(action, launch, lambda error: _explain(error, folder, step))
     return _step_folder(folder, step)
 
 

@@ -1,6 +1,6 @@
 """The stages: simulate, import, train, sample, evaluate. Files in, files out; no physics.
 
-Each is imported when it is first used: simulating needs no torch.
+Each is imported when it is first used, so that the command line answers at once.
 """
 
 import importlib
@@ -14,6 +14,7 @@ _PUBLIC = {
     "is_complete": "training",
     "DrawOptions": "drawing",
     "sample": "drawing",
+    "describe_average": "averages",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
 }

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from physgen.ensemble import load_ensemble, save_ensemble, space_dims
 from physgen.errors import InputError
-from physgen.model import check_sampler, draw, load_model
+from physgen.model import Model, check_sampler, draw, load_model
 from physgen.run import Run, open_run
+from physgen.stages.averages import check_width, take_average
 from physgen.stages.checks import check_new, check_same_domain
 
 
@@ -24,6 +25,7 @@ class DrawOptions:
     sampler: str | None = None
     steps: int | None = None
     seed: int = 0
+    average: float | None = None  # relative width of the average of the weights; None is the run's own
 
 
 def sample(
@@ -48,6 +50,7 @@ def sample(
             f"{options.like} has the lattice {grid}, the run {model.constants['grid']}: "
             "take conditions on the lattice that the model was trained on"
         )
+    averaged = {} if options.average is None else _take_average(model, run, options.average)
     template = run.domain.request(like, options.n or settings.n, options.given)
     started = time.perf_counter()
     generated = draw(
@@ -66,7 +69,13 @@ def sample(
         "draw_seconds": round(time.perf_counter() - started, 2),
         "draw_device": str(model.device),
     }
-    return save_ensemble(generated.assign_attrs(made), output)
+    return save_ensemble(generated.assign_attrs(made | averaged), output)
+
+
+def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int]:
+    """Draw with another average of the weights; the attributes that say so."""
+    facts = take_average(model.denoiser, run, width)
+    return {"average_width": width, "average_residual": facts.residual, "average_update": facts.update}
 
 
 def _check_options(options: DrawOptions) -> None:
@@ -75,3 +84,5 @@ def _check_options(options: DrawOptions) -> None:
             raise InputError(f"{name} {value} is too few: give at least {least}, or leave it out for the run's own")
     if options.sampler is not None:
         check_sampler(options.sampler)
+    if options.average is not None:
+        check_width(options.average)

@@ -25,6 +25,7 @@ from physgen.run import Run
 
 MEMORIZATION = "memorization"
 MEMORIZATION_METRICS = ("auc", "fraction_above_null", "copied_fraction", "duplicates")
+MADE_WITH = ("sampler", "sampler_steps", "seed", "average_width", "average_residual")
 VERDICT_WORDS = {True: "pass", False: "fail", None: "undecided"}
 
 
@@ -252,9 +253,7 @@ def _provenance(judged: Judged, sources: Mapping[str, Path | None], run: Run | N
     for name, path in sources.items():
         if path is not None:
             facts[name] = f"{path} (sha256 {file_digest(path)[:16]})"
-    facts["made with"] = ", ".join(
-        f"{k} {judged.generated.attrs[k]}" for k in ("sampler", "sampler_steps", "seed") if k in judged.generated.attrs
-    )
+    facts["made with"] = ", ".join(f"{k} {judged.generated.attrs[k]}" for k in MADE_WITH if k in judged.generated.attrs)
     facts["lattice and samples"] = {
         k: int(v) for k, v in judged.generated.sizes.items() if k in sample_dims(judged.generated)
     }

@@ -27,6 +27,7 @@ from physgen.errors import InputError
 from physgen.model import save_model
 from physgen.provenance import file_digest, git_commit
 from physgen.run import Run, open_run, withdraw_run
+from physgen.stages.averages import AverageRecord
 from physgen.stages.training_start import Data, first_state, prepare
 
 VALIDATION_LEVELS = 9
@@ -60,14 +61,16 @@ def train(
                 withdraw_run(run)
             raise
         found = load_checkpoint(folder / "checkpoints", here) if resume else None
+        averages = AverageRecord(run, state, here)
         with Journal(folder, write=here.is_main) as journal, StopRequest(here) as stop:
             if found is not None:
                 state.load_state_dict(found[0])
+            averages.restore(found[0] if found else None)
             if resume:
                 journal.rewind(state.step, found[1]["journal_offset"] if found else 0)
             with Tracker(journal, here, experiment.name, tracking.experiment, tracking.uri) as tracker:
                 _describe(tracker, run, constants, data, here)
-                ended = _Loop(run, state, data, here, journal, constants).go(stop, progress)
+                ended = _Loop(run, state, data, here, journal, constants, averages).go(stop, progress)
                 _finish(tracker, run, constants, state, ended)
     return folder if here.is_main else None
 
@@ -131,6 +134,7 @@ class _Loop:
     here: Launch
     journal: Journal
     constants: dict[str, Any]
+    averages: AverageRecord
 
     def go(self, stop: StopRequest, progress: Callable[[int, int], None] | None) -> bool:
         """Train to the end or to a request to stop; whether the end was reached."""
@@ -143,6 +147,7 @@ class _Loop:
         if self.state.step == 0:
             self.validate()
         for step in steps:
+            self.averages.take(step)  # before a checkpoint of this step: a resume must not miss its snapshots
             if step.step % settings.log_every == 0 or step.step == total:
                 rate = (step.step - counted) * settings.batch_size / (time.perf_counter() - clock)
                 clock, counted = time.perf_counter(), step.step
@@ -175,7 +180,8 @@ class _Loop:
         """Checkpoint to resume from, and the averaged weights to draw with."""
         offset = self.journal.sync()
         save_checkpoint(
-            self.run.folder / "checkpoints", self.state.step, self.state.state_dict(), self.here,
+            self.run.folder / "checkpoints", self.state.step,
+            self.state.state_dict() | self.averages.state_dict(), self.here,
             {"journal_offset": offset, "config_digest": self.run.experiment.digest()},
             keep_last=self.run.experiment.training.keep_checkpoints,
         )  # fmt: skip

@@ -20,6 +20,7 @@ from physgen.stages import simulate, train
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 20  # with checkpoints at 10 and 20
+AVERAGES = 6  # stored at 3, 7, 10, 13, 17 and 20: one between a checkpoint and the death at 13
 every_domain = pytest.mark.parametrize("domain", list_domains())
 # the command line of physgen in a process that kills itself once the loss of step DIE_AT is in the journal
 DEADLY = """
@@ -59,7 +60,12 @@ def alone(data, tmp_path_factory):
 
 
 def words(dataset, *more):
-    return [f"dataset={dataset}", "training.log_every=1", *(more or ["tracking.uri=off"])]
+    return [
+        f"dataset={dataset}",
+        "training.log_every=1",
+        f"training.averages={AVERAGES}",
+        *(more or ["tracking.uri=off"]),
+    ]
 
 
 def experiment(domain, dataset, *more):
@@ -90,6 +96,11 @@ def curves(run):
         for name, value in entry.get("metrics", {}).items()
         if name.startswith(("train/", "validation/")) and name != "train/samples_per_second"
     ]
+
+
+def snapshots(run):
+    """Every file of the stored averages with its bytes."""
+    return {path.name: path.read_bytes() for path in (run / "averages").iterdir()}
 
 
 def losses(run):
@@ -129,10 +140,13 @@ def test_two_processes_killed_and_resumed_give_the_undisturbed_curve_bit_for_bit
     ended = two_processes(domain, overrides, tmp_path / "killed", die_at=13)
     assert ended.returncode != 0 and "SIGKILL" in ended.stderr
     assert curves(run)[-1][0] == 13
+    assert "step-00000013-1.safetensors" in snapshots(run)
     ended = two_processes(domain, overrides, tmp_path / "killed", "--resume")
     assert ended.returncode == 0, ended.stderr
     assert curves(run) == curves(quiet)
-    for weights in ("model", "ema", "optimizer"):
+    assert len(snapshots(quiet)) == 2 * AVERAGES
+    assert snapshots(run) == snapshots(quiet)
+    for weights in ("model", "ema", "optimizer", "averages"):
         file = f"checkpoints/step-{STEPS:08d}/{weights}.safetensors"
         assert (run / file).read_bytes() == (quiet / file).read_bytes()
     history = Store(uri).client.get_metric_history(read_run(run)["run_id"], "train/loss")
@@ -156,6 +170,7 @@ def test_sigterm_saves_and_stops_and_the_resumed_run_is_the_undisturbed_one(doma
     train(asked, tmp_path, resume=True, device="cpu")
     assert statuses(run)[-1] == "FINISHED"
     assert curves(run) == curves(alone(domain))
+    assert snapshots(run) == snapshots(alone(domain))
     with pytest.raises(InputError, match="started with training.learning_rate=0.001, not 0.002.*resume with its own"):
         train(experiment(domain, data(domain), "training.learning_rate=2e-3"), tmp_path, resume=True, device="cpu")
     with pytest.raises(InputError, match=r"holds a run already; go on with --resume"):

@@ -61,14 +61,17 @@ class PeriodicPad(torch.autograd.Function):
 
 
 class PeriodicConvolution(nn.Module):
-    """Convolution on the torus: (B, in_channels, *grid) -> (B, out_channels, *grid). ``kernel`` is odd."""
+    """Convolution on the torus: (B, in_channels, *grid) -> (B, out_channels, *grid).
 
-    def __init__(self, dimension: int, in_channels: int, out_channels: int, kernel: int = 3) -> None:
+    ``kernel`` is odd, its sites lie ``dilation`` sites apart; dilation * (kernel // 2) must not exceed a grid size.
+    """
+
+    def __init__(self, dimension: int, in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1) -> None:
         super().__init__()
         if dimension not in CONVOLUTIONS:
             raise ValueError(f"a lattice network has 1, 2 or 3 dimensions, got {dimension}")
-        self.padding = kernel // 2
-        convolution = CONVOLUTIONS[dimension](in_channels, out_channels, kernel)
+        self.padding = dilation * (kernel // 2)
+        convolution = CONVOLUTIONS[dimension](in_channels, out_channels, kernel, dilation=dilation)
         self.convolution = convolution.to(memory_format=MEMORY_FORMATS[dimension])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,6 +86,17 @@ def downsample(x: Tensor) -> Tensor:
 def upsample(x: Tensor) -> Tensor:
     """Each site repeated 2^d times: (B, C, *grid) -> (B, C, *2 grid); not transposed, hence without a checkerboard."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def moving_average(x: Tensor, shift: int) -> Tensor:
+    r""":math:`2^{-d} \sum_{o \in \{0, \mathrm{shift}\}^d} x(n - o)`, same shape; ``-shift`` gives the adjoint.
+
+    At every second site ``shift = -1`` is :func:`downsample`; averaged over the 2^d positions of the blocks,
+    :func:`upsample` of that is ``shift = 1`` of this.
+    """
+    for axis in range(2, x.ndim):
+        x = torch.lerp(x, x.roll(shift, axis), 0.5)
+    return x
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -149,11 +163,14 @@ class ResidualBlock(nn.Module):
     identity (or its 1x1 projection).
     """
 
-    def __init__(self, dimension: int, in_channels: int, out_channels: int, embedding: int, dropout: float) -> None:
+    def __init__(
+        self, dimension: int, channels: tuple[int, int], embedding: int, dropout: float, dilation: int = 1
+    ) -> None:
         super().__init__()
+        in_channels, out_channels = channels
         self.norm_in, self.norm_out = Normalization(in_channels), Normalization(out_channels)
-        self.first = PeriodicConvolution(dimension, in_channels, out_channels)
-        self.second = zeroed(PeriodicConvolution(dimension, out_channels, out_channels))
+        self.first = PeriodicConvolution(dimension, in_channels, out_channels, dilation=dilation)
+        self.second = zeroed(PeriodicConvolution(dimension, out_channels, out_channels, dilation=dilation))
         self.modulation = nn.Linear(embedding, 2 * out_channels)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Identity()

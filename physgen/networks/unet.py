@@ -4,6 +4,7 @@ Shapes: B batch, C channels, *grid lattice.
 """
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from physgen.networks.layers import (
     PeriodicConvolution,
     ResidualBlock,
     downsample,
+    moving_average,
     upsample,
     zeroed,
 )
@@ -32,6 +34,7 @@ class UNetOptions:
         attention: self-attention at the coarsest level.
         dropout: probability of dropping an activation inside the blocks.
         inject: add the (block-averaged) condition channels at every level, not at the input alone.
+        undecimated: keep the full grid at every level, so that the network commutes with every translation (see UNet).
     """
 
     multipliers: tuple[int, ...] = (1, 2, 4)
@@ -39,6 +42,7 @@ class UNetOptions:
     attention: bool = False
     dropout: float = 0.0
     inject: bool = False
+    undecimated: bool = False
 
     def __post_init__(self) -> None:
         if not self.multipliers or min(self.multipliers) < 1 or self.blocks < 1:
@@ -48,14 +52,16 @@ class UNetOptions:
 
 
 class Level(nn.Module):
-    """The blocks of one resolution."""
+    """The blocks of one resolution, number ``level`` from the finest."""
 
-    def __init__(self, dimension: int, channels: tuple[int, int], embedding: int, options: UNetOptions) -> None:
+    def __init__(
+        self, dimension: int, channels: tuple[int, int], embedding: int, options: UNetOptions, level: int
+    ) -> None:
         super().__init__()
         sizes = [channels[0]] + [channels[1]] * options.blocks
+        dilation = 2**level if options.undecimated else 1
         self.blocks = nn.ModuleList(
-            ResidualBlock(dimension, before, after, embedding, options.dropout)
-            for before, after in zip(sizes[:-1], sizes[1:], strict=True)
+            ResidualBlock(dimension, pair, embedding, options.dropout, dilation) for pair in pairwise(sizes)
         )
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -65,11 +71,17 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """Periodic U-Net F(x, c_noise, condition), zero before training.
+    r"""Periodic U-Net F(x, c_noise, condition), zero before training.
 
     It commutes exactly with translations by ``stride`` sites along any axis, and only approximately with smaller ones
-    (block averages): trained on lognormal 32x32 fields with random translations, a shift by one site changed D by 1-2 %
-    of its spread, which is 5 % of its error.
+    (block averages).
+
+    With ``undecimated`` the stride is 1: it commutes with every translation, on any grid. Level l keeps all sites (a
+    trous), its convolutions have dilation 2^l, the block average over 2^d sites becomes the moving average over
+    :math:`\{0, 2^{l-1}\}^d`, the repetition of sites its adjoint. Parameters and their names stay those of the
+    decimated network. Measured on one CPU core, levels (1, 2, 3) of width 16: a training step takes 3.9 times as long
+    on 64^2 (3.2 without gradients) and 1.7 times on 32^3 (1.6); what is kept for the gradients grows 2.5 and 3.1 times.
+    Attention then sees all sites, not those of the coarsest level: its cost grows by stride^(2d).
 
     Args:
         dimension: 1, 2 or 3. in_channels, out_channels: channels of the field.
@@ -78,7 +90,8 @@ class UNet(nn.Module):
         **options: fields of UNetOptions.
 
     Raises:
-        ValueError: unknown option, wrong dimension, or a grid that the stride does not divide.
+        ValueError: unknown option, wrong dimension, a grid that the stride does not divide, or one smaller
+            than the dilation.
     """
 
     def __init__(
@@ -101,13 +114,16 @@ class UNet(nn.Module):
         embedding = 4 * width
         self.embedding = NoiseEmbedding(embedding, labels)
         self.stem = PeriodicConvolution(dimension, in_channels + condition_channels, width)
-        pairs = list(zip([width, *sizes[:-1]], sizes, strict=True))
-        self.down = nn.ModuleList(Level(dimension, pair, embedding, self.options) for pair in pairs)
+        self.down = nn.ModuleList(
+            Level(dimension, pair, embedding, self.options, level)
+            for level, pair in enumerate(pairwise([width, *sizes]))
+        )
         self.attention = Attention(dimension, sizes[-1]) if self.options.attention else nn.Identity()
-        self.up = nn.ModuleList(Level(dimension, (size, size), embedding, self.options) for size in sizes[:-1])
+        self.up = nn.ModuleList(
+            Level(dimension, (size, size), embedding, self.options, level) for level, size in enumerate(sizes[:-1])
+        )
         self.lift = nn.ModuleList(
-            PeriodicConvolution(dimension, coarse, fine, kernel=1)
-            for fine, coarse in zip(sizes, sizes[1:], strict=False)
+            PeriodicConvolution(dimension, coarse, fine, kernel=1) for fine, coarse in pairwise(sizes)
         )
         self.inject = nn.ModuleList(
             zeroed(PeriodicConvolution(dimension, condition_channels, size, kernel=1))
@@ -118,7 +134,11 @@ class UNet(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Sites of the finest grid per site of the coarsest."""
+        """The network commutes with shifts by this many sites: those of the finest grid per site of the coarsest."""
+        return 1 if self.options.undecimated else self._reach
+
+    @property
+    def _reach(self) -> int:
         return 2 ** (len(self.options.multipliers) - 1)
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
@@ -131,22 +151,35 @@ class UNet(nn.Module):
         for level, blocks in enumerate(self.down):
             if level:
                 passed.append(hidden)
-                hidden = downsample(hidden)
+                hidden = self._coarser(hidden, level)
             hidden = blocks(hidden, embedding)
             if self.inject:
+                channels = self._coarser(channels, level) if level else channels
                 hidden = hidden + self.inject[level](channels)
-                channels = downsample(channels) if level + 1 < len(self.down) else channels
         hidden = self.attention(hidden)
-        for blocks, lift in zip(reversed(self.up), reversed(self.lift), strict=True):
-            hidden = blocks(passed.pop() + upsample(lift(hidden)), embedding)
+        for level in reversed(range(len(self.up))):
+            hidden = self.up[level](passed.pop() + self._finer(self.lift[level](hidden), level), embedding)
         return self.head(F.silu(self.norm(hidden))).contiguous()
+
+    def _coarser(self, x: Tensor, level: int) -> Tensor:
+        """x of level - 1, on the sites of ``level``."""
+        return moving_average(x, -(2 ** (level - 1))) if self.options.undecimated else downsample(x)
+
+    def _finer(self, x: Tensor, level: int) -> Tensor:
+        """x of level + 1, on the sites of ``level``; undecimated the adjoint of the way down: centred."""
+        return moving_average(x, 2**level) if self.options.undecimated else upsample(x)
 
     def _condition(self, x: Tensor, condition: dict[str, Tensor] | None) -> Tensor | None:
         grid = tuple(x.shape[2:])
         if len(grid) != self.dimension:
             raise ValueError(f"this U-Net has {self.dimension} dimensions, got a grid of shape {grid}")
+        levels = len(self.options.multipliers)
+        if self.options.undecimated and min(grid) < self._reach:
+            raise ValueError(
+                f"an undecimated U-Net of {levels} levels needs every grid size >= {self._reach}, got {grid}; "
+                "use fewer multipliers"
+            )
         if any(size % self.stride for size in grid):
-            levels = len(self.options.multipliers)
             raise ValueError(
                 f"a U-Net of {levels} levels needs every grid size divisible by {self.stride}, got {grid}; "
                 "use fewer multipliers"

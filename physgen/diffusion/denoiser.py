@@ -2,7 +2,7 @@ r"""Denoisers :math:`D(y, s, c) \approx E[x_0 | y]` made of a network, their los
 
 y = x0 + s * noise. The networks see inputs of unit variance and c_noise = ln(s)/4.
 Shapes: B batch, C channels, *grid lattice; y (B, C, *grid), s (B,), condition a dict of tensors (B, ...) or None.
-Everything outside the network is computed in float32, under autocast too.
+Everything outside the network is computed in the precision of its weights, float64 or else float32, under autocast too.
 """
 
 import math
@@ -15,6 +15,19 @@ from torch import Tensor, nn
 
 from physgen.diffusion.convention import Condition, Denoiser, like
 from physgen.diffusion.spectrum import Spectrum
+
+
+def working_dtype(network: Callable[..., Tensor]) -> torch.dtype:
+    """float64 where the first weight is float64 (``denoiser.double()``), else float32."""
+    first = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+    return torch.float64 if first is not None and first.dtype == torch.float64 else torch.float32
+
+
+def in_dtype(condition: Condition, dtype: torch.dtype) -> Condition:
+    """The condition with its floating tensors in one dtype."""
+    if condition is None:
+        return None
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in condition.items()}
 
 
 class LevelLaw(Protocol):
@@ -88,18 +101,21 @@ class FieldDenoiser(nn.Module):
         self.sigma_data = sigma_data
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        y, s = y.float(), s.float()
+        dtype = working_dtype(self.network)
+        y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
         power, modes = self._power(y, condition), self._modes(y)
         variance = like(s, modes).square()
         total = power + variance
-        output = self.network(self._field(modes / total.sqrt(), y), s.log() / 4, condition).float()
+        output = self.network(self._field(modes / total.sqrt(), y), s.log() / 4, condition).to(dtype)
         gain = (power * variance / total).sqrt()
         return self._field(power / total * modes + gain * self._modes(output), y)
 
     def baseline(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         """The Wiener filter alone: what Gaussian information gives."""
-        power, modes = self._power(y, condition), self._modes(y.float())
-        return self._field(power / (power + like(s.float(), modes).square()) * modes, y)
+        dtype = working_dtype(self.network)
+        y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
+        power, modes = self._power(y, condition), self._modes(y)
+        return self._field(power / (power + like(s, modes).square()) * modes, y)
 
     def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
         """Expected mean squared error of the Wiener filter, mean over modes of P s^2/(P + s^2), shape (B,)."""
@@ -111,7 +127,7 @@ class FieldDenoiser(nn.Module):
 
     def _power(self, y: Tensor, condition: Condition) -> Tensor:
         if self.spectrum is None:
-            return torch.full((), self.sigma_data**2, device=y.device)
+            return torch.full((), self.sigma_data**2, dtype=y.dtype, device=y.device)
         if tuple(y.shape[2:]) != self.spectrum.grid:
             raise ValueError(
                 f"this denoiser has a spectrum on the grid {self.spectrum.grid}, got a field on {tuple(y.shape[2:])}"
@@ -142,12 +158,13 @@ class SpinDenoiser(nn.Module):
         self.network, self.antisymmetric = network, antisymmetric
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        y, s = y.float(), s.float()
+        dtype = working_dtype(self.network)
+        y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
         variance = like(s, y).square()
         x, c_noise = y / (1 + variance).sqrt(), s.log() / 4
-        output = self.network(x, c_noise, condition).float()
+        output = self.network(x, c_noise, condition).to(dtype)
         if self.antisymmetric:
-            output = (output - self.network(-x, c_noise, condition).float()) / 2
+            output = (output - self.network(-x, c_noise, condition).to(dtype)) / 2
         return torch.tanh(y / variance + output / (1 + variance).sqrt())
 
     def baseline(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

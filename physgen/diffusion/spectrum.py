@@ -79,7 +79,7 @@ class Spectrum(nn.Module):
         labels = (condition or {}).get("labels")
         if labels is None:
             raise ValueError('this spectrum depends on labels: give condition["labels"]')
-        features = label_features(labels.float(), quadratic=terms > 1 + labels.shape[1])
+        features = label_features(labels.to(self.ln_power), quadratic=terms > 1 + labels.shape[1])
         if features.shape[1] != terms:
             raise ValueError(
                 f"this spectrum was fitted with {terms} label features, {labels.shape[1]} labels do not give them"

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from physgen.networks.layers import NoiseEmbedding, zeroed
+from physgen.networks.layers import NoiseEmbedding, full_precision, zeroed
 
 HEADS = 4  # gates of each bond
 CERTAIN = 1 - 1e-6  # keeps atanh finite in float32
@@ -174,7 +174,7 @@ class MessagePassing(nn.Module):
             raise ValueError(f'condition["channels"] must hold the bonds of each site, shape {expected}, got {found}')
         t = torch.tanh(couplings).movedim(1, -1)  # (B, *grid, D)
         embedding = self.embedding(c_noise, condition)
-        s2 = torch.exp(8 * c_noise.float()).reshape(-1, *[1] * self.dimension)
+        s2 = torch.exp(8 * full_precision(c_noise)).reshape(-1, *[1] * self.dimension)
         scale = (1 + s2).sqrt()
         free = x[:, 0] * scale / s2  # y/s^2
         odd = torch.stack([x[:, 0], torch.tanh(free) * scale], dim=-1)

@@ -168,6 +168,15 @@ def _number(text: str, name: str) -> float:
         raise InputError(f"condition {name}={text!r} is not a number") from None
 
 
+def _average(arguments) -> None:
+    from physgen.stages import best_width, compare_widths, width_table
+
+    found = compare_widths(arguments.run, arguments.device, _progress("average"))
+    best = best_width(found)
+    words = "" if best is None else f" --average {best:g}"
+    print(f"{width_table(found)}\nnext: physgen sample {arguments.run}{words} -o {arguments.run}/generated.h5")
+
+
 def _evaluate(arguments) -> None:
     from physgen.stages import evaluate
 
@@ -214,6 +223,7 @@ COMMANDS = {
     "import": _import,
     "train": _train,
     "sample": _sample,
+    "average": _average,
     "evaluate": _evaluate,
     "ui": _ui,
     "sync": _sync,

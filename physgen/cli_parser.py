@@ -88,6 +88,10 @@ def _add_model(commands) -> None:
     )
     sample.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
+    average = commands.add_parser("average", help="validation loss by the width of the average of the weights")
+    average.add_argument("run", type=Path, metavar="RUN")
+    average.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
     evaluate = commands.add_parser("evaluate", help="judge an ensemble against a reference, anybody's files")
     evaluate.add_argument("generated", type=Path, metavar="GENERATED")
     evaluate.add_argument("--reference", type=Path, required=True, metavar="FILE")

@@ -39,6 +39,8 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "stages/evaluation": {"domain", "run", "ensemble"},
     "stages/judging": {"diagnostics", "ensemble", "figures", "report", "run", "engine"},
     "stages/training": {"config", "run", "model", "diffusion", "engine"},
+    "stages/validation": {"run", "diffusion"},
+    "stages/widths": {"run", "model", "diffusion"},
     "stages/training_start": {"config", "run", "ensemble", "model", "diffusion", "engine"},
     "demo": {"domain", "config", "stages"},
     "cli": {"cli_parser", "config", "demo", "engine", "stages"},

@@ -155,6 +155,8 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         ((*DRAW, "--steps", 1), "--steps 1", "at least 2"),
         ((*DRAW, "--average", 0.5), "(0, 0.2887], got 0.5", "choose one"),
         ((*DRAW, "--average", 0.1), "holds no snapshots of averages", "training.averages=20"),
+        (("average", "runs/fields"), "holds no snapshots of averages", "training.averages=20"),
+        (("average", "runs"), "runs is not a run", "physgen train"),
         ((*TRAIN, "training.averages=40", "training.steps=30"), "averages=40 is more than steps=30", "at most one"),
         ((*DRAW, "--device", "gpu"), "'gpu'", "use auto, cpu"),
         ((*DRAW, "--like", "spins.h5"), "domain 'spins'", "same physics"),

@@ -15,6 +15,9 @@ _PUBLIC = {
     "DrawOptions": "drawing",
     "sample": "drawing",
     "describe_average": "averages",
+    "compare_widths": "widths",
+    "width_table": "widths",
+    "best_width": "widths",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
 }

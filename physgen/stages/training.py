@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from physgen.config import Experiment
 from physgen.diffusion.training import Step, TrainingState
 from physgen.diffusion.training import train as training_steps
-from physgen.diffusion.validation import ValidationLoss, validation_loss
+from physgen.diffusion.validation import ValidationLoss
 from physgen.engine.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
 from physgen.engine.journal import Journal
 from physgen.engine.launch import Launch, launch
@@ -29,9 +27,7 @@ from physgen.provenance import file_digest, git_commit
 from physgen.run import Run, open_run, withdraw_run
 from physgen.stages.averages import AverageRecord
 from physgen.stages.training_start import Data, first_state, prepare
-
-VALIDATION_LEVELS = 9
-VALIDATION_SEED = 20_000
+from physgen.stages.validation import validate
 
 
 def train(
@@ -167,12 +163,7 @@ class _Loop:
         """Loss of the averaged weights by noise level, as it is and beside that of the baseline."""
         if self.here.is_main:
             model = self.state.ema if self.state.step else self.state.model
-            s_min, s_max = self.constants["s_min"], self.constants["s_max"]
-            levels = torch.logspace(*torch.tensor([s_min, s_max]).log10().tolist(), VALIDATION_LEVELS)
-            found = validation_loss(
-                model, self.data.validation_x, self.data.validation_condition, levels.to(self.here.device),
-                VALIDATION_SEED, baseline=model.baseline,
-            )  # fmt: skip
+            found = validate(model, self.data.held, self.constants, model.baseline)
             self.journal.log(self.state.step, _validation_metrics(found))
         self.here.barrier()
 

@@ -18,16 +18,16 @@ from physgen.errors import InputError
 from physgen.model import build_denoiser, noise_range, schedule_law
 from physgen.run import Run, create_run, open_run, read_json, write_config, write_json
 from physgen.stages.data import default_dataset
+from physgen.stages.validation import held_out
 
 
 @dataclass(frozen=True)
 class Data:
-    """Encoded training and validation sets, in memory."""
+    """Encoded training set and held-out configurations with their conditions, in memory."""
 
     x: torch.Tensor
     condition: dict[str, torch.Tensor]
-    validation_x: torch.Tensor
-    validation_condition: dict[str, torch.Tensor]
+    held: tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 
 def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -> Run:
@@ -84,10 +84,11 @@ def first_state(run: Run, here: Launch) -> tuple[Data, dict[str, Any], TrainingS
     """Data, constants and the untrained state. Raises InputError where the network does not fit the data."""
     data, constants, spectrum = _encode(run, here)
     denoiser = build_denoiser(run.experiment, constants, spectrum).to(here.device)
-    one = {k: v[:1] for k, v in data.validation_condition.items()}
+    x, condition = data.held
+    one = {k: v[:1] for k, v in condition.items()}
     try:
         with torch.no_grad():
-            denoiser(data.validation_x[:1], torch.ones(1, device=here.device), one)
+            denoiser(x[:1], torch.ones(1, device=here.device), one)
     except ValueError as error:
         raise InputError(f"network: {error}") from None
     if run.experiment.training.compile:
@@ -98,7 +99,7 @@ def first_state(run: Run, here: Launch) -> tuple[Data, dict[str, Any], TrainingS
 def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | None]:
     """Encoded data, the constants fitted on the training part, and its spectrum."""
     domain, path = run.domain, run.folder / "encoding.json"
-    train_part, validation = run.part("train"), run.part("validation")
+    train_part = run.part("train")
     if here.is_main and not path.exists():
         constants = dict(domain.fit_encoding(train_part))
         x, condition = domain.encode(train_part, constants)
@@ -114,12 +115,8 @@ def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | No
     here.barrier()
     constants = read_json(path)
     x, condition = domain.encode(train_part, constants)
-    held_x, held_condition = domain.encode(validation, constants)
-    # evenly spread over the validation part, so that every condition is met
-    chosen = torch.linspace(0, len(held_x) - 1, min(run.experiment.training.validation_size, len(held_x))).long()
     spectrum = fit_spectrum(x, condition.get("labels")) if domain.values == "real" else None
-    held = {k: v[chosen].to(here.device) for k, v in held_condition.items()}
-    return Data(x, dict(condition), held_x[chosen].to(here.device), held), constants, spectrum
+    return Data(x, dict(condition), held_out(run, constants, here.device)), constants, spectrum
 
 
 def _recipe(experiment: Experiment, constants: dict[str, Any]) -> Recipe:

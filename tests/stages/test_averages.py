@@ -16,6 +16,7 @@ from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
 from physgen.stages import DrawOptions, sample, simulate, train
 from physgen.stages.averages import WORST_RESIDUAL, read_average, snapshot_steps
+from physgen.stages.widths import WidthLoss, best_width, compare_widths
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = list_domains()[0]
@@ -130,3 +131,21 @@ def test_a_flipped_bit_is_found_and_later_snapshots_are_taken_back(run, tmp_path
     path.write_bytes(content[:40])
     with pytest.raises(InputError, match="00000008-1.safetensors cannot be read"):
         read_snapshots(tmp_path)
+
+
+def test_the_run_that_is_compared_with_itself_comes_out_even_and_the_command_names_the_next(run, capsys):
+    """The run's own average has the width 0.15; 0.14 is nearly it, a narrow one is another model."""
+    found = {w.width: w for w in compare_widths(run, "cpu")}
+    assert abs(found[0.14].ratio - 1) < 0.2 * abs(found[0.05].ratio - 1)
+    assert all(w.error > 0 and w.residual <= WORST_RESIDUAL for w in found.values())
+    assert main(["average", str(run), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    best = best_width(list(found.values()))
+    assert f"next: physgen sample {run}{'' if best is None else f' --average {best:g}'} -o" in said
+    assert said.count("+-") == len(found) >= 5
+
+
+def test_a_width_is_the_best_only_beyond_two_errors():
+    close, far = WidthLoss(0.05, 0.0, 0.98, 0.02), WidthLoss(0.2, 0.0, 0.99, 0.004)
+    assert best_width([close]) is None
+    assert best_width([close, far]) == 0.2

@@ -147,7 +147,14 @@ def _sample(arguments) -> None:
 
     given = {k: _number(v, k) for k, v in _pairs(arguments.condition, "condition").items()}
     options = DrawOptions(
-        arguments.n, arguments.like, given, arguments.sampler, arguments.steps, arguments.seed, arguments.average
+        arguments.n,
+        arguments.like,
+        given,
+        arguments.sampler,
+        arguments.steps,
+        arguments.seed,
+        arguments.levels,
+        arguments.average,
     )
     path = sample(arguments.run, arguments.output, options, arguments.device, _progress("sample"))
     if arguments.average is not None:

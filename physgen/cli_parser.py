@@ -79,6 +79,7 @@ def _add_model(commands) -> None:
     )
     sample.add_argument("--sampler", metavar="NAME", help="default: the run's")
     sample.add_argument("--steps", type=int, metavar="K", help="noise levels (default: the run's)")
+    sample.add_argument("--levels", metavar="RULE", help="checked, chosen or log-uniform (default: the run's)")
     sample.add_argument("--seed", type=int, default=0, metavar="S")
     sample.add_argument(
         "--average",

@@ -25,7 +25,7 @@ from physgen.diffusion.solver import Solver
 from physgen.diffusion.surrogate import sampled_power
 from physgen.engine.disk import write_atomically
 
-CHECKED, CHOSEN, EVEN = "checked", "chosen", "log-uniform"
+RULES = CHECKED, CHOSEN, EVEN = "checked", "chosen", "log-uniform"
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
 CHECK_SAMPLES = 64  # at most; a tile of large fields, which hold many modes each
 KEPT_IN = "levels.json"

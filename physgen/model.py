@@ -23,7 +23,7 @@ from physgen.diffusion.spectrum import Spectrum, fit_spectrum
 from physgen.engine.launch import choose_device
 from physgen.engine.weights import export_weights, load_weights
 from physgen.errors import InputError
-from physgen.levels import CHECKED, choose_levels, sampler_bias
+from physgen.levels import Levels, choose_levels, sampler_bias
 
 SDES = {
     "ou": sde.OU, "vp": sde.VP, "sub_vp": sde.SubVP, "ve": sde.VE, "cosine": sde.Cosine,
@@ -107,15 +107,13 @@ def draw(
     *,
     seed: int,
     sampler: str,
-    steps: int,
-    rule: str = CHECKED,
+    levels: Levels,
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
     """Configurations under the conditions of ``template``, as an ensemble in physical units."""
     condition = dict(model.domain.condition(template, model.constants))
     count = len(next(iter(condition.values()))) if condition else template.sizes["sample"]
     shape = (count, model.constants["channels"], *model.constants["grid"])
-    levels = choose_levels(model, sampler, steps, rule)
     x = sample(
         model.denoiser, levels.values, shape, seed, condition or None, sampler,
         device=model.device, home="cpu", progress=progress,
@@ -127,7 +125,7 @@ def draw(
             "training data, train longer, or lower the learning rate"
         )
     made = model.domain.decode(x, template, model.constants)
-    drawn = {"sampler": sampler, "sampler_steps": steps, "seed": seed}
+    drawn = {"sampler": sampler, "sampler_steps": len(levels.values) - 1, "seed": seed}
     return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
 
 

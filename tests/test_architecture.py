@@ -35,7 +35,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "stages/averages": {"run", "diffusion", "engine"},
     "stages/checks": {"ensemble"},
     "stages/data": {"domain", "config", "ensemble"},
-    "stages/drawing": {"run", "ensemble", "model"},
+    "stages/drawing": {"run", "ensemble", "levels", "model"},
     "stages/evaluation": {"domain", "run", "ensemble"},
     "stages/judging": {"diagnostics", "ensemble", "figures", "report", "run", "engine"},
     "stages/training": {"config", "run", "model", "diffusion", "engine"},

@@ -154,6 +154,7 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         ((*DRAW, "-n", "many"), "'many'", "usage"),
         ((*DRAW, "--steps", 1), "--steps 1", "at least 2"),
         ((*DRAW, "--average", 0.5), "(0, 0.2887], got 0.5", "choose one"),
+        ((*DRAW, "--levels", "best"), "--levels best is no rule", "checked, chosen, log-uniform"),
         ((*DRAW, "--average", 0.1), "holds no snapshots of averages", "training.averages=20"),
         (("average", "runs/fields"), "holds no snapshots of averages", "training.averages=20"),
         (("average", "runs"), "runs is not a run", "physgen train"),
@@ -237,7 +238,7 @@ def test_a_disk_without_room_is_said_before_hdf5_writes(here, capsys, monkeypatc
 
     monkeypatch.setattr(os, "posix_fallocate", no_room)
     monkeypatch.setattr(xr.Dataset, "to_netcdf", lambda *_, **__: pytest.fail("HDF5 began to write"))
-    said = refusal(capsys, *DRAW, "-n", "2")
+    said = refusal(capsys, *DRAW, "-n", "2", "--levels", "chosen")  # a check would be kept beside the weights
     assert "new.h5 was not written (No space left on device)" in said and "free some space" in said
 
 

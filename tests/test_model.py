@@ -47,7 +47,8 @@ def trained(tmp_path_factory):
 
 def drawn(case, template=None, seed=0):
     template = case.template if template is None else template
-    return draw(case.model, template, seed=seed, sampler="dpmpp_2m", steps=6)
+    levels = choose_levels(case.model, "dpmpp_2m", 6)
+    return draw(case.model, template, seed=seed, sampler="dpmpp_2m", levels=levels)
 
 
 @every_domain

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from physgen.ensemble import load_ensemble, save_ensemble, space_dims
 from physgen.errors import InputError
+from physgen.levels import RULES, choose_levels
 from physgen.model import Model, check_sampler, draw, load_model
 from physgen.run import Run, open_run
 from physgen.stages.averages import check_width, take_average
@@ -25,6 +26,7 @@ class DrawOptions:
     sampler: str | None = None
     steps: int | None = None
     seed: int = 0
+    levels: str | None = None  # which noise levels: checked, chosen, log-uniform
     average: float | None = None  # relative width of the average of the weights; None is the run's own
 
 
@@ -52,16 +54,10 @@ def sample(
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
     template = run.domain.request(like, options.n or settings.n, options.given)
+    sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
+    levels = choose_levels(model, sampler, steps, options.levels or settings.levels)
     started = time.perf_counter()
-    generated = draw(
-        model,
-        template,
-        seed=options.seed,
-        sampler=options.sampler or settings.sampler,
-        steps=options.steps or settings.steps,
-        rule=settings.levels,
-        progress=progress,
-    )
+    generated = draw(model, template, seed=options.seed, sampler=sampler, levels=levels, progress=progress)
     made = {
         "domain": run.experiment.domain,
         "run": run.experiment.name,
@@ -84,5 +80,7 @@ def _check_options(options: DrawOptions) -> None:
             raise InputError(f"{name} {value} is too few: give at least {least}, or leave it out for the run's own")
     if options.sampler is not None:
         check_sampler(options.sampler)
+    if options.levels is not None and options.levels not in RULES:
+        raise InputError(f"--levels {options.levels} is no rule: choose one of {', '.join(RULES)}")
     if options.average is not None:
         check_width(options.average)

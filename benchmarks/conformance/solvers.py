@@ -38,6 +38,8 @@ def rows():
     yield from orders()
     yield from peer_orders()
     yield from covariance()
+    yield adaptive()
+    yield langevin()
 
 
 def fewest(error, tolerance=0.01, least=4, most=4096):
@@ -222,3 +224,36 @@ def covariance():
             "solvers", "Fourier-covariance kernel: largest error of P(k)", LAW, error, 0.0, 1e-6, error < 1e-6,
             cost=f"{steps} evaluations",
         )  # fmt: skip
+
+
+def adaptive():
+    """Dormand-Prince: every mode at one standard deviation, so that the tolerance meets each of them."""
+    half = torch.cat([BROAD.flip(0), BROAD[1:-1]])
+    field, count = GaussianField(half[None]), 0
+
+    def counted(y, s, condition=None):
+        nonlocal count
+        count += 1
+        return field(y, s, condition)
+
+    impulse = torch.zeros(1, 1, len(half), dtype=torch.float64)
+    impulse[..., 0] = math.sqrt(len(half))
+    response = SAMPLERS["dopri5"](counted, log_uniform(FIRST, LAST, 2), FIRST * impulse)
+    modes = torch.fft.fft(response, norm="ortho").abs().square().flatten()
+    error = float((modes / half - 1).abs().max())
+    # the modes of P = 1e-4 have an amplitude of 0.01: a local error of 1e-5 is 2e-3 of their power
+    return Row(
+        "solvers", "dopri5, tolerance 1e-5: largest error of P(k)", LAW, error, 0.0, 0.01, error < 0.01,
+        cost=f"{count} evaluations",
+    )  # fmt: skip
+
+
+def langevin():
+    """No order is claimed: at a fixed share the large modes are left behind at small levels."""
+    name = "annealed_langevin"
+    levels = log_uniform(FIRST, LAST, 200)
+    error = float(largest_error(SAMPLERS[name], levels, BROAD[::9]))
+    return Row(
+        "solvers", f"{name}, 200 levels x 5 steps (biased, order 0): largest error of P(k)", LAW, error, 0.0, math.nan,
+        None, cost=f"{evaluations(name, levels)} evaluations",
+    )  # fmt: skip

@@ -74,7 +74,9 @@ class UNet(nn.Module):
     r"""Periodic U-Net F(x, c_noise, condition), zero before training.
 
     It commutes exactly with translations by ``stride`` sites along any axis, and only approximately with smaller ones
-    (block averages).
+    (block averages): after 150 steps on lognormal 32x32 fields with random symmetries a shift by one site changed D by
+    0.8 % of its spread at s = 0.3 and 3 % at s = 1, which is 5 and 8 % of its denoising error
+    (benchmarks/conformance/trained_symmetry.py).
 
     With ``undecimated`` the stride is 1: it commutes with every translation, on any grid. Level l keeps all sites (a
     trous), its convolutions have dilation 2^l, the block average over 2^d sites becomes the moving average over

@@ -10,6 +10,7 @@ from benchmarks.conformance.trained_symmetry import lognormal_fields, train_deno
 from physgen.diffusion.convergence import candidate_levels, convergence, safest
 from physgen.diffusion.denoiser import FieldDenoiser, LogUniform
 from physgen.diffusion.spectrum import fit_spectrum
+from physgen.diffusion.training import Recipe
 from physgen.networks.unet import UNet
 
 TRAINED, TRIED, COUNT, SHAPE = 500, 16, 32, (1, 32, 32)
@@ -21,8 +22,12 @@ def rows() -> Iterator[Row]:
     power = spectrum.ln_power.exp().double()
     # of the training and of the fine levels: wider than those that any grid chooses
     ends = 30 * float(power.max().sqrt()), 0.03 * float(power.min().sqrt())
-    denoiser = FieldDenoiser(UNet(2, width=16, multipliers=(1, 2, 3)), spectrum)
-    denoiser = train_denoiser(denoiser, x, TRAINED, 0, LogUniform(ends[1], ends[0]))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        denoiser = FieldDenoiser(UNet(2, width=16, multipliers=(1, 2, 3)), spectrum)
+    law = LogUniform(ends[1], ends[0])
+    recipe = Recipe(TRAINED, batch_size=16, learning_rate=2e-3, warmup=30, law=law)
+    denoiser = train_denoiser(denoiser, x, recipe, turned=True)
     for steps in (10, 16):
         grids = candidate_levels(power, steps)
         picked, _ = safest(denoiser, grids, (TRIED, *SHAPE), 7, ends=ends)

@@ -29,11 +29,7 @@ MOVES = {
 
 def rows() -> Iterator[Row]:
     generator = torch.Generator().manual_seed(0)
-    k = 2 * math.pi * torch.fft.fftfreq(32, dtype=torch.float64)
-    power = (0.1 + (k[:, None] ** 2 + k**2).sqrt()) ** -2.5
-    field = GaussianField((power / power.mean())[None])
-    x = (field.sample(1024 + HELD_OUT, generator).exp() - math.exp(0.5)).float()
-    x = x / (math.exp(0.5) * math.sqrt(math.e - 1))  # lognormal of unit variance
+    x = lognormal_fields(1024 + HELD_OUT, generator)
     trained = [_train(FieldDenoiser, (1, 2, 3), x[:1024], n) for n in range(SEEDS)]
     for s in (0.3, 1.0):
         yield from _fields(trained, x[1024:], s)
@@ -47,6 +43,15 @@ def rows() -> Iterator[Row]:
         averages = [GroupAverage(denoiser, SPIN_FLIP) for denoiser in trained]
         yield _error_row(f"{name}, averaged over it", averages, spins[1024:], s, SPIN_FLIP[1], ROUNDING)
         yield _gain_row(f"{name}, averaged over it", averages, trained, spins[1024:], s, bound=True)
+
+
+def lognormal_fields(count: int, generator: torch.Generator) -> Tensor:
+    """(count, 1, 32, 32), independent, of unit variance, with a steep spectrum."""
+    k = 2 * math.pi * torch.fft.fftfreq(32, dtype=torch.float64)
+    power = (0.1 + (k[:, None] ** 2 + k**2).sqrt()) ** -2.5
+    field = GaussianField((power / power.mean())[None])
+    x = (field.sample(count, generator).exp() - math.exp(0.5)).float()
+    return x / (math.exp(0.5) * math.sqrt(math.e - 1))
 
 
 def _fields(trained: list[nn.Module], x: Tensor, s: float) -> Iterator[Row]:
@@ -70,16 +75,22 @@ def _train(make: type[nn.Module], multipliers: tuple[int, ...], x: Tensor, seed:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         denoiser = make(UNet(2, width=16, multipliers=multipliers))
+    recipe = Recipe(STEPS, batch_size=16, learning_rate=2e-3, seed=seed, warmup=30)
+    # the strip has ends: no translation, no turn; both signs are in the data
+    return train_denoiser(denoiser, x, recipe, turned=make is FieldDenoiser)
+
+
+def train_denoiser(denoiser: nn.Module, x: Tensor, recipe: Recipe, turned: bool) -> nn.Module:
+    """The running average of the weights after a training, on fields shifted and turned at random if asked for."""
 
     def augment(batch: Tensor, condition: dict, generator: torch.Generator) -> tuple[Tensor, dict]:
         draws = torch.randint(0, 2**20, (3,), generator=generator).tolist()
         group = point_group(batch.shape[2:])
-        turned = group[draws[0] % len(group)](batch)
-        return Symmetry(shift=tuple(draws[1:]))(turned), condition
+        moved = group[draws[0] % len(group)](batch)
+        return Symmetry(shift=tuple(draws[1:]))(moved), condition
 
-    state = TrainingState(denoiser, Recipe(STEPS, batch_size=16, learning_rate=2e-3, seed=seed, warmup=30))
-    # the strip has ends: no translation, no turn; both signs are in the data
-    for _ in train(state, x, augment=None if make is SpinDenoiser else augment):
+    state = TrainingState(denoiser, recipe)
+    for _ in train(state, x, augment=augment if turned else None):
         pass
     return state.ema
 

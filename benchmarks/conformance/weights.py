@@ -154,6 +154,24 @@ def field_rows():
         yield Row("weights", name, "1.05", float(mean), 1.05, float(error), kept)
 
 
+def sampler_rows():
+    """Samplers by name: a step that remembers the last one, and a Langevin corrector."""
+    means, weights = torch.tensor([-1.0, 1.0]).reshape(2, 1, 1).double(), torch.tensor([0.3, 0.7]).double()
+    law, levels, exact = (
+        GaussianMixture(means, torch.tensor([0.3, 0.3]).double(), weights),
+        log_uniform(8, 0.4, 12),
+        1.3,
+    )
+    options = {"tile": 2000, "dtype": torch.float64}
+    for name in ("dpmpp_2m_sde", "predictor_corrector"):
+        drawn = weighted_sample(law, name, levels, (10000, 1, 1), 7, lambda x: law.log_density(x, ZERO), **options)
+        label = f"broad mixture in 1-D, {name}, 12 steps"
+        yield log_z_row(label, weight_statistics(drawn.log_weight), 0.0, "10000 x 12")
+        mean, error = reweighted_mean(drawn.x[:, 0, 0] ** 2, drawn.log_weight)
+        kept = abs(float(mean) - exact) < 3 * float(error)
+        yield Row("weights", f"{label}: second moment, reweighted", "1.3", float(mean), exact, float(error), kept)
+
+
 def phi4_rows():
     law = phi4_site(1.0, -3.0, (1, 2))
     drawn = weighted_sample(
@@ -174,4 +192,5 @@ def rows():
     yield from ring_rows()
     yield from energy_rows()
     yield from field_rows()
+    yield from sampler_rows()
     yield from phi4_rows()

@@ -10,7 +10,8 @@ from physgen.diffusion.grid import log_uniform
 from physgen.diffusion.importance import independence_metropolis, resample, reweighted_mean, weight_statistics
 from physgen.diffusion.kernels import Ancestral, EulerMaruyama, FourierCovariance, LocalCovariance, SpinMixture
 from physgen.diffusion.noise import generator_for, noise_like
-from physgen.diffusion.path_weights import noising_log_weight, weighted_sample
+from physgen.diffusion.path_weights import Chain, noising_log_weight, weighted_sample
+from physgen.diffusion.surrogate import sampled_power
 
 WIDE = {"dtype": torch.float64, "tile": 2000}
 KERNELS = {
@@ -306,3 +307,66 @@ def test_systematic_resampling_gives_each_sample_its_share_rounded_up_or_down():
 def test_impossible_requests_are_refused_with_the_value(wrong):
     with pytest.raises(ValueError, match="got"):
         wrong()
+
+
+WEIGHED = ["ancestral", "euler_maruyama", "dpmpp_2m_sde", "predictor_corrector"]
+TWO = GaussianMixture(
+    torch.tensor([-1.0, 1.0]).double().reshape(2, 1, 1), torch.tensor([0.3, 0.3]).double(), torch.tensor([0.3, 0.7])
+)
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+@pytest.mark.parametrize("scale", [1.0, 0.9])
+def test_samplers_by_name_have_the_right_norm_and_moments_with_a_right_and_a_wrong_denoiser(name, scale):
+    def denoiser(y, s, condition=None):
+        return scale * TWO(y, s)
+
+    def target(x):
+        return TWO.log_density(x, torch.zeros((), dtype=torch.float64))
+
+    drawn = weighted_sample(denoiser, name, log_uniform(8, 0.4, 12), (12000, 1, 1), 3, target, **WIDE)
+    found = weight_statistics(drawn.log_weight)
+    assert found.log_Z_error < 0.02 and found.path_KL > 0.1
+    assert abs(found.log_Z) < 3 * found.log_Z_error
+    mean, error = reweighted_mean(drawn.x[:, 0, 0] ** 2, drawn.log_weight)
+    assert abs(float(mean) - 1.3) < 3 * float(error)
+
+
+@pytest.mark.parametrize("name", ["dpmpp_2m_sde", "predictor_corrector"])
+def test_ring_by_name_gives_ln_Z_with_the_bernoulli_read_out(name):
+    ring = IsingRing(COUPLINGS[:6], BETA, (1, 6))
+
+    def target(x):
+        return BETA * (COUPLINGS[:6] * x[:, 0] * x[:, 0].roll(-1, 1)).sum(1)
+
+    drawn = weighted_sample(ring, name, log_uniform(5, 0.6, 12), (8000, 1, 6), 2, target, readout="bernoulli", **WIDE)
+    found = weight_statistics(drawn.log_weight)
+    assert found.log_Z_error < 0.07
+    assert abs(found.log_Z - ring.log_Z) < 3 * found.log_Z_error
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_what_is_weighed_is_what_the_sampler_of_that_name_draws(name):
+    """Variance of a Gaussian mode; the read-out adds s^2 to the D of the sampler's last step."""
+    power, levels, n = 2.0, log_uniform(10, 0.3, 9), 40000
+    law = GaussianField(torch.tensor([[power]], dtype=torch.float64))
+
+    def target(x):
+        return torch.zeros(len(x), dtype=torch.float64)
+
+    drawn = weighted_sample(law, name, levels, (n, 1, 1), 4, target, tile=n, dtype=torch.float64)
+    last = float(levels[-2])
+    # at s' = 0 Euler-Maruyama's kernel and DDPM's take the variance s^2
+    expected = float(sampled_power(name, levels, torch.tensor([power]))[0]) + last**2
+    assert abs(float(drawn.x.var()) / expected - 1) < 4 * math.sqrt(2 / n)
+
+
+def test_samplers_without_a_density_are_refused():
+    zero = lambda x: torch.zeros(len(x), dtype=torch.float64)  # noqa: E731
+    for name in ("heun_churn", "annealed_langevin", "dpmpp_2m"):
+        with pytest.raises(ValueError, match=f"{name}.*no path weights; choose one of ancestral"):
+            weighted_sample(TWO, name, log_uniform(8, 0.15, 4), (4, 1, 1), 3, zero)
+    with pytest.raises(ValueError, match="climb.*without multistep and corrector"):
+        noising_log_weight(TWO, "dpmpp_2m_sde", log_uniform(8, 0.15, 4), torch.ones(4, 1, 1), 3, zero)
+    with pytest.raises(ValueError, match="corrector must be >= 0, got -1"):
+        Chain(Ancestral(), corrector=-1)

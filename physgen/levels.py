@@ -7,7 +7,6 @@ are held against other grids on the network, from the same noise (:mod:`physgen.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -24,10 +23,10 @@ from physgen.diffusion.sampler import SAMPLERS
 from physgen.diffusion.solver import Solver
 from physgen.diffusion.surrogate import sampled_power
 from physgen.engine.disk import write_atomically
+from physgen.engine.weights import weights_digest
 
 RULES = CHECKED, CHOSEN, EVEN = "checked", "chosen", "log-uniform"
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
-CHECK_SAMPLES = 64  # at most; a tile of large fields, which hold many modes each
 KEPT_IN = "levels.json"
 
 
@@ -80,7 +79,8 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: str = CHECKED) -
         return Levels(_within(best_log_uniform, spectra, steps, sampler, (s_max, s_min)), EVEN)
     if rule == CHOSEN or SAMPLERS[sampler].draws:
         return Levels(_within(optimal_levels, spectra, steps, sampler, (s_max, s_min)), CHOSEN)
-    key = f"{_digest(model)}/{sampler}/{steps}"
+    # other weights, an average of another width say, have levels of their own
+    key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{sampler}/{steps}"
     found = _recall(model.folder, key)
     if found is None:
         found = _checked(model, spectra, sampler, steps)
@@ -94,7 +94,7 @@ def _checked(model: Model, spectra: torch.Tensor, sampler: str, steps: int) -> L
     if any(float(c[0]) > s_max or float(c[-2]) < s_min for c in candidates.values()):
         candidates = candidate_levels(spectra, steps, sampler, s_max, s_min)
     site = (model.constants["channels"], *model.constants["grid"])
-    count = min(tile_of(site), CHECK_SAMPLES)
+    count = tile_of(site)  # what one call takes: few large fields, which hold many modes each
     name, figures = safest(
         model.denoiser, candidates, (count, *site), CHECK_SEED,
         ends=(s_max, s_min), condition=_spread_labels(model, count), sampler=sampler, device=model.device,
@@ -112,11 +112,15 @@ def _within(search: Any, spectra: torch.Tensor, steps: int, sampler: str, ends: 
 
 def _spread_labels(model: Model, count: int) -> dict[str, torch.Tensor] | None:
     """Labels (count, n) spread evenly over [-1, 1]^n, the range that was trained (a Sobol sequence)."""
-    (labels,) = model.constants["condition_shapes"].get("labels") or [0]
+    labels = _label_count(model)
     if not labels:
         return None
     points = torch.quasirandom.SobolEngine(labels).draw(count + 1)[1:]  # the first one is a corner
     return {"labels": 2 * points - 1}
+
+
+def _label_count(model: Model) -> int:
+    return (model.constants["condition_shapes"].get("labels") or [0])[0]
 
 
 def surrogate_spectra(model: Model) -> torch.Tensor | None:
@@ -124,7 +128,7 @@ def surrogate_spectra(model: Model) -> torch.Tensor | None:
     spectrum = getattr(model.denoiser, "spectrum", None)
     if spectrum is None:
         return None
-    count = (model.constants["condition_shapes"].get("labels") or [0])[0]
+    count = _label_count(model)
     corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * count).reshape(-1, count) if count else None
     middle = torch.zeros(1, count)
     labels = middle if corners is None else torch.cat([middle, corners])
@@ -151,15 +155,6 @@ def _walks_a_grid(sampler: str) -> bool:
 
 
 # --- kept beside the weights ----------------------------------------------------------------------
-
-
-def _digest(model: Model) -> str:
-    """Of the weights: other weights, an average of another width say, have levels of their own."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.denoiser.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _entries(folder: Path | None) -> dict[str, Any]:

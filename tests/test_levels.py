@@ -1,10 +1,12 @@
 """Levels of a model: chosen on its surrogate, checked on its own denoiser, kept beside its weights."""
 
 import json
+import math
 
 import pytest
 import torch
 
+from physgen.diffusion.convergence import Convergence
 from physgen.diffusion.exact import GaussianField, phi4_site
 from physgen.diffusion.spectrum import Spectrum, rfft_shape
 from physgen.levels import CHECKED, choose_levels
@@ -87,3 +89,9 @@ def test_samplers_that_cannot_be_checked_are_not(sampler, name):
     model = model_of(GAUSSIAN, STEEP)
     found = choose_levels(model, sampler, 8, CHECKED)
     assert found.name == name and not found.figures and model.denoiser.calls == 0
+
+
+def test_a_grid_on_which_the_samples_diverge_is_not_taken():
+    fine = Convergence(0.1, 0.01, 0.02, 0.001)
+    for broken in (Convergence(math.nan, 0, 0.01, 0), Convergence(0.01, 0, math.nan, 0)):
+        assert broken.worst == math.inf > fine.worst == 0.1

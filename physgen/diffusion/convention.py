@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 Condition = Mapping[str, Tensor] | None
@@ -17,6 +18,13 @@ class Denoiser(Protocol):
     r"""Any callable D(y, s, condition) -> E[x0 | y], shape of y; the condition's tensors lead with B."""
 
     def __call__(self, y: Tensor, s: Tensor, condition: Condition = None, /) -> Tensor: ...
+
+
+def in_dtype(condition: Condition, dtype: torch.dtype) -> Condition:
+    """The condition with its floating tensors in one dtype."""
+    if condition is None:
+        return None
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in condition.items()}
 
 
 def like(s: Tensor, x: Tensor) -> Tensor:

@@ -47,8 +47,9 @@ class Convergence:
     @property
     def worst(self) -> float:
         r"""max(power, 2 distance), both as a relative error of a second moment: a field that is off by d has a power
-        that may be off by 2 d."""
-        return max(self.power, 2 * self.distance)
+        that may be off by 2 d. Infinite where samples are not finite."""
+        found = max(self.power, 2 * self.distance)
+        return found if math.isfinite(self.power + self.distance) else math.inf
 
 
 def candidate_levels(

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from physgen.diffusion.convention import Condition, Denoiser, like
+from physgen.diffusion.convention import Condition, Denoiser, in_dtype, like
 from physgen.diffusion.spectrum import Spectrum
 
 
@@ -21,13 +21,6 @@ def working_dtype(network: Callable[..., Tensor]) -> torch.dtype:
     """float64 where the first weight is float64 (``denoiser.double()``), else float32."""
     first = next(network.parameters(), None) if isinstance(network, nn.Module) else None
     return torch.float64 if first is not None and first.dtype == torch.float64 else torch.float32
-
-
-def in_dtype(condition: Condition, dtype: torch.dtype) -> Condition:
-    """The condition with its floating tensors in one dtype."""
-    if condition is None:
-        return None
-    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in condition.items()}
 
 
 class LevelLaw(Protocol):

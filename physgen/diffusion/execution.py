@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition
+from physgen.diffusion.convention import Condition, in_dtype
 
 # Values (channels x sites) of a tile. On two cores a U-Net draws 64^2 fields fastest 16 at a time and 128^2 fields 4
 # at a time (more leave the cache: three times slower at 64), message passing on 8^2 spins from 256 on.
@@ -58,9 +58,9 @@ class Tile:
         rows = torch.tensor(self.index, device=value.device) - self.start
         return value[rows.clamp(0, self.count - 1)]
 
-    def condition(self, condition: Condition) -> Condition:
-        """The condition of the tile's rows."""
-        return None if condition is None else {name: self.take(value) for name, value in condition.items()}
+    def condition(self, condition: Condition, device: torch.device | str) -> Condition:
+        """The condition of the tile's rows on a device."""
+        return condition and {name: self.take(value).to(device) for name, value in condition.items()}
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,7 @@ class Execution:
         Raises ValueError before the first one where a tensor does not lead with the number of samples asked for.
         """
         check_condition(condition, tiles[0].count)
-        return (self._cast(tile.condition(condition)) for tile in tiles)
-
-    def _cast(self, condition: Condition) -> Condition:
-        if condition is None:
-            return None
-        placed = {name: value.to(self.device) for name, value in condition.items()}
-        return {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in placed.items()}
+        return (in_dtype(tile.condition(condition, self.device), self.dtype) for tile in tiles)
 
 
 def check_condition(condition: Condition, count: int) -> None:

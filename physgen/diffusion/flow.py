@@ -46,14 +46,14 @@ def dpmpp_2m(now: Step) -> Tensor:
     """
     if not now.past:
         return toward(now.denoised, now)
-    return toward(extrapolated(now), now)
+    return toward(extrapolated(now.denoised, now.past[0], now.s, now.s_next), now)
 
 
-def extrapolated(now: Step) -> Tensor:
+def extrapolated(denoised: Tensor, before: tuple[Level, Tensor], s: Level, s_next: Level) -> Tensor:
     r""":math:`D + \frac{1}{2r}(D - D_{before})`, the denoised in the middle of the step by the line through two."""
-    s_before, denoised_before = now.past[0]
-    ratio = log(s_before / now.s) / log(now.s / now.s_next)
-    return now.denoised + (now.denoised - denoised_before) / (2 * ratio)
+    s_before, denoised_before = before
+    ratio = log(s_before / s) / log(s / s_next)
+    return denoised + (denoised - denoised_before) / (2 * ratio)
 
 
 def exponential_multistep(order: int) -> Solver:

@@ -135,14 +135,13 @@ def sample_masked(
     """
     plan = Execution(**execution)
     count, site = int(shape[0]), tuple(shape[1:])
-    placed = condition and {name: value.to(plan.device) for name, value in condition.items()}
-    check_condition(placed, count)
+    check_condition(condition, count)
     parts = []
     with torch.no_grad():
         for tile in plan.tiles(count, site):
             numbers, orders = (part.to(plan.device) for part in _numbers(seed, tile.index, math.prod(site), order))
             blank = torch.zeros(len(tile.index), *site, dtype=torch.float64, device=plan.device)
-            drawn = _unmask(model, blank, orders, tile.condition(placed), steps, numbers)
+            drawn = _unmask(model, blank, orders, tile.condition(condition, plan.device), steps, numbers)
             parts.append([part[tile.inside] for part in drawn])
     xs, logs, all_orders = zip(*parts, strict=True)
     return Unmasked(torch.cat(xs), torch.cat(logs), torch.cat(all_orders))

@@ -45,7 +45,6 @@ from physgen.diffusion.kernels import (
     share,
 )
 from physgen.diffusion.noise import generator_for
-from physgen.diffusion.solver import Step
 
 Readout = Literal["gaussian", "bernoulli"]
 
@@ -226,12 +225,15 @@ def _descend(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
     y = reverse.kernel.start(noise, first)
     log_ratio = -reverse.kernel.log_start(y, first)
     denoised = reverse.denoise(y, first)
-    past: tuple[tuple[float, Tensor], ...] = ()
+    before: tuple[float, Tensor] | None = None
     for s, s_next in pairwise(reverse.levels):
-        kernel, move = reverse.kernel_to(s_next), Move(y, _ahead(chain, y, denoised, (s, s_next), past), s, s_next)
+        aim = denoised
+        if chain.multistep and before is not None and s_next > 0:
+            aim = extrapolated(denoised, before, s, s_next)
+        kernel, move = reverse.kernel_to(s_next), Move(y, aim, s, s_next)
         y_next = kernel.draw(move, noise)
         log_ratio = log_ratio + _log_forward(y, y_next, s, s_next) - kernel.log_density(move, y_next)
-        y, past = y_next, ((s, denoised),)
+        y, before = y_next, (s, denoised)
         if s_next > 0:
             denoised = reverse.denoise(y, s_next)
             if chain.corrector:
@@ -239,15 +241,6 @@ def _descend(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
                 y, denoised, gain = _langevin(reverse, y, denoised, s_next, (variance, noise))
                 log_ratio = log_ratio + gain
     return y, log_ratio
-
-
-def _ahead(
-    chain: Chain, y: Tensor, denoised: Tensor, step: tuple[float, float], past: tuple[tuple[float, Tensor], ...]
-) -> Tensor:
-    """The D that the step aims at."""
-    if not chain.multistep or not past or step[1] == 0:
-        return denoised
-    return extrapolated(Step(y, denoised, *step, past, lambda y, s: y, lambda: y))  # it asks for neither D nor noise
 
 
 def _langevin(

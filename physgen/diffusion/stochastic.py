@@ -42,7 +42,9 @@ def dpmpp_2m_sde(now: Step) -> Tensor:
     Weak order 2 (the noise that D picks up within a step enters with the next one), one evaluation a step, stochastic.
     Source: Lu et al., arXiv:2211.01095, appendix A.
     """
-    return _posterior_draw(extrapolated(now) if now.past else now.denoised, now)
+    if not now.past:
+        return _posterior_draw(now.denoised, now)
+    return _posterior_draw(extrapolated(now.denoised, now.past[0], now.s, now.s_next), now)
 
 
 def heun_churn(churn: float = 10.0, lowest: float = 0.0, highest: float = math.inf, inflation: float = 1.0) -> Solver:

@@ -3,7 +3,6 @@
 averages/step-00000200-0.safetensors, -1, ...: one file for each snapshot of that step.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from physgen.disk_space import sync_to_disk
 from physgen.engine.checkpoint import on_main
 from physgen.engine.launch import Launch
+from physgen.engine.weights import weights_digest
 from physgen.errors import InputError
 
 FORMAT = "physgen-snapshot/1"
@@ -78,7 +78,7 @@ def write_snapshots(
 
 def _write(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
     plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    described = {"format": FORMAT, "sha256": _digest(plain), **metadata}
+    described = {"format": FORMAT, "sha256": weights_digest(plain), **metadata}
     fresh = path.with_name(path.name + ".tmp")
     try:
         # one key: safetensors writes several in an order that changes from process to process
@@ -88,15 +88,6 @@ def _write(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[st
         sync_to_disk(path.parent)
     finally:
         fresh.unlink(missing_ok=True)
-
-
-def _digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """sha256 of the names and bytes of the tensors, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(weights[name].reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def read_snapshots(folder: Path) -> list[StoredSnapshot]:
@@ -110,7 +101,7 @@ def read_snapshots(folder: Path) -> list[StoredSnapshot]:
         try:
             weights = StoredWeights(path)
             metadata = json.loads(weights.file.metadata()["physgen"])
-            whole = metadata["format"] == FORMAT and _digest(weights) == metadata["sha256"]
+            whole = metadata["format"] == FORMAT and weights_digest(weights) == metadata["sha256"]
             step = int(metadata["step"])
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} cannot be read ({error}): {_REMEDY}") from None

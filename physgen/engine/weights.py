@@ -1,5 +1,6 @@
 """Weights for sharing and archives: safetensors and JSON, readable by any later version."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -56,3 +57,12 @@ def load_weights(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
     if not whole:
         raise InputError(f"{folder / 'weights.safetensors'} does not match the sha256 in model.json; copy it again")
     return load_file(folder / "weights.safetensors"), model
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """sha256 of the names and bytes of the tensors, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ from physgen.diffusion.sampler import SAMPLERS, sample
 from physgen.diffusion.spectrum import Spectrum, fit_spectrum
 from physgen.engine.launch import choose_device
 from physgen.engine.weights import export_weights, load_weights
+from physgen.ensemble import SPACE
 from physgen.errors import InputError
 from physgen.levels import Levels, choose_levels, sampler_bias
 
@@ -112,7 +114,9 @@ def draw(
 ) -> Any:
     """Configurations under the conditions of ``template``, as an ensemble in physical units."""
     condition = dict(model.domain.condition(template, model.constants))
-    count = len(next(iter(condition.values()))) if condition else template.sizes["sample"]
+    # without a condition the template counts its configurations by its sample dims alone
+    free = [size for dim, size in template.sizes.items() if dim not in (*SPACE, "component")]
+    count = len(next(iter(condition.values()))) if condition else math.prod(free)
     shape = (count, model.constants["channels"], *model.constants["grid"])
     x = sample(
         model.denoiser, levels.values, shape, seed, condition or None, sampler,

@@ -56,12 +56,14 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
             f"configurations of shapes {sorted(map(str, shapes))} against {len(arrays['t'])} training configurations: "
             "memorization needs one lattice and at least 2 training configurations"
         )
-    symmetries = len(lattice_symmetries(arrays["t"].shape[2:])) if similarity == "field" else 1
+    box = _box(train) if similarity in ("field", "translations") else {}
+    search = partial(SEARCHES[similarity], **box)
+    symmetries = len(lattice_symmetries(arrays["t"].shape[2:], spacing=box["spacing"])) if similarity == "field" else 1
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
     found, labels = {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
         rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
-        found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, similarity)
+        found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, search)
         labels[name] = _unit_labels(ensemble, rows)
     result = memorization_test(found["g"], found["h"], labels["g"], labels["h"], seed=seed)
     return result.assign_attrs(similarity=similarity, n_train=len(arrays["t"]))
@@ -84,8 +86,14 @@ def _instances(ensemble, train):
     return (mine, theirs) if np.isin(mine, theirs).all() else None
 
 
-def _nearest(queries, train, instances, rows, similarity):
-    search = SEARCHES[similarity]
+def _box(ensemble):
+    """What the symmetries of a field follow: the cells, and whether opposite sides touch (attribute ``periodic``)."""
+    from physgen.ensemble import spacing
+
+    return {"spacing": spacing(ensemble), "periodic": bool(int(ensemble.attrs.get("periodic", 1)))}
+
+
+def _nearest(queries, train, instances, rows, search):
     if instances is None:
         return search(queries[rows], train)
     mine, theirs = instances[0][rows], instances[1]

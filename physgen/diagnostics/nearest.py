@@ -30,7 +30,8 @@ def lattice_symmetries(grid, group="point", spacing=None):
     """Symmetries of a lattice besides translations: (order of the axes, axes to flip).
 
     ``"point"``: all reflections and the permutations of axes of equal length (8 in a square, 48 in a cube, 4 in a
-    rectangle); ``"none"``: the identity alone. With the ``spacing`` of each axis only axes of equal cells are exchanged.
+    rectangle); ``"none"``: the identity alone. With ``spacing``, the cell size along each axis, axes of unequal cells
+    are not exchanged.
     """
     d = len(grid)
     if group == "none":

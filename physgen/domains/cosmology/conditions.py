@@ -14,6 +14,8 @@ from physgen.errors import InputError
 
 # share of the training range by which a condition that is given may lie outside it
 MARGIN = 0.05
+# root attributes that say where data came from: not true of what is drawn under their conditions
+OF_THE_DATA = ("part", "source", "format", "simulation_cpu_seconds", "simulation_count")
 # float variables that say something of a sample but are no parameter of its law
 NOT_LABELS = ("field", "mean_density", "mask")
 
@@ -29,8 +31,8 @@ def dims_of_samples(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = 
 
 
 def label_names(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = None) -> list[str]:
-    """Names of the conditions: floating-point variables over sample dims alone, in the order of the file, then the
-    coordinates of the sample dims other than ``sample``.
+    """Names of the conditions: floating-point variables over sample dims alone, in the order of the file, then those of
+    the sample dims other than ``sample``: the coordinate, or ``<dim>_number`` where there is none of numbers.
     """
     dims = dims_of_samples(ensemble, constants)
     variables = [*ensemble.data_vars, *(name for name in ensemble.coords if name not in ensemble.dims)]
@@ -42,13 +44,27 @@ def label_names(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = None
         and ensemble[name].dims
         and set(ensemble[name].dims) <= set(dims)
     ]
-    return names + [d for d in dims if d != "sample" and d in ensemble.coords and ensemble[d].dtype.kind in "fiu"]
+    return names + [d if _has_numbers(ensemble, d) else f"{d}_number" for d in dims if d != "sample"]
+
+
+def _has_numbers(ensemble: xr.Dataset, dim: str) -> bool:
+    return dim in ensemble.coords and ensemble[dim].dtype.kind in "fiu"
+
+
+def with_numbers(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """The ensemble with a variable ``<dim>_number`` for each further sample dim without a coordinate of numbers."""
+    for dim in dims_of_samples(ensemble, constants):
+        name = f"{dim}_number"
+        if dim != "sample" and not _has_numbers(ensemble, dim) and name not in ensemble.variables:
+            described = {"long_name": f"number along {dim}", "units": "1"}
+            ensemble = ensemble.assign({name: (dim, np.arange(ensemble.sizes[dim]), described)})
+    return ensemble
 
 
 def label_table(ensemble: xr.Dataset, names: list[str], constants: Mapping[str, Any] | None = None) -> np.ndarray:
     """(B, n) float64 values of the conditions of each flattened sample."""
-    dims = dims_of_samples(ensemble, constants)
-    sizes = {d: ensemble.sizes[d] for d in dims if d in ensemble.sizes}
+    ensemble = with_numbers(ensemble, constants)
+    sizes = {d: ensemble.sizes[d] for d in dims_of_samples(ensemble, constants) if d in ensemble.sizes}
     columns = [
         ensemble[name].variable.astype(np.float64).set_dims(sizes).transpose(*sizes).values.reshape(-1)
         for name in names
@@ -61,7 +77,7 @@ def label_table(ensemble: xr.Dataset, names: list[str], constants: Mapping[str, 
 
 def label_ranges(train: xr.Dataset) -> dict[str, list[float]]:
     """name -> [low, high] of the training part; a label that never varies stands in the middle of a unit range."""
-    ranges = {}
+    ranges, train = {}, with_numbers(train)
     for name in label_names(train):
         low, high = float(train[name].min()), float(train[name].max())
         # a label that never varies carries no information: keep it at zero
@@ -71,8 +87,9 @@ def label_ranges(train: xr.Dataset) -> dict[str, list[float]]:
 
 def fixed_labels(train: xr.Dataset) -> dict[str, float]:
     """name -> value of the labels that never vary in the training part."""
-    names = label_names(train)
-    return {name: float(train[name].min()) for name in names if float(train[name].min()) == float(train[name].max())}
+    train = with_numbers(train)
+    ends = {name: (float(train[name].min()), float(train[name].max())) for name in label_names(train)}
+    return {name: low for name, (low, high) in ends.items() if low == high}
 
 
 def encode_labels(ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -80,6 +97,7 @@ def encode_labels(ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, 
     ranges = constants["labels"]
     if not ranges:
         return {}
+    ensemble = with_numbers(ensemble, constants)
     missing = [name for name in ranges if name not in ensemble.variables]
     if missing:
         raise InputError(f"the label {missing[0]!r} is missing: the model was trained with {', '.join(ranges)}")
@@ -102,7 +120,7 @@ def request_fields(
     else that is said of single samples (files, numbers of slabs) is claimed for them.
 
     The attribute ``conditions_outside_training`` says how many lie outside the training range (held-out simulations at
-    the rim of a hypercube do); a condition of ``like`` that lies outside by more than the width of the range is refused.
+    the rim of a hypercube do); one of ``like`` that lies outside by more than the width of the range is refused.
 
     Args:
         given: label -> value in place of those of ``like``; then simulation numbers are running numbers.
@@ -113,6 +131,7 @@ def request_fields(
     """
     if n < 1:
         raise InputError(f"n = {n} samples were asked for: give at least 1")
+    like = with_numbers(like)
     _check_given(like, given, constants)
     if not _has_simulation(like):  # a template without labels still counts its samples
         like = like.drop_vars("simulation", errors="ignore")
@@ -120,12 +139,15 @@ def request_fields(
     chosen = np.resize(fair_order(like), n)
     template = like.drop_vars([name for name in like.variables if not _is_claimed(like, str(name))])
     template = template.isel(sample=chosen)
+    template.attrs = {key: value for key, value in like.attrs.items() if key not in OF_THE_DATA}
     if given:
         template["simulation"] = ("sample", np.arange(n), like["simulation"].attrs)
     for name, value in given.items():
         attrs = like[name].attrs if name in like.variables else {}
         if name in like.dims:
             template = template.isel({name: [0]}).assign_coords({name: (name, [float(value)], attrs)})
+        elif name.removesuffix("_number") in sample_dims(like):
+            template = template.isel({name.removesuffix("_number"): [round(value)]})
         else:
             dims = like[name].dims if name in like.variables else ("sample",)
             template[name] = (dims, np.full([template.sizes[d] for d in dims], float(value)), attrs)
@@ -144,7 +166,7 @@ def _is_claimed(like: xr.Dataset, name: str) -> bool:
         return False
     dims = like[name].dims
     over_samples = bool(set(dims) & set(sample_dims(like)))
-    return not over_samples or name in like.dims or name in ("mean_density", "simulation", *label_names(like))
+    return not over_samples or name in ("mean_density", "simulation", *like.dims, *label_names(like))
 
 
 def fair_order(like: xr.Dataset) -> np.ndarray:
@@ -230,6 +252,7 @@ def mean_at(reference: xr.Dataset, other: xr.Dataset) -> tuple[xr.Variable, int]
     the labels, ln m = a + sum_i b_i ln l_i (l_i itself where a label is not positive), fitted to the cosmologies of the
     reference; with fewer of them than coefficients it is that of the nearest one in labels scaled to their range.
     """
+    reference, other = with_numbers(reference), with_numbers(other)
     names = [name for name in label_names(reference) if name in other.variables]
     theirs, mine = label_table(reference, names), label_table(other, names)
     dims = sample_dims(reference)

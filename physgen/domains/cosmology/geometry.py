@@ -20,9 +20,8 @@ def is_periodic(ensemble: xr.Dataset) -> bool:
 def check_layout(ensemble: xr.Dataset) -> None:
     """Refuse what has no place in the encoding.
 
-    One dim counts configurations and is called ``sample``; every further sample dim (``redshift``) has a coordinate of
-    numbers, which is a condition like the labels. A mask that leaves cells out is refused: the network would learn its
-    shape as physics.
+    One dim counts configurations and is called ``sample``; every further sample dim (``redshift``) is a condition like
+    the labels. A mask that leaves cells out is refused: the network would learn its shape as physics.
 
     Raises:
         InputError: another layout, or a mask.
@@ -34,12 +33,10 @@ def check_layout(ensemble: xr.Dataset) -> None:
             f"configurations (ensemble.rename({{{dims[0]!r}: 'sample'}})) and give the simulation of each as the "
             "variable 'simulation' on it"
         )
-    for dim in dims:
-        if dim == "sample" or (dim in ensemble.coords and ensemble[dim].dtype.kind in "fiu"):
-            continue
+    if "simulation" in dims:
         raise InputError(
-            f"the sample dim {dim!r} has no coordinate of numbers that could be a condition: give it one "
-            f"(ensemble.assign_coords({dim}=[...])), or put its configurations into the dim 'sample'"
+            "'field' has the dims 'simulation' and 'sample': put both into 'sample', with the simulation of each as "
+            "the variable 'simulation' on it (ensemble.stack(s=['simulation', 'sample']), then reset_index and rename)"
         )
     check_mask_free(ensemble)
 

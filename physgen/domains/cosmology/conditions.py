@@ -152,7 +152,7 @@ def request_fields(
             dims = like[name].dims if name in like.variables else ("sample",)
             template[name] = (dims, np.full([template.sizes[d] for d in dims], float(value)), attrs)
     if given and "mean_density" in like.variables:
-        template["mean_density"] = mean_at(like, template)[0]
+        template = template.assign_coords(mean_density=mean_at(like, template)[0])
     return template.assign_attrs(conditions_outside_training=_outside(template, constants)) if constants else template
 
 
@@ -255,6 +255,8 @@ def mean_at(reference: xr.Dataset, other: xr.Dataset) -> tuple[xr.Variable, int]
     reference, other = with_numbers(reference), with_numbers(other)
     names = [name for name in label_names(reference) if name in other.variables]
     theirs, mine = label_table(reference, names), label_table(other, names)
+    if not names:  # nothing to tell cosmologies apart: the mean of all
+        theirs, mine = (np.zeros((len(table), 1)) for table in (theirs, mine))
     dims = sample_dims(reference)
     extra = [d for d in reference["mean_density"].dims if d not in dims]  # component
     full = {d: reference.sizes[d] for d in (*dims, *extra)}
@@ -265,7 +267,7 @@ def mean_at(reference: xr.Dataset, other: xr.Dataset) -> tuple[xr.Variable, int]
     levels = np.stack([np.bincount(group, weights=m) / np.bincount(group) for m in means.T], axis=1)
     asked, where = np.unique(mine, axis=0, return_inverse=True)
     scale = np.ptp(rows, axis=0)
-    scale = np.where(scale > 0, scale, np.maximum(np.abs(rows[0]), 1.0)) if len(rows) else scale
+    scale = np.where(scale > 0, scale, np.maximum(np.abs(rows[0]), 1.0))
     found, known = np.empty((len(asked), levels.shape[1])), np.zeros(len(asked), bool)
     for i, row in enumerate(asked):
         distance = np.abs((rows - row) / scale).max(axis=1, initial=0.0)

@@ -91,7 +91,7 @@ def _synonyms(mine: str, theirs: str) -> bool:
         return True
     try:
         return abs(parse_quantity(f"1 {mine}", theirs) - 1) < 1e-9
-    except InputError:
+    except (InputError, ValueError):  # no length
         return False
 
 
@@ -133,7 +133,8 @@ def _numbers(values: np.ndarray) -> str:
 
 def _same_facts(reference: xr.Dataset, other: xr.Dataset, name: str, notes: list[str]) -> None:
     def relative(a: Any, b: Any) -> bool:
-        return bool(np.isclose(float(a), float(b), rtol=LENGTH_TOLERANCE, atol=0))
+        a, b = (np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in (a, b))  # one side, or one for each axis
+        return bool(np.allclose(a, b, rtol=LENGTH_TOLERANCE, atol=0)) if len(a) == len(b) else False
 
     def redshifts(a: Any, b: Any) -> bool:
         return abs(float(a) - float(b)) <= REDSHIFT_TOLERANCE * (1 + float(b))
@@ -185,4 +186,4 @@ def _same_mean(reference: xr.Dataset, other: xr.Dataset, name: str, notes: list[
             f"{inferred} samples of {name} have labels that the reference has not: their mean density is inferred from "
             "its cosmologies"
         )
-    return other.assign(mean_density=values)
+    return other.assign_coords(mean_density=values)

@@ -134,7 +134,8 @@ def _density_constants(values: np.ndarray, ascending: np.ndarray, kind: str) -> 
     def density(v: np.ndarray) -> np.ndarray:
         return (v + offset) / scale
 
-    positive = ascending[np.searchsorted(ascending, -offset, side="right") :]
+    empty = np.asarray(-offset, ascending.dtype)  # of the same type: else numpy would copy the whole as float64
+    positive = ascending[np.searchsorted(ascending, empty, side="right") :]
     return {
         "offset": offset,
         "scale": scale,

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from physgen.diagnostics.copying import FEWEST, find_copies
-from physgen.diagnostics.nearest import Nearest, lattice_symmetries, nearest_euclidean, nearest_field, nearest_spins
+from physgen.diagnostics.nearest import Nearest, in_box, nearest_euclidean, nearest_field, nearest_spins
 from physgen.diagnostics.result import make_result, units
 from physgen.diagnostics.spectrum import transformed
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resample
@@ -64,9 +64,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
             f"configurations of shapes {sorted(map(str, shapes))} against {len(arrays['t'])} training configurations: "
             "memorization needs one lattice and at least 2 training configurations"
         )
-    box = _box(train) if similarity in ("field", "translations") else {}
-    search = partial(SEARCHES[similarity], **box)
-    symmetries = len(lattice_symmetries(arrays["t"].shape[2:], spacing=box["spacing"])) if similarity == "field" else 1
+    search, symmetries = in_box(SEARCHES[similarity], train)
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
     found, labels, groups = {}, {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
@@ -163,13 +161,6 @@ def _instances(ensemble, train):
         k[np.unique(units_of_samples(e), return_inverse=True)[1]] for k, e in zip(known, (ensemble, train), strict=True)
     )
     return (mine, theirs) if np.isin(mine, theirs).all() else None
-
-
-def _box(ensemble):
-    """What the symmetries of a field follow: the cells, and whether opposite sides touch (attribute ``periodic``)."""
-    from physgen.ensemble import spacing
-
-    return {"spacing": spacing(ensemble), "periodic": bool(int(ensemble.attrs.get("periodic", 1)))}
 
 
 def _nearest(queries, train, instances, rows, search):

@@ -4,6 +4,7 @@ Legend: Q queries, T training configurations, C components, *grid lattice, D num
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations, product
 
 import numpy as np
@@ -83,6 +84,22 @@ def nearest_field(query, train, group="point", spacing=None, periodic=True):
             best = found if best is None else torch.maximum(best, found)
         rho[q : q + rows] = best.cpu()
     return _two_nearest(rho, lambda s: np.sqrt(np.maximum(1 - s, 0)), tolerance=1e-5)
+
+
+def in_box(search, ensemble):
+    """A search among fields that follows the box of an ensemble, and the number of symmetries that it goes through.
+
+    The box: cells from the coordinates, and whether opposite sides touch from the attribute ``periodic`` (1 if absent).
+    Other searches stay as they are, with one symmetry.
+    """
+    from physgen.ensemble import space_dims, spacing
+
+    given = search.keywords if isinstance(search, partial) else {}
+    if (search.func if isinstance(search, partial) else search) is not nearest_field:
+        return search, 1
+    steps, grid = spacing(ensemble), [ensemble.sizes[d] for d in space_dims(ensemble)]
+    count = len(lattice_symmetries(grid, given.get("group", "point"), steps))
+    return partial(search, spacing=steps, periodic=bool(int(ensemble.attrs.get("periodic", 1)))), count
 
 
 def _normalised(x):

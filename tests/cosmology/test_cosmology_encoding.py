@@ -373,3 +373,14 @@ def test_copies_are_found_under_the_symmetries_of_the_box_alone():
     assert not nearest_field(shifted, train, periodic=False).duplicate.any()
     found = nearest_field(rng.normal(size=(3, 1, 8, 8)), train, group="none", periodic=False)
     assert (np.abs(found.similarity) < 1).all()
+
+
+@pytest.mark.parametrize(("cells", "periodic", "duplicates"), [(1.0, 1, 1.0), (2.0, 1, 0.0), (1.0, 0, 1.0)])
+def test_the_memorization_test_follows_the_box_of_the_ensemble(cells, periodic, duplicates):
+    """Copies turned by a right angle count where the cells are square."""
+    data = ensemble(n=30).assign_attrs(periodic=periodic)
+    data = data.assign_coords(x=data["x"] * cells)
+    held = ensemble(n=30, seed=1).assign_coords(x=data["x"])
+    turned = data.assign(field=(data["field"].dims, data["field"].values.swapaxes(1, 2)))
+    found = Domain().memorization(turned, data, held)
+    assert float(found["duplicates"]) == duplicates

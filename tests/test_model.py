@@ -189,5 +189,19 @@ def test_fields_of_every_layout_train_draw_and_are_judged(data, tmp_path):
     drawn = load_ensemble(made)
     assert drawn.field.dims == data.field.dims and "source" not in drawn and "part" not in drawn.attrs
     assert sorted(drawn.Omega_m.values) == sorted(reference.Omega_m.values)
-    judged = evaluate(made, folder / "data" / "test.h5", folder / "data" / "train.h5", tmp_path / "judged")
-    assert {"power_spectrum", "correlation", "memorization"} <= set(judged.summary)
+    domain = load_config(CONFIGS / "cosmology" / "smoke.yaml", words).data
+    generated = domain.confront(reference, drawn, "generated")
+    for name in ("power_spectrum", "one_point"):
+        diagnostic = domain.diagnostics()[name]
+        assert diagnostic(generated).value.dims == diagnostic(reference).value.dims
+    found = domain.memorization(generated, load_ensemble(folder / "data" / "train.h5"), reference)
+    assert np.isfinite(found.auc)
+
+
+def test_fields_of_several_components_are_judged_and_shown(tmp_path):
+    """The whole evaluation, figures and report too, of two halves of one set."""
+    data = fields(("component", "y", "x"), (2, 16, 16), {"component": ["matter", "gas"]})
+    files = [save_ensemble(data.isel(sample=s), tmp_path / n) for s, n in ((slice(30), "a"), (slice(30, None), "b"))]
+    judged = evaluate(*files, None, tmp_path / "judged")
+    assert {"power_spectrum", "correlation"} <= set(judged.summary)
+    assert (judged.folder / "report.html").exists()

@@ -39,7 +39,7 @@ def with_unit(ensemble, unit):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (lambda: with_unit(maps(), "Mpc"), "unit of y differs: generated has Mpc, the reference Mpc/h"),
+        (lambda: with_unit(maps(), "Mpc"), "unit of y, x differs: generated has Mpc, the reference Mpc/h"),
         (lambda: changed(maps(), redshift=2.0), "redshift differs: generated has 2.0, the reference 0.0"),
         (lambda: changed(maps(), slab_thickness=10.0), "slab_thickness differs: generated has 10.0, the reference 5.0"),
         (lambda: changed(maps(), periodic=0), "periodic differs: generated has 0, the reference 1"),
@@ -54,6 +54,12 @@ def with_unit(ensemble, unit):
 def test_what_differs_is_refused_with_both_values(other, said):
     with pytest.raises(InputError, match=said):
         Domain().confront(maps(seed=1), other(), "generated")
+
+
+def test_all_differences_are_said_at_once():
+    with pytest.raises(InputError) as raised:
+        Domain().confront(maps(), changed(with_unit(maps(), "Mpc"), redshift=2.0), "generated")
+    assert "Mpc/h" in str(raised.value) and "redshift differs: generated has 2.0" in str(raised.value)
 
 
 def test_units_of_the_field_are_compared():
@@ -118,7 +124,7 @@ def test_the_mean_at_a_cosmology_that_the_reference_has_not_is_inferred_and_note
     other, _ = hypercube(1, cosmologies=7)
     seen = Domain().confront(reference, other, "generated")
     np.testing.assert_allclose(seen.mean_density, other.Omega_m * 2.775e11 * 5, rtol=1e-6)
-    assert "their mean density is inferred" in seen.attrs["frame_notes"]
+    assert "the mean there is inferred" in seen.attrs["frame_notes"]
 
 
 def test_drawn_fields_carry_the_mean_density_of_their_cosmology():

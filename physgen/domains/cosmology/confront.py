@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,49 +42,62 @@ def confront(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
     Raises:
         InputError: the two differ, with both values and what to do.
     """
-    notes: list[str] = []
+    found = _Found(name)
     check_mask_free(reference)
     check_mask_free(other)
-    other = _same_kind(reference, other, name, notes)
-    other = _same_lattice(reference, other, name, notes)
-    _same_facts(reference, other, name, notes)
-    other = _same_mean(reference, other, name, notes)
-    return other.assign_attrs(frame_notes="\n".join(notes))
+    other = _same_kind(reference, other, found)
+    other = _same_lattice(reference, other, found)
+    other = _same_facts(reference, other, found)
+    if found.differences:
+        raise InputError(". ".join(found.differences))
+    other = _same_mean(reference, other, found)
+    return other.assign_attrs(frame_notes="\n".join(found.notes))
 
 
-def _differ(what: str, name: str, other: object, reference: object, remedy: str) -> InputError:
-    return InputError(f"{what} differs: {name} has {other}, the reference {reference}; {remedy}")
+@dataclass
+class _Found:
+    """What two ensembles do not share: differences, all of which are refused at once, and notes."""
+
+    name: str
+    differences: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def differ(self, what: str, other: object, reference: object, remedy: str) -> None:
+        self.differences.append(f"{what} differs: {self.name} has {other}, the reference {reference}; {remedy}")
+
+    def note(self, words: str) -> None:
+        self.notes.append(words)
 
 
-def _same_kind(reference: xr.Dataset, other: xr.Dataset, name: str, notes: list[str]) -> xr.Dataset:
+def _same_kind(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.Dataset:
     counts = [e.sizes.get("component", 1) for e in (other, reference)]
     if counts[0] != counts[1]:
-        raise _differ("the number of components", name, *counts, "compare fields of the same components")
+        found.differ("the number of components", *counts, "compare fields of the same components")
     if "component" in other.coords and "component" in reference.coords:
         labels = [e["component"].values.tolist() for e in (other, reference)]
         if labels[0] != labels[1]:
-            raise _differ("the order or the names of the components", name, *labels, "put them in one order")
+            found.differ("the order or the names of the components", *labels, "put them in one order")
     if "field_kind" not in other.attrs and "field_kind" in reference.attrs:
-        notes.append(f"{name} does not state field_kind; taken as {reference.attrs['field_kind']}")
+        found.note(f"{found.name} does not state field_kind; taken as {reference.attrs['field_kind']}")
         other = other.assign_attrs(field_kind=reference.attrs["field_kind"])
     elif "field_kind" not in reference.attrs:
-        notes.append("the reference does not state field_kind; taken as delta")
+        found.note("the reference does not state field_kind; taken as delta")
     kinds = [join_kinds(field_kinds(e)) for e in (other, reference)]
     if kinds[0] != kinds[1]:
-        raise _differ("field_kind", name, *kinds, "import both as the same quantity (field_kind=...)")
+        found.differ("field_kind", *kinds, "import both as the same quantity (field_kind=...)")
     units = [str(e["field"].attrs.get("units", "")) for e in (other, reference)]
-    _same_unit("the unit of the field", name, units, notes)
+    _same_unit("the unit of the field", units, found)
     return other
 
 
-def _same_unit(what: str, name: str, units: list[str], notes: list[str]) -> None:
+def _same_unit(what: str, units: list[str], found: _Found) -> None:
     mine, theirs = units
     if mine == theirs or _synonyms(mine, theirs):
         return
     if mine in UNSTATED or theirs in UNSTATED:
-        notes.append(f"{what} is stated by one file alone ({theirs if mine in UNSTATED else mine})")
+        found.note(f"{what} is stated by one file alone ({theirs if mine in UNSTATED else mine})")
         return
-    raise _differ(what, name, mine, theirs, "convert one of them, the values with the unit")
+    found.differ(what, mine, theirs, "convert one of them, the values with the unit")
 
 
 def _synonyms(mine: str, theirs: str) -> bool:
@@ -95,43 +109,57 @@ def _synonyms(mine: str, theirs: str) -> bool:
         return False
 
 
-def _same_lattice(reference: xr.Dataset, other: xr.Dataset, name: str, notes: list[str]) -> xr.Dataset:
+def _same_lattice(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.Dataset:
     dims = space_dims(other), space_dims(reference)
     if dims[0] != dims[1]:
-        raise _differ("the space dims", name, *dims, "compare maps with maps and boxes with boxes")
+        found.differ("the space dims", *dims, "compare maps with maps and boxes with boxes")
+        return other
     cells = [tuple(e.sizes[d] for d in dims[0]) for e in (other, reference)]
     if cells[0] != cells[1]:
-        raise _differ("the lattice", name, *cells, "regrid one of them")
+        found.differ("the lattice", *cells, "regrid one of them")
+    units: dict[tuple[str, ...], list[str]] = {}
     for dim in dims[0]:
         if dim not in reference.coords or dim not in other.coords:
             if (dim in reference.coords) != (dim in other.coords):
-                notes.append(f"{dim} has a coordinate in one file alone; cells are taken as equal")
+                found.note(f"{dim} has a coordinate in one file alone; cells are taken as equal")
             other = other.drop_vars(dim, errors="ignore")
             other = other.assign_coords({dim: reference[dim]}) if dim in reference.coords else other
             continue
-        _same_unit(f"the unit of {dim}", name, [str(e[dim].attrs.get("units", "")) for e in (other, reference)], notes)
+        units.setdefault(tuple(str(e[dim].attrs.get("units", "")) for e in (other, reference)), []).append(dim)
+    for pair, axes in units.items():
+        _same_unit(f"the unit of {', '.join(axes)}", list(pair), found)
     steps = [np.asarray(spacing(e)) for e in (other, reference)]
     if not np.allclose(*steps, rtol=LENGTH_TOLERANCE, atol=0):
         shown = [
             f"cells of {_numbers(step)} in a box of {_numbers(step * np.asarray(n))}"
             for step, n in zip(steps, cells, strict=True)
         ]
-        raise _differ("the cell size", name, *shown, "compare equal boxes, in equal units")
+        found.differ("the cell size", *shown, "compare equal boxes, in equal units")
+    _same_sample_dims(reference, other, found)
+    return other
+
+
+def _same_sample_dims(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> None:
     kept = [[d for d in sample_dims(e) if d != "sample"] for e in (other, reference)]
     if sorted(kept[0]) != sorted(kept[1]):
-        raise _differ("the sample dims", name, kept[0] or "none", kept[1] or "none", "select equal ones on both sides")
+        found.differ("the sample dims", kept[0] or "none", kept[1] or "none", "select equal ones on both sides")
+        return
     for dim in kept[0]:
         values = [np.asarray(e[dim].values) if dim in e.coords else np.arange(e.sizes[dim]) for e in (other, reference)]
-        if values[0].shape != values[1].shape or not np.allclose(*values, rtol=1e-5, atol=1e-8):
-            raise _differ(f"the coordinate {dim}", name, *(v.tolist() for v in values), "select equal values")
-    return other
+        same = values[0].shape == values[1].shape
+        if same and all(v.dtype.kind in "fiu" for v in values):
+            same = np.allclose(*values, rtol=1e-5, atol=1e-8)
+        elif same:
+            same = bool((values[0] == values[1]).all())
+        if not same:
+            found.differ(f"the coordinate {dim}", *(v.tolist() for v in values), "select equal values")
 
 
 def _numbers(values: np.ndarray) -> str:
     return f"{values[0]:.6g}" if np.ptp(values) == 0 else " x ".join(f"{v:.6g}" for v in values)
 
 
-def _same_facts(reference: xr.Dataset, other: xr.Dataset, name: str, notes: list[str]) -> None:
+def _same_facts(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.Dataset:
     def relative(a: Any, b: Any) -> bool:
         a, b = (np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in (a, b))  # one side, or one for each axis
         return bool(np.allclose(a, b, rtol=LENGTH_TOLERANCE, atol=0)) if len(a) == len(b) else False
@@ -151,22 +179,22 @@ def _same_facts(reference: xr.Dataset, other: xr.Dataset, name: str, notes: list
         if all(v is None for v in values):
             continue
         if any(v is None for v in values):
-            notes.append(f"{fact} is stated by one file alone ({values[0] if values[1] is None else values[1]})")
+            found.note(f"{fact} is stated by one file alone ({values[0] if values[1] is None else values[1]})")
         elif not same(*values):
-            raise _differ(fact, name, *values, remedy)
+            found.differ(fact, *values, remedy)
     if "periodic" in other.attrs and "periodic" in reference.attrs:
         periodic = [is_periodic(e) for e in (other, reference)]
         if periodic[0] != periodic[1]:
-            raise _differ("periodic", name, *map(int, periodic), "compare periodic boxes with periodic boxes")
+            found.differ("periodic", *map(int, periodic), "compare periodic boxes with periodic boxes")
     elif ("periodic" in other.attrs) != ("periodic" in reference.attrs):
-        notes.append("periodicity is stated by one file alone")
-    if not is_periodic(reference):
-        notes.append(
-            "the fields are not periodic: spectra and correlations by FFT are periodograms, alike on both sides"
-        )
+        found.note("periodicity is stated by one file alone")
+        other = other.assign_attrs({k: v for k, v in reference.attrs.items() if k == "periodic"})
+    if not is_periodic(other):
+        found.note("the fields are not periodic: spectra and correlations by FFT are periodograms, alike on both sides")
+    return other
 
 
-def _same_mean(reference: xr.Dataset, other: xr.Dataset, name: str, notes: list[str]) -> xr.Dataset:
+def _same_mean(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.Dataset:
     if all(kind in ("delta", "real") for kind in field_kinds(reference)):
         return other
     other = other.drop_vars("mean_density", errors="ignore")
@@ -176,14 +204,14 @@ def _same_mean(reference: xr.Dataset, other: xr.Dataset, name: str, notes: list[
     if mean is None:
         mean = np.atleast_1d(own_mean(reference).values)
         mean = float(mean[0]) if len(mean) == 1 else mean
-        notes.append("the reference states no mean density: both are divided by the mean of its field")
+        found.note("the reference states no mean density: both are divided by the mean of its field")
     other = other.assign_attrs(mean_density=mean)
     if "mean_density" not in reference.variables:
         return other
     values, inferred = mean_at(reference, other)
     if inferred:
-        notes.append(
-            f"{inferred} samples of {name} have labels that the reference has not: their mean density is inferred from "
-            "its cosmologies"
+        found.note(
+            f"{inferred} samples of {found.name} have labels that the reference has not: the mean there is inferred "
+            "from its cosmologies"
         )
     return other.assign_coords(mean_density=values)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,12 +53,15 @@ class Model:
         return self.experiment.data
 
 
-def noise_range(x: torch.Tensor, values: str, settings: DiffusionConfig) -> tuple[float, float]:
+def noise_range(
+    x: torch.Tensor, values: str, settings: DiffusionConfig, cell_size: Sequence[float] | None = None
+) -> tuple[float, float]:
     r"""(s_min, s_max) of a data set: :math:`\sqrt{P_{min}}/10` and :math:`10 \sqrt{P_{max}}` of its Fourier modes.
 
-    ``x`` are the encoded training data (B, C, \*grid). Values given in the configuration win.
+    ``x`` are the encoded training data (B, C, \*grid), ``cell_size`` that of each axis (cubic if None). Values
+    given in the configuration win.
     """
-    power = fit_spectrum(x).ln_power.exp()
+    power = fit_spectrum(x, cell_size=cell_size).ln_power.exp()
     smallest = BINARY_S_MIN if values == "binary" else max(END * float(power.min().sqrt()), 1e-3)
     s_min = settings.s_min or smallest
     s_max = settings.s_max or START * float(power.max().sqrt())

@@ -111,32 +111,56 @@ def unit_conditions(ensemble: xr.Dataset) -> np.ndarray | None:
     merely names a unit (``simulation``, ``disorder``) is no condition, nor is a variable with attribute
     ``is_condition`` = 0. Units of two ensembles hold the same conditions where their digests are equal.
     """
-    samples = sample_dims(ensemble)
-    along = "disorder" if "disorder" in samples else "sample" if "sample" in samples else None
-    if along is None:
+    along = _unit_dim(ensemble)
+    rows = None if along is None else _condition_rows(ensemble, along)
+    if along is None or rows is None:
         return None
-    others = set(samples) - {along}
-    columns = [
-        _coarse(variable.transpose(along, ...).values).reshape(ensemble.sizes[along], -1)
-        for name, variable in sorted(ensemble.data_vars.items(), key=lambda item: str(item[0]))
-        if name != "field" and variable.dtype.kind == "f" and along in variable.dims and not others & set(variable.dims)
-        and variable.attrs.get("is_condition", 1)
-    ]  # fmt: skip
-    if not columns:
-        return None
-    rows = np.concatenate(columns, axis=1)
-    shared = b"".join(
-        np.ascontiguousarray(variable.values).astype(np.int64).tobytes()
-        for name, variable in sorted(ensemble.data_vars.items(), key=lambda item: str(item[0]))
-        if variable.dtype.kind in "iu" and variable.dims and not set(variable.dims) & {*samples, *SPACE}
-    )
     names = _unit_labels(ensemble, along)
     found = []
     for name in np.unique(names):
         distinct, count = np.unique(rows[names == name], axis=0, return_counts=True)
-        count = count // np.gcd.reduce(count)
-        found.append(hashlib.sha256(distinct.tobytes() + count.tobytes() + shared).hexdigest()[:16])
+        found.append(_digest(distinct, count // np.gcd.reduce(count)))
     return np.array(found)
+
+
+def entry_conditions(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
+    """Digest of the conditions of each entry of the dim of the independent units; None where none is known."""
+    rows = _condition_rows(ensemble, along) if along == _unit_dim(ensemble) else None
+    return None if rows is None else np.array([_digest(row) for row in rows])
+
+
+def condition_names(ensemble: xr.Dataset, along: str) -> list[str]:
+    """Names of the variables that hold conditions of the entries of one sample dim."""
+    others = set(sample_dims(ensemble)) - {along}
+    return sorted(
+        str(name)
+        for name, variable in ensemble.data_vars.items()
+        if name != "field" and variable.dtype.kind == "f" and along in variable.dims and not others & set(variable.dims)
+        and variable.attrs.get("is_condition", 1)
+    )  # fmt: skip
+
+
+def _unit_dim(ensemble: xr.Dataset) -> str | None:
+    return next((dim for dim in ("disorder", "sample") if dim in sample_dims(ensemble)), None)
+
+
+def _condition_rows(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
+    """Conditions of each entry of a sample dim as rows of integers; what all share, such as a graph, ends each row."""
+    names = condition_names(ensemble, along)
+    if not names:
+        return None
+    columns = [_coarse(ensemble[n].transpose(along, ...).values).reshape(ensemble.sizes[along], -1) for n in names]
+    shared = [
+        variable.values.ravel().astype(np.int64)
+        for name, variable in sorted(ensemble.data_vars.items(), key=lambda item: str(item[0]))
+        if variable.dtype.kind in "iu" and variable.dims and not set(variable.dims) & {*sample_dims(ensemble), *SPACE}
+    ]
+    columns += [np.broadcast_to(one, (ensemble.sizes[along], len(one))) for one in shared]
+    return np.concatenate(columns, axis=1)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()[:16]
 
 
 def _unit_labels(ensemble: xr.Dataset, along: str) -> np.ndarray:

@@ -91,7 +91,7 @@ def _chosen(nearest, rows):
 
 
 def _unit_labels(ensemble, rows):
-    """Name of the independent unit of each row (None where every one is independent), and its point of the kept dims."""
+    """Name of the unit of each row (None where every row is independent), and its point of the kept dims."""
     group = units(ensemble)
     kept = max(int(np.prod(group.shape)), 1)
     unit = None if group.ids is None else np.asarray(group.ids)[group.index[rows] // kept]

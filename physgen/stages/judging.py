@@ -134,23 +134,13 @@ def _title(judged: Judged) -> str:
 
 
 def _gallery_section(judged: Judged, folder: Path) -> Section:
-    reference, generated, differ = _side_by_side(judged.reference, judged.generated)
-    words = f"{' and '.join(differ)} differ, titles are those of the reference" if differ else "equal conditions"
-    caption = f"Reference above, generated below; {words}{'' if differ else ' in each column'}."
-    picture = _picture(figures.gallery(reference, generated), folder, "gallery", caption)
+    differ = figures.differing_conditions(judged.reference, judged.generated)
+    words = "equal conditions in each column"
+    if differ:
+        words = f"{' and '.join(differ)} differ, titles name what both have in common"
+    caption = f"Reference above, generated below; {words}."
+    picture = _picture(figures.gallery(judged.reference, judged.generated), folder, "gallery", caption)
     return Section("configurations", pictures=[picture])
-
-
-def _side_by_side(reference: Any, generated: Any) -> tuple[Any, Any, list[str]]:
-    """Both without the condition labels that they have no value of in common, and the names of these."""
-    differ = []
-    for name in ("simulation", *sample_dims(reference)):
-        if name not in reference.variables:
-            continue
-        if name not in generated.variables or not np.intersect1d(reference[name], generated[name]).size:
-            reference, generated = (e.drop_vars(name, errors="ignore") for e in (reference, generated))
-            differ.append(name)
-    return reference, generated, differ
 
 
 def _memorization_section(found: Any, folder: Path) -> Section:

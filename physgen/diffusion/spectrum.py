@@ -102,8 +102,8 @@ def fit_spectrum(
 
     A gamma regression with logarithmic link for each shell of |k| (width: one fundamental mode; the k = 0 mode apart),
     solved by Newton's method with a small ridge on the label terms, then interpolated linearly in ln k to every mode.
-    It gives the right mean power whether the field is Gaussian or not. The k = 0 mode keeps the square of the mean: P is
-    a second moment.
+    It gives the right mean power whether the field is Gaussian or not. The k = 0 mode keeps the square of the mean: P
+    is a second moment.
 
     Args:
         x: (B, C, *grid) encoded fields.

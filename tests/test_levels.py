@@ -9,7 +9,7 @@ import torch
 from physgen.diffusion.convergence import Convergence
 from physgen.diffusion.exact import GaussianField, phi4_site
 from physgen.diffusion.spectrum import Spectrum, rfft_shape
-from physgen.levels import CHECKED, choose_levels
+from physgen.levels import CHECKED, choose_levels, surrogate_spectra
 from physgen.model import Model
 
 GRID = (32,)
@@ -95,3 +95,16 @@ def test_a_grid_on_which_the_samples_diverge_is_not_taken():
     fine = Convergence(0.1, 0.01, 0.02, 0.001)
     for broken in (Convergence(math.nan, 0, 0.01, 0), Convergence(0.01, 0, math.nan, 0)):
         assert broken.worst == math.inf > fine.worst == 0.1
+
+
+@pytest.mark.parametrize(("labels", "spectra"), [(2, 5), (6, 65), (28, 65)])
+def test_many_labels_do_not_multiply_the_corners_of_their_range(labels, spectra):
+    """2^28 corners would not fit into any memory; those that are taken differ."""
+    model = model_of(GAUSSIAN, STEEP)
+    slopes = torch.zeros(1 + labels, 1, *rfft_shape(GRID))
+    slopes[1:, 0, :1] = 0.1 * 2.0 ** -torch.arange(labels)[:, None]
+    model.denoiser.spectrum = Spectrum(slopes, GRID)
+    model.constants["condition_shapes"] = {"labels": [labels]}
+    found = surrogate_spectra(model)
+    assert len(found) == spectra and len(found[:, 0, 0].unique()) == spectra
+    assert found[0, 0, 0] == 1

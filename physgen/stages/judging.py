@@ -100,8 +100,8 @@ def _without_sample_variance(verdict: Verdict, generated: Any, reference: Any) -
     if not shared or verdict.verdict not in ("pass", "fail"):
         return verdict
     why = (
-        f"all units of the {' and the '.join(shared)} ensemble share one set of initial conditions, so that their scatter "
-        f"does not hold the error of their mean: no {verdict.verdict} can be said; {verdict.text}"
+        f"all units of the {' and the '.join(shared)} ensemble share one set of initial conditions, so that their "
+        f"scatter does not hold the error of their mean: no {verdict.verdict} can be said; {verdict.text}"
     )
     return replace(verdict, verdict="open", text=why, needed=None)
 

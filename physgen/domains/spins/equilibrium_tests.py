@@ -40,7 +40,7 @@ STRENGTHS = (0.0, 0.3, 0.8, 1.3)  # lower edges of |J| / rms in the statistic of
 
 
 def callen(ensemble: xr.Dataset) -> xr.Dataset:
-    r"""Callen's identity :math:`\langle s_i h_i\rangle - \langle h_i\tanh\beta h_i\rangle` per spin over ``temperature``.
+    r"""Callen's identity :math:`\langle s_i h_i\rangle - \langle h_i\tanh\beta h_i\rangle` over ``temperature``.
 
     Zero in equilibrium. The yardstick :math:`\beta\langle h_i^2(1 - \tanh^2\beta h_i)\rangle` is its change with the
     logarithm of the temperature at which the spins were drawn.
@@ -62,7 +62,7 @@ def callen(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 def heat_capacity(ensemble: xr.Dataset) -> xr.Dataset:
-    r"""Specific heat :math:`c = N\,\mathrm{var}(e)/T^2` per spin over ``temperature``, from fluctuations within instances."""
+    r"""Specific heat :math:`c = N\,\mathrm{var}(e)/T^2` per spin over ``temperature``, within instances."""
     spins_of(ensemble, 2)
     count = int(np.prod(ensemble["field"].shape[3:]))
     scale = temperatures_of(ensemble) ** 2 * count
@@ -241,7 +241,7 @@ def link_overlap_drift(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 def satisfaction(ensemble: xr.Dataset) -> xr.Dataset:
-    r"""Satisfied bonds by their strength: :math:`\frac1N\sum_{b\in\mathrm{bin}}\mathrm{sgn}(J_b)\langle s_i s_j\rangle`.
+    r"""Satisfied bonds by strength: :math:`\frac1N\sum_{b\in\mathrm{bin}}\mathrm{sgn}(J_b)\langle s_i s_j\rangle`.
 
     Over ``temperature`` and ``strength`` = \|J\| in bins of its root mean square. A law with the right energy but blind
     to single bonds fails. Yardstick: its change with ln T, the covariance with the energy.

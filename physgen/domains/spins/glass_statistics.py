@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MOMENTS = ("q12*q23*q31", "q12*q23*q34*q41", "q12^4", "q1234^2")
+LONGEST = 10  # lattice lengths, the largest correlation length that is told from infinity
 LARGEST = 4096  # spins for which all N^2 pairs of sites are formed
 
 
@@ -72,7 +73,7 @@ def four_replica_overlap(spins: np.ndarray) -> np.ndarray:
 
 
 def binder(moments: np.ndarray) -> np.ndarray:
-    r"""Binder ratio :math:`g = \frac12(3 - [\langle q^4\rangle]/[\langle q^2\rangle]^2)` of moments (..., 2) of q^2, q^4."""
+    r"""Binder ratio :math:`g = \frac12(3 - [\langle q^4\rangle]/[\langle q^2\rangle]^2)` of both moments (..., 2)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return (3 - moments[..., 1] / moments[..., 0] ** 2) / 2
 
@@ -80,15 +81,16 @@ def binder(moments: np.ndarray) -> np.ndarray:
 def second_moment_length(susceptibilities: np.ndarray, length: int) -> np.ndarray:
     r"""Correlation length :math:`\xi_L = \sqrt{\chi(0)/\chi(k_{min}) - 1}\,/\,(2\sin(\pi/L))` of (..., 2).
 
-    0 where noise makes :math:`\chi(k_{min})` the larger one.
+    0 where noise makes :math:`\chi(k_{min})` the larger one; at most 10 L, where it drowns :math:`\chi(k_{min})`.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        excess = susceptibilities[..., 0] / susceptibilities[..., 1] - 1
-    return np.sqrt(np.maximum(excess, 0)) / (2 * np.sin(np.pi / length))
+    wave = 2 * np.sin(np.pi / length)
+    least = susceptibilities[..., 0] / (1 + (wave * LONGEST * length) ** 2)
+    excess = susceptibilities[..., 0] / np.maximum(susceptibilities[..., 1], least) - 1
+    return np.sqrt(np.maximum(excess, 0)) / wave
 
 
 def longest_periodic_axes(couplings: np.ndarray) -> tuple[tuple[int, ...], int]:
-    """Axes of lattice couplings (D, d, *grid) that close on themselves and are the longest of these, and their length."""
+    """Of the axes of lattice couplings (D, d, *grid) that close on themselves the longest ones, and their length."""
     grid = couplings.shape[2:]
     closed = [a for a in range(len(grid)) if np.take(couplings[:, a], -1, axis=a + 1).any() and grid[a] > 2]
     if not closed:

@@ -74,8 +74,8 @@ def linear_response(values: np.ndarray, energies: np.ndarray, temperatures: np.n
 def pair_response(pairs: np.ndarray, energies: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
     r"""Response :math:`d\langle A\rangle/d\ln T` of a statistic of two replicas, without bias.
 
-    :math:`T\,d\langle A\rangle/d\ln T = \langle A_{ab}(H_a + H_b)\rangle - \langle A_{ab}\rangle\langle H_c + H_d\rangle`;
-    the product of means is taken over replicas c that are neither a nor b.
+    T times it is :math:`\langle A_{ab}(H_a + H_b)\rangle - \langle A_{ab}\rangle\langle H_c + H_d\rangle`; the
+    product of means is taken over replicas c that are neither a nor b.
 
     Args:
         pairs: A_ab (D, T, R, R), R >= 3; the diagonal does not count.
@@ -130,14 +130,16 @@ def measured(
     from physgen.diagnostics.resampling import jackknife
     from physgen.diagnostics.result import make_result
 
-    rows, ids = _rows(ensemble, estimate)
+    rows, group = _rows(ensemble, estimate)
     if combine is not None:
         rows = jackknife(rows, combine)[2] if len(rows) > 1 else combine(rows)
     temperature = (ensemble["temperature"].values, {"long_name": "temperature", "units": "J", "symbol": "T"})
     coords = {"temperature": temperature} | dict(coords)
-    judged = {"tolerance": tolerance.value, "tolerance_kind": tolerance.kind, "tolerance_of": tolerance.of}
-    judged |= {"unit": "disorder"} if ids is not None else {}
-    result = make_result(rows, tuple(coords), coords, ids, **(judged | attrs))
+    attrs |= {"tolerance": tolerance.value, "tolerance_kind": tolerance.kind, "tolerance_of": tolerance.of}
+    if group is None:
+        result = make_result(rows, tuple(coords), coords, **attrs)
+    else:
+        result = group.result(rows, tuple(coords)[1:], coords, **attrs)
     if tolerance.yardstick is None:
         return result
     yardstick = np.maximum(np.abs(tolerance.yardstick), SMALLEST)
@@ -147,27 +149,26 @@ def measured(
     return result.assign(yardstick=(dims, yardstick.copy(), described))
 
 
-def _rows(ensemble: xr.Dataset, estimate: Callable[[xr.Dataset], np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Estimates of the independent units, and their ids (None for blocks of one instance)."""
+def _rows(ensemble: xr.Dataset, estimate: Callable[[xr.Dataset], np.ndarray]) -> tuple[np.ndarray, Any]:
+    """Estimates of the independent units, and these units (None for blocks of one instance)."""
     from physgen.diagnostics.result import units
 
     full = np.asarray(estimate(ensemble), dtype=float)
-    if len(full) > 1:
-        group = units(ensemble)
-        sizes = [ensemble.sizes[name] for name in SAMPLE]
-        owner = group.index.reshape(sizes)[:, 0, 0] // int(np.prod(group.shape))
-        total = np.zeros((group.count, *full.shape[1:]))
-        np.add.at(total, owner, full)
-        count = np.bincount(owner, minlength=group.count).reshape(-1, *[1] * (full.ndim - 1))
-        return total / count, group.ids if group.ids is not None else None
-    replicas = ensemble.sizes["replica"]
-    blocks = np.array_split(np.arange(replicas), min(BLOCKS, replicas))
-    without = []
-    for block in blocks if len(blocks) > 1 else []:
-        try:
-            without.append(estimate(ensemble.isel(replica=np.setdiff1d(np.arange(replicas), block)))[0])
-        except InputError:  # too few replicas are left
-            return full, None
-    if not without:
-        return full, None
-    return len(blocks) * full - (len(blocks) - 1) * np.stack(without), None
+    if len(full) == 1:
+        return _pseudo_values(ensemble, estimate, full), None
+    group = units(ensemble)
+    owner = group.index.reshape([ensemble.sizes[name] for name in SAMPLE])[:, 0, 0] // int(np.prod(group.shape))
+    total = np.zeros((group.count, *full.shape[1:]))
+    np.add.at(total, owner, full)
+    return total / np.bincount(owner, minlength=group.count).reshape(-1, *[1] * (full.ndim - 1)), group
+
+
+def _pseudo_values(ensemble: xr.Dataset, estimate: Callable[[xr.Dataset], np.ndarray], full: np.ndarray) -> np.ndarray:
+    """Jackknife over blocks of replicas of a single instance; the estimate itself if too few replicas are left."""
+    replicas = np.arange(ensemble.sizes["replica"])
+    blocks = np.array_split(replicas, min(BLOCKS, len(replicas)))
+    try:
+        without = [estimate(ensemble.isel(replica=np.setdiff1d(replicas, block)))[0] for block in blocks]
+    except InputError:
+        return full
+    return len(blocks) * full - (len(blocks) - 1) * np.stack(without)

@@ -91,7 +91,7 @@ def lattice_correlation(spins: np.ndarray, periodic: tuple[bool, ...]) -> np.nda
 def energy(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Mean energy per spin (units of J) over ``temperature``, computed from the spins, not read from the file.
 
-    Deviations are judged in temperature: the yardstick is :math:`de/d\ln T = N\,\mathrm{var}(e)/T`, from two replicas on.
+    Deviations are judged in temperature, from two replicas on: yardstick :math:`de/d\ln T = N\,\mathrm{var}(e)/T`.
     """
     several = spins_of(ensemble).shape[2] > 1
     tolerance = energy_tolerance(ensemble) if several else Tolerance(0.02, "difference", "energy per spin in J")
@@ -192,7 +192,7 @@ def shared_bonds(ensemble: xr.Dataset) -> np.ndarray:
     return edges[present]
 
 
-def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
+def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float) -> xr.Dataset:
     r"""Largest overlap :math:`o_\max = \max_\mu |s\cdot s^\mu|/N` with the training set, beside that of held-out data.
 
     At low temperature a large overlap is equilibrium, not copying: the null is the same figure of held-out
@@ -200,7 +200,7 @@ def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Data
     """
     from physgen.diagnostics.memorization import memorization
 
-    return memorization(generated, train, heldout, similarity="overlap")
+    return memorization(generated, train, heldout, similarity="overlap", **judged)
 
 
 def _histogram(ensemble, configurations, axis, attrs):

@@ -17,7 +17,6 @@ from physgen.domains.spins.layout import Disorder, disorder_of, energy_of
 from physgen.domains.spins.measurement import (
     Tolerance,
     energy_tolerance,
-    linear_response,
     measured,
     pair_mean,
     pair_response,
@@ -72,7 +71,7 @@ def heat_capacity(ensemble: xr.Dataset) -> xr.Dataset:
     )
     return measured(
         ensemble, lambda part: total_energy(part).var(axis=2, ddof=1) / scale, {},
-        Tolerance(0.2, "ratio", "specific heat"), kind="scalar", convention=convention, **attrs,
+        Tolerance(0.25, "ratio", "specific heat"), kind="scalar", convention=convention, **attrs,
     )  # fmt: skip
 
 
@@ -91,7 +90,7 @@ def energy_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     axis = {"long_name": "energy per spin", "units": "J", "symbol": "e"}
     result = measured(
         ensemble, estimate, {"energy": ((edges[1:] + edges[:-1]) / 2, axis)},
-        Tolerance(0.05, "distribution", "probability"), diagnostic="energy_distribution", kind="histogram",
+        Tolerance(0.1, "distribution", "probability"), diagnostic="energy_distribution", kind="histogram",
         convention="Density in the energy per spin; what lies outside the bins counts in the outermost.", **attrs,
     )  # fmt: skip
     return result.assign(width=("energy", np.diff(edges), {"long_name": "width of the bin", "units": "J"}))
@@ -155,7 +154,7 @@ def energy_ratio(ensemble: xr.Dataset) -> xr.Dataset:
     attrs = {"long_name": "deviation from the ratio of energy histograms", "units": "J", "diagnostic": "energy_ratio"}
     attrs |= {"symbol": r"\langle x - x\tanh(\Delta\beta\,x/2)\rangle/N", "kind": "scalar"}
     convention = "x = difference of the energies of two replicas at neighbouring temperatures; zero in equilibrium."
-    tolerance = Tolerance(0.05, "difference", "temperature", np.array(yardstick), "J", "change with ln of both T")
+    tolerance = Tolerance(0.2, "difference", "temperature", np.array(yardstick), "J", "change with ln of both T")
     return measured(
         ensemble, estimate, {"temperature": (np.array(middle), between)}, tolerance,
         convention=convention, absolute="zero in equilibrium", **attrs,
@@ -234,37 +233,36 @@ def link_overlap_drift(ensemble: xr.Dataset) -> xr.Dataset:
     ensemble = ensemble.assign(between=(dims, between), replica_index=("replica", np.arange(spins.shape[2])))
     attrs = {"long_name": "drift of the link overlap", "units": "1", "symbol": r"\Delta q_\ell"}
     return measured(
-        ensemble, estimate, {}, Tolerance(0.1, "difference", "temperature", yardstick, "1", "change with ln T"),
+        ensemble, estimate, {}, Tolerance(0.05, "difference", "temperature", yardstick, "1", "change with ln T"),
         diagnostic="link_overlap_drift", kind="scalar", absolute="zero in equilibrium",
         convention="Link overlap of a moved and an unmoved replica minus that of two unmoved ones.", **attrs,
     )  # fmt: skip
 
 
 def satisfaction(ensemble: xr.Dataset) -> xr.Dataset:
-    r"""Satisfied bonds by strength: :math:`\frac1N\sum_{b\in\mathrm{bin}}\mathrm{sgn}(J_b)\langle s_i s_j\rangle`.
+    r"""Satisfied minus broken bonds :math:`\langle\mathrm{sgn}(J_b) s_i s_j\rangle` over ``temperature`` and strength.
 
-    Over ``temperature`` and ``strength`` = \|J\| in bins of its root mean square. A law with the right energy but blind
-    to single bonds fails. Yardstick: its change with ln T, the covariance with the energy.
+    ``strength`` = \|J\| in bins of its root mean square; the sum over the bonds of a bin is divided by their mean
+    number in an instance. A law with the right energy that is blind to single bonds fails.
     """
-    spins_of(ensemble, 2)
+    spins_of(ensemble)
     disorder = disorder_of(ensemble)
     edges = lattice_edges(ensemble["field"].shape[3:]) if disorder.edges is None else disorder.edges
     couplings = disorder.couplings.reshape(len(disorder.couplings), -1)
     scale = np.sqrt(np.mean(couplings[couplings != 0] ** 2))
     bin_of = np.where(couplings != 0, np.digitize(np.abs(couplings) / scale, STRENGTHS) - 1, -1)
     held = [j for j in range(len(STRENGTHS)) if np.any(bin_of == j)]
+    count = np.array([(bin_of == j).sum() for j in held]) / len(couplings)
     signs = np.stack([np.where(bin_of == j, np.sign(couplings), 0) for j in held], axis=-1).astype(np.float32)
 
-    def per_replica(part):
-        spins = spins_of(part)
-        found = [(one[..., edges[:, 0]] * one[..., edges[:, 1]]) @ sign for one, sign in zip(spins, signs, strict=True)]
-        return np.stack(found).astype(np.float64) / spins.shape[-1]
+    def estimate(part):
+        links = (one[..., edges[:, 0]] * one[..., edges[:, 1]] for one in spins_of(part))
+        return np.stack([one.mean(axis=1) @ sign for one, sign in zip(links, signs, strict=True)]) / count
 
-    response = linear_response(per_replica(ensemble), total_energy(ensemble), temperatures_of(ensemble))
     axis = {"long_name": "lower edge of |J| / rms", "units": "1", "symbol": r"|J|"}
-    attrs = {"long_name": "satisfied minus broken bonds per spin", "units": "1", "diagnostic": "satisfaction"}
+    attrs = {"long_name": "satisfied minus broken bonds", "units": "1", "diagnostic": "satisfaction", "kind": "scalar"}
     return measured(
-        ensemble, lambda part: per_replica(part).mean(axis=2), {"strength": (np.array(STRENGTHS)[held], axis)},
-        Tolerance(0.1, "difference", "temperature", response, "1", "change with ln T"), kind="scalar",
-        convention="sgn(J) s s summed over the bonds of a bin of |J|, divided by the number of spins.", **attrs,
+        ensemble, estimate, {"strength": (np.array(STRENGTHS)[held], axis)},
+        Tolerance(0.05, "difference", "satisfied minus broken bonds"),
+        convention="sgn(J) s s of the bonds of a bin of |J|; 1 where all are satisfied.", **attrs,
     )  # fmt: skip

@@ -230,6 +230,16 @@ def test_a_single_instance_is_measured_by_blocks_of_its_replicas(glass):
         assert np.all(abs(found.value - DIAGNOSTICS[name](glass).per_unit[4]) < 0.3 * found.error)
 
 
+def test_whole_chains_are_the_units_of_a_single_instance(glass):
+    """Chains that repeat one configuration 8 times: the error is that of the 4 chains, not of 32 replicas."""
+    one = glass.isel(disorder=[4])
+    stuck = one.isel(replica=np.repeat(np.arange(4), 8)).assign_coords(replica=np.arange(32))
+    named = DIAGNOSTICS["energy"](stuck.assign_coords(chain=("replica", np.repeat(np.arange(4), 8))))
+    assert named.sizes["unit"] == 4
+    expected = one.energy.values[0, :, :4].std(axis=1, ddof=1) / 2
+    np.testing.assert_allclose(named.error, expected, rtol=1e-6)
+
+
 def test_what_cannot_be_measured_is_said(glass):
     with pytest.raises(InputError, match="one only: add another"):
         equilibrium_tests.energy_ratio(glass.isel(temperature=[0]))

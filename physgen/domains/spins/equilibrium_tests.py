@@ -49,7 +49,7 @@ def callen(ensemble: xr.Dataset) -> xr.Dataset:
     deviation, response = callen_terms(ensemble["field"].values, disorder_of(ensemble), temperatures)
     ensemble = ensemble.assign(callen_deviation=(("disorder", "temperature", "replica"), deviation))
     attrs = {"long_name": "deviation from Callen's identity", "units": "J"}
-    attrs |= {"symbol": r"\langle s_i h_i - h_i\tanh\beta h_i\rangle", "diagnostic": "callen", "kind": "scalar"}
+    attrs |= {"symbol": r"\Delta_h", "diagnostic": "callen", "kind": "scalar"}
     convention = "Mean over sites and replicas, external field included; zero in equilibrium, without a reference."
     yardstick = response.mean(axis=(0, 2))
     meaning = "change with ln T of the spins' own temperature"
@@ -152,7 +152,7 @@ def energy_ratio(ensemble: xr.Dataset) -> xr.Dataset:
     middle = [1 / np.sqrt(beta[c] * beta[h]) for c, h, _ in kept]
     between = {"long_name": "geometric mean of two neighbouring temperatures", "units": "J", "symbol": "T"}
     attrs = {"long_name": "deviation from the ratio of energy histograms", "units": "J", "diagnostic": "energy_ratio"}
-    attrs |= {"symbol": r"\langle x - x\tanh(\Delta\beta\,x/2)\rangle/N", "kind": "scalar"}
+    attrs |= {"symbol": r"\Delta_{12}", "kind": "scalar"}
     convention = "x = difference of the energies of two replicas at neighbouring temperatures; zero in equilibrium."
     tolerance = Tolerance(0.2, "difference", "temperature", np.array(yardstick), "J", "change with ln of both T")
     return measured(

@@ -20,7 +20,7 @@ from physgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-MOMENTS = ("q12*q23*q31", "q12*q23*q34*q41", "q12^4", "q1234^2")
+MOMENTS = ("3-cycle", "4-cycle", "q^4", "q_1234")
 LONGEST = 10  # lattice lengths, the largest correlation length that is told from infinity
 LARGEST = 4096  # spins for which all N^2 pairs of sites are formed
 

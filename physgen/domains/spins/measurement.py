@@ -164,9 +164,16 @@ def _rows(ensemble: xr.Dataset, estimate: Callable[[xr.Dataset], np.ndarray]) ->
 
 
 def _pseudo_values(ensemble: xr.Dataset, estimate: Callable[[xr.Dataset], np.ndarray], full: np.ndarray) -> np.ndarray:
-    """Jackknife over blocks of replicas of a single instance; the estimate itself if too few replicas are left."""
+    """Jackknife over blocks of replicas of a single instance; the estimate itself if too few replicas are left.
+
+    Blocks are whole chains where at least three are named by ``chain`` (replicas of one are not independent).
+    """
     replicas = np.arange(ensemble.sizes["replica"])
     blocks = np.array_split(replicas, min(BLOCKS, len(replicas)))
+    if "chain" in ensemble.variables and ensemble["chain"].dims == ("replica",):
+        chains = ensemble["chain"].values
+        if len(np.unique(chains)) > 2:
+            blocks = [np.flatnonzero(chains == chain) for chain in np.unique(chains)]
     try:
         without = [estimate(ensemble.isel(replica=np.setdiff1d(replicas, block)))[0] for block in blocks]
     except InputError:

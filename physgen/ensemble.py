@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime
 import errno
-import hashlib
 import os
 import sys
 from collections.abc import Hashable, Mapping
@@ -101,55 +100,6 @@ def units_of_samples(ensemble: xr.Dataset) -> np.ndarray:
     view = [1] * len(shape)
     view[along] = shape[along]
     return np.broadcast_to(np.asarray(label).reshape(view), shape).reshape(-1)
-
-
-def unit_conditions(ensemble: xr.Dataset) -> np.ndarray | None:
-    """Digest of *all* conditions of each independent unit, in the order of its sorted names; None where none is known.
-
-    Conditions are the labels on the samples of a unit (each distinct row with its share of the samples), or what
-    belongs to a disorder instance (couplings, edges, external field). Values count to six digits. A number that
-    merely names a unit (``simulation``, ``disorder``) is no condition, nor is a variable with attribute
-    ``is_condition`` = 0. Units of two ensembles hold the same conditions where their digests are equal.
-    """
-    samples = sample_dims(ensemble)
-    along = "disorder" if "disorder" in samples else "sample" if "sample" in samples else None
-    if along is None:
-        return None
-    others = set(samples) - {along}
-    columns = [
-        _coarse(variable.transpose(along, ...).values).reshape(ensemble.sizes[along], -1)
-        for name, variable in sorted(ensemble.data_vars.items(), key=lambda item: str(item[0]))
-        if name != "field" and variable.dtype.kind == "f" and along in variable.dims and not others & set(variable.dims)
-        and variable.attrs.get("is_condition", 1)
-    ]  # fmt: skip
-    if not columns:
-        return None
-    rows = np.concatenate(columns, axis=1)
-    shared = b"".join(
-        np.ascontiguousarray(variable.values).astype(np.int64).tobytes()
-        for name, variable in sorted(ensemble.data_vars.items(), key=lambda item: str(item[0]))
-        if variable.dtype.kind in "iu" and variable.dims and not set(variable.dims) & {*samples, *SPACE}
-    )
-    names = _unit_labels(ensemble, along)
-    found = []
-    for name in np.unique(names):
-        distinct, count = np.unique(rows[names == name], axis=0, return_counts=True)
-        count = count // np.gcd.reduce(count)
-        found.append(hashlib.sha256(distinct.tobytes() + count.tobytes() + shared).hexdigest()[:16])
-    return np.array(found)
-
-
-def _unit_labels(ensemble: xr.Dataset, along: str) -> np.ndarray:
-    """Name of the independent unit of each entry of one sample dim."""
-    if along == "sample" and "simulation" in ensemble and ensemble["simulation"].dims == ("sample",):
-        return ensemble["simulation"].values
-    return ensemble[along].values if along in ensemble.coords else np.arange(ensemble.sizes[along])
-
-
-def _coarse(values: np.ndarray) -> np.ndarray:
-    """Real numbers as integers that are equal where six digits are."""
-    mantissa, exponent = np.frexp(np.asarray(values, dtype=np.float64))
-    return np.rint(np.ldexp(mantissa, 20)).astype(np.int64) * 4096 + exponent
 
 
 # --- checking -----------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from physgen.diagnostics import hotelling
 from physgen.diagnostics.equivalence import Tolerance, deviations, permuted_log_p
 from physgen.diagnostics.resampling import halves
 from physgen.diagnostics.result import are_paired, check_comparable
-from physgen.errors import InputError
 
 NULL_DRAWS = 200
 WITH_DISTANCES = ("histogram", "spectrum")  # kinds of result whose distances need a floor
@@ -199,8 +198,10 @@ def _deviations(pair, tolerance, reference, rng):
         shape[-1] -= 1
 
     def padded(flat):
-        values = flat.reshape(*flat.shape[:-1], *shape)
+        values = flat.reshape((*flat.shape[:-1], *shape))
         missing = [(0, want - have) for want, have in zip(reference["value"].shape, shape, strict=True)]
+        if not missing:
+            return values
         return np.pad(values, [(0, 0)] * (flat.ndim - 1) + missing, constant_values=np.nan)
 
     return {

@@ -236,12 +236,18 @@ def decide(found, tolerance, confidence=CONFIDENCE, false_alarms=FALSE_ALARMS, n
     # a failed point is named by its significance, else the point whose band reaches farthest
     worst = int(np.argmin(log_p) if failed.any() else np.argmax(np.abs(value) + half))
     needed = 1.0 if verdict != "open" else _needed(value, error, half, seen, limit, freedom, false_alarms / points)
-    back = np.expm1 if logarithmic else np.asarray
-    low, high = value[worst] - half[worst], value[worst] + half[worst]
-    return Decision(
-        verdict, int(usable[worst]), float(back(value[worst])), float(error[worst] * (np.exp(value[worst]) if logarithmic
-        else 1)), float(back(low)), float(back(high)), float(back(seen.max())), float(fail_p.min()), float(needed), points,
+    found = Decision(
+        verdict, int(usable[worst]), value[worst], error[worst], value[worst] - half[worst], value[worst] + half[worst],
+        seen.max(), fail_p.min(), needed, points,
     )  # fmt: skip
+    return _as_ratio(found) if logarithmic else found
+
+
+def _as_ratio(found):
+    """A decision about ln(g/r) in terms of g/r - 1."""
+    log = ("deviation", "low", "high", "detectable")
+    ratios = {name: np.expm1(getattr(found, name)) for name in log}
+    return replace(found, error=found.error * np.exp(found.deviation), **ratios)
 
 
 def calibrated(log_p, smallest, points):

@@ -88,9 +88,8 @@ def verdict_table(summary: Mapping[str, Any]) -> str:
     rows, notes = [], []
     for r in verdict_rows(summary):
         of = f" of {r['of']}" if r["of"] and r["deviation"] else ""
-        rows.append((
-            r["diagnostic"], MARKS[r["outcome"]], f"{r['deviation']}{of}", r["where"], r["tolerance"], r["seen"], r["p"],
-        ))  # fmt: skip
+        found = f"{r['deviation']}{of}"
+        rows.append((r["diagnostic"], MARKS[r["outcome"]], found, r["where"], r["tolerance"], r["seen"], r["p"]))
         if r["text"] and not r["deviation"]:
             notes.append(f"{r['diagnostic']}: {r['text']}")
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]

@@ -105,13 +105,14 @@ def written(tmp_path_factory):
 def test_the_gallery_stands_for_files_that_share_no_condition(domain, tmp_path):
     """Anybody's file: other instances, or labels that are not there at all."""
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
-    named = data(domain)[0].split_by
     one_diagnostic = SimpleNamespace(diagnostics=lambda: dict(list(data(domain)[0].diagnostics().items())[:1]))
-    for other in (new, new.drop_vars(named)):
+    for other in (new, new.drop_vars(data(domain)[0].split_by)):
         judged = judge_ensembles(one_diagnostic, other, reference)
         write_evaluation(judged, tmp_path, {}, None)
         page = (tmp_path / "report.html").read_text()
-        assert f"{named} differ" in page
+        assert "differ, titles name what both have in common" in page and "equal conditions" not in page
+    write_evaluation(judge_ensembles(one_diagnostic, reference, reference), tmp_path, {}, None)
+    assert "equal conditions in each column" in (tmp_path / "report.html").read_text()
 
 
 @every_domain

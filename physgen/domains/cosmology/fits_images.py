@@ -1,7 +1,7 @@
 """FITS images: the primary unit or an extension, compressed or not, with what their headers say.
 
-FITS counts axes from the fastest: NAXIS1 is x. Facts of a header: BUNIT; BOXSIZE, its unit in square brackets or anywhere
-in its comment; REDSHIFT; CDELT (or the diagonal of CD) with CUNIT, from which the sides follow, one per axis.
+FITS counts axes from the fastest: NAXIS1 is x. Facts of a header: BUNIT; BOXSIZE, its unit in square brackets or
+anywhere in its comment; REDSHIFT; CDELT (or the diagonal of CD) with CUNIT, from which the sides follow, one per axis.
 """
 
 from __future__ import annotations

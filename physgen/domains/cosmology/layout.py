@@ -76,7 +76,7 @@ def _doubt(array: Any, settled: bool, source: object) -> None:
     if alike > ALIKE:
         raise InputError(
             f"{source} has shape {shape} and its neighbouring slices along the first axis resemble each other "
-            f"(correlation {alike:.2f}): a box is dimension=3 (with one box_size per axis), separate maps are dimension=2"
+            f"(correlation {alike:.2f}): a box is dimension=3 (one box_size per axis), separate maps are dimension=2"
         )
 
 
@@ -104,8 +104,8 @@ def _four(array: Any, dimension: int | None, channels: str | None, components: i
     if len(set(shape[1:])) == 1:
         return array[:, None]
     raise InputError(
-        f"{source} has shape {shape}: boxes, or maps of several components? Say dimension=3 with one box_size per axis, "
-        "or dimension=2 with components=NAME,NAME,..."
+        f"{source} has shape {shape}: boxes, or maps of several components? Say dimension=3 with one box_size per "
+        "axis, or dimension=2 with components=NAME,NAME,..."
     )
 
 

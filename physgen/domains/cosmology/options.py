@@ -80,6 +80,10 @@ class Options:
         given = self._options.get(name, default)
         if given is None:
             raise InputError(f'{name} is needed and needs a unit: give {name}="25 Mpc/h"')
+        return self.box_of(name, given)
+
+    def box_of(self, name: str, given: str) -> Box:
+        """The box that ``given`` means, checked; ``name`` is for messages."""
         parts = [part.strip() for part in given.split(",") if part.strip()]
         if not parts:
             raise InputError(f'{name} = {given!r} is empty: give {name}="25 Mpc/h"')

@@ -72,8 +72,14 @@ def import_files(format: str, paths: list[Path], output: Path, options: dict[str
     if format not in owners:
         raise InputError(f"unknown format {format!r}; choose one of {', '.join(sorted(owners))}")
     missing = [p for p in paths if not p.exists()]
-    if missing or not paths:
-        raise InputError(f"{missing[0]} does not exist: check the path" if missing else "give the files to import")
+    if missing:
+        raise InputError(f"{missing[0]} does not exist: check the path")
+    if not paths:
+        words = [f"{name}={value}" for name, value in options.items()]
+        read = [word for word in words if Path(word).suffix[1:].isalnum() and " " not in Path(word).suffix]
+        raise InputError(
+            "give the files to import" + "".join(f" ({word} is no file: it was read as an option)" for word in read)
+        )
     check_new(output)
     if {"format", "paths"} & set(options):
         raise InputError("'format' and 'paths' are no options: give the format first, then the files")

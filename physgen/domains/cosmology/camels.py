@@ -135,7 +135,7 @@ def _box(options: Options, name: re.Match) -> tuple[Box, list[str]]:
     box = options.box("box_size", f"{int(side)} Mpc/h")
     if "box_size" in options and name["box"] and box.sides[0] != float(name["box"]):
         raise InputError(
-            f"the name says a box of {int(name['box'])} Mpc/h, you gave box_size={options.text('box_size')}: correct one"
+            f"the name says a box of {int(name['box'])} Mpc/h, you gave {options.text('box_size')}: correct one of them"
         )
     assumed = "box_size" not in options and name["set"] == "SB35" and not name["box"]
     return box, ["SB35 was run in boxes of 50 Mpc/h (L50n512): taken as box_size"] if assumed else []

@@ -106,12 +106,12 @@ def parameters(table: Table, name: re.Match) -> tuple[dict[str, np.ndarray], dic
     """(labels, seeds, notes): one value per simulation; names in a header win over the position."""
     if table.names and sum(map(is_parameter, table.names)) >= 2:
         columns = [canonical(n) for n in table.names]
-        notes = [f"columns of {table.path.name} by its header: {' '.join(columns)}"]
+        notes = [f"columns of {table.path.name} by its header: {_short(columns)}"]
         if "Omega_m" not in columns:
             raise InputError(f"{table.path} names no column Omega_m ({' '.join(table.names)}): correct its header")
     else:
         columns = _by_position(table, name)
-        notes = [f"columns of {table.path.name} by position: {' '.join(columns)}"]
+        notes = [f"columns of {table.path.name} by position: {_short(columns)}"]
     used = RESERVED & set(columns)
     if used:
         raise InputError(f"{table.path} names a column {sorted(used)[0]!r}, which has another meaning: rename it")
@@ -125,6 +125,10 @@ def parameters(table: Table, name: re.Match) -> tuple[dict[str, np.ndarray], dic
         # the baryonic columns of an N-body suite are placeholders
         values = {column: values[column] for column in ("Omega_m", "sigma_8", *COSMOLOGY) if column in values}
     return values, seeds, [*table.notes, *notes]
+
+
+def _short(columns: list[str]) -> str:
+    return " ".join(columns if len(columns) <= 10 else [*columns[:9], f"... ({len(columns)} in all)"])
 
 
 def _by_position(table: Table, name: re.Match) -> list[str]:

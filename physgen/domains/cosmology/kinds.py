@@ -18,6 +18,7 @@ from physgen.errors import InputError
 # what the user may type -> the kind that is stored; 1+delta is stored as delta
 KINDS = {**{kind: kind for kind in LOWEST}, "convergence": "real", "1+delta": "delta"}
 FALSE_ALARM = 1e-4  # how often the mean of a true density contrast is doubted
+SLAB_SCATTER = 0.2  # a mean that a few thin slabs can have: one of 32 Mpc/h in a box of 128 Mpc/h scatters by 0.11
 BUNIT_KINDS = {  # unit that a file gives, without blanks and in lower case -> kind
     "(msun/h)/(mpc/h)^2": "surface_density",
     "msun/h/(mpc/h)^2": "surface_density",
@@ -48,7 +49,7 @@ class Values:
         r"""Of fields (samples, \*grid).
 
         The margin of the mean is Student's quantile times the scatter of the means of simulations, at least that of
-        white noise, at most five times that of single cells, which is all that is known of one or two simulations.
+        white noise; of one or two simulations only the scatter of single cells is known, which bounds it.
         """
         maps = fields.reshape(len(fields), -1)
         means = maps.mean(axis=1, dtype=np.float64)
@@ -56,12 +57,13 @@ class Values:
         units = np.bincount(group, weights=means) / np.bincount(group)
         mean, count = float(means.mean()), len(units)
         std = float(np.sqrt(np.mean([((row.astype(np.float64) - mean) ** 2).mean() for row in maps])))
-        margin = 5 * std
+        scatter, quantile = std, 5.0
         if count > 2:
             scatter = max(float(units.std(ddof=1)), std / np.sqrt(maps.shape[1] * len(maps) / count))
-            margin = min(margin, float(stdtrit(count - 1, 1 - FALSE_ALARM / 2)) * scatter)
+            quantile = float(stdtrit(count - 1, 1 - FALSE_ALARM / 2))
+        margin = quantile * scatter / np.sqrt(count)
         whole = all(bool(np.all(row == np.rint(row))) for row in maps)
-        return cls(float(fields.min()), float(fields.max()), mean, margin / np.sqrt(count), std, whole)
+        return cls(float(fields.min()), float(fields.max()), mean, margin, std, whole)
 
     @property
     def range(self) -> str:
@@ -75,8 +77,8 @@ class Values:
 
     @property
     def off_zero(self) -> bool:
-        """Whether the mean is not 0 within its scatter."""
-        return abs(self.mean) > self.margin + 1e-3
+        """Whether the mean is not 0 within its scatter, nor near enough for a few thin slabs."""
+        return abs(self.mean) > max(self.margin, SLAB_SCATTER)
 
 
 def confront(fields: np.ndarray, kind: str | None, simulation: np.ndarray, source: object, given: dict) -> str:

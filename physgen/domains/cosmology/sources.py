@@ -187,6 +187,10 @@ def open_hdf5(path: Path) -> Any:
 
     import h5py
 
+    kind = kind_of_file(path)
+    if kind in ("npy", "npz", "pt", "fits"):
+        format = "fits" if kind == "fits" else "npy"
+        raise InputError(f"{path} is a .{kind} file, not HDF5: use `physgen import {format} {path}`")
     with contextlib.suppress(ImportError):
         import hdf5plugin  # noqa: F401  registers its filters on import
     try:

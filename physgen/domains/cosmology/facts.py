@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen.domains.cosmology.kinds import kind_of_units, parse_kind
+from physgen.domains.cosmology.kinds import kind_of_units, parse_kind, shown_units
 from physgen.domains.cosmology.options import Box, Options
 from physgen.domains.cosmology.sources import Source
 from physgen.errors import InputError
@@ -65,7 +65,8 @@ def settle_facts(options: Options, sources: list[Source], format: str) -> Facts:
     periodic = options.flag("periodic", box.units != "deg")
     if box.units == "deg" and "periodic" not in options:
         notes.append("an angular map is taken as not periodic (periodic=yes says otherwise)")
-    return Facts(box, said if redshift is None else redshift, periodic, kinds, units, notes)
+    shown = [shown_units(unit) for unit in units]
+    return Facts(box, said if redshift is None else redshift, periodic, kinds, shown, notes)
 
 
 def _float(text: str | None) -> float | None:
@@ -91,7 +92,11 @@ def _box(options: Options, source: Source, format: str) -> tuple[Box, list[str]]
             f'{"kpc/h" if float(numbers[0]) > 5000 else "Mpc/h"}"'
         )
     text = ", ".join(f"{number} {unit}" for number in numbers) if numbers else said
-    box = options.box_of(f"{source}: the box", text)
+    try:
+        box = options.box_of(f"{source}: the box", text)
+    except InputError as error:
+        given = f"; you gave box_size={options.text('box_size')}" if "box_size" in options else ""
+        raise InputError(f"{source} says a box of {text}{given}: {error}") from None
     if "box_size" not in options:
         return box, [f"box of {said} {unit}".rstrip() + f" read from {source.path.name}"]
     given = options.box()

@@ -67,8 +67,9 @@ def _facts(header: Any, shape: tuple[int, ...]) -> dict[str, str]:
     if "BOXSIZE" in header:
         facts["box_size"] = str(header["BOXSIZE"]).strip()
         match = _LENGTH.search(header.comments["BOXSIZE"])
-        if match:
-            facts["box_units"] = match[1] or match[2]
+        unit = header.get("BOXUNIT", match and (match[1] or match[2]))
+        if unit:
+            facts["box_units"] = str(unit).strip()
     else:
         facts |= _world_size(header, shape)
     return facts

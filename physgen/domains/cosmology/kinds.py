@@ -29,6 +29,13 @@ BUNIT_KINDS = {  # unit that a file gives, without blanks and in lower case -> k
     "count": "counts",
     "counts": "counts",
     "ct": "counts",
+    "delta": "delta",
+    "overdensity": "delta",
+    "densitycontrast": "delta",
+    "1+delta": "1+delta",
+    "rho/mean": "1+delta",
+    "kappa": "convergence",
+    "convergence": "convergence",
 }
 DIMENSIONLESS = ("", "1", "none", "dimensionless", "unitless")
 
@@ -62,8 +69,9 @@ class Values:
             scatter = max(float(units.std(ddof=1)), std / np.sqrt(maps.shape[1] * len(maps) / count))
             quantile = float(stdtrit(count - 1, 1 - FALSE_ALARM / 2))
         margin = quantile * scatter / np.sqrt(count)
-        whole = all(bool(np.all(row == np.rint(row))) for row in maps)
-        return cls(float(fields.min()), float(fields.max()), mean, margin, std, whole)
+        # every float32 beyond 2^24 is a whole number
+        whole = np.abs(maps).max() < 2**24 and all(bool(np.all(row == np.rint(row))) for row in maps)
+        return cls(float(fields.min()), float(fields.max()), mean, margin, std, bool(whole))
 
     @property
     def range(self) -> str:
@@ -197,9 +205,18 @@ def kind_of_units(units: str, kind: str | None, source: object) -> str | None:
     named = BUNIT_KINDS.get(plain)
     if kind is None:
         return named or ("positive" if not plain.startswith(("log", "dex", "ln")) else "real")
+    if named in ("delta", "1+delta", "convergence") and kind == named:
+        return kind
     same_sort = {named, kind} == {"counts", "positive"} or kind in ("positive", "real")
     dimensionless = kind in ("delta", "1+delta", "convergence") or (kind == "counts" and named is None)
     if dimensionless or (named and named != kind and not same_sort):
         said = f"that is field_kind={named}" if named else "which this kind does not have"
         raise InputError(f"{source} says the unit {units!r}, {said}; you gave field_kind={kind}: correct one of them")
     return kind
+
+
+def shown_units(units: str) -> str:
+    """The unit of the values that a file gives, "" where it only names a kind or says that there is none."""
+    plain = units.replace(" ", "").lower()
+    named = BUNIT_KINDS.get(plain)
+    return "" if plain in DIMENSIONLESS or named in ("delta", "1+delta", "convergence", "counts") else units

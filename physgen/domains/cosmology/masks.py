@@ -29,25 +29,29 @@ def read_mask(text: str | None) -> np.ndarray | str | None:
     return values.astype(np.int8)
 
 
-def apply_mask(mask: np.ndarray | str | None, arrays: list[list[Any]], cells: int | None) -> np.ndarray | None:
-    r"""The mask on the grid of the fields, int8: (\*grid), or (samples, \*grid) where it differs between them.
+def whole_mask(mask: np.ndarray | str | None, arrays: list[list[Any]]) -> np.ndarray | None:
+    r"""The mask of the fields before they are averaged, (\*grid), or (samples, \*grid) where it differs between them.
 
-    Blocks are seen where all of their cells are.
+    Args:
+        arrays: (n, C, \*grid) of each file, by parts that are components; "nan" marks a cell unseen in any of them.
     """
     if mask is None:
         return None
-    grid = arrays[0][0].shape[2:]
+    grid, samples = tuple(arrays[0][0].shape[2:]), sum(len(views[0]) for views in arrays)
     if isinstance(mask, str):
-        seen = [np.isfinite(np.stack([np.asarray(view) for view in views], 0)).all(axis=(0, 2)) for views in arrays]
+        seen = [np.all([np.isfinite(view).all(axis=1) for view in views], axis=0) for views in arrays]
         mask = np.concatenate(seen).astype(np.int8)
-        if (mask == mask[:1]).all():
-            mask = mask[0]
-    samples = sum(len(views[0]) for views in arrays)
-    if mask.shape not in (tuple(grid), (samples, *grid)):
+        mask = mask[0] if (mask == mask[:1]).all() else mask
+    if mask.shape not in (grid, (samples, *grid)):
         raise InputError(f"the mask has shape {mask.shape}, the fields {(samples, *grid)}: give it on their grid")
-    if cells:
-        factor = max(grid) // cells
-        lead = mask.shape[: mask.ndim - len(grid)]
-        shape = [*lead, *(n for side in grid for n in (side // factor, factor))]
-        mask = mask.reshape(shape).min(axis=tuple(range(len(lead) + 1, len(shape), 2)))
     return mask
+
+
+def coarse_mask(mask: np.ndarray | None, grid: tuple[int, ...], cells: int | None) -> np.ndarray | None:
+    """The mask of block averages: a block is seen where all of its cells are."""
+    if mask is None or not cells:
+        return mask
+    factor = max(grid) // cells
+    lead = mask.shape[: mask.ndim - len(grid)]
+    shape = [*lead, *(n for side in grid for n in (side // factor, factor))]
+    return mask.reshape(shape).min(axis=tuple(range(len(lead) + 1, len(shape), 2)))

@@ -12,7 +12,7 @@ from physgen.units import is_angle, parse_angle, parse_quantity
 
 DATA_SUFFIXES = (".npy", ".npz", ".hdf5", ".h5", ".fits", ".fit", ".fz", ".pt", ".pth", ".txt", ".csv", ".dat", ".gz")
 # sides of a box that a simulation of the large-scale structure can have, Mpc/h; the horizon is near 1e4
-SMALLEST, LARGEST = 0.05, 3e4
+SMALLEST, LARGEST = 0.05, 2e4
 YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -85,6 +85,8 @@ class Options:
     def box_of(self, name: str, given: str) -> Box:
         """The box that ``given`` means, checked; ``name`` is for messages."""
         parts = [part.strip() for part in given.split(",") if part.strip()]
+        unit = parts[-1].lstrip("0123456789.eE+- ") if parts else ""
+        parts = [part if part.strip("0123456789.eE+- ") else f"{part} {unit}".strip() for part in parts]
         if not parts:
             raise InputError(f'{name} = {given!r} is empty: give {name}="25 Mpc/h"')
         if any(is_angle(part) for part in parts):

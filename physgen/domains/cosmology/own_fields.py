@@ -15,7 +15,7 @@ from physgen.domains.cosmology.fits_images import read_fits
 from physgen.domains.cosmology.kinds import KINDS, confront
 from physgen.domains.cosmology.labels import Joined, Origin, join, source_names
 from physgen.domains.cosmology.layout import arrange
-from physgen.domains.cosmology.masks import apply_mask, read_mask
+from physgen.domains.cosmology.masks import coarse_mask, read_mask, whole_mask
 from physgen.domains.cosmology.options import Options
 from physgen.domains.cosmology.sources import Source, natural_key, read_arrays, read_hdf5
 from physgen.domains.cosmology.tables import Table, is_table, read_table
@@ -76,9 +76,24 @@ def load_fits(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
 
     def read(path: Path) -> list[Source]:
         found = read_fits(path, parsed.text("extension"))
-        return [Source(found.path, found.array[None], found.part, found.facts)]
+        return [Source(found.path, _fits_samples(found, parsed.count("dimension")), found.part, found.facts)]
 
     return _load("fits", paths, parsed, read)
+
+
+def _fits_samples(found: Source, dimension: int | None) -> np.ndarray:
+    """An image with an axis of samples: NAXIS = 3 is a box if its sides are equal or the user says so, else asked."""
+    array = found.array
+    if array.ndim == 3 and dimension == 2:
+        return array
+    if array.ndim == 3 and dimension is None and len(set(array.shape)) > 1:
+        raise InputError(
+            f"{found} has shape {array.shape}: a box of unequal sides is dimension=3 with one box_size per axis, a "
+            f"stack of {array.shape[0]} maps is dimension=2; boxes of one box_size must be square (cubic)"
+        )
+    if array.ndim == 2 and dimension == 3:
+        raise InputError(f"{found} has shape {array.shape}, no box: leave dimension=3 away")
+    return array[None]
 
 
 def _load(format: str, paths: list[Path], options: Options, read: Any) -> xr.Dataset:
@@ -92,8 +107,9 @@ def _load(format: str, paths: list[Path], options: Options, read: Any) -> xr.Dat
     names = options.names("components") or options.names("data")
     arrays, origins = _arranged(named, options, names, table)
     components = _component_names(arrays, names)
-    mask = read_mask(options.text("mask"))
-    values, kinds, mask = _values(arrays, sources, facts, options, mask)
+    mask = whole_mask(read_mask(options.text("mask")), arrays)
+    values, kinds = _values(arrays, sources, facts, options, mask)
+    mask = coarse_mask(mask, arrays[0][0].shape[2:], options.count("cells"))
     each = options.count("maps_per_simulation", 1)
     if len(values) % each:
         raise InputError(f"maps_per_simulation = {each} does not divide the {len(values)} fields: check both")
@@ -214,9 +230,9 @@ def _named_sources(sources: list[Source], arrays: list[list[Any]]) -> list[str]:
 
 
 def _values(
-    arrays: list[list[Any]], sources: list[Source], facts: Facts, options: Options, mask: Any
-) -> tuple[np.ndarray, list[str | None], np.ndarray | None]:
-    """Checked fields (n, C, *grid) float32, the kind of each component or None, and the mask on their grid."""
+    arrays: list[list[Any]], sources: list[Source], facts: Facts, options: Options, mask: np.ndarray | None
+) -> tuple[np.ndarray, list[str | None]]:
+    r"""Checked fields (n, C, \*grid) float32, and the kind of each component or None."""
     cells, grid = options.count("cells"), arrays[0][0].shape[2:]
     check_square(grid, facts.box, sources[0])
     facts.box.of(len(grid), sources[0])
@@ -224,28 +240,23 @@ def _values(
     typed = facts.kinds * (count if len(facts.kinds) == 1 else 1)
     if len(typed) != count:
         raise InputError(f"field_kind names {len(facts.kinds)} kinds for {count} components: give one, or one for each")
-    kinds: list[str | None] = [KINDS[kind] if kind else None for kind in typed]
-    step = len(arrays[0])
-    files = []
+    parts, files, start = len(arrays[0]), [], 0
     for f, views in enumerate(arrays):
-        columns = [(view[:, c], sources[f * step + p]) for p, view in enumerate(views) for c in range(view.shape[1])]
-        files.append(
-            np.stack(
-                [_column(array, typed[c], len(grid), source, cells, mask) for c, (array, source) in enumerate(columns)],
-                1,
-            )
-        )
-    return np.concatenate(files), kinds, apply_mask(mask, arrays, cells)
+        rows = slice(start, start + len(views[0]))
+        seen = None if mask is None else mask if mask.ndim == len(grid) else mask[rows]
+        columns = [(view[:, c], sources[f * parts + p]) for p, view in enumerate(views) for c in range(view.shape[1])]
+        pairs = zip(columns, typed, strict=True)
+        files.append(np.stack([_column(array, kind, source, cells, seen) for (array, source), kind in pairs], axis=1))
+        start = rows.stop
+    return np.concatenate(files), [KINDS[kind] if kind else None for kind in typed]
 
 
-def _column(array: Any, typed: str | None, dimension: int, source: Source, cells: int | None, mask: Any) -> np.ndarray:
+def _column(array: Any, typed: str | None, source: Source, cells: int | None, seen: np.ndarray | None) -> np.ndarray:
     """One component of one file. A kind that nobody said has no bound yet; 1 + delta becomes delta."""
-    if isinstance(mask, np.ndarray):
-        array = np.where(mask.astype(bool), array, 0.0 if typed != "1+delta" else 1.0)
-    elif mask == "nan":
-        array = np.nan_to_num(np.asarray(array, dtype=np.float32), nan=0.0 if typed != "1+delta" else 1.0)
+    if seen is not None:
+        array = np.where(seen.astype(bool), array, 1.0 if typed == "1+delta" else 0.0)
     bound = "positive" if typed == "1+delta" else KINDS[typed] if typed else "real"
-    values = read_fields(array, bound, dimension, source, cells)
+    values = read_fields(array, bound, array.ndim - 1, source, cells)
     return values - 1 if typed == "1+delta" else values
 
 
@@ -260,6 +271,10 @@ def _attrs(options: Options, facts: Facts) -> dict[str, Any]:
     attrs["field_units"] = options.text("units") or (units.pop() if len(units) == 1 and all(facts.units) else None)
     if options.text("thickness"):
         attrs["slab_thickness"] = options.length("thickness")
+        if facts.box.units == "Mpc/h" and attrs["slab_thickness"] > max(facts.box.sides) * (1 + 1e-6):
+            raise InputError(
+                f"thickness = {options.text('thickness')} is more than the {max(facts.box.sides):g} Mpc/h of the box"
+            )
     return {name: value for name, value in attrs.items() if value is not None}
 
 

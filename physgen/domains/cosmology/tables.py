@@ -167,7 +167,7 @@ def _valid_names(names: list[str], path: Path) -> tuple[list[str], list[str]]:
     """Names that a file can hold: letters, digits, ``_``, ``.``, ``-`` and ``+``; others are replaced by ``_``."""
     notes, valid = [], []
     for name in names:
-        clean = re.sub(r"[^\w.+-]+", "_", name).strip("_") or "column"
+        clean = re.sub(r"[^\w.+-]+", "_", re.sub(r"^\(?\d+[:.)]", "", name)).strip("_") or "column"
         clean = clean if not clean[0].isdigit() else f"_{clean}"
         if clean != name:
             notes.append(f"{path.name}: the label {name!r} is stored as {clean!r}")

@@ -1,4 +1,4 @@
-"""Files that people have: .npz, .pt, HDF5 with its plugins or without; a file of another format is named as what it is."""
+"""Containers that people have: .npz, .pt, HDF5 with its plugins or without; a file of another format is named."""
 
 import subprocess
 import sys

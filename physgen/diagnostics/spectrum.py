@@ -163,6 +163,7 @@ def power_spectrum(ensemble, bins=None, transform=None):
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
     of = "" if transform is None else f" of the field's {_transform_name(transform)}"
     said = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
+    said["of_units"] = ensemble["field"].attrs.get("units", "1") if transform is None else "1"
     result = spectrum_result(ensemble, power, k, **said, symbol="P(k)")
     edges = mode_bins(values.shape[2:], steps, bins).edges
     for name, edge in zip(("k_low", "k_high"), edges.T, strict=True):
@@ -194,6 +195,8 @@ def spectrum_result(ensemble, power, k, **attrs):
 
     length, d = length_unit(ensemble), len(space_dims(ensemble))
     volume = length if length == "1" or d == 1 else f"({length})^{d}"
+    if (of := attrs.pop("of_units", "1")) not in ("1", ""):
+        volume = f"({of})^2 {volume}".removesuffix(" 1")
     inverse = {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/({length})")
     coords = {"k": (k, {"long_name": "wavenumber", "units": inverse, "symbol": "k", "scale": "log"})}
     attrs = {"kind": "spectrum", "units": volume, "scale": "log", "nyquist": nyquist(spacing(ensemble))} | attrs

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from physgen.diffusion.sampler import SAMPLERS, sample
 from physgen.diffusion.spectrum import Spectrum, fit_spectrum
 from physgen.engine.launch import choose_device
 from physgen.engine.weights import export_weights, load_weights
+from physgen.ensemble import SPACE
 from physgen.errors import InputError
 from physgen.levels import Levels, choose_levels, sampler_bias
 
@@ -55,12 +57,15 @@ class Model:
         return self.experiment.data
 
 
-def noise_range(x: torch.Tensor, values: str, settings: DiffusionConfig) -> tuple[float, float]:
+def noise_range(
+    x: torch.Tensor, values: str, settings: DiffusionConfig, cell_size: Sequence[float] | None = None
+) -> tuple[float, float]:
     r"""(s_min, s_max) of a data set: :math:`\sqrt{P_{min}}/10` and :math:`10 \sqrt{P_{max}}` of its Fourier modes.
 
-    ``x`` are the encoded training data (B, C, \*grid). Values given in the configuration win.
+    ``x`` are the encoded training data (B, C, \*grid), ``cell_size`` that of each axis (cubic if None). Values
+    given in the configuration win.
     """
-    power = fit_spectrum(x).ln_power.exp()
+    power = fit_spectrum(x, cell_size=cell_size).ln_power.exp()
     smallest = BINARY_S_MIN if values == "binary" else max(END * float(power.min().sqrt()), 1e-3)
     s_min = settings.s_min or smallest
     s_max = settings.s_max or START * float(power.max().sqrt())
@@ -122,7 +127,9 @@ def draw(
 ) -> Any:
     """Configurations under the conditions of ``template``, as an ensemble in physical units."""
     condition = dict(model.domain.condition(template, model.constants))
-    count = len(next(iter(condition.values()))) if condition else template.sizes["sample"]
+    # without a condition the template counts its configurations by its sample dims alone
+    free = [size for dim, size in template.sizes.items() if dim not in (*SPACE, "component")]
+    count = len(next(iter(condition.values()))) if condition else math.prod(free)
     shape = (count, model.constants["channels"], *model.constants["grid"])
     x = sample(
         model.denoiser, levels.values, shape, seed, condition or None, sampler,

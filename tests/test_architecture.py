@@ -31,7 +31,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "config": {"domain"},
     "run": {"domain", "config", "ensemble"},
     "levels": {"diffusion", "engine"},
-    "model": {"config", "diffusion", "engine", "levels"},
+    "model": {"config", "diffusion", "engine", "ensemble", "levels"},
     "stages": set(),
     "stages/averages": {"run", "diffusion", "engine"},
     "stages/checks": {"ensemble"},

@@ -10,7 +10,7 @@ import numpy as np
 
 from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.leak import leaked_rows, with_leak
-from physgen.diagnostics.nearest import Nearest, lattice_symmetries, nearest_euclidean, nearest_field, nearest_spins
+from physgen.diagnostics.nearest import Nearest, in_box, nearest_euclidean, nearest_field, nearest_spins
 from physgen.diagnostics.result import make_result, units
 from physgen.diagnostics.spectrum import transformed
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resample
@@ -65,12 +65,12 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
             f"configurations of shapes {sorted(map(str, shapes))} against {len(arrays['t'])} training configurations: "
             "memorization needs one lattice and at least 2 training configurations"
         )
-    symmetries = len(lattice_symmetries(arrays["t"].shape[2:])) if similarity == "field" else 1
+    search, symmetries = in_box(SEARCHES[similarity], train)
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
     found, labels, groups = {}, {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
         rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
-        found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, similarity)
+        found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, search)
         labels[name], groups[name] = _unit_labels(ensemble, rows)
         if name == "h":
             leaked = leaked_rows(found["h"], heldout, train, rows, similarity)
@@ -115,8 +115,7 @@ def _instances(ensemble, train):
     return (mine, theirs) if np.isin(mine, theirs).all() else None
 
 
-def _nearest(queries, train, instances, rows, similarity):
-    search = SEARCHES[similarity]
+def _nearest(queries, train, instances, rows, search):
     if instances is None:
         return search(queries[rows], train)
     mine, theirs = instances[0][rows], instances[1]

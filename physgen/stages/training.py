@@ -6,6 +6,7 @@ The same function runs alone, under torchrun and under srun. Process 0 writes th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class _Loop:
     def go(self, stop: StopRequest, progress: Callable[[int, int], None] | None) -> bool:
         """Train to the end or to a request to stop; whether the end was reached."""
         settings, total = self.run.experiment.training, self.run.experiment.training.steps
-        augment = self.run.domain.augment if settings.augment else None
+        augment = functools.partial(self.run.domain.augment, constants=self.constants) if settings.augment else None
         clock, counted = time.perf_counter(), self.state.step
         steps = training_steps(
             self.state, self.data.x, self.data.condition, augment, self.here.rank, self.here.world_size

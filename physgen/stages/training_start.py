@@ -103,7 +103,7 @@ def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | No
     if here.is_main and not path.exists():
         constants = dict(domain.fit_encoding(train_part))
         x, condition = domain.encode(train_part, constants)
-        s_min, s_max = noise_range(x, domain.values, run.experiment.diffusion)
+        s_min, s_max = noise_range(x, domain.values, run.experiment.diffusion, constants.get("cell_size"))
         constants |= {
             "grid": list(x.shape[2:]),
             "channels": x.shape[1],
@@ -115,7 +115,9 @@ def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | No
     here.barrier()
     constants = read_json(path)
     x, condition = domain.encode(train_part, constants)
-    spectrum = fit_spectrum(x, condition.get("labels")) if domain.values == "real" else None
+    spectrum = None
+    if domain.values == "real":
+        spectrum = fit_spectrum(x, condition.get("labels"), cell_size=constants.get("cell_size"))
     return Data(x, dict(condition), held_out(run, constants, here.device)), constants, spectrum
 
 

@@ -141,14 +141,20 @@ class Spins:
 
         return decode_spins(x, template)
 
-    def request(self, like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Dataset:
+    def request(
+        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
+    ) -> xr.Dataset:
         """``n`` replicas for each disorder instance and temperature of ``like``; ``temperature`` may be given."""
         from physgen.domains.spins.encoding import request_spins
 
         return request_spins(like, n, given)
 
     def augment(
-        self, x: torch.Tensor, condition: dict[str, torch.Tensor], generator: torch.Generator
+        self,
+        x: torch.Tensor,
+        condition: dict[str, torch.Tensor],
+        generator: torch.Generator,
+        constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """A random symmetry of p(s | J) for each sample: gauge or flip, shift, reflection, exchange of axes."""
         from physgen.domains.spins.symmetry import random_symmetry

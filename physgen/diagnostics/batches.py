@@ -1,0 +1,48 @@
+"""An ensemble a few configurations at a time, so that no statistic holds a second copy of it."""
+
+import numpy as np
+
+from physgen.diagnostics.density import DENSITIES, log10_density
+
+BATCH_CELLS = 2**18  # 1 MiB of single precision: a batch and its FFT stay in the cache
+
+
+def batches(ensemble, transform=None, cells=BATCH_CELLS):
+    r"""Yield ``field`` as arrays (b, C, \*grid) in the order of the flattened samples.
+
+    Args:
+        ensemble: any ``field``; single precision stays single, integers become double.
+        transform: None, "log10" (of the density in units of the ensemble's mean, see
+            :mod:`physgen.diagnostics.density`), or a function of an array (b, C, \*grid) that treats every
+            configuration alone.
+        cells: cells of a batch, at least one configuration.
+    """
+    from physgen.ensemble import flatten
+
+    values = flatten(ensemble)
+    through = transform_of(ensemble, transform)
+    step = max(1, cells // max(int(np.prod(values.shape[1:])), 1))
+    for start in range(0, len(values), step):
+        batch = np.ascontiguousarray(values[start : start + step])
+        if batch.dtype.kind != "f":
+            batch = batch.astype(np.float64)
+        elif not batch.dtype.isnative:  # FITS files are big-endian
+            batch = batch.astype(batch.dtype.newbyteorder("="))
+        yield through(batch)
+
+
+def transform_of(ensemble, transform):
+    """The function of an array that ``transform`` names, with the constants of the ensemble."""
+    if transform is None:
+        return lambda values: values
+    if transform != "log10":
+        return transform
+    kind, mean = ensemble.attrs.get("field_kind"), None
+    if kind in DENSITIES and kind != "delta":
+        mean = float(ensemble["field"].mean(dtype=float))
+    return lambda values: log10_density(values, kind, mean)
+
+
+def each_sample(ensemble, statistic, transform=None):
+    r"""``statistic`` of every configuration: (B, C, \*shape) from a function of (b, C, \*grid), batch by batch."""
+    return np.concatenate([np.asarray(statistic(values), dtype=float) for values in batches(ensemble, transform)])

@@ -7,7 +7,7 @@ spectrum; filaments and haloes have both, strongest where they are thinnest.
 import numpy as np
 
 from physgen.diagnostics.bands import crop, octave_bands, to_field, to_modes
-from physgen.diagnostics.batches import each_sample
+from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 
 MOMENTS = ("skewness", "kurtosis")
@@ -38,7 +38,6 @@ def band_moments_array(field, spacing, phases_only=False):
 
 def _moments(field, grid, bands, phases_only):
     d = len(grid)
-    axes = tuple(range(-d, 0))
     modes = to_modes(field, d)
     if phases_only:
         size = np.abs(modes)
@@ -48,7 +47,7 @@ def _moments(field, grid, bands, phases_only):
         kept = crop(modes, grid, band.grid) * band.window.astype(modes.real.dtype)
         b = to_field(kept, band.grid)
         square = b * b
-        second, third, fourth = (np.mean(x, axis=axes, dtype=float) for x in (square, square * b, square * square))
+        second, third, fourth = (cell_mean(x, d) for x in (square, square * b, square * square))
         with np.errstate(divide="ignore", invalid="ignore"):
             both = np.stack([third / second**1.5, fourth / second**2 - 3], axis=-1)
         found[..., j] = np.where((second > 0)[..., None], both, 0.0)

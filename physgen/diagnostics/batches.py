@@ -1,5 +1,10 @@
 """An ensemble a few configurations at a time, so that no statistic holds a second copy of it."""
 
+import functools
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from physgen.diagnostics.density import DENSITIES, log10_density
@@ -17,18 +22,27 @@ def batches(ensemble, transform=None, cells=BATCH_CELLS):
             configuration alone.
         cells: cells of a batch, at least one configuration.
     """
+    for piece in _pieces(ensemble, transform, cells):
+        yield piece()
+
+
+def _pieces(ensemble, transform=None, cells=BATCH_CELLS):
+    """The batches as functions that make them, so that any thread can."""
     from physgen.ensemble import flatten
 
     values = flatten(ensemble)
     through = transform_of(ensemble, transform)
     step = max(1, cells // max(int(np.prod(values.shape[1:])), 1))
-    for start in range(0, len(values), step):
+
+    def make(start):
         batch = np.ascontiguousarray(values[start : start + step])
         if batch.dtype.kind != "f":
             batch = batch.astype(np.float64)
         elif not batch.dtype.isnative:  # FITS files are big-endian
             batch = batch.astype(batch.dtype.newbyteorder("="))
-        yield through(batch)
+        return through(batch)
+
+    return [functools.partial(make, start) for start in range(0, len(values), step)]
 
 
 def transform_of(ensemble, transform):
@@ -44,5 +58,26 @@ def transform_of(ensemble, transform):
 
 
 def each_sample(ensemble, statistic, transform=None):
-    r"""``statistic`` of every configuration: (B, C, \*shape) from a function of (b, C, \*grid), batch by batch."""
-    return np.concatenate([np.asarray(statistic(values), dtype=float) for values in batches(ensemble, transform)])
+    r"""``statistic`` of every configuration: (B, C, \*shape) from a function of (b, C, \*grid), batch by batch.
+
+    Batches are shared out to one thread a core (numpy and the FFT leave the interpreter's lock); results are the same.
+    """
+    pieces = deque()
+    found = []
+    workers = _cores()
+    with ThreadPoolExecutor(workers) as threads:
+        for piece in _pieces(ensemble, transform):
+            pieces.append(threads.submit(lambda part: np.asarray(statistic(part()), dtype=float), piece))
+            if len(pieces) > 2 * workers:
+                found.append(pieces.popleft().result())
+        found += [piece.result() for piece in pieces]
+    return np.concatenate(found)
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cell_mean(x, d):
+    """Mean over the last d axes in double precision; single precision is summed pairwise along the last axis first."""
+    return x.mean(axis=-1).mean(axis=tuple(range(-(d - 1), 0)), dtype=float) if d > 1 else x.mean(axis=-1, dtype=float)

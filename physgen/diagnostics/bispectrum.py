@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes, wavenumber
-from physgen.diagnostics.batches import each_sample
+from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 from physgen.errors import InputError
 
@@ -105,7 +105,6 @@ class TrianglePlan:
     def measure(self, field):
         r"""B (..., T) and P (..., S) of fields (..., \*grid)."""
         d = len(self.grid)
-        axes = tuple(range(-d, 0))
         modes = to_modes(field, d)
         triple = np.zeros((*field.shape[:-d], len(self.triples)))
         power = np.zeros((*field.shape[:-d], len(self.modes)))
@@ -113,10 +112,10 @@ class TrianglePlan:
             kept = crop(modes, self.grid, coarse)
             parts = {s: to_field(kept * mask, coarse) for s, mask in self.masks[coarse].items()}
             for s, part in parts.items():
-                power[..., s] = np.mean(part**2, axis=axes, dtype=float)
+                power[..., s] = cell_mean(part * part, d)
             for t in members:
                 a, b, c = self.shells[t]
-                triple[..., t] = np.mean(parts[a] * parts[b] * parts[c], axis=axes, dtype=float)
+                triple[..., t] = cell_mean(parts[a] * parts[b] * parts[c], d)
         return self.volume**2 * triple / self.triples, self.volume * power / self.modes
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import fft
 
 from physgen.diagnostics.bands import coarse_grid, octave, octave_centres
-from physgen.diagnostics.batches import each_sample
+from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 
 FARTHEST = 3  # octaves between the two wavelets of a pair
@@ -62,8 +62,9 @@ def _crop(modes, coarse):
     for axis, m in zip(range(modes.ndim - d, modes.ndim), coarse, strict=True):
         n = modes.shape[axis]
         if m < n:
-            kept = np.r_[0 : (m + 1) // 2, n - m // 2 : n]
-            modes = np.take(modes, kept, axis=axis)
+            before = (slice(None),) * axis
+            low, high = modes[(*before, slice(0, (m + 1) // 2))], modes[(*before, slice(n - m // 2, n))]
+            modes = np.concatenate([low, high], axis=axis)
     return modes
 
 
@@ -93,16 +94,23 @@ def scattering_array(field, spacing, bank=None):
     second = np.zeros((len(flat), 2, len(bank.pairs)))
     centred = flat - flat.mean(axis=axes, keepdims=True, dtype=float).astype(flat.dtype)
     whole = fft.fftn(centred, axes=axes, norm="forward")
-    relation = np.abs(directions(d) @ directions(d).T)
+    related = _related(d)
     for j, lattice in enumerate(bank.lattices):
         modes = _crop(whole, lattice)
-        for psi, related in zip(bank.filters[j], relation, strict=True):
+        for psi, others in zip(bank.filters[j], related, strict=True):
             u = _modulus(modes, psi, axes)
-            mean = u.mean(axis=axes, dtype=float)
-            first[:, j] += _over(mean**2, np.mean(u * u, axis=axes, dtype=float)) / len(relation)
-            _add_second(second, bank, j, u, mean, related, axes)
+            mean = cell_mean(u, d)
+            first[:, j] += _over(mean**2, cell_mean(u * u, d)) / len(related)
+            _add_second(second, bank, j, u, mean, others)
+    second /= len(related)
     lead = field.shape[:-d]
     return first.reshape(*lead, -1), second.reshape(*lead, 2, -1)
+
+
+def _related(d):
+    """For each orientation the indices of the parallel ones and of the perpendicular ones."""
+    cosine = np.abs(directions(d) @ directions(d).T)
+    return [(np.flatnonzero(np.isclose(row, 1)), np.flatnonzero(np.isclose(row, 0))) for row in cosine]
 
 
 def _modulus(modes, psi, axes):
@@ -113,19 +121,20 @@ def _over(a, b):
     return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
 
 
-def _add_second(second, bank, j, u, mean, relation, axes):
-    """Add the second order of one u_jl to the averages over orientations."""
-    coarser = [(p, b) for p, (a, b) in enumerate(bank.pairs) if a == j]
+def _add_second(second, bank, j, u, mean, others):
+    """Add the second order of one u_jl (b, *m_j) to the sums over orientations."""
+    coarser = [(pair, b) for pair, (a, b) in enumerate(bank.pairs) if a == j]
     if not coarser:
         return
-    modes = fft.fftn(u, axes=axes, norm="forward")
-    count = len(relation)
-    for p, b in coarser:
-        kept = _crop(modes, bank.lattices[b])
-        for which, members in enumerate((np.isclose(relation, 1), np.isclose(relation, 0))):
-            for psi in bank.filters[b][members]:
-                value = _modulus(kept, psi, axes).mean(axis=axes, dtype=float)
-                second[:, which, p] += _over(value, mean) / (count * members.sum())
+    d = u.ndim - 1
+    modes = fft.fftn(u, axes=tuple(range(1, d + 1)), norm="forward")
+    for pair, b in coarser:
+        kept = _crop(modes, bank.lattices[b])[:, None]
+        psi = bank.filters[b][np.concatenate(others)]
+        means = cell_mean(_modulus(kept, psi, tuple(range(2, d + 2))), d)  # (b, parallel and perpendicular ones)
+        parts = np.split(means, [len(others[0])], axis=1)
+        for which, part in enumerate(parts):
+            second[:, which, pair] += _over(part.mean(axis=1), mean)
 
 
 def scattering(ensemble, transform=None, most=None):

@@ -53,7 +53,7 @@ def transform_of(ensemble, transform):
         return transform
     kind, mean = ensemble.attrs.get("field_kind"), None
     if kind in DENSITIES and kind != "delta":
-        mean = float(ensemble["field"].mean(dtype=float))
+        mean = float(ensemble["field"].values.mean(dtype=float))  # xarray's own mean makes copies
     return lambda values: log10_density(values, kind, mean)
 
 

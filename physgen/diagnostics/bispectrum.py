@@ -45,7 +45,7 @@ def configurations(grid, spacing, points=5):
     unit, top = fundamental(grid, spacing), reach(grid, spacing)
     highest = min(top / (1 + HALF_WIDTH), top - unit / 2)
     if highest < 2 * unit:
-        raise InputError(f"a grid of {tuple(grid)} cells is too small for triangles of waves: use 12 cells or more")
+        raise InputError(f"a grid of {tuple(grid)} cells is too small for triangles of waves: use 8 cells or more")
     lowest = min(5.5 * unit, highest)
     count = min(points, int(np.log(highest / lowest) / np.log(STEP) * (1 + 1e-9)) + 1)
     k = np.geomspace(lowest, highest, count) if count > 1 else np.array([highest])
@@ -59,7 +59,7 @@ def configurations(grid, spacing, points=5):
 
 
 def all_triangles(grid, spacing, bins=8):
-    """Every triple of shells that can close; ``bins``: linear shells up to two thirds of Nyquist, or their edges."""
+    """Every triple of shells with modes that close; ``bins``: linear shells up to two thirds of Nyquist, or edges."""
     unit, top = fundamental(grid, spacing), reach(grid, spacing)
     edges = np.linspace(unit / 2, top, int(bins) + 1) if np.ndim(bins) == 0 else np.asarray(bins, dtype=float)
     if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0) or edges[-1] > top * (1 + 1e-6):
@@ -69,7 +69,9 @@ def all_triangles(grid, spacing, bins=8):
     shells = [
         (i, j, m) for i in range(count) for j in range(i, count) for m in range(j, count) if low[m] < high[i] + high[j]
     ]
-    return Triangles(np.stack([low, high], axis=1), np.array(shells), (len(shells),))
+    edges = np.stack([low, high], axis=1)
+    closed = TrianglePlan(grid, spacing, Triangles(edges, np.array(shells), (len(shells),))).triples > 0
+    return Triangles(edges, np.array(shells)[closed], (int(closed.sum()),))
 
 
 class TrianglePlan:
@@ -77,13 +79,14 @@ class TrianglePlan:
 
     def __init__(self, grid, spacing, triangles):
         self.grid, self.spacing, self.shells = tuple(grid), tuple(spacing), triangles.shells
+        self.edges = triangles.edges
         self.volume = float(np.prod(spacing) * np.prod(grid))
         highest = triangles.edges[:, 1]
         self.lattices = {}  # coarse grid -> triangles on it
         for t, shells in enumerate(triangles.shells):
             coarse = coarse_grid(grid, spacing, 3 * highest[shells].max() * (1 + 1e-6))
             self.lattices.setdefault(coarse, []).append(t)
-        self.masks = {coarse: self._masks(coarse, triangles.edges, t) for coarse, t in self.lattices.items()}
+        self.masks = {coarse: self._masks(coarse, t) for coarse, t in self.lattices.items()}
         self.triples, self.modes = np.zeros(len(triangles.shells)), np.zeros(len(triangles.edges))
         for coarse, members in self.lattices.items():
             ones = {s: to_field(mask.astype(np.complex128), coarse) for s, mask in self.masks[coarse].items()}
@@ -92,18 +95,18 @@ class TrianglePlan:
             for t in members:
                 a, b, c = self.shells[t]
                 self.triples[t] = np.round(np.mean(ones[a] * ones[b] * ones[c]))
-        if np.any(self.triples < 1):
-            empty = triangles.edges[self.shells[np.argmin(self.triples)]]
-            raise InputError(f"no three modes close a triangle in the shells {empty.round(4).tolist()}: widen them")
 
-    def _masks(self, coarse, edges, members):
+    def _masks(self, coarse, members):
         step = [n * a / m for n, a, m in zip(self.grid, self.spacing, coarse, strict=True)]
         k = wavenumber(coarse, step)
-        shells = np.unique(self.shells[members])
+        shells, edges = np.unique(self.shells[members]), self.edges
         return {int(s): ((k >= edges[s, 0]) & (k < edges[s, 1])).astype(np.float32) for s in shells}
 
     def measure(self, field):
         r"""B (..., T) and P (..., S) of fields (..., \*grid)."""
+        if np.any(self.triples < 1):
+            empty = self.edges[self.shells[np.argmin(self.triples)]]
+            raise InputError(f"no three modes close a triangle in the shells {empty.round(4).tolist()}: widen them")
         d = len(self.grid)
         modes = to_modes(field, d)
         triple = np.zeros((*field.shape[:-d], len(self.triples)))

@@ -79,5 +79,5 @@ def _mean(values):
 def _relative_to(ensemble):
     kind, mean = ensemble.attrs.get("field_kind"), ensemble.attrs.get("mean_density")
     if kind != "delta" and mean is None:
-        mean = float(ensemble["field"].mean(dtype=float))
+        mean = float(ensemble["field"].values.mean(dtype=float))
     return lambda values: relative_density(values, kind if kind in DENSITIES else "delta", mean)

@@ -48,14 +48,20 @@ def jackknifed_result(ensemble, per_sample, statistic, dims, coords, **attrs):
     return group.result(found, ("component", *dims), coords, **attrs)
 
 
-def _log_band_power(ensemble, transform, factor):
+def octave_edges(grid, spacing):
+    r"""Edges :math:`0.6 \cdot 2^j` fundamental wavenumbers, which no mode of a cube hits, the last at Nyquist."""
+    low, high = 1.2 * bin_edges(grid, spacing)[0], nyquist(spacing)
+    edges = low * 2.0 ** np.arange(max(int(np.ceil(np.log2(0.75 * high / low))), 1))
+    return np.append(edges, high)
+
+
+def _log_band_power(ensemble, transform):
     """ln P of octave bands of each sample (B, C, Q), and the bands' mean k."""
     from physgen.ensemble import space_dims, spacing
 
     steps = spacing(ensemble)
     grid = tuple(ensemble.sizes[d] for d in space_dims(ensemble))
-    low, high = bin_edges(grid, steps)[0], nyquist(steps)
-    edges = np.geomspace(low, high, max(int(np.log(high / low) / np.log(factor)), 1) + 1)
+    edges = octave_edges(grid, steps)
     k = power_spectrum_array(np.zeros(grid), steps, edges)[0]
     power = each_sample(ensemble, lambda values: power_spectrum_array(values, steps, edges)[1], transform)
     if not np.all(power > 0):
@@ -67,7 +73,7 @@ def _coordinate_of_k(ensemble, k, long_name="wavenumber"):
     return (k, {"long_name": long_name, "units": inverse_length(ensemble), "symbol": "k", "scale": "log"})
 
 
-def power_scatter(ensemble, transform=None, factor=2.0):
+def power_scatter(ensemble, transform=None):
     r"""Scatter of the power from one configuration to the next, :math:`\mathrm{std}_b \ln P_b(k)`, in octave bands.
 
     A Gaussian field of one law has :math:`1/\sqrt{\mathrm{modes}}` (many modes); conditions that differ between units
@@ -76,32 +82,31 @@ def power_scatter(ensemble, transform=None, factor=2.0):
     Args:
         ensemble: periodic ``field``.
         transform: as in :func:`physgen.diagnostics.power_spectrum`.
-        factor: width of the bands, from half the smallest wavenumber to Nyquist.
 
     Returns:
         Dataset of kind curve over ``k`` (mean \|k\| of the modes in the band): ``value``, ``error``; ``per_unit`` holds
         jackknife pseudo-values. Needs two units.
     """
-    k, log_power = _log_band_power(ensemble, transform, factor)
+    k, log_power = _log_band_power(ensemble, transform)
     said = {"diagnostic": "power_scatter", "kind": "curve", "long_name": "scatter of the power between configurations"}
     said |= {"units": "1", "symbol": r"\mathrm{std}\,\ln P"}
     said |= {"tolerance": 0.2, "tolerance_kind": "ratio", "tolerance_of": "scatter of ln P(k)"}
     return scatter_result(ensemble, log_power, ("k",), {"k": _coordinate_of_k(ensemble, k)}, **said)
 
 
-def power_correlation(ensemble, transform=None, factor=2.0):
+def power_correlation(ensemble, transform=None):
     r"""Correlation over configurations of :math:`\ln P` in two octave bands, the off-diagonal covariance of P(k).
 
     Modes of a Gaussian field of one law are independent: 0; gravity and common conditions couple them.
 
     Args:
-        ensemble, transform, factor: as in :func:`power_scatter`.
+        ensemble, transform: as in :func:`power_scatter`.
 
     Returns:
-        Dataset of kind curve over ``pair``, with ``k_low`` and ``k_high`` of its two bands; pseudo-values in
+        Dataset of kind scalar over ``pair``, with ``k_low`` and ``k_high`` of its two bands; pseudo-values in
         ``per_unit``.
     """
-    k, log_power = _log_band_power(ensemble, transform, factor)
+    k, log_power = _log_band_power(ensemble, transform)
     if len(k) < 2:
         raise InputError("a correlation between bands of wavenumbers needs two octaves: use more cells")
     first, second = np.triu_indices(len(k), 1)
@@ -115,7 +120,7 @@ def power_correlation(ensemble, transform=None, factor=2.0):
         covariance = product - mean[..., first] * mean[..., second]
         return covariance / (spread[..., first] * spread[..., second])
 
-    said = {"diagnostic": "power_correlation", "kind": "curve", "long_name": "correlation of ln P between two bands"}
+    said = {"diagnostic": "power_correlation", "kind": "scalar", "long_name": "correlation of ln P between two bands"}
     said |= {"tolerance": 0.2, "tolerance_kind": "difference", "tolerance_of": "correlation of ln P(k) and ln P(k')"}
     pair = (np.arange(1, len(first) + 1), {"long_name": "pair of bands, wide apart last in each row", "units": "1"})
     result = jackknifed_result(ensemble, raw, correlation, ("pair",), {"pair": pair}, units="1", **said)

@@ -149,7 +149,7 @@ def scattering(ensemble, transform=None, most=None):
         most: octaves at most, from the finest.
 
     Returns:
-        Dataset of kind curve over ``path``: the first order of each octave, then the second order of each pair,
+        Dataset of kind scalar over ``path``: the first order of each octave, then the second order of each pair,
         parallel, then perpendicular; ``k``, ``k_coarser`` (nan for the first order) and ``orientation`` of each.
     """
     from physgen.diagnostics.spectrum import inverse_length
@@ -163,7 +163,7 @@ def scattering(ensemble, transform=None, most=None):
         return np.concatenate([first, second.reshape(*second.shape[:-2], -1)], axis=-1)
 
     found = each_sample(ensemble, measure, transform)
-    said = {"diagnostic": "scattering", "kind": "curve", "long_name": "scattering coefficient", "units": "1"}
+    said = {"diagnostic": "scattering", "kind": "scalar", "long_name": "scattering coefficient", "units": "1"}
     said["convention"] = (
         "First order: <u>^2/<u^2> of the modulus u in an oriented octave band, finest first. Second order: mean "
         "modulus of u in a coarser band over <u>, orientations parallel, then perpendicular. Of each configuration, "

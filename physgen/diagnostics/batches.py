@@ -62,6 +62,7 @@ def each_sample(ensemble, statistic, transform=None):
 
     Batches are shared out to one thread a core (numpy and the FFT leave the interpreter's lock); results are the same.
     """
+    _keep_freed_memory()
     pieces = deque()
     found = []
     workers = _cores()
@@ -72,6 +73,16 @@ def each_sample(ensemble, statistic, transform=None):
                 found.append(pieces.popleft().result())
         found += [piece.result() for piece in pieces]
     return np.concatenate(found)
+
+
+@functools.cache
+def _keep_freed_memory():
+    """Have the C library keep freed blocks of up to 32 MiB: by default every batch faults its pages in anew.
+
+    glibc raises its thresholds for mapping and trimming to the size of a mapped block that is freed; this one is never
+    touched. It halves the time of small batches on two threads; other C libraries do not mind.
+    """
+    np.empty(2**25 - 2**16, np.uint8)
 
 
 def _cores():

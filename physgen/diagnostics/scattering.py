@@ -169,7 +169,7 @@ def scattering(ensemble, transform=None, most=None):
         "modulus of u in a coarser band over <u>, orientations parallel, then perpendicular. Of each configuration, "
         "averaged."
     )
-    said |= {"tolerance": 0.03, "tolerance_kind": "ratio", "tolerance_of": "scattering coefficient"}
+    said |= {"tolerance": 0.05, "tolerance_kind": "ratio", "tolerance_of": "scattering coefficient"}
     path = {"path": (np.arange(1, found.shape[-1] + 1), {"long_name": "scattering path", "units": "1"})}
     result = result_of_samples(ensemble, found, ("path",), path, **said)
     k = np.array(bank.k)

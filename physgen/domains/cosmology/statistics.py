@@ -20,7 +20,7 @@ def log_power_spectrum(ensemble: xr.Dataset) -> xr.Dataset:
     """P(k) of log10(1 + delta), empty cells at the floor of physgen.diagnostics.density."""
     from physgen.diagnostics.spectrum import power_spectrum
 
-    return power_spectrum(overdensity(ensemble), transform="log10")
+    return power_spectrum(overdensity(ensemble), transform="log10").assign_attrs(tolerance_of="P(k) of the logarithm")
 
 
 def correlation(ensemble: xr.Dataset) -> xr.Dataset:
@@ -76,7 +76,9 @@ def log_bispectrum(ensemble: xr.Dataset) -> xr.Dataset:
     """Reduced bispectrum of log10(1 + delta): equilateral, squeezed, folded triangles."""
     from physgen.diagnostics.bispectrum import bispectrum
 
-    return bispectrum(overdensity(ensemble), transform="log10")
+    # a tenth in Q of the natural logarithm: Q of log10 is ln 10 times as large
+    said = {"tolerance": 0.25, "tolerance_of": "Q of the logarithm", "diagnostic": "log_bispectrum"}
+    return bispectrum(overdensity(ensemble), transform="log10").assign_attrs(said)
 
 
 def band_moments(ensemble: xr.Dataset) -> xr.Dataset:

@@ -172,7 +172,7 @@ def _training_section(run: Run, folder: Path) -> Section:
     pictures = [_picture(figures.loss_curves(records), folder, "loss", "Training loss, weighted to order one.")]
     last = next((r["metrics"] for r in reversed(records) if "validation/ratio_mean" in r["metrics"]), {})
     found = sorted(
-        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last[key.replace("ratio_s", "ratio_error_s")])
+        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last.get(key.replace("ratio_s", "ratio_error_s"), 0.0))
         for key, value in last.items()
         if key.startswith("validation/ratio_s")
     )

@@ -29,6 +29,10 @@ class Domain(Protocol):
 
     ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no
     other code sees physical units. Encoding constants are fitted on the training split only.
+
+    Optional: ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample to draw. A domain whose
+    samples have more than one dim gives it, so that a sample depends on its condition and its number within it, not on
+    how many are drawn of the others; without it the stream is the flattened index.
     """
 
     name: ClassVar[str]

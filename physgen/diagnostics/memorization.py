@@ -69,19 +69,29 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
 
 def _unit_labels(ensemble, rows):
     group = units(ensemble)
-    if group.ids is None:
+    if group.ids is None and group.name == "sample" and group.count == len(group.index):
         return None
-    return np.asarray(group.ids)[group.index[rows] // max(int(np.prod(group.shape)), 1)]
+    ids = np.arange(group.count) if group.ids is None else np.asarray(group.ids)
+    return ids[group.index[rows] // max(int(np.prod(group.shape)), 1)]
 
 
 def _instances(ensemble, train):
-    """Disorder labels of the samples of both, if the training set holds every instance of the ensemble."""
-    from physgen.ensemble import units_of_samples
-
+    """Instances of the samples of both, if the training set holds every instance of the ensemble."""
     if "disorder" not in ensemble.dims or "disorder" not in train.dims:
         return None
-    mine, theirs = units_of_samples(ensemble), units_of_samples(train)
+    mine, theirs = _instance_labels(ensemble), _instance_labels(train)
     return (mine, theirs) if np.isin(mine, theirs).all() else None
+
+
+def _instance_labels(ensemble):
+    """The coordinate ``instance`` on ``disorder`` (what the instance is), else its number, of each sample."""
+    from physgen.ensemble import sample_dims
+
+    name = "instance" if "instance" in ensemble.coords else "disorder"
+    dims = sample_dims(ensemble)
+    shape = [ensemble.sizes[d] for d in dims]
+    view = [size if d == "disorder" else 1 for d, size in zip(dims, shape, strict=True)]
+    return np.broadcast_to(ensemble[name].values.reshape(view), shape).reshape(-1)
 
 
 def _nearest(queries, train, instances, rows, similarity):

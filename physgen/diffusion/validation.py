@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.noise import noise_like
 
-
 ERRS = 1e-3  # a baseline errs where its loss is above this part of its largest
 
 

@@ -35,9 +35,7 @@ def held_out(run: Run, constants: dict[str, Any], device: torch.device) -> HeldO
     return HeldOut(x[chosen].to(device), conditions, units_of_samples(part)[chosen.numpy()])
 
 
-def validate(
-    denoiser: torch.nn.Module, held: HeldOut, constants: dict[str, Any], baseline: Any
-) -> ValidationLoss:
+def validate(denoiser: torch.nn.Module, held: HeldOut, constants: dict[str, Any], baseline: Any) -> ValidationLoss:
     """Loss by noise level over the trained range, and its ratio to that of ``baseline`` at the same noise.
 
     Errors are taken over the independent units of the held-out data.

@@ -147,6 +147,12 @@ class Spins:
 
         return request_spins(like, n, given)
 
+    def streams(self, template: xr.Dataset) -> Any:
+        """Noise stream (B,) of each sample: of its couplings, temperature and replica, not of how many are drawn."""
+        from physgen.domains.spins.encoding import sample_streams
+
+        return sample_streams(template)
+
     def augment(
         self, x: torch.Tensor, condition: dict[str, torch.Tensor], generator: torch.Generator
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -176,7 +182,12 @@ class Spins:
         return dict(DIAGNOSTICS)
 
     def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
-        """Largest overlap with a training configuration, beside that of held-out data of the same instances."""
+        """Largest overlap with a training configuration, beside that of held-out data of the same instances.
+
+        Instances are told by their Hamiltonian, never by their number. Where all were trained on, configurations are
+        compared within their instance; else with the whole training set, up to the global flip.
+        """
+        from physgen.domains.spins.layout import with_instances
         from physgen.domains.spins.overlap import spin_memorization
 
-        return spin_memorization(generated, train, heldout)
+        return spin_memorization(*(with_instances(ensemble) for ensemble in (generated, train, heldout)))

@@ -183,8 +183,8 @@ class Spins:
         return confront_spins(reference, other, name)
 
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
-        """Name -> diagnostic; see ``overlap.py``."""
-        from physgen.domains.spins.overlap import DIAGNOSTICS
+        """Name -> diagnostic; see ``diagnostics.py``."""
+        from physgen.domains.spins.diagnostics import DIAGNOSTICS
 
         return dict(DIAGNOSTICS)
 

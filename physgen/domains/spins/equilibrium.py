@@ -46,14 +46,13 @@ def check_equilibrium(ensemble: xr.Dataset, strict: bool = True) -> tuple[str, l
     small = _part(data)
     if np.abs(z).max() <= LIMIT:
         open_ones = [words for words, other in _single(small) if _worst(other) < FITS]
-        notes = [f"these data cannot tell the conventions taken from: {'; '.join(open_ones)}"] if open_ones else []
+        notes = [f"these data are too few to exclude: {'; '.join(open_ones)}"] if open_ones else []
+        if np.abs(z).max() > FITS:
+            notes.append(f"beyond {FITS:g}, so look again: the temperatures that fit best are {_list(fitted)} J")
         return said, notes
     if not strict:
         return f"{said}: not in equilibrium, or conventions that do not belong together (check=off)", []
-    fits = [(words, _worst(other)) for words, other in _single(small)]
-    if min((w for _, w in fits), default=np.inf) > LIMIT:
-        fits += [(words, _worst(other)) for words, other in _double(small)]
-    fits = sorted(((w, words) for words, w in fits if w <= LIMIT), key=lambda found: found[0])
+    fits = _fitting(_single(small)) or _fitting(_double(small))
     if fits:
         hint = "It holds with " + ", or with ".join(f"{words} (|z| <= {w:.1f})" for w, words in fits[:3])
     else:
@@ -62,6 +61,12 @@ def check_equilibrium(ensemble: xr.Dataset, strict: bool = True) -> tuple[str, l
         f"{said}, beyond {LIMIT:g}: spins, couplings and temperatures do not belong together in equilibrium. {hint}. "
         "If the configurations are not meant to be in equilibrium, say check=off"
     )
+
+
+def _fitting(conventions: Iterator[tuple[str, Data]]) -> list[tuple[float, str]]:
+    """Those that the data do not exclude, the best first."""
+    found = [(_worst(other), words) for words, other in conventions]
+    return sorted(one for one in found if one[0] <= FITS)
 
 
 def _list(values: np.ndarray) -> str:
@@ -131,7 +136,8 @@ def _geometries(data: Data) -> Iterator[tuple[str, Data]]:
     couplings, outer = disorder.couplings, disorder.external_field
     for order in equal_axes(spins.shape[:3]):
         turned = spins.transpose([order.index(name) for name in SAMPLE] + list(range(3, spins.ndim)))
-        yield f"sample axes in the order axes={','.join(order)},...", data._replace(spins=turned)
+        if not np.array_equal(turned, spins):
+            yield f"sample axes in the order axes={','.join(order)},...", data._replace(spins=turned)
     if len(spins) > 1 and outer is None:
         for shift, words in ((1, "earlier"), (-1, "later")):
             rolled = np.roll(couplings, -shift, axis=0)

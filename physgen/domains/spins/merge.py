@@ -146,6 +146,7 @@ def blocks_of_chain(energy: np.ndarray) -> tuple[np.ndarray, float]:
     """
     count = energy.shape[1]
     tau = max(integrated_time(series) if series.std() > 0 else 0.5 for series in energy) if count >= 8 else 0.5
-    length = 1 if tau < 0.75 else int(np.ceil(LONG * tau))
+    chance = 0.5 * (1 + 2 * np.sqrt(14 / count))  # two errors above 1/2, with a window of 3 (Sokal 1997)
+    length = 1 if tau < chance else int(np.ceil(LONG * tau))
     blocks = min(max(count // length, FEWEST), count)
     return np.arange(count) * blocks // count, float(tau)

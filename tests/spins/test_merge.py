@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from physgen.cli import main
+from physgen.diagnostics.comparison import measure
+from physgen.diagnostics.resampling import halves
 from physgen.diagnostics.result import units
 from physgen.domains.spins import Domain
 from physgen.domains.spins.layout import instance_digests
 from physgen.domains.spins.merge import blocks_of_chain
+from physgen.engine.journal import read_journal
 from physgen.ensemble import load_ensemble, save_ensemble, split, splitting_label, units_of_samples
 from physgen.errors import InputError
 
@@ -160,8 +163,8 @@ def test_peapods_energies_convict_the_couplings_of_another_run(peapods_runs, tmp
 
 
 def test_a_single_instance_is_imported_trained_drawn_and_judged(tmp_path, capsys):
-    made = Domain(model="ferromagnet", **FIELDS | {"instances": 1, "replicas": 90}).simulate(seed=0)
-    paths = [write_mcising(tmp_path / f"{i}.h5", made.isel(replica=slice(45 * i, 45 * i + 45))) for i in range(2)]
+    made = Domain(model="ferromagnet", **FIELDS | {"instances": 1, "replicas": 60}).simulate(seed=0)
+    paths = [write_mcising(tmp_path / f"{i}.h5", made.isel(replica=slice(30 * i, 30 * i + 30))) for i in range(2)]
     data, runs = tmp_path / "d.h5", tmp_path / "runs"
     assert main(["import", "mcising", *map(str, paths), "-o", str(data)]) == 0
     said = capsys.readouterr().out
@@ -169,7 +172,10 @@ def test_a_single_instance_is_imported_trained_drawn_and_judged(tmp_path, capsys
     words = [str(SMOKE), "name=one", f"dataset={data}", "tracking.uri=off", "training.steps=3", "--runs", str(runs)]
     assert main(["train", *words]) == 0
     parts = {name: load_ensemble(runs / "one" / "data" / f"{name}.h5") for name in ("train", "validation", "test")}
-    assert sum(part.sizes["replica"] for part in parts.values()) == 90
+    assert sum(part.sizes["replica"] for part in parts.values()) == 60
+    headlines = [r["metrics"] for r in read_journal(runs / "one") if "validation/ratio_mean" in r.get("metrics", {})]
+    assert headlines and all(np.isfinite(list(metrics.values())).all() for metrics in headlines)
+    assert headlines[0]["validation/ratio_mean"] == pytest.approx(1, abs=0.01)  # an untrained network is its baseline
     assert main(["sample", str(runs / "one"), "-n", "8", "--steps", "4", "-o", str(tmp_path / "g.h5")]) == 0
     judged = ["evaluate", str(tmp_path / "g.h5"), "--reference", str(runs / "one/data/test.h5")]
     assert main([*judged, "--train", str(runs / "one/data/train.h5"), "-o", str(tmp_path / "e")]) == 0
@@ -184,3 +190,13 @@ def test_the_printed_next_command_is_true_of_a_graph(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "next: physgen evaluate GENERATED --reference" in said and "on a general graph" in said
     assert "next: physgen train" not in said
+
+
+def test_two_replicas_of_an_instance_can_be_judged():
+    """The classical set-up: the floor of an overlap then comes from halves of the instances."""
+    fields = {"length": 4, "instances": 12, "replicas": 2, "temperatures": (1.0,)}
+    one, same = Domain(**fields).simulate(1), Domain(**fields).simulate(1)
+    first, second = halves(one, seed=0, within=True)
+    assert first.sizes["disorder"] == second.sizes["disorder"] == 6 and first.sizes["replica"] == 2
+    compared = measure(one, same, Domain().diagnostics()["overlap"])[2]
+    assert np.isfinite(float(compared["distance_tv_floor"].max()))

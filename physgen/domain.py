@@ -30,7 +30,8 @@ class Domain(Protocol):
     ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no
     other code sees physical units. Encoding constants are fitted on the training split only.
 
-    Optional: ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample to draw. A domain whose
+    Optional: ``restrict(reference, other) -> reference``, what of a reference ``other`` (in its frame) holds as well,
+    such as a subset of the temperatures. ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample to draw. A domain whose
     samples have more than one dim gives it, so that a sample depends on its condition and its number within it, not on
     how many are drawn of the others; without it the stream is the flattened index.
     """
@@ -74,8 +75,19 @@ class Domain(Protocol):
     def diagnostics(self) -> dict[str, Diagnostic]:
         """Name -> diagnostic (see physgen.diagnostics.result)."""
 
-    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
-        """Nearest-neighbour similarity to the training set beside that of held-out data."""
+    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+        """``other`` (called ``name``) in the frame of the reference: its mean density, its order of temperatures.
+
+        Raises InputError, with both values, where the two cannot be compared: units, box, kind, cell size, ...
+        """
+
+    def memorization(
+        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
+    ) -> xr.Dataset:
+        """Nearest-neighbour similarity to the training set beside that of held-out data.
+
+        ``judged``: ``tolerance`` and ``false_alarms`` of :func:`physgen.diagnostics.memorization`.
+        """
 
 
 def list_domains() -> list[str]:

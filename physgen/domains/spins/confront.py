@@ -19,10 +19,10 @@ MATCHED_BY = "temperatures are matched by value, in any order"
 def confront_spins(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
     """``other`` in the frame of the reference: its temperatures and, where they are the same, its instances.
 
-    Temperatures are those that both hold, in the order of the reference. Where ``other`` lacks some of the reference's,
-    the reference in the frame of ``other`` is ``confront_spins(other, reference, ...)`` once more. Instances of equal
-    Hamiltonian (by digest) take the order and the number that they have in the reference, if ``other`` holds all of
-    them, once each; instances that it alone holds are left out then. Else they are another draw of the disorder.
+    Temperatures are those that both hold, in the order of the reference (:func:`match_temperatures` the other way round
+    restricts the reference to them). Instances of equal Hamiltonian, by digest, take the order and the numbers that
+    they have in the reference if ``other`` holds all of them, once each; those that it alone holds follow. Else they
+    are another draw of the disorder, and stay as they are.
 
     Raises:
         InputError: lattice or graph, boundary, model, units or the presence of a field differ, or no temperature is
@@ -41,7 +41,7 @@ def confront_spins(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Da
         if variable in reference.variables and variable in other.variables:
             mine, theirs = (_unit(e, variable) for e in (reference, other))
             _check_same(f"unit of {variable}", mine, theirs, name, "convert one of them")
-    return _match_instances(reference, _match_temperatures(reference, other, name))
+    return _match_instances(reference, match_temperatures(reference, other, name))
 
 
 def _check_same(what: str, mine: str, theirs: str, name: str, remedy: str) -> None:
@@ -75,7 +75,8 @@ def _unit(ensemble: xr.Dataset, variable: str) -> str:
     return str(ensemble[variable].attrs.get("units", "J"))
 
 
-def _match_temperatures(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+def match_temperatures(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+    """``other`` at the temperatures that both hold, in the order and with the values of the reference."""
     wanted, given = reference["temperature"].values, other["temperature"].values
     close = np.abs(given[None, :] / wanted[:, None] - 1) < CLOSE
     if not close.any():
@@ -98,8 +99,15 @@ def _match_instances(reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     if len(set(mine)) < len(mine) or len(set(theirs)) < len(theirs) or not set(mine) <= set(theirs):
         return other
     place = {digest: i for i, digest in enumerate(theirs.tolist())}
-    chosen = other.isel(disorder=[place[digest] for digest in mine.tolist()])
-    return chosen.assign_coords(disorder=reference["disorder"].variable) if "disorder" in reference.coords else chosen
+    known = [place[digest] for digest in mine.tolist()]
+    more = [i for i in range(len(theirs)) if i not in set(known)]
+    if "disorder" not in reference.coords:
+        return other.isel(disorder=known + more)
+    numbers = reference["disorder"].values
+    numbers = np.concatenate([numbers, numbers.max() + 1 + np.arange(len(more))])
+    return other.isel(disorder=known + more).assign_coords(
+        disorder=("disorder", numbers, reference["disorder"].attrs)
+    )  # fmt: skip
 
 
 def _list(temperatures: np.ndarray) -> str:

@@ -182,19 +182,22 @@ class Spins:
 
         return confront_spins(reference, other, name)
 
+    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+        """The reference at the temperatures that ``other`` holds as well."""
+        from physgen.domains.spins.confront import match_temperatures
+
+        return match_temperatures(other, reference, "the reference")
+
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
         """Name -> diagnostic; see ``diagnostics.py``."""
         from physgen.domains.spins.diagnostics import DIAGNOSTICS
 
         return dict(DIAGNOSTICS)
 
-    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
-        """Largest overlap with a training configuration, beside that of held-out data of the same instances.
-
-        Instances are told by their Hamiltonian, never by their number. Where all were trained on, configurations are
-        compared within their instance; else with the whole training set, up to the global flip.
-        """
-        from physgen.domains.spins.layout import with_instances
+    def memorization(
+        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
+    ) -> xr.Dataset:
+        """Largest overlap with a training configuration, beside that of held-out data of the same instances."""
         from physgen.domains.spins.overlap import spin_memorization
 
-        return spin_memorization(*(with_instances(ensemble) for ensemble in (generated, train, heldout)))
+        return spin_memorization(generated, train, heldout, **judged)

@@ -94,12 +94,6 @@ def instance_digests(ensemble: xr.Dataset) -> np.ndarray:
     return np.array(found)
 
 
-def with_instances(ensemble: xr.Dataset) -> xr.Dataset:
-    """The ensemble with the coordinate ``instance`` on ``disorder``: the digest of each Hamiltonian."""
-    described = {"long_name": "digest of the Hamiltonian", "units": "1"}
-    return ensemble.assign_coords(instance=("disorder", instance_digests(ensemble), described))
-
-
 def spin_ensemble(
     spins: np.ndarray,
     disorder: Disorder,

@@ -31,9 +31,9 @@ class Domain(Protocol):
     other code sees physical units. Encoding constants are fitted on the training split only.
 
     Optional: ``restrict(reference, other) -> reference``, what of a reference ``other`` (in its frame) holds as well,
-    such as a subset of the temperatures. ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample to draw. A domain whose
-    samples have more than one dim gives it, so that a sample depends on its condition and its number within it, not on
-    how many are drawn of the others; without it the stream is the flattened index.
+    such as a subset of the temperatures. ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample
+    to draw: a domain whose samples have more than one dim gives it, so that a sample depends on its condition and its
+    number within it, not on how many are drawn of the others; without it the stream is the flattened index.
     """
 
     name: ClassVar[str]

@@ -133,7 +133,7 @@ def draw(
     shape = (count, model.constants["channels"], *model.constants["grid"])
     x = sample(
         model.denoiser, levels.values, shape, seed, condition or None, sampler,
-        device=model.device, home="cpu", progress=progress,
+        device=model.device, home="cpu", streams=_streams(model.domain, template), progress=progress,
     )  # fmt: skip
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
@@ -144,6 +144,12 @@ def draw(
     made = model.domain.decode(x, template, model.constants)
     drawn = {"sampler": sampler, "sampler_steps": len(levels.values) - 1, "seed": seed}
     return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
+
+
+def _streams(domain: Any, template: Any) -> Any:
+    """Numbers of the noise streams where the domain names them (``Domain.streams``), else None: the sample index."""
+    named = getattr(domain, "streams", None)
+    return None if named is None else [int(number) for number in named(template)]
 
 
 def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.ndarray]:

@@ -63,6 +63,7 @@ def judge_ensembles(
     _check_tolerances(rules, [*diagnostics, MEMORIZATION])
     confront = getattr(domain, "confront", lambda reference, other, name: other)
     generated = confront(reference, generated, "the generated ensemble")
+    reference = getattr(domain, "restrict", lambda reference, other: reference)(reference, generated)
     train = None if train is None else confront(reference, train, "the training set")
     rate = rules.false_alarms / (len(diagnostics) + 1)
     results, comparisons, summary, verdicts = {}, {}, {}, []
@@ -174,7 +175,7 @@ def _training_section(run: Run, folder: Path) -> Section:
     pictures = [_picture(figures.loss_curves(records), folder, "loss", "Training loss, weighted to order one.")]
     last = next((r["metrics"] for r in reversed(records) if "validation/ratio_mean" in r["metrics"]), {})
     found = sorted(
-        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last[key.replace("ratio_s", "ratio_error_s")])
+        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last.get(key.replace("ratio_s", "ratio_error_s"), 0.0))
         for key, value in last.items()
         if key.startswith("validation/ratio_s")
     )

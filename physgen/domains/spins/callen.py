@@ -125,7 +125,7 @@ def callen_z(ensemble: xr.Dataset) -> xr.Dataset:
         error = units.std(axis=0, ddof=1) / np.sqrt(len(units))
         freedom = len(units) - 1
     else:
-        error = np.sqrt(_predicted_variance(spins, disorder, temperatures))
+        error = np.sqrt(predicted_variance(spins, disorder, temperatures))
         freedom = np.inf
     value = units.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -165,7 +165,7 @@ def _blocks(deviation: np.ndarray) -> np.ndarray:
     return np.stack([part.mean(axis=2) for part in parts], axis=1).reshape(-1, levels)
 
 
-def _predicted_variance(spins: np.ndarray, disorder: Disorder, temperatures: np.ndarray) -> np.ndarray:
+def predicted_variance(spins: np.ndarray, disorder: Disorder, temperatures: np.ndarray) -> np.ndarray:
     """Variance of the mean deviation (T,) that equilibrium predicts for independent configurations."""
     count = int(np.prod(spins.shape[3:]))
     total = np.zeros(len(temperatures))

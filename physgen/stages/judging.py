@@ -61,10 +61,9 @@ def judge_ensembles(
     rules = rules or JudgingConfig()
     diagnostics = domain.diagnostics()
     _check_tolerances(rules, [*diagnostics, MEMORIZATION])
-    confront = getattr(domain, "confront", lambda reference, other, name: other)
-    generated = confront(reference, generated, "the generated ensemble")
+    generated = domain.confront(reference, generated, "the generated ensemble")
     reference = getattr(domain, "restrict", lambda reference, other: reference)(reference, generated)
-    train = None if train is None else confront(reference, train, "the training set")
+    train = None if train is None else domain.confront(reference, train, "the training set")
     rate = rules.false_alarms / (len(diagnostics) + 1)
     results, comparisons, summary, verdicts = {}, {}, {}, []
     for name, diagnostic in diagnostics.items():
@@ -96,7 +95,7 @@ def _without_sample_variance(verdict: Verdict, generated: Any, reference: Any) -
     shared = [
         name
         for name, ensemble in (("generated", generated), ("reference", reference))
-        if ensemble.attrs.get("initial_conditions") == "shared"
+        if ensemble.attrs.get("shared_initial_conditions")
     ]
     if not shared or verdict.verdict not in ("pass", "fail"):
         return verdict

@@ -46,7 +46,8 @@ def condition_names(ensemble: xr.Dataset, along: str) -> list[str]:
     return sorted(
         str(name)
         for name, variable in ensemble.data_vars.items()
-        if name != "field" and variable.dtype.kind in kinds and along in variable.dims and not others & set(variable.dims)
+        if name != "field" and variable.dtype.kind in kinds
+        and along in variable.dims and not others & set(variable.dims)
         and variable.attrs.get("is_condition", 1)
     )  # fmt: skip
 

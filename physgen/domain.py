@@ -29,6 +29,11 @@ class Domain(Protocol):
 
     ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no
     other code sees physical units. Encoding constants are fitted on the training split only.
+
+    Optional: ``restrict(reference, other) -> reference``, what of a reference ``other`` (in its frame) holds as well,
+    such as a subset of the temperatures. ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample
+    to draw: a domain whose samples have more than one dim gives it, so that a sample depends on its condition and its
+    number within it, not on how many are drawn of the others; without it the stream is the flattened index.
     """
 
     name: ClassVar[str]

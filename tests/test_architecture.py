@@ -40,7 +40,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "stages/evaluation": {"config", "domain", "run", "ensemble"},
     "stages/judging": {"config", "diagnostics", "ensemble", "figures", "report", "run", "engine"},
     "stages/training": {"config", "run", "model", "diffusion", "engine"},
-    "stages/validation": {"run", "diffusion"},
+    "stages/validation": {"run", "ensemble", "diffusion"},
     "stages/widths": {"run", "model", "diffusion"},
     "stages/training_start": {"config", "run", "ensemble", "model", "diffusion", "engine"},
     "demo": {"domain", "config", "stages"},

@@ -95,23 +95,26 @@ def _unit_labels(ensemble, rows):
     """Name of the unit of each row (None where every row is independent), and its point of the kept dims."""
     group = units(ensemble)
     kept = max(int(np.prod(group.shape)), 1)
-    unit = None if group.ids is None else np.asarray(group.ids)[group.index[rows] // kept]
+    ids = np.arange(group.count) if group.ids is None and "disorder" in ensemble.dims else group.ids
+    unit = None if ids is None else np.asarray(ids)[group.index[rows] // kept]
     return unit, group.index[rows] % kept
 
 
 def _instances(ensemble, train):
     """Couplings of the samples of both by their digest, if the training set holds every instance of the ensemble."""
-    from physgen.conditions import unit_conditions
-    from physgen.ensemble import units_of_samples
+    from physgen.conditions import entry_conditions
+    from physgen.ensemble import sample_dims
 
     if "disorder" not in ensemble.dims or "disorder" not in train.dims:
         return None
-    known = [unit_conditions(e) for e in (ensemble, train)]
-    if any(k is None for k in known):
-        return None
-    mine, theirs = (
-        k[np.unique(units_of_samples(e), return_inverse=True)[1]] for k, e in zip(known, (ensemble, train), strict=True)
-    )
+    labels = []
+    for one in (ensemble, train):
+        known, dims = entry_conditions(one, "disorder"), sample_dims(one)
+        if known is None:
+            return None
+        shape = [one.sizes[d] for d in dims]
+        labels.append(known[np.indices(shape)[dims.index("disorder")].reshape(-1)])
+    mine, theirs = labels
     return (mine, theirs) if np.isin(mine, theirs).all() else None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -192,11 +193,14 @@ def _metrics(step: Step, rate: float) -> dict[str, float]:
 
 
 def _validation_metrics(found: ValidationLoss) -> dict[str, float]:
-    """``validation/ratio_s...`` is the loss over that of the baseline: 1 = only Gaussian (or free-spin) information."""
-    metrics = {"validation/ratio_mean": float(found.ratio.mean())}
+    """``validation/ratio_mean`` is the loss over that of the baseline, both summed over the noise levels where the
+    baseline errs; ``validation/ratio_s...`` is that of one such level. 1 = only Gaussian (or free-spin) information.
+    Errors that one unit does not give are left out."""
+    metrics = {"validation/ratio_mean": found.overall, "validation/ratio_mean_error": found.overall_error}
     for i, level in enumerate(found.levels.tolist()):
         name = f"s{level:.3g}".replace(".", "p")
         metrics[f"validation/loss_{name}"] = float(found.loss[i])
-        metrics[f"validation/ratio_{name}"] = float(found.ratio[i])
-        metrics[f"validation/ratio_error_{name}"] = float(found.ratio_error[i])
-    return metrics
+        if found.counted[i]:
+            metrics[f"validation/ratio_{name}"] = float(found.ratio[i])
+            metrics[f"validation/ratio_error_{name}"] = float(found.ratio_error[i])
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -32,11 +32,12 @@ class Cosmology:
     values: ClassVar[str] = "real"
     split_by: ClassVar[str] = "simulation"
     formats: ClassVar[dict[str, str]] = {
-        "camels_maps": "CAMELS Multifield Dataset, 2-D maps (Maps_*.npy and params_*.txt)",
-        "camels_grids": "CAMELS Multifield Dataset, 3-D grids (Grids_*.npy and params_*.txt)",
+        "camels_maps": "CAMELS Multifield Dataset, 2-D maps (Maps_*.npy and the table of parameters)",
+        "camels_grids": "CAMELS Multifield Dataset, 3-D grids (Grids_*.npy and the table of parameters)",
         "quijote": "Quijote density fields: df_m_*.npy cubes, 2-D df_z=*.npy, BSQ counts df_m_*.hdf5",
-        "npy": "any .npy array of periodic fields; give box_size, and labels if there are any",
-        "fits": "FITS images or cubes, one periodic field a file",
+        "npy": "fields of your own in .npy, .npz or .pt; give box_size, and labels if there are any",
+        "hdf5": "fields of your own in HDF5, data=maps/Mcdm",
+        "fits": "FITS images or cubes, compressed or not, one field a file",
     }
 
     cells: int = _option(64, "cells per side of the fields", min=4)

@@ -115,6 +115,12 @@ def test_a_request_keeps_the_couplings_and_takes_a_temperature():
         domain.request(made, 2, {"Omega_m": 0.3})
     with pytest.raises(InputError, match="must be given and positive"):
         domain.request(made, 2, {"temperature": -1.0})
+    low, high = float(made.temperature.min()), float(made.temperature.max())
+    trained = domain.fit_encoding(made)
+    assert domain.request(made, 2, {"temperature": high}, trained).temperature == high
+    for temperature in (0.5 * low, 2 * high):
+        with pytest.raises(InputError, match="outside those of the training data"):
+            domain.request(made, 2, {"temperature": temperature}, trained)
     with pytest.raises(InputError, match="do not fill"):
         domain.decode(torch.randn(3, 1, 4, 4), template, {})
     with pytest.raises(InputError, match="not finite"):

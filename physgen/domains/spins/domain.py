@@ -145,10 +145,10 @@ class Spins:
     def request(
         self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
     ) -> xr.Dataset:
-        """``n`` replicas for each disorder instance and temperature of ``like``; ``temperature`` may be given."""
+        """``n`` replicas for each instance and temperature of ``like``; ``temperature`` may be given as trained."""
         from physgen.domains.spins.encoding import request_spins
 
-        return request_spins(like, n, given)
+        return request_spins(like, n, given, constants)
 
     def streams(self, template: xr.Dataset) -> Any:
         """Noise stream (B,) of each sample: of its couplings, temperature and replica, not of how many are drawn."""

@@ -22,6 +22,8 @@ from physgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
+MARGIN = 0.05  # share of the trained range by which a temperature may lie outside it
+
 
 def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
     """Numbers of disorder instances, temperatures and replicas."""
@@ -77,8 +79,14 @@ def decode_spins(x: torch.Tensor, template: xr.Dataset) -> xr.Dataset:
     return with_spins(template, spins)
 
 
-def request_spins(like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Dataset:
-    """A template of ``n`` replicas for each disorder instance and temperature of ``like``."""
+def request_spins(
+    like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
+) -> xr.Dataset:
+    """A template of ``n`` replicas for each disorder instance and temperature of ``like``.
+
+    A ``temperature`` that is given lies within those of the training part (``constants``), or outside by at most
+    MARGIN of their range.
+    """
     import xarray as xr
 
     unknown = set(given) - {"temperature"}
@@ -86,6 +94,14 @@ def request_spins(like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Da
         raise InputError(f"condition {sorted(unknown)[0]!r} is unknown to spins; only 'temperature' can be given")
     if n < 1:
         raise InputError(f"{n} replicas were asked for; at least 1 is needed")
+    if "temperature" in given and constants:
+        low, high = min(constants["temperatures"]), max(constants["temperatures"])
+        slack = max(MARGIN * (high - low), 1e-6 * high)
+        if given["temperature"] > 0 and not low - slack <= given["temperature"] <= high + slack:
+            raise InputError(
+                f"the temperature {given['temperature']:g} lies outside those of the training data, {low:g} to {high:g} "
+                f"(and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
+            )
     kept = [name for name in ("couplings", "edges", "external_field") if name in like]
     coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
     temperature = like["temperature"].variable

@@ -288,6 +288,6 @@ def overdensity(ensemble: xr.Dataset) -> xr.Dataset:
     else:
         shift = np.float32(1)
     scaled = (field / mean.astype(np.float32) - shift).astype(np.float32).transpose(*field.dims)
-    scaled = scaled.assign_attrs(long_name="density contrast", units="1")
+    scaled.attrs = {"long_name": "density contrast", "units": "1"}  # nothing of the density or of its mean
     kinds = ["delta" if changed else kind for kind, changed in zip(kinds, contrast, strict=True)]
     return ensemble.assign(field=scaled).assign_attrs(field_kind=join_kinds(kinds))

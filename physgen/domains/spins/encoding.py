@@ -99,8 +99,8 @@ def request_spins(
         slack = max(MARGIN * (high - low), 1e-6 * high)
         if given["temperature"] > 0 and not low - slack <= given["temperature"] <= high + slack:
             raise InputError(
-                f"the temperature {given['temperature']:g} lies outside those of the training data, {low:g} to {high:g} "
-                f"(and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
+                f"the temperature {given['temperature']:g} lies outside those of the training data, {low:g} to "
+                f"{high:g} (and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
             )
     kept = [name for name in ("couplings", "edges", "external_field") if name in like]
     coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}

@@ -209,6 +209,7 @@ def power_spectrum(ensemble, bins=None, transform=None):
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
     of = "" if transform is None else f" of the field's {_transform_name(transform)}"
     said = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
+    said["of_units"] = ensemble["field"].attrs.get("units", "1") if transform is None else "1"
     said |= {"tolerance": 0.1, "tolerance_kind": "ratio", "tolerance_of": "P(k)"}
     result = spectrum_result(ensemble, power, binned.k, **said, symbol="P(k)")
     for name, edge in zip(("k_low", "k_high"), binned.edges.T, strict=True):
@@ -243,6 +244,8 @@ def spectrum_result(ensemble, power, k, **attrs):
 
     length, d = length_unit(ensemble), len(space_dims(ensemble))
     volume = length if length == "1" or d == 1 else f"({length})^{d}"
+    if (of := attrs.pop("of_units", "1")) not in ("1", ""):
+        volume = f"({of})^2 {volume}".removesuffix(" 1")
     coords = {"k": (k, {"long_name": "wavenumber", "units": inverse_length(ensemble), "symbol": "k", "scale": "log"})}
     attrs = {"kind": "spectrum", "units": volume, "scale": "log", "nyquist": nyquist(spacing(ensemble))} | attrs
     return result_of_samples(ensemble, power, ("k",), coords, **attrs)

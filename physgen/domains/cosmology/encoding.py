@@ -287,7 +287,8 @@ def overdensity(ensemble: xr.Dataset) -> xr.Dataset:
         mean, shift = xr.where(which, mean, 1.0), which.astype(np.float32)
     else:
         shift = np.float32(1)
-    scaled = (field / mean.astype(np.float32) - shift).astype(np.float32).transpose(*field.dims)
+    scaled = (field / mean.astype(np.float32)).astype(np.float32, copy=False).transpose(*field.dims)
+    scaled -= shift  # in place: a second copy of the data would double the memory of an evaluation
     scaled.attrs = {"long_name": "density contrast", "units": "1"}  # nothing of the density or of its mean
     kinds = ["delta" if changed else kind for kind, changed in zip(kinds, contrast, strict=True)]
     return ensemble.assign(field=scaled).assign_attrs(field_kind=join_kinds(kinds))

@@ -47,28 +47,34 @@ def train(
         progress: called as progress(step, steps) after each step.
     """
     folder = Path(runs) / experiment.name
-    tracking = experiment.tracking
     with launch(device) as here:
-        run = prepare(experiment, folder, resume, here)
-        try:
-            data, constants, state = first_state(run, here)
-        except InputError:
-            if here.is_main and not resume:
-                withdraw_run(run)
-            raise
-        found = load_checkpoint(folder / "checkpoints", here) if resume else None
-        averages = AverageRecord(run, state, here)
-        with Journal(folder, write=here.is_main) as journal, StopRequest(here) as stop:
-            if found is not None:
-                state.load_state_dict(found[0])
-            averages.restore(found[0] if found else None)
-            if resume:
-                journal.rewind(state.step, found[1]["journal_offset"] if found else 0)
-            with Tracker(journal, here, experiment.name, tracking.experiment, tracking.uri) as tracker:
-                _describe(tracker, run, constants, data, here)
-                ended = _Loop(run, state, data, here, journal, constants, averages).go(stop, progress)
-                _finish(tracker, run, constants, state, ended)
+        # in a function of its own: when the processes part, nothing may hold the wrapped network any more
+        _train(experiment, folder, resume, here, progress)
     return folder if here.is_main else None
+
+
+def _train(
+    experiment: Experiment, folder: Path, resume: bool, here: Launch, progress: Callable[[int, int], None] | None
+) -> None:
+    run = prepare(experiment, folder, resume, here)
+    try:
+        data, constants, state = first_state(run, here)
+    except InputError:
+        if here.is_main and not resume:
+            withdraw_run(run)
+        raise
+    found = load_checkpoint(folder / "checkpoints", here) if resume else None
+    averages, tracking = AverageRecord(run, state, here), experiment.tracking
+    with Journal(folder, write=here.is_main) as journal, StopRequest(here) as stop:
+        if found is not None:
+            state.load_state_dict(found[0])
+        averages.restore(found[0] if found else None)
+        if resume:
+            journal.rewind(state.step, found[1]["journal_offset"] if found else 0)
+        with Tracker(journal, here, experiment.name, tracking.experiment, tracking.uri) as tracker:
+            _describe(tracker, run, constants, data, here)
+            ended = _Loop(run, state, data, here, journal, constants, averages).go(stop, progress)
+            _finish(tracker, run, constants, state, ended)
 
 
 def is_complete(run: Path) -> bool:

@@ -22,7 +22,9 @@ class Busy(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """First line of an error, short enough for a one-line warning."""
+    """First line of an error, short enough for a one-line warning; of our own messages all of it."""
+    if isinstance(error, InputError):
+        return str(error)
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:160]}"
 

@@ -283,13 +283,15 @@ def _write_diagnostics(judged: Judged, path: Path) -> None:
 def _log_to_run(judged: Judged, folder: Path, run: Run) -> None:
     from physgen.engine.journal import Journal
     from physgen.engine.launch import Launch
-    from physgen.engine.tracking import Tracker
+    from physgen.engine.tracking import Tracker, tracked_at
 
     last = max((e["step"] for e in read_journal(run.folder) if "step" in e and "metrics" in e), default=0)
     tracking = run.experiment.tracking
     with (
         Journal(run.folder) as journal,
-        Tracker(journal, Launch(), run.experiment.name, tracking.experiment, tracking.uri) as tracker,
+        Tracker(
+            journal, Launch(), run.experiment.name, tracking.experiment, tracked_at(run.folder) or tracking.uri
+        ) as tracker,
     ):
         for name, metrics in judged.summary.items():
             if name == "verdicts":

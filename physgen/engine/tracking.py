@@ -10,6 +10,7 @@ with Journal(run_dir, write=launch.is_main) as journal:
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,7 +131,7 @@ class Tracker:
             if not self._shipper.end(FLUSH_FAILING_SECONDS if self._shipper.failing else FLUSH_SECONDS):
                 print(
                     f"physgen: WARNING: MLflow at {self.uri} has not got all of this run; send the rest with: "
-                    f"physgen sync {self.journal.run_dir}",
+                    f"physgen sync {shlex.quote(str(self.journal.run_dir))}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -245,7 +246,7 @@ def sync(run_dir: str | Path, tracking_uri: str | None = None) -> str:
                 if last:
                     raise InputError(
                         f"MLflow at {sender.uri} does not take the run ({reason(error)}); start the "
-                        f"server or name another, then: physgen sync {run_dir}"
+                        f"server or name another with --uri, then: physgen sync {shlex.quote(str(run_dir))}"
                     ) from None
     finally:
         sender.close()

@@ -66,17 +66,23 @@ def default_dataset(experiment: Experiment) -> Path:
     return Path(experiment.dataset) if experiment.dataset else Path("data") / f"{experiment.name}.h5"
 
 
-def import_files(format: str, paths: list[Path], output: Path, options: dict[str, str]) -> Path:
-    """Bring foreign files in as an ensemble, with the importer of the domain that knows the format."""
+def domain_of_format(format: str) -> str:
+    """Name of the domain that imports a format."""
     owners = {f: name for name in list_domains() for f in get_domain(name).formats}
     if format not in owners:
         raise InputError(f"unknown format {format!r}; choose one of {', '.join(sorted(owners))}")
+    return owners[format]
+
+
+def import_files(format: str, paths: list[Path], output: Path, options: dict[str, str]) -> Path:
+    """Bring foreign files in as an ensemble, with the importer of the domain that knows the format."""
+    owner = domain_of_format(format)
     missing = [p for p in paths if not p.exists()]
     if missing or not paths:
         raise InputError(f"{missing[0]} does not exist: check the path" if missing else "give the files to import")
     check_new(output)
     if {"format", "paths"} & set(options):
         raise InputError("'format' and 'paths' are no options: give the format first, then the files")
-    ensemble = get_domain(owners[format]).load(format, paths, **options)
-    source = {"domain": owners[format], "source": ", ".join(map(str, paths)), "format": format}
+    ensemble = get_domain(owner).load(format, paths, **options)
+    source = {"domain": owner, "source": ", ".join(map(str, paths)), "format": format}
     return save_ensemble(ensemble.assign_attrs(source), output)

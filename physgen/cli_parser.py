@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_making(commands)
     _add_model(commands)
+    _add_judging(commands)
     _add_looking(commands)
     return top
 
@@ -106,6 +107,8 @@ def _add_model(commands) -> None:
     average.add_argument("run", type=Path, metavar="RUN")
     average.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
+
+def _add_judging(commands) -> None:
     evaluate = commands.add_parser("evaluate", help="judge an ensemble against a reference, anybody's files")
     evaluate.add_argument("generated", type=Path, metavar="GENERATED")
     evaluate.add_argument("--reference", type=Path, required=True, metavar="FILE")

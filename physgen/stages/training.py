@@ -22,6 +22,7 @@ from physgen.engine.launch import Launch, launch
 from physgen.engine.signals import StopRequest
 from physgen.engine.tracking import Tracker
 from physgen.errors import InputError
+from physgen.facts import settings_in_use
 from physgen.model import save_model
 from physgen.provenance import file_digest, git_commit
 from physgen.run import Run, open_run, withdraw_run
@@ -89,9 +90,12 @@ def _describe(tracker: Tracker, run: Run, constants: dict[str, Any], data: Data,
         return
     experiment = run.experiment
     units = {f"data.{f.name}": f.metadata.get("unit", "") for f in dataclasses.fields(run.domain)}
-    plain = experiment.resolved() | {"data": dataclasses.asdict(run.domain)}
+    facts, values = run.facts(), dataclasses.asdict(run.domain)
+    section = {name: values[name] for name in settings_in_use(experiment, facts["made_from_this_section"])}
+    plain = experiment.resolved() | {"data": section}
     tracker.params(
         plain
+        | {f"data.{key}": value for key, value in facts.items()}
         | {
             "diffusion": plain["diffusion"] | {"s_min": constants["s_min"], "s_max": constants["s_max"]},
             "data.training_samples": len(data.x),

@@ -139,14 +139,14 @@ def _simulate(arguments) -> None:
 
 def _import(arguments) -> None:
     from physgen.demo import shipped_config
-    from physgen.stages import domain_of_format, import_files
+    from physgen.stages import describe_import, domain_of_format, import_files
 
     paths = [Path(w) for w in arguments.paths if "=" not in w or Path(w).exists()]
     options = _pairs([w for w in arguments.paths if "=" in w and not Path(w).exists()], "option")
     path = import_files(arguments.format, paths, arguments.output, options)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
     config = shipped_config(domain_of_format(arguments.format), "demo")
-    print(f"wrote {path}\nnext: {_command('train', config or 'CONFIG', f'name={name}', f'dataset={path}')}")
+    print(describe_import(path, _command("train", config or "CONFIG", f"name={name}", f"dataset={path}")))
 
 
 def _train(arguments) -> int:

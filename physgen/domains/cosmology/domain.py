@@ -148,7 +148,7 @@ class Cosmology:
     @staticmethod
     def facts(ensemble: xr.Dataset) -> dict[str, Any]:
         """Box (the number of cells times their size), redshift, kind and units of the field, ranges of the labels."""
-        from physgen.domains.cosmology.encoding import label_names
+        from physgen.domains.cosmology.conditions import label_names
         from physgen.ensemble import space_dims, spacing
 
         dims, cells = space_dims(ensemble), spacing(ensemble)
@@ -157,7 +157,7 @@ class Cosmology:
         found: dict[str, Any] = {f"box_size_{unit}": sides[0] if len(set(sides)) == 1 else sides}
         if "slab_thickness" in ensemble.attrs:
             found["thickness_Mpc_h"] = ensemble.attrs["slab_thickness"]
-        kept = ("redshift", "field_kind", "Omega_b", "h", "n_s", "mean_density")
+        kept = ("redshift", "field_kind", "periodic", "Omega_b", "h", "n_s", "mean_density")
         found |= {key: ensemble.attrs[key] for key in kept if key in ensemble.attrs}
         found |= {"field_units": ensemble["field"].attrs.get("units", "1"), "dimension": len(dims)}
         if "simulation" in ensemble.variables:

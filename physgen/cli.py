@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 
-from physgen.cli_parser import parser
+from physgen.cli_parser import STOPPED, parser
 
 
 def main(words: list[str] | None = None) -> int:
@@ -86,6 +88,20 @@ def _pairs(words: list[str], what: str) -> dict[str, str]:
     return found
 
 
+def _command(*words: object) -> str:
+    """A command of physgen that runs as it is printed."""
+    return shlex.join(["physgen", *map(str, words)])
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, ... that is no file yet: nothing is overwritten."""
+    number, chosen = 1, path
+    while chosen.exists():
+        number += 1
+        chosen = path.with_stem(f"{path.stem}-{number}")
+    return chosen
+
+
 def _demo(arguments) -> int:
     from physgen.demo import demo
 
@@ -112,34 +128,42 @@ def _experiment(arguments):
 
 
 def _simulate(arguments) -> None:
-    from physgen.stages import simulate
+    from physgen.stages import default_dataset, simulate
 
     experiment = _experiment(arguments)
     processes = (os.cpu_count() or 1) if arguments.processes is None else arguments.processes
     path = simulate(experiment, arguments.output, processes, _progress("simulate"))
-    print(f"wrote {path}\nnext: physgen train {arguments.config} {' '.join(arguments.overrides)}".rstrip())
+    where = [] if path == default_dataset(experiment) else [f"dataset={path}"]
+    print(f"wrote {path}\nnext: {_command('train', arguments.config, *arguments.overrides, *where)}")
 
 
 def _import(arguments) -> None:
-    from physgen.stages import describe_import, import_files
+    from physgen.demo import shipped_config
+    from physgen.stages import describe_import, domain_of_format, import_files
 
     paths = [Path(w) for w in arguments.paths if "=" not in w or Path(w).exists()]
     options = _pairs([w for w in arguments.paths if "=" in w and not Path(w).exists()], "option")
     path = import_files(arguments.format, paths, arguments.output, options)
-    print(describe_import(path))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
+    config = shipped_config(domain_of_format(arguments.format), "demo")
+    print(describe_import(path, _command("train", config or "CONFIG", f"name={name}", f"dataset={path}")))
 
 
 def _train(arguments) -> int:
     from physgen.stages import is_complete, train
 
     experiment = _experiment(arguments)
-    run = train(experiment, arguments.runs, arguments.resume, arguments.device, _progress("train"))
-    if run is not None:
-        todo = f"physgen sample {run} -o {run}/generated.h5"
-        if not is_complete(run):
-            todo = " ".join(["physgen train", str(arguments.config), *arguments.overrides, "--resume"])
+    written = train(experiment, arguments.runs, arguments.resume, arguments.device, _progress("train"))
+    run = arguments.runs / experiment.name
+    complete = is_complete(run)  # asked by every process: they end alike
+    if written is not None:
+        todo = _command("sample", run, "-o", _free(run / "generated.h5"))
+        if not complete:
+            runs = [] if arguments.runs == Path("runs") else ["--runs", arguments.runs]
+            device = [] if arguments.device == "auto" else ["--device", arguments.device]
+            todo = _command("train", arguments.config, *arguments.overrides, *runs, *device, "--resume")
         print(f"wrote {run}\nnext: {todo}")
-    return 0
+    return 0 if complete else STOPPED
 
 
 def _sample(arguments) -> None:
@@ -159,11 +183,22 @@ def _sample(arguments) -> None:
     path = sample(arguments.run, arguments.output, options, arguments.device, _progress("sample"))
     if arguments.average is not None:
         print(describe_average(arguments.run, arguments.average))
+    print(f"wrote {path}\n{_after_sample(arguments, path, given)}")
+
+
+def _after_sample(arguments, path: Path, given: dict[str, float]) -> str:
+    from physgen.stages import conditions_without_data
+
     data = arguments.run / "data"
-    print(
-        f"wrote {path}\nnext: physgen evaluate {path} --reference {arguments.like or data / 'test.h5'}"
-        f" --train {data / 'train.h5'} --run {arguments.run}"
-    )
+    reference = arguments.like or data / "test.h5"
+    strange = conditions_without_data(reference, given)
+    if strange:
+        return (
+            f"{reference} has none of the conditions {', '.join(strange)}: judge this ensemble against one that was "
+            "made under the same conditions, see physgen evaluate --help"
+        )
+    words = (path, "--reference", reference, "--train", data / "train.h5", "--run", arguments.run)
+    return f"next: {_command('evaluate', *words)}"
 
 
 def _number(text: str, name: str) -> float:
@@ -180,14 +215,18 @@ def _average(arguments) -> None:
 
     found = compare_widths(arguments.run, arguments.device, _progress("average"))
     best = best_width(found)
-    words = "" if best is None else f" --average {best:g}"
-    print(f"{width_table(found)}\nnext: physgen sample {arguments.run}{words} -o {arguments.run}/generated.h5")
+    words = [] if best is None else ["--average", f"{best:g}"]
+    output = _free(arguments.run / "generated.h5")
+    print(f"{width_table(found)}\nnext: {_command('sample', arguments.run, *words, '-o', output)}")
 
 
 def _evaluate(arguments) -> None:
     from physgen.stages import evaluate
 
-    folder = arguments.output or arguments.generated.with_suffix("")
+    named = arguments.generated
+    folder = arguments.output or (
+        named.with_suffix("") if named.suffix else named.with_name(f"{named.name}-evaluation")
+    )
     tolerances = {k: _number(v, k) for k, v in _pairs(arguments.tolerance, "tolerance").items()}
     result = evaluate(arguments.generated, arguments.reference, arguments.train, folder, arguments.run, tolerances)
     print(result.table)

@@ -5,13 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-EPILOG = """\
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: come again
+
+EPILOG = f"""\
 a first session:
   physgen demo                                    both kinds of physics end to end, minutes on two cores
   physgen simulate configs/<domain>/demo.yaml     make the training data
   physgen train configs/<domain>/demo.yaml        train; the same command under torchrun or srun
   physgen sample runs/<name> -n 256 -o new.h5     draw configurations
   physgen evaluate new.h5 --reference runs/<name>/data/test.h5
+
+exit status:
+  0    done
+  2    refused or failed: one message says what is wrong and what to do
+  {STOPPED}   a training was asked to stop (Ctrl-C, SIGTERM, SIGUSR1): it is saved and goes on with --resume
+  130  interrupted (the second Ctrl-C of a training)
 """
 
 
@@ -27,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_making(commands)
     _add_model(commands)
+    _add_judging(commands)
     _add_looking(commands)
     return top
 
@@ -52,7 +61,12 @@ def _add_making(commands) -> None:
 
 
 def _add_model(commands) -> None:
-    train = commands.add_parser("train", help="train a denoiser (alone, under torchrun or under srun)")
+    train = commands.add_parser(
+        "train",
+        help="train a denoiser (alone, under torchrun or under srun)",
+        epilog="Ctrl-C, SIGTERM and SIGUSR1 end a training after the step, saved; it goes on with --resume. "
+        f"Exit status: 0 trained to its last step, {STOPPED} stopped before, 2 refused.",
+    )
     _add_config(train)
     train.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: runs)"
@@ -93,6 +107,8 @@ def _add_model(commands) -> None:
     average.add_argument("run", type=Path, metavar="RUN")
     average.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
+
+def _add_judging(commands) -> None:
     evaluate = commands.add_parser("evaluate", help="judge an ensemble against a reference, anybody's files")
     evaluate.add_argument("generated", type=Path, metavar="GENERATED")
     evaluate.add_argument("--reference", type=Path, required=True, metavar="FILE")
@@ -105,7 +121,9 @@ def _add_model(commands) -> None:
         metavar="DIAGNOSTIC=X",
         help="accepted deviation, e.g. power_spectrum=0.05; may be given several times",
     )
-    evaluate.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: GENERATED without its suffix")
+    evaluate.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="default: GENERATED without suffix, or GENERATED-evaluation"
+    )
 
 
 def _add_looking(commands) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ def demo(folder: Path, only: str | None, bar: Bar) -> int:
         print(f"{name}\n{table}\nreport: {report}\n")
     print(f"figures: {folder}/*/evaluation/figures/   runs: {folder}/runs/")
     print(f"the whole demo took {(time.perf_counter() - started) / 60:.1f} minutes")
-    print(f"compare the runs in MLflow: physgen ui --runs {folder / 'runs'}")
+    print(f"compare the runs in MLflow: physgen ui --runs {shlex.quote(str(folder / 'runs'))}")
     return 0
 
 

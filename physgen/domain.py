@@ -2,7 +2,9 @@
 
 A domain is a folder of ``physgen/domains`` whose package exports ``Domain``, a frozen dataclass. It is
 found by its folder's name; there is no registry. The fields of the dataclass are the ``data:`` section
-of a configuration; ``metadata`` of a field may hold ``help``, ``unit``, ``min``, ``max``.
+of a configuration; ``metadata`` of a field may hold ``help``, ``unit``, ``min``, ``max``. A domain may offer
+``facts(ensemble) -> dict`` (static: of the data alone, units in the keys) and ``learning_settings``, the names of the
+fields that act on a training whoever made the data; see ``physgen.facts``.
 """
 
 from __future__ import annotations

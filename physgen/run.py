@@ -2,6 +2,7 @@
 
 runs/<name>/
   experiment.yaml   the resolved configuration
+  facts.json        what the data in hand are: counts, box, temperatures, provenance, digest
   encoding.json     constants of the encoding and of the noise levels, fitted on the training split
   data/             train.h5, validation.h5, test.h5
   journal.jsonl     every metric, the local truth
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from physgen.config import Experiment, check_config
-from physgen.ensemble import load_ensemble, save_ensemble, split, splitting_label, subset
+from physgen.ensemble import load_ensemble, sample_count, save_ensemble, split, splitting_label, subset
 from physgen.errors import InputError
+from physgen.facts import data_facts, is_made_from, settings_in_use
 
+FACTS = "facts.json"
 PARTS = ("train", "validation", "test")
 
 
@@ -39,6 +42,11 @@ class Run:
     def part(self, name: str) -> Any:
         """One part of the data: train, validation or test."""
         return load_ensemble(self.folder / "data" / f"{name}.h5")
+
+    def facts(self) -> dict[str, Any]:
+        """Facts of the data in hand; a run of an earlier physgen has those of its training part."""
+        path = self.folder / FACTS
+        return read_json(path) if path.exists() else _facts(self.experiment, self.part("train"), None)
 
     def constants(self) -> dict[str, Any]:
         """Constants of the encoding and of the noise levels."""
@@ -62,8 +70,12 @@ def open_run(folder: Path) -> Run:
     return Run(folder, check_config(content, str(path)))
 
 
-def create_run(experiment: Experiment, folder: Path, ensemble: Any) -> Run:
-    """A new folder with the configuration, the three parts of the data and the encoding constants.
+def _facts(experiment: Experiment, ensemble: Any, dataset: Path | None) -> dict[str, Any]:
+    return {"made_from_this_section": is_made_from(experiment, ensemble)} | data_facts(ensemble, dataset)
+
+
+def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Path | None = None) -> Run:
+    """A new folder with the configuration, the three parts of the data, from the file ``dataset``, and their facts.
 
     Raises InputError if the folder holds a run already: nothing is ever overwritten.
     """
@@ -77,7 +89,7 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any) -> Run:
             f"the data are of domain {ensemble.attrs.get('domain')!r}, the configuration of {experiment.domain!r}: "
             "give the dataset that belongs to it (dataset=FILE)"
         )
-    shares = experiment.split
+    shares, facts = experiment.split, _facts(experiment, ensemble, dataset)
     fractions = {part: getattr(shares, part) for part in PARTS}
     by = splitting_label(ensemble, domain.split_by, len(fractions))
     if shares.units is not None:
@@ -86,13 +98,15 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any) -> Run:
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for part, members in parts.items():
         save_ensemble(members.assign_attrs(part=part), folder / "data" / f"{part}.h5")
+    counts = {part: sample_count(members) for part, members in parts.items()}
+    write_json(folder / FACTS, facts | {"configurations_of_parts": counts})
     write_config(experiment, folder / "experiment.yaml")
     return Run(folder, experiment)
 
 
 def withdraw_run(run: Run) -> None:
     """Take back what :func:`create_run` made, of a run without a step, so that its name is free again."""
-    for name in ("experiment.yaml", "encoding.json", *(f"data/{part}.h5" for part in PARTS)):
+    for name in ("experiment.yaml", FACTS, "encoding.json", *(f"data/{part}.h5" for part in PARTS)):
         (run.folder / name).unlink(missing_ok=True)
     for folder in (run.folder / "data", run.folder):
         if folder.is_dir() and not any(folder.iterdir()):
@@ -100,10 +114,23 @@ def withdraw_run(run: Run) -> None:
 
 
 def write_config(experiment: Experiment, path: Path) -> None:
-    """Write the resolved experiment as YAML."""
+    """Write the resolved experiment as YAML; beside the facts of the data, with a comment on its ``data`` section."""
     import yaml
 
-    replace_text(path, yaml.safe_dump(experiment.resolved(), sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(experiment.resolved(), sort_keys=False, allow_unicode=True)
+    facts = path.with_name(FACTS)
+    if facts.exists():
+        text = text.replace("\ndata:\n", f"\n{_comment(experiment, read_json(facts))}data:\n", 1)
+    replace_text(path, text)
+
+
+def _comment(experiment: Experiment, facts: dict[str, Any]) -> str:
+    """What stands above the section ``data``: the facts of the data in hand, and whether the section is about them."""
+    lines = [f"the data in hand ({FACTS}):", *(f"  {key}: {json.dumps(value)}" for key, value in facts.items())]
+    if not facts["made_from_this_section"]:
+        used = settings_in_use(experiment, False)
+        lines.append(f"they were not simulated from this section: it is not used{f', save {used}' if used else ''}")
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def read_json(path: Path) -> dict[str, Any]:

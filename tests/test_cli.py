@@ -4,7 +4,9 @@ import contextlib
 import errno
 import os
 import resource
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physgen import __version__
+from physgen import __version__, cli, cli_parser
 from physgen.cli import main
 from physgen.domain import list_domains
 from physgen.engine.journal import read_journal
@@ -270,7 +272,73 @@ def test_overrides_may_follow_options_and_conditions_add_up(here, capsys, tmp_pa
     assert main(["sample", "runs/fields", "-n", "2", "-o", str(drawn), "--device", "cpu", *conditions]) == 0
     labels = load_ensemble(drawn)
     assert set(labels.Omega_m.values) == {0.3} and set(labels.sigma_8.values) == {0.8}
-    assert f"next: physgen evaluate {drawn} --reference runs/fields/data/test.h5" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "has none of the conditions Omega_m=0.3, sigma_8=0.8" in said and "next: " not in said
+
+
+def next_command(capsys, *words, code=0):
+    """Run a command and return the words of the next one, as a shell would read what is printed."""
+    capsys.readouterr()
+    assert main([str(word) for word in words]) == code
+    found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next: physgen ")]
+    return shlex.split(found[0])[2:] if found else None
+
+
+def stop_at(step):
+    """A progress bar that sends this process SIGTERM after a step."""
+
+    def show(done, total):
+        if done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return lambda title: show if title == "train" else lambda done, total: None
+
+
+CHEAP = ("tracking.uri=off", "training.steps=4", "sampling.levels=log-uniform", "sampling.steps=2")
+
+
+def test_each_command_that_is_printed_runs_as_printed_from_the_simulation_to_the_judgement(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["simulate", FIELDS, "data.box_size=60 Mpc/h", "data.thickness=15 Mpc/h", *CHEAP, "-o", "my data.h5"]
+    train = next_command(capsys, *words, "--processes", 1)
+    assert train[-1] == "dataset=my data.h5"
+    monkeypatch.setattr(cli, "_progress", stop_at(2))
+    resume = next_command(capsys, *train, "--runs", "my runs", "--device", "cpu", code=cli_parser.STOPPED)
+    assert resume[-1] == "--resume"
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    sample = next_command(capsys, *resume)
+    assert sample[:2] == ["sample", "my runs/cosmology-smoke"]
+    evaluate = next_command(capsys, *sample, "--device", "cpu")
+    assert next_command(capsys, *evaluate) is None
+    assert (Path("my runs/cosmology-smoke/generated") / "report.html").is_file()
+    longer = next_command(capsys, *resume, "training.steps=5")  # what was drawn before is not overwritten
+    assert next_command(capsys, *longer, "--device", "cpu")[1] == "my runs/cosmology-smoke/generated-2.h5"
+    assert next_command(capsys, "evaluate", *evaluate[1:], "--train", "my runs/cosmology-smoke/data/train.h5") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "format", "files", "options"),
+    [
+        ("npy", "fields", ["maps.npy"], [BOX]),
+        ("spins_npy", "spins", ["spins.npy", "couplings.npy"], []),
+    ],
+)
+def test_the_command_that_an_import_prints_trains_on_what_was_imported(
+    command, format, files, options, made, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(made / "maps.npy", "maps.npy")
+    spins = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.int8), (8, 1, 8, 4, 4))
+    np.save("spins.npy", spins)
+    np.save("couplings.npy", np.ones((8, 2, 4, 4)))
+    options = [*options, *(["temperatures=2.0"] if format == "spins" else [])]
+    train = next_command(capsys, "import", command, *files, *options, "-o", "what I have.h5")
+    assert train[0] == "train" and train[2:] == ["name=what-I-have", "dataset=what I have.h5"]
+    few = ["training.steps=1", "training.batch_size=4", "network.width=8", "tracking.uri=off", "--device", "cpu"]
+    assert next_command(capsys, *train, *few)[:2] == ["sample", "runs/what-I-have"]
 
 
 def test_help_costs_less_than_300_ms_of_cpu():

@@ -1,8 +1,11 @@
 """Where this process stands among the others: alone, under torchrun or under srun."""
 
 import datetime
+import gc
+import itertools
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +17,9 @@ import torch.distributed as dist
 from physgen.errors import InputError
 
 RENDEZVOUS_SECONDS = 180
+# the main process ships the rest of its journal meanwhile, for at most 90 s (engine.tracking)
+LEAVE_SECONDS, LEAVE_POLL_SECONDS = 180.0, 0.2
+_launches = itertools.count()  # every process counts alike: the keys of each launch in a store that outlives it
 REMEDY = "start with torchrun or srun, or unset the variables to run alone"
 
 
@@ -161,11 +167,47 @@ def _slurm_store(environment: Mapping[str, str], rank: int, world_size: int) -> 
         ) from None
 
 
+def _join(launcher: str, backend: str, rank: int, world_size: int) -> dist.Store:
+    """Make the process group; the store through which its processes met.
+
+    The first import of ``torch.distributed.nn`` binds the group of that moment to the defaults of its functions, for
+    ever, and DistributedDataParallel imports it. Imported before there is a group, it holds none: destroying the group
+    then ends gloo's threads, which would else want the interpreter's lock while the process ends, and abort it.
+    """
+    import torch.distributed.nn  # noqa: F401
+    from torch.distributed.rendezvous import rendezvous
+
+    if launcher == "srun":
+        store = _slurm_store(os.environ, rank, world_size)
+    else:
+        store, _, _ = next(rendezvous("env://"))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+    return store
+
+
+def _meet(store: dist.Store, here: Launch, number: int, wait: bool) -> None:
+    """Say that this process leaves and, unless it failed, wait for the others: launchers end the rest of a job.
+
+    The store and not a collective: one that failed or was killed would hold a collective up for half an hour, and each
+    collective leaves a thread of gloo to come to its end.
+    """
+    keys = [f"physgen/launch-{number}/left/{rank}" for rank in range(here.world_size)]
+    deadline = time.monotonic() + LEAVE_SECONDS
+    try:
+        store.set(keys[here.rank], "1")
+        while wait and not store.check(keys) and time.monotonic() < deadline:
+            time.sleep(LEAVE_POLL_SECONDS)
+    except (dist.DistError, RuntimeError):
+        pass  # its host, the first process of srun, has left
+
+
 @contextmanager
 def launch(device: str = "auto") -> Iterator[Launch]:
-    """Join the processes of this run, give the :class:`Launch`, and leave them at the end.
+    """Join the processes of this run, give the :class:`Launch`, and leave them, all together, at the end.
 
-    gloo carries CPU tensors and votes, nccl carries CUDA tensors. A single process joins nothing.
+    gloo carries CPU tensors and votes, nccl carries CUDA tensors. A single process joins nothing. A process that fails
+    leaves at once, so that the launcher learns of it; the others wait for each other for at most LEAVE_SECONDS. What is
+    wrapped should be released within the block: the group's threads live as long as it does.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -181,13 +223,12 @@ def launch(device: str = "auto") -> Iterator[Launch]:
     if world_size == 1:
         yield here
         return
-    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    if launcher == "srun":
-        store = _slurm_store(os.environ, rank, world_size)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
-    else:
-        dist.init_process_group(backend)
+    store = _join(launcher, "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", rank, world_size)
+    number, failed = next(_launches), True
     try:
         yield here
+        failed = False
     finally:
+        _meet(store, here, number, wait=not failed)
         dist.destroy_process_group()
+        gc.collect()  # a wrapped module is a cycle that holds the group and its threads

@@ -15,6 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from physgen.engine.database import (
+    ARTIFACTS,
+    artifact_folder,
+    database_path,
+    follow_artifacts,
+    open_once,
+    sqlalchemy_uri,
+)
 from physgen.engine.disk import locked
 from physgen.errors import InputError
 
@@ -93,6 +101,7 @@ class Store:
             once would break the database for ever.
 
     Raises:
+        InputError: a database that cannot be opened.
         Exception: whatever mlflow raises when nothing answers.
     """
 
@@ -100,23 +109,22 @@ class Store:
         mlflow = import_mlflow()
         self.uri = uri
         self._entities = mlflow.entities
-        guard = nullcontext()
-        if uri.startswith("sqlite:///"):
-            database = Path(uri.removeprefix("sqlite:///"))
-            database.parent.mkdir(parents=True, exist_ok=True)
-            guard = locked(database.with_name(database.name + ".lock"))
+        open_once(uri)
+        database, address = database_path(uri), sqlalchemy_uri(uri)
+        guard = nullcontext() if database is None else locked(database.with_name(database.name + ".lock"))
         with guard:
-            self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            self.client = mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
             self.client.search_experiments(max_results=1)
+            follow_artifacts(uri)
 
     def experiment_id(self, name: str) -> str:
         """Id of the experiment of this name, made if absent; two processes may ask at once."""
         found = self.client.get_experiment_by_name(name)
         if found is None:
             location = None
-            if self.uri.startswith("sqlite:///"):  # else mlflow would put artifacts into the current folder
-                folder = Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / re.sub(r"\W+", "_", name)
-                location = folder.as_uri()
+            database = database_path(self.uri)
+            if database is not None:  # else mlflow would put artifacts into the current folder
+                location = (database.parent / ARTIFACTS / artifact_folder(name)).as_uri()
             try:
                 return self.client.create_experiment(name, artifact_location=location)
             except Exception:

@@ -5,6 +5,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from physgen.engine.database import absolute_uri, portable_uri
 from physgen.engine.disk import write_atomically
 from physgen.errors import InputError
 
@@ -27,12 +28,13 @@ def read_run(run_dir: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read ({error}); copy it back from a backup") from None
     if missing:
         raise InputError(f"{path} lacks {sorted(missing)}; copy it back from a backup")
-    return run
+    return {**run, "tracking_uri": absolute_uri(run["tracking_uri"], run_dir)}
 
 
 def write_run(run_dir: Path, run: dict[str, Any]) -> None:
     """Replace ``run.json``."""
-    write_atomically(Path(run_dir) / RUN_FILE, json.dumps(run, indent=1))
+    portable = {**run, "tracking_uri": portable_uri(run["tracking_uri"], run_dir)}
+    write_atomically(Path(run_dir) / RUN_FILE, json.dumps(portable, indent=1))
 
 
 def open_run_file(run_dir: Path, name: str, experiment: str, tracking_uri: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from physgen.engine.database import absolute_uri, portable_uri
 from physgen.engine.disk import write_atomically
 
 SHIPPED = "shipped.json"
@@ -30,9 +31,13 @@ class Shipped:
 
 
 def read_shipped(run_dir: Path) -> dict[str, Shipped]:
-    """State by tracking URI; empty when nothing was sent or the file is unreadable."""
+    """State by tracking URI; empty when nothing was sent or the file is unreadable.
+
+    Each state tells its address as seen from the run's folder too: it is that one which holds where both were moved.
+    """
     try:
-        return {uri: Shipped(**state) for uri, state in json.loads((Path(run_dir) / SHIPPED).read_text()).items()}
+        stored = json.loads((Path(run_dir) / SHIPPED).read_text())
+        return {absolute_uri(s.pop("from_here", uri), run_dir): Shipped(**s) for uri, s in stored.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
@@ -40,7 +45,8 @@ def read_shipped(run_dir: Path) -> dict[str, Shipped]:
 def write_shipped(run_dir: Path, uri: str, state: Shipped) -> None:
     """Replace the state of one tracking URI."""
     states = {**read_shipped(run_dir), uri: state}
-    write_atomically(Path(run_dir) / SHIPPED, json.dumps({key: asdict(value) for key, value in states.items()}))
+    stored = {key: {**asdict(value), "from_here": portable_uri(key, run_dir)} for key, value in states.items()}
+    write_atomically(Path(run_dir) / SHIPPED, json.dumps(stored))
 
 
 def rewind_shipped(run_dir: Path, name: str, moved: Callable[[int], int]) -> None:

@@ -1,6 +1,7 @@
 """The thread that carries the journal to MLflow: never raises, never blocks training, sends nothing twice."""
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -22,7 +23,9 @@ class Busy(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """First line of an error, short enough for a one-line warning."""
+    """First line of an error, short enough for a one-line warning; of our own messages all of it."""
+    if isinstance(error, InputError):
+        return str(error)
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:160]}"
 
@@ -183,9 +186,10 @@ class Shipper(threading.Thread):
             self._sender.send_all()
         except Exception as error:  # tracking never stops training
             if not self._warned:
+                later = f"physgen sync {shlex.quote(str(self._sender.run_dir))}"
                 print(
                     f"physgen: WARNING: MLflow at {self._sender.uri} is not reached ({reason(error)}); work goes on, "
-                    f"the journal keeps everything; to send it later: physgen sync {self._sender.run_dir}",
+                    f"the journal keeps everything; to send it later: {later}",
                     file=sys.stderr,
                     flush=True,
                 )

@@ -8,7 +8,9 @@ with Journal(run_dir, write=launch.is_main) as journal:
 """
 
 import json
+import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 from physgen.engine.journal import Journal, read_journal
 from physgen.engine.launch import Launch, node_number
 from physgen.engine.mlflow_store import chart_link, clean_tracking_uri, default_tracking_uri
-from physgen.engine.run_file import open_run_file, read_run
+from physgen.engine.run_file import RUN_FILE, open_run_file, read_run
 from physgen.engine.shipper import Busy, Sender, Shipper, reason
 from physgen.engine.system_metrics import SystemMonitor
 from physgen.errors import InputError
@@ -47,6 +49,11 @@ def flat_params(config: Mapping[str, Any], units: Mapping[str, str] | None = Non
         text = value if isinstance(value, (str, int, float)) or value is None else json.dumps(value, default=str)
         flat[f"{dotted}_{unit}" if unit else dotted] = text
     return flat
+
+
+def tracked_at(run_dir: Path) -> str | None:
+    """Tracking URI of a run as it stands in its folder, wherever that lies now; None of one that was never tracked."""
+    return read_run(run_dir)["tracking_uri"] if (Path(run_dir) / RUN_FILE).exists() else None
 
 
 class Tracker:
@@ -124,7 +131,7 @@ class Tracker:
             if not self._shipper.end(FLUSH_FAILING_SECONDS if self._shipper.failing else FLUSH_SECONDS):
                 print(
                     f"physgen: WARNING: MLflow at {self.uri} has not got all of this run; send the rest with: "
-                    f"physgen sync {self.journal.run_dir}",
+                    f"physgen sync {shlex.quote(str(self.journal.run_dir))}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -169,8 +176,8 @@ class Tracker:
         )
 
     def _relative(self, path: str | Path) -> str:
-        path, run_dir = Path(path).resolve(), self.journal.run_dir.resolve()
-        return str(path.relative_to(run_dir) if path.is_relative_to(run_dir) else path)
+        # also of files elsewhere: they are often moved together with the runs
+        return os.path.relpath(Path(path).resolve(), self.journal.run_dir.resolve())
 
     def artifact(self, path: str | Path, folder: str = "") -> None:
         """Attach a file or a folder, under ``folder`` of the run's artifacts."""
@@ -226,7 +233,7 @@ def sync(run_dir: str | Path, tracking_uri: str | None = None) -> str:
     run = read_run(Path(run_dir))
     uri = run["tracking_uri"] if tracking_uri is None else tracking_uri
     if uri == OFF:
-        raise InputError(f"{run_dir} was trained with tracking off; name a server with --tracking-uri")
+        raise InputError(f"{run_dir} was trained with tracking off; name a server with --uri")
     sender = Sender(Path(run_dir), clean_tracking_uri(uri))
     try:
         for last in (False, False, True):
@@ -239,7 +246,7 @@ def sync(run_dir: str | Path, tracking_uri: str | None = None) -> str:
                 if last:
                     raise InputError(
                         f"MLflow at {sender.uri} does not take the run ({reason(error)}); start the "
-                        f"server or name another, then: physgen sync {run_dir}"
+                        f"server or name another with --uri, then: physgen sync {shlex.quote(str(run_dir))}"
                     ) from None
     finally:
         sender.close()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from physgen.engine.database import sqlalchemy_uri
 from physgen.engine.mlflow_store import Store, chart_link, clean_tracking_uri
 from physgen.engine.shipper import reason
 from physgen.errors import InputError
@@ -19,7 +20,7 @@ def ui_command(tracking_uri: str, host: str, port: int) -> list[str]:
         "mlflow",
         "server",
         "--backend-store-uri",
-        tracking_uri,
+        sqlalchemy_uri(tracking_uri),
         "--host",
         host,
         "--port",

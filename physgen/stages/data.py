@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -66,11 +67,17 @@ def default_dataset(experiment: Experiment) -> Path:
     return Path(experiment.dataset) if experiment.dataset else Path("data") / f"{experiment.name}.h5"
 
 
-def import_files(format: str, paths: list[Path], output: Path, options: dict[str, str]) -> Path:
-    """Bring foreign files in as an ensemble, with the importer of the domain that knows the format."""
+def domain_of_format(format: str) -> str:
+    """Name of the domain that imports a format."""
     owners = {f: name for name in list_domains() for f in get_domain(name).formats}
     if format not in owners:
         raise InputError(f"unknown format {format!r}; choose one of {', '.join(sorted(owners))}")
+    return owners[format]
+
+
+def import_files(format: str, paths: list[Path], output: Path, options: dict[str, str]) -> Path:
+    """Bring foreign files in as an ensemble, with the importer of the domain that knows the format."""
+    owner = domain_of_format(format)
     missing = [p for p in paths if not p.exists()]
     if missing:
         raise InputError(f"{missing[0]} does not exist: check the path")
@@ -83,19 +90,19 @@ def import_files(format: str, paths: list[Path], output: Path, options: dict[str
     check_new(output)
     if {"format", "paths"} & set(options):
         raise InputError("'format' and 'paths' are no options: give the format first, then the files")
-    ensemble = get_domain(owners[format]).load(format, paths, **options)
-    source = {"domain": owners[format], "source": ", ".join(map(str, paths)), "format": format}
+    ensemble = get_domain(owner).load(format, paths, **options)
+    source = {"domain": owner, "source": ", ".join(map(str, paths)), "format": format}
     return save_ensemble(ensemble.assign_attrs(source), output)
 
 
-def describe_import(path: Path) -> str:
-    """What the importer has to say of a file (attribute ``import_notes``), where it is, and what to do with it next.
+def describe_import(path: Path, train: str) -> str:
+    """What the importer has to say of a file (attribute ``import_notes``), where it is, and the command that trains.
 
     An attribute ``not_trainable`` says why no network takes it; it can be a reference all the same.
     """
     with open_ensemble(path) as ensemble:
         notes, reason = (str(ensemble.attrs.get(name, "")) for name in ("import_notes", "not_trainable"))
-    todo = f"next: physgen train CONFIG dataset={path}"
+    todo = f"next: {train}"
     if reason:
-        todo = f"next: physgen evaluate GENERATED --reference {path} (physgen train cannot take it: {reason})"
+        todo = f"physgen train cannot take it ({reason}); physgen evaluate can, as --reference {shlex.quote(str(path))}"
     return "\n".join([*notes.splitlines(), f"wrote {path}", todo])

@@ -68,6 +68,12 @@ def sample(
     return save_ensemble(generated.assign_attrs(made | averaged), output)
 
 
+def conditions_without_data(reference: Path, given: dict[str, float]) -> list[str]:
+    """Which of the given conditions, as name=value, no configuration of the reference was made under."""
+    known = load_ensemble(reference)
+    return [f"{name}={value:g}" for name, value in given.items() if value not in known[name].values]
+
+
 def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int]:
     """Draw with another average of the weights; the attributes that say so."""
     facts = take_average(model.denoiser, run, width)

@@ -20,6 +20,7 @@ from physgen.disk_space import reserve
 from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
 from physgen.errors import InputError
+from physgen.facts import data_facts, shown_data
 from physgen.notation import format_value
 from physgen.provenance import file_digest, git_commit
 from physgen.report import Picture, Section, diagnostic_section, verdict_table, write_report, write_summary
@@ -264,8 +265,9 @@ def _provenance(judged: Judged, sources: Mapping[str, Path | None], run: Run | N
     facts["lattice and samples"] = {
         k: int(v) for k, v in judged.generated.sizes.items() if k in sample_dims(judged.generated)
     }
+    facts["reference data"] = data_facts(judged.reference)
     if run is not None:
-        facts["configuration"] = run.experiment.resolved()
+        facts["configuration"] = run.experiment.resolved() | {"data": shown_data(run.experiment, run.facts())}
     return facts
 
 
@@ -291,13 +293,15 @@ def _write_diagnostics(judged: Judged, path: Path) -> None:
 def _log_to_run(judged: Judged, folder: Path, run: Run) -> None:
     from physgen.engine.journal import Journal
     from physgen.engine.launch import Launch
-    from physgen.engine.tracking import Tracker
+    from physgen.engine.tracking import Tracker, tracked_at
 
     last = max((e["step"] for e in read_journal(run.folder) if "step" in e and "metrics" in e), default=0)
     tracking = run.experiment.tracking
     with (
         Journal(run.folder) as journal,
-        Tracker(journal, Launch(), run.experiment.name, tracking.experiment, tracking.uri) as tracker,
+        Tracker(
+            journal, Launch(), run.experiment.name, tracking.experiment, tracked_at(run.folder) or tracking.uri
+        ) as tracker,
     ):
         for name, metrics in judged.summary.items():
             if name == "verdicts":

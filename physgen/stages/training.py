@@ -24,6 +24,7 @@ from physgen.engine.launch import Launch, launch
 from physgen.engine.signals import StopRequest
 from physgen.engine.tracking import Tracker
 from physgen.errors import InputError
+from physgen.facts import settings_in_use
 from physgen.model import save_model
 from physgen.provenance import file_digest, git_commit
 from physgen.run import Run, open_run, withdraw_run
@@ -49,28 +50,34 @@ def train(
         progress: called as progress(step, steps) after each step.
     """
     folder = Path(runs) / experiment.name
-    tracking = experiment.tracking
     with launch(device) as here:
-        run = prepare(experiment, folder, resume, here)
-        try:
-            data, constants, state = first_state(run, here)
-        except InputError:
-            if here.is_main and not resume:
-                withdraw_run(run)
-            raise
-        found = load_checkpoint(folder / "checkpoints", here) if resume else None
-        averages = AverageRecord(run, state, here)
-        with Journal(folder, write=here.is_main) as journal, StopRequest(here) as stop:
-            if found is not None:
-                state.load_state_dict(found[0])
-            averages.restore(found[0] if found else None)
-            if resume:
-                journal.rewind(state.step, found[1]["journal_offset"] if found else 0)
-            with Tracker(journal, here, experiment.name, tracking.experiment, tracking.uri) as tracker:
-                _describe(tracker, run, constants, data, here)
-                ended = _Loop(run, state, data, here, journal, constants, averages).go(stop, progress)
-                _finish(tracker, run, constants, state, ended)
+        # in a function of its own: when the processes part, nothing may hold the wrapped network any more
+        _train(experiment, folder, resume, here, progress)
     return folder if here.is_main else None
+
+
+def _train(
+    experiment: Experiment, folder: Path, resume: bool, here: Launch, progress: Callable[[int, int], None] | None
+) -> None:
+    run = prepare(experiment, folder, resume, here)
+    try:
+        data, constants, state = first_state(run, here)
+    except InputError:
+        if here.is_main and not resume:
+            withdraw_run(run)
+        raise
+    found = load_checkpoint(folder / "checkpoints", here) if resume else None
+    averages, tracking = AverageRecord(run, state, here), experiment.tracking
+    with Journal(folder, write=here.is_main) as journal, StopRequest(here) as stop:
+        if found is not None:
+            state.load_state_dict(found[0])
+        averages.restore(found[0] if found else None)
+        if resume:
+            journal.rewind(state.step, found[1]["journal_offset"] if found else 0)
+        with Tracker(journal, here, experiment.name, tracking.experiment, tracking.uri) as tracker:
+            _describe(tracker, run, constants, data, here)
+            ended = _Loop(run, state, data, here, journal, constants, averages).go(stop, progress)
+            _finish(tracker, run, constants, state, ended)
 
 
 def is_complete(run: Path) -> bool:
@@ -85,9 +92,12 @@ def _describe(tracker: Tracker, run: Run, constants: dict[str, Any], data: Data,
         return
     experiment = run.experiment
     units = {f"data.{f.name}": f.metadata.get("unit", "") for f in dataclasses.fields(run.domain)}
-    plain = experiment.resolved() | {"data": dataclasses.asdict(run.domain)}
+    facts, values = run.facts(), dataclasses.asdict(run.domain)
+    section = {name: values[name] for name in settings_in_use(experiment, facts["made_from_this_section"])}
+    plain = experiment.resolved() | {"data": section}
     tracker.params(
         plain
+        | {f"data.{key}": value for key, value in facts.items()}
         | {
             "diffusion": plain["diffusion"] | {"s_min": constants["s_min"], "s_max": constants["s_max"]},
             "data.training_samples": len(data.x),

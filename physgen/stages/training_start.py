@@ -40,7 +40,8 @@ def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) ->
                 _check_same(experiment, open_run(folder))
                 write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
             else:
-                create_run(experiment, folder, load_ensemble(default_dataset(experiment)))
+                dataset = default_dataset(experiment)
+                create_run(experiment, folder, load_ensemble(dataset), dataset)
         except InputError as error:
             problem = str(error)
     problem = here.broadcast_object(problem)

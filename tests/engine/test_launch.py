@@ -4,12 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from physgen.engine.launch import choose_device, first_host, launch, node_number, places
+from physgen.engine import tracking
+from physgen.engine.launch import LEAVE_SECONDS, choose_device, first_host, launch, node_number, places
 from physgen.errors import InputError
 
 
@@ -85,6 +87,30 @@ def test_alone_no_process_group_is_made(monkeypatch):
         here.barrier()
 
 
+def two_tasks(code, launcher):
+    """Start the code as two tasks that find each other as under a launcher: [(exit status, words said)] by rank."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    inherited = {name: value for name, value in os.environ.items() if name not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
+    common = {**inherited, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", "MASTER_PORT": port}
+
+    def environment(rank):
+        if launcher == "torchrun":
+            return {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        slurm = {"PROCID": rank, "LOCALID": rank, "NTASKS": "2", "JOB_NODELIST": "localhost", "JOB_ID": "77"}
+        return {f"SLURM_{name}": value for name, value in slurm.items()}
+
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**common, **environment(str(rank))}
+        )
+        for rank in range(2)
+    ]
+    said = [task.communicate(timeout=120)[0].strip() for task in tasks]
+    return [(task.returncode, words) for task, words in zip(tasks, said, strict=True)]
+
+
 def test_two_srun_tasks_find_each_other_vote_and_share_gradients():
     code = (
         "import torch; from physgen.engine.launch import launch\n"
@@ -96,28 +122,50 @@ def test_two_srun_tasks_find_each_other_vote_and_share_gradients():
         "    print(here.rank, here.broadcast_object(here.rank + 5), here.all_agree(True),\n"
         "          here.all_agree(here.is_main), gradient)"
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    inherited = {name: value for name, value in os.environ.items() if name not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
-    tasks = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={
-                **inherited,
-                "PYTHONPATH": str(Path(__file__).parents[2]),
-                "OMP_NUM_THREADS": "1",
-                "SLURM_PROCID": str(rank),
-                "SLURM_LOCALID": str(rank),
-                "SLURM_NTASKS": "2",
-                "SLURM_JOB_NODELIST": "localhost",
-                "MASTER_PORT": port,
-                "SLURM_JOB_ID": "77",
-            },
-        )
-        for rank in range(2)
-    ]
-    said = sorted(task.communicate(timeout=120)[0].strip() for task in tasks)
-    assert said == ["0 5 True False 0.5", "1 5 True False 0.5"]
+    assert two_tasks(code, "srun") == [(0, "0 5 True False 0.5"), (0, "1 5 True False 0.5")]
+
+
+LEAVING = """
+import time
+from pathlib import Path
+import torch
+from physgen.engine.launch import launch
+
+def train(here):
+    wrapped = here.wrap(torch.nn.Linear(1, 1))
+    wrapped(torch.ones(1, 1)).sum().backward()
+    here.barrier()
+
+def threads():
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+with launch("cpu") as here:
+    train(here)
+    within = "pt_gloo_runloop" in threads()
+    time.sleep({seconds} if here.is_main else 0)  # the main process ships
+    shipped = time.time()
+    {then}
+print(within, "pt_gloo_runloop" in threads(), shipped, time.time())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed in /proc on Linux alone")
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_all_leave_together_after_the_shipping_and_no_thread_outlives_the_group(launcher):
+    """A thread of gloo that frees a tensor while the interpreter ends aborts the process."""
+    (first, said), (second, answered) = two_tasks(LEAVING.format(seconds=1, then=""), launcher)
+    assert (first, second) == (0, 0)
+    (*threads, shipped, _), (*their_threads, _, they_left) = said.split(), answered.split()
+    assert threads == their_threads == ["True", "False"]
+    assert float(they_left) > float(shipped)
+
+
+def test_a_process_that_fails_leaves_at_once_and_is_not_waited_for():
+    started = time.monotonic()
+    (first, _), (second, _) = two_tasks(LEAVING.format(seconds=1, then="assert here.is_main"), "torchrun")
+    assert (first, second) == (0, 1)
+    assert time.monotonic() - started < LEAVE_SECONDS / 2
+
+
+def test_the_others_wait_longer_than_shipping_may_take():
+    assert LEAVE_SECONDS > tracking.FLUSH_SECONDS + 30

@@ -1,8 +1,10 @@
 """What MLflow takes: addresses, names, databases opened at once."""
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,32 @@ def test_the_default_database_lies_beside_the_runs_by_its_absolute_path(tmp_path
     assert default_tracking_uri(run) == f"sqlite:///{run.parent}/mlflow.db"
     monkeypatch.chdir(run.parent.parent)
     assert clean_tracking_uri("sqlite:///runs/mlflow.db") == default_tracking_uri(Path("runs/one"))
+
+
+@pytest.mark.parametrize("name", ["50%", "50%25", "a b", "a#b", "why?", "a?x=1", "\u00fc%41/b?c d", "x'y&z;[0]"])
+def test_a_database_and_its_artifacts_lie_where_the_path_says_whatever_its_characters(name, tmp_path, database):
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    shutil.copy(database, folder / "mlflow.db")
+    (tmp_path / "note.txt").write_text("mine")
+    before = set(tmp_path.rglob("*"))
+    store = Store(default_tracking_uri(folder / "one"))
+    run_id, _ = store.open_run("tests", "one", "uid", "")
+    store.client.log_artifact(run_id, str(tmp_path / "note.txt"), "notes")
+    assert [file.path for file in store.client.list_artifacts(run_id, "notes")] == ["notes/note.txt"]
+    made = {path for path in set(tmp_path.rglob("*")) - before if folder / "mlartifacts" not in path.parents}
+    assert made == {folder / "mlartifacts", folder / "mlflow.db.lock"}
+    assert next((folder / "mlartifacts").rglob("note.txt")).read_text() == "mine"
+
+
+@pytest.mark.parametrize("address", ["sqlite:///{}/noise.db", "sqlite:///{}/noise.db/runs/mlflow.db", "mysql+no://x/y"])
+def test_a_database_that_cannot_be_opened_is_one_message_at_once(address, tmp_path):
+    """MLflow itself tries for a minute."""
+    (tmp_path / "noise.db").write_text("noise " * 100)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="cannot be opened .* check the address"):
+        Store(address.format(tmp_path))
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

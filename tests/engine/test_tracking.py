@@ -1,5 +1,6 @@
 """From the journal to MLflow: everything, once, in spite of kills and dead servers."""
 
+import importlib
 import json
 import shutil
 import socket
@@ -220,6 +221,50 @@ def test_a_database_that_was_deleted_is_filled_again(run, uri, database):
     sync(run, other)
     assert read_shipped(run)[other].run_id not in {state.run_id, "0" * 32}
     assert received(run, other) == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("by", ["move", "copy"])
+def test_a_moved_folder_of_runs_takes_its_database_and_artifacts_along(run, uri, by, tmp_path):
+    note = tmp_path / "runs" / "note.txt"
+    note.write_text("x")
+    with Journal(run) as journal, track(journal, None) as tracker:
+        tracker.artifact(note, "notes")
+        journal.log(1, {"train/loss": 1})
+    place = tmp_path / "elsewhere" / "moved"
+    place.parent.mkdir()
+    (shutil.move if by == "move" else shutil.copytree)(run.parent, place)
+    # as in another process: mlflow keeps the places of the artifacts of a run in memory
+    importlib.import_module("mlflow.tracking._tracking_service.utils")._artifact_repos_cache.clear()
+    before = sorted(tmp_path.rglob("*"))
+    moved, new = place / "one", f"sqlite:///{place}/mlflow.db"
+    for _ in range(2):
+        assert sync(moved) == new
+    assert sorted(set(tmp_path.rglob("*")) - set(before)) == []
+    with Journal(moved) as journal, track(journal, None) as tracker:
+        tracker.artifact(place / "note.txt", "later")
+        journal.log(2, {"train/loss": 2})
+    assert received(moved, new) == [(1, 1.0), (2, 2.0)]
+    found, client = in_mlflow(moved, new), Store(new).client
+    assert found.info.status == "FINISHED"
+    assert len(client.search_runs([found.info.experiment_id])) == 1
+    for folder in ("notes", "later"):
+        assert [file.path for file in client.list_artifacts(tracker.run_id, folder)] == [f"{folder}/note.txt"]
+    assert len(list(place.rglob("mlartifacts/**/note.txt"))) == 2
+    assert by == "copy" or not run.parent.exists()
+    assert by == "move" or received(run, uri) == [(1, 1.0)]
+
+
+def test_a_run_folder_copied_alone_fills_the_database_beside_it(run, uri, database, tmp_path):
+    with Journal(run) as journal, track(journal, None):
+        journal.log(1, {"train/loss": 1})
+    there = tmp_path / "there"
+    there.mkdir()
+    shutil.copy(database, there / "mlflow.db")
+    shutil.move(run, there / "one")
+    shutil.rmtree(run.parent)
+    assert sync(there / "one") == f"sqlite:///{there}/mlflow.db"
+    assert received(there / "one", f"sqlite:///{there}/mlflow.db") == [(1, 1.0)]
+    assert not run.parent.exists()
 
 
 def test_what_mlflow_refuses_for_good_is_named_and_does_not_dam_up_the_rest(run, uri, capsys, monkeypatch):

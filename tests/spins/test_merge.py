@@ -188,7 +188,7 @@ def test_the_printed_next_command_is_true_of_a_graph(tmp_path, capsys):
     words = ["import", "edge_list", str(tmp_path / "e.txt"), str(tmp_path / "s.npy"), "temperatures=1"]
     assert main([*words, "-o", str(tmp_path / "o.h5")]) == 0
     said = capsys.readouterr().out
-    assert "next: physgen evaluate GENERATED --reference" in said and "on a general graph" in said
+    assert "physgen evaluate can, as --reference" in said and "on a general graph" in said
     assert "next: physgen train" not in said
 
 

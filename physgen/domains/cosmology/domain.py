@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ class Cosmology:
         "hdf5": "fields of your own in HDF5, data=maps/Mcdm",
         "fits": "FITS images or cubes, compressed or not, one field a file",
     }
+
+    learning_settings: ClassVar[tuple[str, ...]] = ("transform",)
 
     cells: int = _option(64, "cells per side of the fields", min=4)
     dimension: Literal[2, 3] = _option(2, "2 for projected slabs, 3 for the whole box")
@@ -141,6 +144,27 @@ class Cosmology:
         from physgen.domains.cosmology.load import load
 
         return load(format, paths, options).assign_attrs(domain=cls.name)
+
+    @staticmethod
+    def facts(ensemble: xr.Dataset) -> dict[str, Any]:
+        """Box (the number of cells times their size), redshift, kind and units of the field, ranges of the labels."""
+        from physgen.domains.cosmology.conditions import label_names
+        from physgen.ensemble import space_dims, spacing
+
+        dims, cells = space_dims(ensemble), spacing(ensemble)
+        unit = re.sub(r"\W+", "_", str(ensemble[dims[-1]].attrs.get("units", "Mpc/h"))).strip("_")
+        sides = [float(f"{ensemble.sizes[dim] * size:.6g}") for dim, size in zip(dims, cells, strict=True)]
+        found: dict[str, Any] = {f"box_size_{unit}": sides[0] if len(set(sides)) == 1 else sides}
+        if "slab_thickness" in ensemble.attrs:
+            found["thickness_Mpc_h"] = ensemble.attrs["slab_thickness"]
+        kept = ("redshift", "field_kind", "periodic", "Omega_b", "h", "n_s", "mean_density")
+        found |= {key: ensemble.attrs[key] for key in kept if key in ensemble.attrs}
+        found |= {"field_units": ensemble["field"].attrs.get("units", "1"), "dimension": len(dims)}
+        if "simulation" in ensemble.variables:
+            found["simulations"] = len(np.unique(ensemble["simulation"].values))
+        for name in label_names(ensemble):
+            found[f"{name}_range"] = [float(ensemble[name].min()), float(ensemble[name].max())]
+        return found
 
     # --- encoding ---------------------------------------------------------------------------------
 

@@ -116,6 +116,33 @@ class Spins:
 
         return load_spins(format, [Path(path) for path in paths], options)
 
+    @staticmethod
+    def facts(ensemble: xr.Dataset) -> dict[str, Any]:
+        """Temperatures, counts, and what the couplings are: values or moments, and which sides of the lattice join."""
+        import numpy as np
+
+        from physgen.domains.spins.layout import disorder_of, grid_dims
+
+        disorder, dims = disorder_of(ensemble), grid_dims(ensemble)
+        bonds = disorder.couplings[disorder.couplings != 0]
+        values = np.unique(bonds)
+        found: dict[str, Any] = {"temperatures_J": ensemble["temperature"].values.tolist()}
+        found |= {"instances": ensemble.sizes["disorder"], "replicas": ensemble.sizes["replica"]}
+        found |= {"spins": int(np.prod([ensemble.sizes[dim] for dim in dims])), "bonds": bonds.size // len(disorder[0])}
+        if len(values) <= 2:
+            found["couplings_J"] = values.tolist()
+        else:
+            found |= {"couplings_mean_J": float(bonds.mean()), "couplings_std_J": float(bonds.std())}
+        if disorder.edges is None:  # the last site of a dim is bound to the first, or to nothing
+            last = [disorder.couplings[:, i].take(-1, axis=1 + i).any() for i in range(len(dims))]
+            found["boundary_by_dim"] = {
+                d: "periodic" if joined else "free" for d, joined in zip(dims, last, strict=True)
+            }
+        if disorder.external_field is not None:
+            found["external_field_std_J"] = float(disorder.external_field.std())
+        kept = ("model", "equilibration")
+        return found | {key: ensemble.attrs[key] for key in kept if key in ensemble.attrs}
+
     # --- the core's view ------------------------------------------------------------------------
 
     def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:

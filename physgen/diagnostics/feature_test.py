@@ -12,7 +12,6 @@ Legend: B samples, C components, d dimensions, J bands, F features, U units, L l
 import numpy as np
 import torch
 
-from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import result_of_samples, units
 from physgen.diagnostics.spectrum import as_tensor, nyquist, transformed
 from physgen.errors import InputError
@@ -26,7 +25,7 @@ FREQUENCY = 1.4
 PLACES = 2**14  # cells of a field at which features are read; its neighbours add nothing
 CHUNK_CELLS = 2**20
 TOLERANCE, RESPONSE_TOLERANCE = 0.5, 0.2
-SCATTER_YARDSTICK = 2.0  # the rms that the labels do not explain is accepted within a factor exp(2 * 0.2) = 1.5
+SCATTER_YARDSTICK = 2.0  # what the labels do not explain is accepted within a factor exp(2 * 0.2) = 1.5
 
 
 def band_filters(grid, spacing):
@@ -141,13 +140,15 @@ def _yardstick(ensemble, result, values):
 
 
 def condition_response(ensemble, transform=None):
-    r"""How the rms of each band follows the labels, and how much scatter they leave: wrong labels keep all averages.
+    r"""How the rms of each band follows the labels, and what scatter they leave: wrong labels keep all averages.
 
-    Convention: :math:`y_{uj} = \ln\sigma_j` of unit u (:func:`feature_array`) is fitted by
-    :math:`\bar y_j + \sum_l \beta_{jl} z_{ul}`, z the labels (logarithms of those that are positive, of which the rms
-    is nearly a power law) in standard deviations over units. The points are :math:`\beta_{jl}` of all labels, then ln rms
-    residual; per-unit estimates are jackknife pseudo-values. ``yardstick`` is the spread of :math:`y_j` over units for
-    the slopes, so that a deviation of 1 is all of the response, and 2 for ln rms residual.
+    Convention: :math:`y_{uj} = \ln\sigma_j` of unit u (:func:`feature_array`). The points are
+    :math:`\langle s_{ul}(y_{uj} - \bar y_j)\rangle_u` for each band j and label l, s = +1 for units above the median of
+    the label and -1 for the others: half the difference between the two halves. (A slope would rest on the few units at
+    the ends of the range, and with few units its p value errs.) The last point is the mean over bands of
+    :math:`\ln|r_{uj}|`, r the residual of a unit from the linear fit of y to the labels of all others, positive labels
+    by their logarithms. ``yardstick`` is the spread of y over units, so that a deviation of 1 is a response that is
+    missing altogether, and 2 for the scatter.
 
     Args:
         ensemble: ``field`` on a lattice, labels = floating-point variables on the dim ``sample`` alone.
@@ -158,51 +159,55 @@ def condition_response(ensemble, transform=None):
     """
     from physgen.ensemble import spacing
 
-    group = units(ensemble)
-    names = [
-        str(n) for n, v in ensemble.data_vars.items() if v.dims == ("sample",) and v.dtype.kind == "f" and np.ptp(v.values)
-    ]
-    if not names or group.dims or group.ids is None:
-        raise InputError("no label varies between independent units: the response to conditions needs such labels")
-    if group.count < 2 * len(names) + 4:
-        raise InputError(
-            f"{group.count} independent units cannot tell the response to {len(names)} labels: give at least "
-            f"{2 * len(names) + 4}"
-        )
-    columns = [ensemble[n].values for n in names]
-    labels = group.mean(np.stack([np.log(c) if c.min() > 0 else c for c in columns], axis=1))  # (U, L)
+    group, names, labels = _conditions(ensemble)
     values = feature_array(transformed(ensemble, transform), spacing(ensemble), 0)
     logs = group.mean(values).reshape(group.count, -1)  # (U, J)
-    moments = np.concatenate([np.ones((group.count, 1)), labels, logs], axis=1)
-    outer = moments[:, :, None] * moments[:, None]
-    fitted = jackknife(outer, lambda mean: _fit(mean, len(names)))[2]
-    bands = [f"band_{j}" for j in range(logs.shape[1])]
-    words = [f"{band}_{name}" for band in bands for name in names] + [f"{band}_scatter" for band in bands]
-    axis = {"long_name": "response of ln rms of a band", "units": "1", "flag_meanings": " ".join(words)}
+    per_unit = _response(labels, logs)
+    words = [f"band_{j}_{name}" for j in range(logs.shape[1]) for name in names] + ["scatter"]
+    axis = {"long_name": "response of ln rms of a band, fine to coarse", "units": "1", "flag_meanings": " ".join(words)}
     result = group.result(
-        fitted, ("response",), {"response": (np.arange(len(words)), axis)}, diagnostic="condition_response",
+        per_unit, ("response",), {"response": (np.arange(len(words)), axis)}, diagnostic="condition_response",
         kind="curve", long_name="response of ln rms to the labels", units="1", symbol=r"\beta",
         tolerance=RESPONSE_TOLERANCE, tolerance_kind="difference",
         tolerance_of="response to the labels, in spreads between conditions",
-        convention="Slopes of ln rms of each band per standard deviation of each label (of the logarithms of positive "
-        "ones), then ln rms residual.",
+        convention="Half the difference of ln rms of each band between units above and below the median of each label, "
+        "then the mean of ln |residual| of a fit to the labels.",
     )  # fmt: skip
-    spread = np.concatenate([np.repeat(logs.std(axis=0), len(names)), np.full(logs.shape[1], SCATTER_YARDSTICK)])
-    described = {"long_name": "spread of ln rms between conditions; 2 for ln rms residual", "units": "1"}
+    spread = np.append(np.repeat(logs.std(axis=0), len(names)), SCATTER_YARDSTICK)
+    described = {"long_name": "spread of ln rms between conditions; 2 for the scatter", "units": "1"}
     return result.assign(yardstick=("response", spread, described))
 
 
-def _fit(outer, labels):
-    """Standardised slopes (..., J * L) and ln rms residuals (..., J) from mean outer products of (1, labels, y)."""
-    mean = outer[..., 0, 1:]
-    covariance = outer[..., 1:, 1:] - mean[..., :, None] * mean[..., None, :]
-    own, cross = covariance[..., :labels, :labels], covariance[..., :labels, labels:]
-    slopes = np.linalg.solve(own, cross)  # (..., L, J)
-    explained = np.einsum("...lj,...lj->...j", slopes, cross)
-    left = np.maximum(np.einsum("...jj->...j", covariance[..., labels:, labels:]) - explained, 1e-300)
-    spread = np.sqrt(np.einsum("...ll->...l", own))
-    standardised = np.swapaxes(slopes * spread[..., None], -1, -2)
-    return np.concatenate([standardised.reshape(*left.shape[:-1], -1), 0.5 * np.log(left)], axis=-1)
+def _conditions(ensemble):
+    """Units, names and values (U, L) of the labels that differ between units."""
+    group = units(ensemble)
+    names = [
+        str(n) for n, v in ensemble.data_vars.items()
+        if v.dims == ("sample",) and v.dtype.kind == "f" and np.ptp(v.values)
+    ]  # fmt: skip
+    if not names or group.dims or group.name == "sample":
+        raise InputError("no label varies between independent units: the response to conditions needs such labels")
+    needed = 2 * len(names) + 4
+    if group.count < needed:
+        raise InputError(
+            f"{group.count} independent units cannot tell the response to {len(names)} labels: give at least {needed}"
+        )
+    columns = [ensemble[n].values for n in names]
+    return group, names, group.mean(np.stack([np.log(c) if c.min() > 0 else c for c in columns], axis=1))
+
+
+def _response(labels, logs):
+    """Contrasts of logs (U, J) between halves of each label (U, L), then ln of residuals: (U, J L + 1)."""
+    count = len(labels)
+    side = np.where(labels > np.median(labels, axis=0), 1.0, -1.0)
+    side -= side.mean(axis=0)
+    centred = (logs - logs.mean(axis=0)) * np.sqrt((count - 1) / (count - 2))  # two means were taken off, not one
+    contrast = centred[:, :, None] * side[:, None]
+    design = np.concatenate([np.ones((count, 1)), labels - labels.mean(axis=0)], axis=1)
+    hat = design @ np.linalg.pinv(design)
+    left = (logs - hat @ logs) / np.maximum(1 - np.diag(hat), 1e-6)[:, None]  # from the fit to all other units
+    scatter = np.log(np.maximum(np.abs(left), 1e-12)).mean(axis=1, keepdims=True)
+    return np.concatenate([contrast.reshape(count, -1), scatter], axis=1)
 
 
 # --- features of spins on a graph ---------------------------------------------------------------------

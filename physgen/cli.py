@@ -172,7 +172,7 @@ def _number(text: str, name: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"condition {name}={text!r} is not a number") from None
+        raise InputError(f"{name}={text!r} is not a number") from None
 
 
 def _average(arguments) -> None:
@@ -188,7 +188,8 @@ def _evaluate(arguments) -> None:
     from physgen.stages import evaluate
 
     folder = arguments.output or arguments.generated.with_suffix("")
-    result = evaluate(arguments.generated, arguments.reference, arguments.train, folder, arguments.run)
+    tolerances = {k: _number(v, k) for k, v in _pairs(arguments.tolerance, "tolerance").items()}
+    result = evaluate(arguments.generated, arguments.reference, arguments.train, folder, arguments.run, tolerances)
     print(result.table)
     print(f"wrote {result.folder}/report.html, summary.json, diagnostics.nc and figures/")
 

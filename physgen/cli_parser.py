@@ -98,6 +98,13 @@ def _add_model(commands) -> None:
     evaluate.add_argument("--reference", type=Path, required=True, metavar="FILE")
     evaluate.add_argument("--train", type=Path, metavar="FILE", help="the training data, for the memorization test")
     evaluate.add_argument("--run", type=Path, metavar="RUN", help="log the figures and metrics to this run as well")
+    evaluate.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="DIAGNOSTIC=X",
+        help="accepted deviation, e.g. power_spectrum=0.05; may be given several times",
+    )
     evaluate.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: GENERATED without its suffix")
 
 

@@ -120,6 +120,19 @@ class TrackingConfig(Section):
     sweep: str | None = Field(None, description="tag physgen.sweep, to group runs")
 
 
+class JudgingConfig(Section):
+    """What a verdict rests on."""
+
+    tolerances: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="accepted deviation of a diagnostic in its own terms, e.g. {power_spectrum: 0.05}; left out, "
+        "what the diagnostic says of itself"
+    )  # fmt: skip
+    false_alarms: float = Field(
+        0.01, gt=0, lt=0.5, description="probability that any diagnostic at all fails where the law is right"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the simultaneous band that must lie in the tolerance")
+
+
 class NetworkConfig(BaseModel):
     """Architecture; the domain fixes dimension, channels and labels and checks the names."""
 
@@ -142,6 +155,7 @@ class Experiment(Section):
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
     sampling: SamplingConfig = SamplingConfig()
+    judging: JudgingConfig = JudgingConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     def resolved(self) -> dict[str, Any]:

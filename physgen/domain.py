@@ -70,8 +70,19 @@ class Domain(Protocol):
     def diagnostics(self) -> dict[str, Diagnostic]:
         """Name -> diagnostic (see physgen.diagnostics.result)."""
 
-    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
-        """Nearest-neighbour similarity to the training set beside that of held-out data."""
+    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+        """``other`` (called ``name``) in the frame of the reference: its mean density, its order of temperatures.
+
+        Raises InputError, with both values, where the two cannot be compared: units, box, kind, cell size, ...
+        """
+
+    def memorization(
+        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
+    ) -> xr.Dataset:
+        """Nearest-neighbour similarity to the training set beside that of held-out data.
+
+        ``judged``: ``tolerance`` and ``false_alarms`` of :func:`physgen.diagnostics.memorization`.
+        """
 
 
 def list_domains() -> list[str]:

@@ -30,9 +30,20 @@ SUMMARY = {
         "p_value": {"value": 0.3, "error": None, "floor": None},
     },
     "verdicts": [
-        {"diagnostic": "power_spectrum", "metric": "mean_abs_log_ratio", "passed": True, "threshold": 0.1},
-        {"diagnostic": "overlap", "metric": "distance_tv", "passed": False, "threshold": "≤ 3 × floor"},
-        {"diagnostic": "overlap", "metric": "distance_w1", "passed": None, "threshold": "≤ 3 × floor"},
+        {
+            "diagnostic": "power_spectrum", "verdict": "pass", "tolerance": 0.1, "tolerance_of": "P(k)",
+            "percent": True,
+            "deviation": 0.0183, "error": 0.0051, "low": -0.001, "high": 0.041, "where": "k = 0.3", "p_value": 0.41,
+            "detectable": 0.027, "fail_p": 1.0, "text": "1.8 % in P(k); would have seen 2.7 %",
+        },
+        {
+            "diagnostic": "overlap", "verdict": "fail", "tolerance": 0.05, "tolerance_of": "probability",
+            "percent": True,
+            "deviation": -0.2345, "error": 0.0123, "low": -0.27, "high": -0.19, "where": "T = 0.5 J", "p_value": 1e-9,
+            "detectable": 0.04, "fail_p": 2e-8, "text": "outside with p = 2e-08",
+        },
+        {"diagnostic": "energy", "verdict": "open", "text": "about 40 independent units a side would decide"},
+        {"diagnostic": "xi_L", "verdict": "skipped", "text": "needs a periodic lattice"},
     ],
 }  # fmt: skip
 TEMPERATURE = ("temperature", np.array([0.5, 0.8, 1.5]), {"long_name": "temperature", "units": "J"})
@@ -121,27 +132,38 @@ def test_the_page_is_well_formed_and_asks_for_nothing_outside_itself(tmp_path, s
     assert not any(word in text for word in ("http://", "https://", "@import", "url(", "<script", "<link"))
 
 
-def test_every_number_stands_with_its_error_floor_verdict_and_threshold(tmp_path):
+def test_every_number_stands_with_its_error_floor_verdict_and_tolerance(tmp_path):
     _, page = written(tmp_path)
     rows = [" | ".join(row) for row in page.rows]
-    assert "power spectrum | mean |ln ratio| | 0.0483(21) | 0.0312 | 0.033 | ✓ passed | ≤ 0.1" in rows
+    assert "power spectrum | ✓ pass | 1.83(51) % | 10 % | 2.7 % | 0.41 | 1.8 % in P(k); would have seen 2.7 %" in rows
+    assert "overlap | ✗ fail | −23.4(1.2) % | 5 % | 4 % | 1e-09 | outside with p = 2e-08" in rows
+    assert "energy | open | about 40 independent units a side would decide" in rows
+    assert "xi L | not computed | needs a periodic lattice" in rows
+    assert "power spectrum | mean |ln ratio| | 0.0483(21) | 0.0312 | 0.033" in rows
     assert "power spectrum | χ² / dof | 1.47(43)" in rows
-    assert "overlap | TV of P(q) | 0.234(12) | 0.0456(78) | ✗ failed | ≤ 3 × floor" in rows
-    assert "overlap | Wasserstein-1 | n/a | 0.01 | undecided | ≤ 3 × floor" in rows
+    assert "overlap | TV of P(q) | 0.234(12) | 0.0456(78)" in rows
+    assert "overlap | Wasserstein-1 | n/a | 0.01" in rows
     assert "energy | p value | 0.3" in rows
     assert not any("temperature" in row for row in rows), "single points belong to the table of their section"
 
 
-def test_the_headline_names_each_failure_and_what_is_undecided(tmp_path):
+def test_the_headline_names_each_failure_and_what_is_open_or_not_computed(tmp_path):
     text = report.verdict_sentence(SUMMARY)
     assert text == (
-        "1 of 2 tests passed: generated and reference differ in overlap (TV of P(q)). "
-        "Undecided with these data: overlap."
+        "1 of 2 decided diagnostics agree; generated and reference differ in overlap. "
+        "Open with these data: energy. Not computed: xi L."
     )
     assert text in written(tmp_path)[1].words
-    passed = {"verdicts": [{"diagnostic": "a", "metric": "b", "passed": True, "threshold": 1.0}]}
-    assert report.verdict_sentence(passed).startswith("The one decided test passed")
+    passed = {"verdicts": [{"diagnostic": "a", "verdict": "pass", "text": ""}]}
+    assert report.verdict_sentence(passed).startswith("The one decided diagnostic agrees")
     assert report.verdict_sentence({}).startswith("No verdict")
+
+
+def test_the_printed_table_has_a_row_for_each_diagnostic_and_the_reasons_below():
+    lines = report.verdict_table(SUMMARY).splitlines()
+    assert " ".join(lines[2].split()) == "power spectrum pass 1.83(51) % of P(k) k = 0.3 10 % 2.7 % 0.41"
+    assert "FAIL" in lines[3] and lines[4].split()[:2] == ["energy", "open"]
+    assert lines[-1] == "xi L: needs a periodic lattice"
 
 
 def test_strings_from_outside_cannot_become_markup(tmp_path, svg):
@@ -189,15 +211,12 @@ def test_a_scalar_is_tabled_at_every_temperature_and_has_no_empty_table_of_dista
 def test_what_judge_returns_is_understood(tmp_path):
     summary, verdicts = {}, []
     for name, make in (("power_spectrum", spectrum), ("overlap", overlap), ("energy", energy)):
-        found = judge(make()[2])
-        summary[name] = {metric: entry for metric, entry in found.items() if isinstance(entry, dict)}
-        passed = {"pass": True, "fail": False}.get(found["verdict"])
-        first = next(iter(summary[name]))
-        verdicts.append({"diagnostic": name, "metric": first, "passed": passed, "threshold": found["threshold"]})
+        summary[name], verdict = judge(make()[2])
+        verdicts.append(verdict.as_dict())
     _, page = written(tmp_path, summary=summary | {"verdicts": verdicts})
-    assert sum(bool({"✓ passed", "✗ failed", "undecided"} & set(row)) for row in page.rows) == 3
+    assert sum(bool({"✓ pass", "✗ fail", "open"} & set(row)) for row in page.rows) == 3
     tv = summary["overlap"]["distance_tv"]
-    text = " | ".join([format_value(tv["value"], tv["error"]), format_value(tv["floor"]), f"{tv['null']:.2g}"])
+    text = " | ".join([format_value(tv["value"], tv["error"]), format_value(tv["floor"])])
     assert any(text in " | ".join(row) for row in page.rows)
 
 
@@ -213,9 +232,7 @@ def test_the_summary_file_is_strict_json_whatever_the_numbers(tmp_path):
     assert read["energy"]["mean"] == {"value": 0.5, "error": None, "floor": None}
     assert read["array"]["all"]["value"] == [1.0, None]
     assert read["overlap"]["distance_tv"]["floor"] == 0.0456
-    assert read["verdicts"][1] == {
-        "diagnostic": "overlap", "metric": "distance_tv", "passed": False, "threshold": "≤ 3 × floor",
-    }  # fmt: skip
+    assert read["verdicts"][1]["verdict"] == "fail" and read["verdicts"][3]["text"] == "needs a periodic lattice"
 
 
 def test_nothing_half_written_is_left_behind(tmp_path, svg):

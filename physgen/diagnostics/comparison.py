@@ -1,8 +1,8 @@
 """Compare a measurement on generated configurations with the same one on a reference: every figure with its floor.
 
 Legend: U, V units of the reference and the generated result, P points, *lead the dims before a histogram's bins.
-Two results are paired when their units are the same conditions (labels or disorder): then unit by unit differences are
-taken, and the variance of labels or disorder between units drops out.
+Two results are paired when their units hold the same conditions (all labels, or the disorder itself), each once: then
+unit by unit differences are taken, and the variance of labels or disorder between units drops out.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen.diagnostics import hotelling
+from physgen.diagnostics.equivalence import Tolerance, deviations, permuted_log_p
 from physgen.diagnostics.resampling import halves
 from physgen.diagnostics.result import are_paired, check_comparable
-from physgen.errors import InputError
 
 NULL_DRAWS = 200
+WITH_DISTANCES = ("histogram", "spectrum")  # kinds of result whose distances need a floor
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Pair:
             return sum(np.atleast_2d(np.cov(g, rowvar=False)) / len(g) for g in groups)
 
     def test(self, relative):
-        """chi2, dof, p_value of equal means (physgen.diagnostics.hotelling); relative: points merge as ratios."""
+        """Joint test of equal means (physgen.diagnostics.hotelling); relative: points merge as ratios."""
         left, right = (x.reshape(len(x), -1) for x in (self.generated, self.reference))
         scale = (np.abs(left).mean(axis=0) + np.abs(right).mean(axis=0)) / 2 if relative else None
         if self.paired:
@@ -114,8 +115,10 @@ def compare(reference, generated, diagnostic, seed=0):
 def measure(reference, generated, diagnostic, seed=0):
     """:func:`compare`, with the two results that it is made of: (of the reference, of the generated, comparison)."""
     results = [_measured(diagnostic, ensemble) for ensemble in (reference, generated)]
-    paired = are_paired(*results)
-    parts = [_measured(diagnostic, half) for half in halves(reference, seed, within=paired)]
+    parts = ()
+    if results[0].attrs["kind"] in WITH_DISTANCES:
+        sides = halves(reference, seed, within=are_paired(*results))
+        parts = [_measured(diagnostic, half) for half in sides]
     return *results, compare_results(*results, *parts, seed=seed)
 
 
@@ -133,6 +136,10 @@ def compare_results(reference, generated, half_a=None, half_b=None, seed=0):
     Whole: ``chi2`` with the full covariance, ``dof`` and ``p_value``: T^2 of Hotelling on neighbouring points merged
     until there are at most half as many as degrees of freedom, exact F law for Gaussian units; the inverse covariance
     is debiased so that chi2/dof has mean 1 under the null.
+    Equivalence: ``deviation``, ``deviation_error``, ``deviation_freedom`` of each point in the diagnostic's own terms
+    (:mod:`physgen.diagnostics.equivalence`; a ratio as its logarithm), and ``permuted_log_p``, the same for units that
+    are dealt out anew, beside attrs ``tolerance``, ``tolerance_kind``,
+    ``tolerance_of``.
     Distances: ``distance_tv``, ``distance_w1`` for histograms (last dim = bins) and ``mean_abs_log_ratio`` for spectra.
     Each has ``_error`` (jackknife over units); ``_floor`` and ``_floor_error``, the same between the halves, times
     :math:`\sqrt{(1/N_r + 1/N_g)/(1/N_a + 1/N_b)}` for equal statistics (attr ``floor_scale``; N = attr ``n_samples``);
@@ -155,7 +162,10 @@ def compare_results(reference, generated, half_a=None, half_b=None, seed=0):
         check_comparable(half_a, half_b)
         floor = _pair(half_a, half_b)
     found = _pointwise(reference, generated, pair)
-    found["chi2"], found["dof"], found["p_value"] = pair.test(relative=reference.attrs.get("kind") != "histogram")
+    joint = pair.test(relative=reference.attrs.get("kind") != "histogram")
+    found |= joint._asdict()
+    tolerance = Tolerance.of(reference)
+    found |= _deviations(pair, tolerance, reference, np.random.default_rng([seed, 0x7E57]))
     scale = _floor_scale(reference, generated, half_a, half_b) if floor else np.nan
     dims = reference["value"].dims
     for name, (metric, lead, attrs) in _metrics(reference).items():
@@ -168,17 +178,47 @@ def compare_results(reference, generated, half_a=None, half_b=None, seed=0):
             found[f"{name}_floor"] = (dims[:lead], value * scale)
             found[f"{name}_floor_error"] = (dims[:lead], error * scale)
     return _dataset(reference, found).assign_attrs(
-        paired=int(paired), n_reference=len(pair.reference), n_generated=len(pair.generated), floor_scale=float(scale)
+        paired=int(paired),
+        n_reference=len(pair.reference),
+        n_generated=len(pair.generated),
+        floor_scale=float(scale),
+        tolerance=float(tolerance.limit),
+        tolerance_kind=tolerance.kind,
+        tolerance_of=tolerance.quantity,
+        tolerance_percent=int(tolerance.kind != "difference" or "yardstick" in reference),
     )
+
+
+def _deviations(pair, tolerance, reference, rng):
+    """The deviations over the dims of the value; those of cumulative distributions lack the last bin."""
+    dims, shape = reference["value"].dims, list(reference["value"].shape)
+    attrs = {"long_name": f"deviation of {tolerance.quantity}", "units": "1"}
+    found = deviations(pair, tolerance, reference)
+    if tolerance.kind == "distribution":
+        shape[-1] -= 1
+
+    def padded(flat):
+        values = flat.reshape((*flat.shape[:-1], *shape))
+        missing = [(0, want - have) for want, have in zip(reference["value"].shape, shape, strict=True)]
+        return np.pad(values, [(0, 0)] * (flat.ndim - 1) + missing, constant_values=np.nan)
+
+    return {
+        "deviation": (dims, padded(found.value), attrs),
+        "deviation_error": (dims, padded(found.error), {"units": "1"}),
+        "deviation_freedom": (dims, padded(np.broadcast_to(found.freedom, found.value.shape)), {"units": "1"}),
+        "permuted_log_p": (
+            ("draw", *dims),
+            padded(permuted_log_p(pair, tolerance, reference, rng)),
+            {"long_name": "ln p of Student's law under permutation of the units", "units": "1"},
+        ),
+    }
 
 
 def _pair(reference, generated):
     paired = are_paired(reference, generated)
     if paired:
-        for result in (reference, generated):
-            if not result.indexes["unit"].is_unique:
-                raise InputError("a result names a unit twice: give one estimate for each simulation or disorder")
-        generated = generated.sel(unit=reference["unit"])
+        place = {name: i for i, name in enumerate(generated["condition"].values.tolist())}
+        generated = generated.isel(unit=[place[name] for name in reference["condition"].values.tolist()])
     arrays = [r["per_unit"].transpose("unit", *r["value"].dims).values.astype(float) for r in (reference, generated)]
     return Pair(*arrays, paired)
 

@@ -5,11 +5,25 @@ independent of the measured difference, keep the p-value exact for Gaussian unit
 until p <= nu / 2, and T^2 is referred to the F law of its degrees of freedom nu instead of to chi-square.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import stats
 
 # directions whose variance is smaller than this part of all variance are constraints (a histogram sums to one)
 CONSTRAINT = 1e-9
+
+
+class JointTest(NamedTuple):
+    """T^2 with the debiased inverse covariance, its points, its p-value, and the scatter that it has by chance."""
+
+    chi2: float
+    dof: int
+    p_value: float
+    chi2_error: float  # standard deviation of chi2 where the means are equal, nan where it has none
+
+
+NOTHING = JointTest(np.nan, 0, np.nan, np.nan)
 
 
 def mean_is_zero(per_unit, scale=None, max_points=None):
@@ -23,7 +37,7 @@ def mean_is_zero(per_unit, scale=None, max_points=None):
         max_points: cap on the number p of merged points; default (n - 1) / 2.
 
     Returns:
-        chi2, dof, p_value. chi2 is T^2 with the inverse covariance debiased by (n-p-2)/(n-1) (Hartlap, Simon and
+        JointTest. chi2 is T^2 with the inverse covariance debiased by (n-p-2)/(n-1) (Hartlap, Simon and
         Schneider 2007, eq. 17): its mean is dof = p under the null; nan where n < p + 3.
     """
     return _test([np.asarray(per_unit, float)], scale, max_points)
@@ -41,7 +55,7 @@ def means_are_equal(first, second, scale=None, max_points=None):
         max_points: cap on the number p of merged points; default (min(n_1, n_2) - 1) / 2.
 
     Returns:
-        chi2, dof, p_value as in :func:`mean_is_zero`.
+        JointTest as in :func:`mean_is_zero`.
     """
     return _test([np.asarray(first, float), np.asarray(second, float)], scale, max_points)
 
@@ -49,18 +63,18 @@ def means_are_equal(first, second, scale=None, max_points=None):
 def _test(groups, scale, max_points):
     freedom = min(len(g) for g in groups) - 1
     if freedom < 1:
-        return np.nan, 0, np.nan
+        return NOTHING
     # dividing by the measured scatter would favour points that scatter little by chance, and spoil the F law
     scale = np.ones(groups[0].shape[1]) if scale is None else np.asarray(scale, float)
     scatter = np.max([g.std(axis=0) for g in groups], axis=0)
     size = np.max([np.abs(g).max(axis=0) for g in groups], axis=0)
     usable = np.isfinite(scatter) & (scatter > 1e-12 * size) & (scale > 0)  # constant points carry no information
     if not usable.any():
-        return np.nan, 0, np.nan
+        return NOTHING
     wanted = max(1, freedom // 2) if max_points is None else max(1, min(max_points, freedom))
     groups, covariances, modes = _merged([g[:, usable] / scale[usable] for g in groups], wanted)
     if modes.shape[1] == 0:
-        return np.nan, 0, np.nan
+        return NOTHING
     difference = groups[0].mean(axis=0) - (groups[1].mean(axis=0) if len(groups) == 2 else 0.0)
     covariances = [modes.T @ c @ modes for c in covariances]
     inverse = np.linalg.inv(sum(covariances))
@@ -70,7 +84,11 @@ def _test(groups, scale, max_points):
     nu = _freedom(covariances, [len(g) for g in groups], inverse)
     p_value = stats.f.sf(t_squared * (nu - p + 1) / (p * nu), p, nu - p + 1)
     debias = (nu - p - 1) / nu
-    return (t_squared * debias if debias > 0 else np.nan), p, float(p_value)
+    chi2 = t_squared * debias if debias > 0 else np.nan
+    q = nu - p + 1
+    # chi2 / p is F_{p, q} (q - 2) / q, and the scatter of F is known
+    chi2_error = p * np.sqrt(2 * (p + q - 2) / (p * (q - 4))) if q > 4 else np.nan
+    return JointTest(chi2, p, float(p_value), chi2_error)
 
 
 def _merged(groups, wanted):

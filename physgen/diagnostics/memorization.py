@@ -8,10 +8,12 @@ from functools import partial
 
 import numpy as np
 
+from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.nearest import Nearest, lattice_symmetries, nearest_euclidean, nearest_field, nearest_spins
 from physgen.diagnostics.result import make_result, units
 from physgen.diagnostics.spectrum import transformed
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resample
+from physgen.diagnostics.verdict import Verdict
 from physgen.errors import InputError
 
 GAP = 1 / 3  # d1/d2 below which a configuration counts as memorised (Yoon et al. 2023; Bonnaire et al. 2505.17638)
@@ -26,14 +28,19 @@ SEARCHES = {
     "overlap": nearest_spins,
     "euclidean": nearest_euclidean,
 }
+TOLERANCE = 0.01  # accepted part of copies
+FALSE_ALARMS = 0.001
 LIMIT = 8e9  # numbers compared, symmetries included: half a minute of one processor for fields
 
 
-def memorization(generated, train, heldout, similarity="field", transform=None, limit=LIMIT, seed=0):
+def memorization(generated, train, heldout, similarity="field", transform=None, limit=LIMIT, seed=0, **judged):
     r"""Nearest-neighbour memorization test of an ensemble against held-out data.
 
+    Held-out configurations that are in the training set, or come from one of its simulations, are no null: they are
+    taken out of it, and where that leaves fewer than 8 the verdict rests on exact duplicates alone and is never pass.
+
     Args:
-        generated, train, heldout: ensembles on one lattice; held-out and training data share no simulation/disorder
+        generated, train, heldout: ensembles on one lattice; held-out and training data share no simulation
             (for spins they may share the disorder: then each configuration is compared within its own instance).
         similarity: "field": correlation coefficient, maximal over translations and the point group of the lattice;
             "translations": the same over translations alone (for 3-D at less cost);
@@ -42,6 +49,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
         limit: most numbers to compare (configurations times training set times symmetries times cells). Above it fewer
             configurations, at least 20 and chosen by ``seed``, are tested. The training set is never thinned.
         seed: of that choice, the permutations and the bootstrap.
+        **judged: ``tolerance`` and ``false_alarms`` of :func:`memorization_test`.
 
     Returns:
         Dataset of :func:`memorization_test`.
@@ -58,29 +66,100 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
         )
     symmetries = len(lattice_symmetries(arrays["t"].shape[2:])) if similarity == "field" else 1
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
-    found, labels = {}, {}
+    found, labels, groups = {}, {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
         rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
         found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, similarity)
-        labels[name] = _unit_labels(ensemble, rows)
-    result = memorization_test(found["g"], found["h"], labels["g"], labels["h"], seed=seed)
-    return result.assign_attrs(similarity=similarity, n_train=len(arrays["t"]))
+        labels[name], groups[name] = _unit_labels(ensemble, rows)
+        if name == "h":
+            leaked = _leaked(found["h"], heldout, train, rows, similarity)
+    kept = np.flatnonzero(~leaked)
+    test = partial(memorization_test, distance=similarity == "euclidean", seed=seed, **judged)
+    if len(kept) >= FEWEST:
+        null = _chosen(found["h"], kept)
+        null_labels = None if labels["h"] is None else labels["h"][kept]
+        result = test(found["g"], null, labels["g"], null_labels, groups=(groups["g"], groups["h"][kept]))
+    else:
+        result = test(found["g"], found["h"], labels["g"], labels["h"], groups=(groups["g"], groups["h"]))
+    facts = {"similarity": similarity, "n_train": len(arrays["t"]), "leaked": int(leaked.sum())}
+    return _with_leak(result, leaked).assign_attrs(facts)
+
+
+def _chosen(nearest, rows):
+    parts = (getattr(nearest, name)[rows] for name in ("similarity", "index", "gap", "duplicate"))
+    return Nearest(*parts, nearest.compared)
 
 
 def _unit_labels(ensemble, rows):
+    """Name of the unit of each row (None where every row is independent), and its point of the kept dims."""
     group = units(ensemble)
-    if group.ids is None:
-        return None
-    return np.asarray(group.ids)[group.index[rows] // max(int(np.prod(group.shape)), 1)]
+    kept = max(int(np.prod(group.shape)), 1)
+    unit = None if group.ids is None else np.asarray(group.ids)[group.index[rows] // kept]
+    return unit, group.index[rows] % kept
+
+
+def _leaked(nearest, heldout, train, rows, similarity):
+    """Which held-out configurations are no null: in the training set themselves, or of one of its simulations."""
+    from physgen.ensemble import unit_conditions, units_of_samples
+
+    mine, theirs = units(heldout), units(train)
+    if mine.name == "disorder":
+        # configurations of one instance may repeat in equilibrium, but not nearly all of them
+        exact = nearest.duplicate
+        return exact if exact.mean() > 0.5 and similarity == "overlap" and not _repeats(heldout) else exact & False
+    leaked = nearest.duplicate.copy()
+    first, second = unit_conditions(heldout), unit_conditions(train)
+    if mine.name != theirs.name or mine.ids is None or first is None or second is None:
+        return leaked
+    # a number alone is no identity: the same number and the same, distinct, labels are
+    distinct = [len(set(c.tolist())) == len(c) for c in (first, second)]
+    if not all(distinct):
+        return leaked
+    known = set(zip(theirs.ids.tolist(), second.tolist(), strict=True))
+    same = {name for name, c in zip(mine.ids.tolist(), first.tolist(), strict=True) if (name, c) in known}
+    return leaked | np.isin(units_of_samples(heldout)[rows], list(same))
+
+
+def _repeats(ensemble):
+    """Whether half of the configurations of an ensemble stand in it more than once."""
+    from physgen.ensemble import flatten
+
+    rows = flatten(ensemble)
+    rows = (rows * np.sign(rows.reshape(len(rows), -1)[:, :1].reshape(-1, *[1] * (rows.ndim - 1)))).reshape(
+        len(rows), -1
+    )
+    _, count = np.unique(rows, axis=0, return_counts=True)
+    return count[count > 1].sum() > 0.5 * len(rows)
+
+
+def _with_leak(result, leaked):
+    """The verdict where held-out data overlap with the training set."""
+    if not leaked.any():
+        return result
+    words = f"{100 * leaked.mean():.3g} % of the reference are in the training set or come from its simulations"
+    duplicates = float(result["duplicates"])
+    text = result.attrs["verdict_text"]
+    if duplicates > 0:
+        text = f"copies its training set: {100 * duplicates:.3g} % equal a training configuration exactly; {words}"
+        return result.assign_attrs(verdict="fail", verdict_text=text, fail_p=0.0)
+    if result.attrs["verdict"] != "fail":
+        text = f"{words}: give a reference that no model has seen, then copies can be told from likeness"
+        return result.assign_attrs(verdict="open", verdict_text=text)
+    return result.assign_attrs(verdict_text=f"{text}; {words}")
 
 
 def _instances(ensemble, train):
-    """Disorder labels of the samples of both, if the training set holds every instance of the ensemble."""
-    from physgen.ensemble import units_of_samples
+    """Couplings of the samples of both by their digest, if the training set holds every instance of the ensemble."""
+    from physgen.ensemble import unit_conditions, units_of_samples
 
     if "disorder" not in ensemble.dims or "disorder" not in train.dims:
         return None
-    mine, theirs = units_of_samples(ensemble), units_of_samples(train)
+    known = [unit_conditions(e) for e in (ensemble, train)]
+    if any(k is None for k in known):
+        return None
+    mine, theirs = (
+        k[np.unique(units_of_samples(e), return_inverse=True)[1]] for k, e in zip(known, (ensemble, train), strict=True)
+    )
     return (mine, theirs) if np.isin(mine, theirs).all() else None
 
 
@@ -102,7 +181,10 @@ def _nearest(queries, train, instances, rows, similarity):
     return Nearest(*joined, max(p.compared for _, p in parts.values()))
 
 
-def memorization_test(generated, heldout, generated_unit=None, heldout_unit=None, level=None, seed=0):
+def memorization_test(
+    generated, heldout, generated_unit=None, heldout_unit=None, level=None, seed=0, groups=None, distance=False,
+    tolerance=TOLERANCE, false_alarms=FALSE_ALARMS,
+):  # fmt: skip
     r"""Compare the nearest similarities of generated and held-out configurations to one training set.
 
     Figures, each with an ``_error`` (bootstrap over units, at least one configuration):
@@ -118,11 +200,15 @@ def memorization_test(generated, heldout, generated_unit=None, heldout_unit=None
         generated_unit, heldout_unit: simulation or disorder of each; None if every one is independent.
         level: null quantile; default leaves 5 held-out configurations or 1 % above, whichever is more.
         seed: of permutations and bootstrap.
+        groups: labels of both whose laws differ, such as the temperature (:func:`physgen.diagnostics.copying`).
+        distance: similarities are minus distances.
+        tolerance: accepted fraction of copies.
+        false_alarms: probability of a fail where nothing is copied.
 
     Returns:
         Dataset of kind histogram over ``similarity``: ``value`` and ``error`` (generated), ``heldout``,
-        ``heldout_error``, the figures above, the similarities themselves; attrs ``verdict`` (pass, fail, undecided) and
-        ``verdict_text``.
+        ``heldout_error``, the figures above, the similarities themselves, ``copied_upper``, the upper end (95 %) of the
+        copied fraction; attrs ``verdict`` (pass, fail, open), ``verdict_text``, ``fail_p``, ``tolerance``.
     """
     rng = np.random.default_rng(seed)
     n, m = len(generated.similarity), len(heldout.similarity)
@@ -143,7 +229,11 @@ def memorization_test(generated, heldout, generated_unit=None, heldout_unit=None
         result[f"{name}_similarity"] = (f"{name}_query", source.similarity[:, 0])
         result[f"{name}_nearest"] = (f"{name}_query", source.index[:, 0])
         result[f"{name}_gap"] = (f"{name}_query", source.gap)
-    verdict, text = _verdict(result)
+    copies = find_copies(generated, heldout, groups, distance, false_alarms)
+    result["copies"], result["copies_error"] = copies.count / n, np.sqrt(max(copies.count, 1)) / n
+    result["copied_upper"] = copies.upper
+    verdict, text = _verdict(result, copies, tolerance, n)
+    result = result.assign_attrs(fail_p=copies.p_value, tolerance=tolerance, false_alarms=false_alarms)
     counts = {"n_generated": n, "n_heldout": m, "n_compared": generated.compared, "level": level}
     return result.assign_attrs(verdict=verdict, verdict_text=text, **counts)
 
@@ -186,8 +276,8 @@ def _histograms(generated, heldout, generated_unit, heldout_unit):
     return result
 
 
-def _verdict(result):
-    """(pass | fail | undecided, one sentence)."""
+def _verdict(result, copies, tolerance, n):
+    """(pass | fail | open, one sentence)."""
     f = {name: float(result[name]) for name in FIGURES}
     e = {name: float(result[f"{name}_error"]) for name in FIGURES}
 
@@ -195,15 +285,46 @@ def _verdict(result):
         spread = np.hypot(e[name], e[f"{name}_heldout"])
         return (f[name] - f[f"{name}_heldout"]) > 3 * spread
 
-    limit = max(f["copied_fraction"], 0.0) + 1.645 * e["copied_fraction"]
+    if copies.count:
+        return "fail", (
+            f"copies its training set: {copies.count} of {n} configurations ({100 * copies.count / n:.2g} %), "
+            f"p = {copies.p_value:.1g}"
+        )
     near = f["copied_fraction"] > 3 * e["copied_fraction"]
     if excess("duplicates") or excess("f_mem") or (near and f["gap_fraction"] > 3 * e["gap_fraction"]):
         copied = max(f["f_mem"] - f["f_mem_heldout"], f["duplicates"] - f["duplicates_heldout"])
         copied = copied if excess("duplicates") or excess("f_mem") else f["copied_fraction"]
         return "fail", f"copies its training set: about {100 * copied:.2g} % of the configurations"
     if near or (f["auc"] - 0.5) > 3 * e["auc"]:
-        return "undecided", (
+        return "open", (
             f"nearer to the training set than held-out data are (AUC {f['auc']:.2f}) but not to single configurations "
             "of it: partial memorization or a law that differs, see the other diagnostics"
         )
-    return "pass", f"no sign of copying: at most {100 * limit:.2g} % of the configurations (95 % confidence)"
+    return _bounded(copies, tolerance, n)
+
+
+def memorization_verdict(result):
+    """The verdict of a memorization test as :class:`physgen.diagnostics.verdict.Verdict`."""
+    attrs = result.attrs
+    return Verdict(
+        "memorization", attrs["verdict"], attrs["verdict_text"], attrs["tolerance"], "ratio", "copies", True,
+        deviation=float(result["copies"]), error=float(result["copies_error"]), low=0.0,
+        high=float(result["copied_upper"]), fail_p=float(np.nan_to_num(attrs["fail_p"], nan=1.0)),
+        detectable=float(result["copied_upper"]), confidence=0.95, false_alarms=attrs["false_alarms"],
+    )  # fmt: skip
+
+
+def _bounded(copies, tolerance, n):
+    blind = int((~copies.seen).sum())
+    if blind == n:
+        return "open", (
+            "a copy could not be told from an equilibrium configuration or from a chance neighbour (too few held-out "
+            "configurations, or so few degrees of freedom that configurations repeat): larger systems would decide"
+        )
+    bound = f"no copy found: at most {100 * copies.upper:.2g} % are copies (95 % confidence)"
+    if blind:
+        bound += f", of the {n - blind} configurations of which a copy would be seen"
+    if copies.upper > tolerance:
+        wanted = int(np.ceil(np.log(0.05) / np.log1p(-tolerance)))
+        return "open", f"{bound}, tolerance {100 * tolerance:.2g} %; {wanted} configurations would decide"
+    return "pass", f"{bound}; would have seen {100 * copies.upper:.2g} % of copies, tolerance {100 * tolerance:.2g} %"

@@ -52,8 +52,8 @@ def halves(ensemble, seed, within=False):
         ensemble: any ensemble.
         seed: of the random choice.
         within: False splits the independent units (simulations, disorder) between the halves. True splits the
-            samples or replicas of every unit, so that both halves hold the same conditions; where a unit has
-            a single one, the units are split after all.
+            samples or replicas of every unit, so that both halves hold the same conditions; where that would leave a
+            single one to a unit (fewer than four replicas, whose pairs are measured), the units are split after all.
 
     Returns:
         two ensembles.
@@ -62,7 +62,7 @@ def halves(ensemble, seed, within=False):
 
     rng = np.random.default_rng(seed)
     dims = sample_dims(ensemble)
-    if within and "replica" in dims and ensemble.sizes["replica"] > 1:
+    if within and "replica" in dims and ensemble.sizes["replica"] > 3:
         return _cut(ensemble, "replica", np.arange(ensemble.sizes["replica"]), rng)
     grouped = "simulation" in ensemble and ensemble["simulation"].dims == ("sample",)
     if grouped and within:

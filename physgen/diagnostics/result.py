@@ -16,7 +16,7 @@ VALUE_ATTRS = ("long_name", "units", "symbol", "measure", "scale")
 EXCHANGEABLE = ("sample", "replica")
 
 
-def make_result(per_unit, dims, coords, unit_ids=None, **attrs):
+def make_result(per_unit, dims, coords, unit_ids=None, conditions=None, **attrs):
     r"""Dataset of a measurement whose independent units are known.
 
     ``value`` = mean over units, ``error`` = standard error :math:`\sqrt{\sum_u (v_u - \bar v)^2 / (U(U-1))}`,
@@ -26,13 +26,17 @@ def make_result(per_unit, dims, coords, unit_ids=None, **attrs):
         per_unit: (U, *shape), one estimate or pseudo-value per independent unit.
         dims: names of the dimensions of ``shape``.
         coords: name -> values, (values, attrs) or anything xarray accepts as a coordinate.
-        unit_ids: (U,) simulation numbers or disorder ids that tell which units of two results share their
-            condition; None if the units are exchangeable (then results are never paired).
+        unit_ids: (U,) names of the units; None if they are exchangeable.
+        conditions: (U,) what tells which units of two results share all their conditions (see
+            :func:`physgen.ensemble.unit_conditions`); False if that is not known, then results are never paired; None
+            if the names themselves tell it.
         **attrs: ``diagnostic`` and ``kind`` (one of KINDS) are needed; ``long_name``, ``units``, ``symbol`` (LaTeX),
             ``measure`` (probability or density per bin), ``scale`` go to ``value``, the others to the Dataset.
+            ``tolerance``, ``tolerance_kind`` and ``tolerance_of`` are what a verdict rests on, see
+            :mod:`physgen.diagnostics.equivalence`.
 
     Returns:
-        Dataset with ``value``, ``error``, ``per_unit`` and coordinate ``unit``.
+        Dataset with ``value``, ``error``, ``per_unit`` and coordinates ``unit`` and, where known, ``condition``.
     """
     import xarray as xr
 
@@ -56,7 +60,11 @@ def make_result(per_unit, dims, coords, unit_ids=None, **attrs):
         attrs={"unit": "sample" if unit_ids is None else "condition"} | attrs | {"n_independent": units},
     )
     result = result.assign_coords(unit=np.arange(units) if unit_ids is None else np.asarray(unit_ids))
-    return result
+    if conditions is None and unit_ids is not None:
+        conditions = result["unit"].values
+    if conditions is None or conditions is False:
+        return result
+    return result.assign_coords(condition=("unit", np.asarray(conditions).astype(str)))
 
 
 def _coordinate(name, given):
@@ -71,12 +79,13 @@ class Units:
     """Which independent unit, and which point of the kept dims, each sample of a flattened ensemble belongs to."""
 
     index: np.ndarray  # (B,) flat index unit * K + kept point
-    ids: np.ndarray | None  # (U,) or None for exchangeable samples
+    ids: np.ndarray | None  # (U,) names, or None for exchangeable samples
     name: str  # simulation, disorder or sample
     count: int  # U
     dims: tuple[str, ...]  # kept dims
     shape: tuple[int, ...]  # their lengths, product K
     coords: dict  # their coordinates
+    conditions: np.ndarray | None = None  # (U,) digests of all conditions of each unit, None where not known
 
     def mean(self, per_sample):
         """Average (B, *shape) over the samples of each unit: (U, *kept, *shape); nan where a unit has no sample."""
@@ -91,7 +100,9 @@ class Units:
 
     def result(self, per_unit, dims, coords, **attrs):
         """:func:`make_result` with this ensemble's kept dims put before ``dims``."""
-        return make_result(per_unit, (*self.dims, *dims), self.coords | coords, self.ids, unit=self.name, **attrs)
+        known = False if self.conditions is None else self.conditions
+        coords = self.coords | coords
+        return make_result(per_unit, (*self.dims, *dims), coords, self.ids, known, unit=self.name, **attrs)
 
 
 def units(ensemble):
@@ -100,7 +111,7 @@ def units(ensemble):
     Variable ``simulation`` on a sample dim groups the samples; else each entry of the dim ``disorder`` is a unit; else
     each sample is. Replicas and samples are averaged within a unit, every other sample dim is kept.
     """
-    from physgen.ensemble import sample_dims, units_of_samples
+    from physgen.ensemble import sample_dims, unit_conditions, units_of_samples
 
     dims = sample_dims(ensemble)
     lengths = tuple(ensemble.sizes[d] for d in dims)
@@ -120,7 +131,10 @@ def units(ensemble):
     point = np.ravel_multi_index([position[d] for d in kept], shape) if kept else 0
     count = int(unit.max()) + 1 if ids is None else len(ids)
     coords = {d: ensemble[d].variable for d in kept if d in ensemble.coords}
-    return Units(unit * int(np.prod(shape)) + point, ids, name, count, kept, shape, coords)
+    conditions = unit_conditions(ensemble)
+    if conditions is not None and len(conditions) != count:
+        conditions = None
+    return Units(unit * int(np.prod(shape)) + point, ids, name, count, kept, shape, coords, conditions)
 
 
 def result_of_samples(ensemble, per_sample, dims, coords, **attrs):
@@ -148,9 +162,11 @@ def length_unit(ensemble):
 
 
 def are_paired(reference, generated):
-    """Whether two results hold the same conditions (labels or disorder), unit by unit."""
-    conditions = reference.attrs.get("unit") != "sample" and generated.attrs.get("unit") != "sample"
-    return conditions and set(reference["unit"].values.tolist()) == set(generated["unit"].values.tolist())
+    """Whether two results hold the same conditions (labels or disorder), unit by unit, each of them once."""
+    if "condition" not in reference.coords or "condition" not in generated.coords:
+        return False
+    left, right = (r["condition"].values.tolist() for r in (reference, generated))
+    return len(set(left)) == len(left) == len(right) and set(left) == set(right)
 
 
 def check_comparable(reference, generated):

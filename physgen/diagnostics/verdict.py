@@ -1,46 +1,198 @@
-"""From a comparison to a few flat figures and a verdict: pass, fail or undecided, with the threshold that decided.
+"""From a comparison to a few flat figures and a verdict: pass, fail or open, by equivalence within a tolerance.
 
-A verdict needs two standard errors: pass if the whole interval value +- 2 errors keeps the threshold, fail if none of
-it does, undecided in between (more configurations would decide).
+The rule stands in :mod:`physgen.diagnostics.equivalence`; here it is applied to a comparison and put into words.
 """
 
 import math
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+from scipy import stats
+
+from physgen.diagnostics.equivalence import (
+    BAND,
+    CONFIDENCE,
+    FALSE_ALARMS,
+    JOINT,
+    Deviation,
+    Tolerance,
+    decide,
+)
+
+MOST = 1e4  # units over the present ones: beyond, "many" is said
 
 
-def judge(comparison, tolerance=0.1, band=(0.05, 0.7), floor_factor=3.0, p_limits=(0.001, 0.01)):
-    r"""Metrics and verdict of a comparison, fit for JSON.
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided about one diagnostic, flat and fit for JSON (None where unknown)."""
 
-    Spectra: ``mean_ratio`` over bins with ``band`` in units of the Nyquist wavenumber, and its distance from 1 against
-    ``tolerance``. Histograms: total variation, averaged over leading dims, against ``floor_factor`` times its floor
-    (the larger of half against half and of the null from the scatter of the units). Everything else: p-value of the
-    joint test of all points; fail below ``p_limits[0]``, pass above ``p_limits[1]``.
+    diagnostic: str
+    verdict: str  # pass, fail, open, skipped
+    text: str  # one sentence: what was found, how small a deviation would have been seen, what would decide
+    tolerance: float | None = None
+    tolerance_kind: str | None = None
+    tolerance_of: str | None = None
+    percent: bool = False  # deviations read as per cent
+    deviation: float | None = None  # at the point that decided
+    error: float | None = None
+    low: float | None = None  # of the simultaneous band at that point
+    high: float | None = None
+    where: str | None = None
+    points: int | None = None
+    p_value: float | None = None  # joint test of equality of all points
+    fail_p: float | None = None  # of a deviation within the tolerance, over all points of the diagnostic
+    detectable: float | None = None  # smallest deviation at one point that would be seen with 95 % probability
+    needed: float | None = None  # so many times the units would decide, where open
+    confidence: float | None = None
+    false_alarms: float | None = None
+
+    def as_dict(self):
+        """Plain data, as in summary.json."""
+        return asdict(self)
+
+
+def skipped(diagnostic, reason):
+    """The verdict on a diagnostic that could not be computed."""
+    return Verdict(diagnostic, "skipped", str(reason))
+
+
+def judge(comparison, tolerance=None, band=BAND, confidence=CONFIDENCE, false_alarms=FALSE_ALARMS):
+    """Metrics and verdict of a comparison.
 
     Args:
         comparison: of :func:`physgen.diagnostics.compare`.
-        tolerance: accepted deviation of the mean ratio from 1.
-        band: (low, high) part of the Nyquist wavenumber.
-        floor_factor: accepted multiple of the floor.
-        p_limits: (fail below, pass above).
+        tolerance: accepted deviation in the diagnostic's own terms; None for what the diagnostic says of itself.
+        band: (low, high) part of the Nyquist wavenumber in which spectra are judged.
+        confidence: of the simultaneous band.
+        false_alarms: probability of a fail, over all points, where the laws are equal.
 
     Returns:
-        dict: metric -> {"value", "error"[, "floor"]}, None where unknown; "verdict", "threshold" and
-        "judged", the metric that was held against it, are strings.
+        dict: metric -> {"value", "error"[, "floor"]}, None where unknown; and the :class:`Verdict`.
     """
+    attrs = comparison.attrs
+    limit = attrs["tolerance"] if tolerance is None else float(tolerance)
+    allowed = Tolerance(limit, attrs["tolerance_kind"], attrs["tolerance_of"])
+    judged, where = _judged(comparison, band)
+    null = comparison["permuted_log_p"].values.reshape(comparison.sizes["draw"], -1)
+    decision = decide(judged, allowed, confidence, false_alarms, null)
+    metrics = _metrics(comparison, band)
+    p = _number(comparison["p_value"])
+    verdict = Verdict(
+        str(attrs.get("diagnostic", "")), "open", "", limit, allowed.kind, allowed.quantity,
+        bool(attrs.get("tolerance_percent", 0)), p_value=p, confidence=confidence, false_alarms=false_alarms,
+    )  # fmt: skip
+    if decision is None:
+        return metrics, _nothing_to_judge(verdict, comparison)
+    metrics["worst_deviation"] = _metric(decision.deviation, decision.error)
+    place = _place(comparison, decision.worst)
+    verdict = replace(
+        verdict, verdict=decision.verdict, deviation=_number(decision.deviation), error=_number(decision.error),
+        low=_number(decision.low), high=_number(decision.high), where=place, points=decision.points,
+        fail_p=_number(decision.fail_p), detectable=_number(decision.detectable), needed=_number(decision.needed),
+    )  # fmt: skip
+    units = int(attrs["n_reference"]), int(attrs["n_generated"])
+    return metrics, replace(verdict, text=_sentence(verdict, units) + where)
+
+
+def _nothing_to_judge(verdict, comparison):
+    if min(comparison.attrs["n_reference"], comparison.attrs["n_generated"]) < 2:
+        return replace(verdict, text="no error can be had from one independent unit: add units")
+    if np.any(comparison["difference"].values != 0):
+        return replace(verdict, text="no point has both a deviation and an error")
+    return replace(
+        verdict, verdict="open", text="generated and reference are identical in every point: nothing was tested"
+    )
+
+
+def _judged(comparison, band):
+    """Flat deviations with points outside the band of spectra taken out, and the words that say so."""
+    value = comparison["deviation"].values.ravel().copy()
+    words = ""
+    inside = _inside(comparison, band)
+    if inside is not None:
+        value[~inside] = np.nan
+        words = f"; judged from {band[0]:g} to {band[1]:g} k_Nyquist"
+    rest = (comparison[name].values.ravel() for name in ("deviation_error", "deviation_freedom"))
+    return Deviation(value, *rest), words
+
+
+def _inside(comparison, band):
+    scale = comparison.attrs.get("nyquist", np.nan)
+    if comparison.attrs.get("kind") != "spectrum" or not np.isfinite(scale):
+        return None
+    ratio = comparison["ratio"]
+    k = np.broadcast_to(ratio[ratio.dims[-1]].values, ratio.shape).ravel()
+    return (k >= band[0] * scale) & (k <= band[1] * scale)
+
+
+# --- words --------------------------------------------------------------------------------------------
+
+
+def _sentence(v, units):
+    limit, found, low, high, least = (
+        amount(x, v.percent) for x in (v.tolerance, v.deviation, v.low, v.high, v.detectable)
+    )
+    at = f" at {v.where}" if v.where else ""
+    measured = f"{found} [{low}, {high}] in {v.tolerance_of}{at}, tolerance {limit}"
+    seen = f"would have seen {least}"
+    joint = ""
+    if v.p_value is not None and v.p_value < JOINT:
+        joint = f"; the joint test of all points rejects equality (p = {v.p_value:.1g})"
+        joint += ": the difference is real, though smaller than the tolerance" if v.verdict == "pass" else ""
+    if v.verdict == "pass":
+        return f"{measured}; {seen}{joint}"
+    if v.verdict == "fail":
+        return f"{measured}; outside with p = {v.fail_p:.1g}{joint}"
+    return f"{measured}; {seen}; {_wanted(v.needed, units)}{joint}"
+
+
+def _wanted(factor, units):
+    if not factor or not math.isfinite(factor) or factor > MOST:
+        return "the deviation lies at the tolerance: no number of units that can be had would decide"
+    now = max(min(units), 1)
+    return f"about {math.ceil(factor * now)} independent units a side instead of {now} would decide"
+
+
+def amount(x, percent):
+    """A deviation with two digits, as per cent or as a plain number."""
+    if x is None:
+        return "?"
+    return f"{100 * x:.2g} %" if percent else f"{x:.2g}"
+
+
+def _place(comparison, index):
+    """Where the judged point lies: coordinates with their units."""
+    deviation = comparison["deviation"]
+    if not deviation.ndim:
+        return None
+    where = dict(zip(deviation.dims, np.unravel_index(index, deviation.shape), strict=True))
+    return ", ".join(_point(deviation, dim, int(i)) for dim, i in where.items())
+
+
+def _point(values, dim, i):
+    attrs = values[dim].attrs if dim in values.coords else {}
+    if "flag_meanings" in attrs:
+        return attrs["flag_meanings"].split()[i]
+    point = values[dim].values[i] if dim in values.coords else i
+    unit = attrs.get("units", "1")
+    if isinstance(point, str):
+        return str(point)
+    return f"{attrs.get('symbol', dim)} = {point:.3g}{'' if unit == '1' else ' ' + unit}"
+
+
+# --- metrics ------------------------------------------------------------------------------------------
+
+
+def _metrics(comparison, band):
     kind = comparison.attrs.get("kind")
-    if kind == "spectrum":
-        metrics, verdict, threshold = _spectrum(comparison, tolerance, band)
-    elif kind == "histogram":
-        metrics, verdict, threshold = _histogram(comparison, floor_factor)
-    else:
-        metrics, verdict, threshold = _points(comparison, p_limits)
+    metrics = _spectrum(comparison, band) if kind == "spectrum" else {}
+    metrics |= _histogram(comparison) if kind == "histogram" else {}
+    metrics |= _points(comparison) if kind not in ("spectrum", "histogram") else {}
     metrics["p_value"] = _metric(comparison["p_value"], None)
     dof = float(comparison["dof"])
     if dof > 0:
-        metrics["chi2_per_dof"] = _metric(comparison["chi2"] / dof, math.sqrt(2 / dof))
-    judged = {"spectrum": "mean_ratio", "histogram": "distance_tv"}.get(kind, "p_value")
-    return metrics | {"verdict": verdict, "threshold": threshold, "judged": judged}
+        metrics["chi2_per_dof"] = _metric(comparison["chi2"] / dof, comparison["chi2_error"] / dof)
+    return metrics
 
 
 def _metric(value, error, **more):
@@ -52,64 +204,51 @@ def _number(x):
     return x if math.isfinite(x) else None  # JSON has no NaN
 
 
-def decide(value, error, limit):
-    """pass, fail or undecided for a value that should not exceed a limit, at two standard errors."""
-    if not math.isfinite(value):
-        return "undecided"
-    error = error if math.isfinite(error) else math.inf
-    if value + 2 * error <= limit:
-        return "pass"
-    return "fail" if value - 2 * error > limit else "undecided"
-
-
-def _spectrum(comparison, tolerance, band):
-    ratio = comparison["ratio"]
-    k = np.broadcast_to(ratio[ratio.dims[-1]].values, ratio.shape).ravel()
-    scale = comparison.attrs.get("nyquist", np.nan)
-    inside = (k >= band[0] * scale) & (k <= band[1] * scale) if np.isfinite(scale) else np.ones(k.size, bool)
-    inside &= np.isfinite(ratio.values.ravel())
-    values, error = ratio.values.ravel()[inside], comparison["ratio_error"].values.ravel()[inside]
-    if not values.size:
-        return {}, "undecided", "no bin lies in the band"
+def _spectrum(comparison, band):
+    ratio = comparison["ratio"].values.ravel()
+    inside = _inside(comparison, band)
+    inside = np.isfinite(ratio) if inside is None else inside & np.isfinite(ratio)
+    if not inside.any():
+        return {}
     covariance = comparison["ratio_covariance"].values[np.ix_(inside, inside)]
-    mean, mean_error = values.mean(), math.sqrt(max(covariance.sum(), 0.0)) / values.size
-    worst = int(np.argmax(np.abs(values - 1)))
-    metrics = {
-        "mean_ratio": _metric(mean, mean_error),
-        "max_deviation": _metric(abs(values[worst] - 1), error[worst]),
+    mean_error = math.sqrt(max(covariance.sum(), 0.0)) / inside.sum()
+    return {
+        "mean_ratio": _metric(ratio[inside].mean(), mean_error),
         "mean_abs_log_ratio": _with_floor(comparison, "mean_abs_log_ratio"),
     }
-    threshold = f"|mean_ratio - 1| <= {tolerance:g} for {band[0]:g} to {band[1]:g} k_Nyquist"
-    return metrics, decide(abs(mean - 1), mean_error, tolerance), threshold
 
 
 def _with_floor(comparison, name):
-    """A distance averaged over its leading dims; errors add as if fully correlated."""
-    floor = comparison.get(f"{name}_floor")
-    found = {"floor": None if floor is None else floor.mean(), "null": comparison[f"{name}_null"].mean()}
-    return _metric(comparison[name].mean(), comparison[f"{name}_error"].mean(), **found)
+    """A distance averaged over its leading dims (errors add as if fully correlated) beside its floor.
+
+    The floor is the larger of half against half of the reference and of the mean for equal laws from the scatter of
+    the units, which also knows of samples that are correlated within a unit.
+    """
+    known = [float(comparison[f"{name}_null"].mean())]
+    if f"{name}_floor" in comparison:
+        known.append(float(comparison[f"{name}_floor"].mean()))
+    known = [x for x in known if math.isfinite(x)]
+    floor = max(known) if known else None
+    return _metric(comparison[name].mean(), comparison[f"{name}_error"].mean(), floor=floor)
 
 
-def _histogram(comparison, factor):
+def _histogram(comparison):
     metrics = {}
     for name in ("distance_tv", "distance_w1"):
         units = str(comparison[name].attrs.get("units", "1"))
         metrics[name if units == "1" else f"{name}_{units}"] = _with_floor(comparison, name)
     tv = metrics["distance_tv"]
-    floors = [f for f in (tv["floor"], tv["null"]) if f is not None]
-    threshold = f"distance_tv <= {factor:g} floors"
-    if tv["value"] is None or not floors or max(floors) == 0:
-        return metrics, "undecided", threshold
-    error = math.nan if tv["error"] is None else tv["error"]
-    metrics["distance_tv_over_floor"] = _metric(tv["value"] / max(floors), error / max(floors))
+    if tv["value"] is not None and tv["floor"]:
+        error = math.nan if tv["error"] is None else tv["error"]
+        metrics["distance_tv_over_floor"] = _metric(tv["value"] / tv["floor"], error / tv["floor"])
     if comparison["distance_tv"].ndim:
         worst = comparison["distance_tv"].argmax(...)
         found = (comparison[name].isel(worst) for name in ("distance_tv", "distance_tv_error"))
         metrics["distance_tv_worst"] = _metric(*found)
-    return metrics, decide(tv["value"], error, factor * max(floors)), threshold
+    return metrics
 
 
-def _points(comparison, p_limits):
+def _points(comparison):
     z = comparison["z"]
     metrics = {}
     if comparison.attrs.get("kind") == "scalar" and z.size <= 16:
@@ -123,14 +262,10 @@ def _points(comparison, p_limits):
             )
     finite = np.abs(z.values[np.isfinite(z.values)])
     if finite.size:
-        metrics["max_abs_z"] = _metric(finite.max(), 1.0)
-    p = float(comparison["p_value"])
-    low, high = p_limits
-    threshold = f"p_value of all points together: pass above {high:g}, fail below {low:g}"
-    if not math.isfinite(p):
-        equal = not np.any(comparison["difference"].values)
-        return metrics, "pass" if equal else "undecided", threshold
-    return metrics, "fail" if p < low else "pass" if p > high else "undecided", threshold
+        freedom = float(np.nanmin(comparison["deviation_freedom"])) if "deviation_freedom" in comparison else np.inf
+        # the largest of many z is large by chance: 95 % of equal laws stay below this
+        metrics["max_abs_z"] = _metric(finite.max(), None, null=stats.t.ppf(1 - 0.025 / finite.size, freedom))
+    return metrics
 
 
 def _point_names(value):
@@ -145,5 +280,6 @@ def _point_names(value):
                 continue
             point = value[dim].values[i] if dim in value.coords else i
             unit = attrs.get("units", "1")
-            words.append(f"{dim}_{point:g}{'' if unit == '1' else '_' + unit}")
+            shown = point if isinstance(point, str) else f"{point:g}"
+            words.append(f"{dim}_{shown}{'' if unit == '1' else '_' + unit}")
         yield "_".join(words) or "estimate", where

@@ -1,4 +1,4 @@
-"""Stamps: configurations of the reference above generated ones, at equal conditions, on one colour scale."""
+"""Stamps: configurations of the reference above generated ones, at equal conditions where there are any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from physgen.ensemble import sample_dims, space_dims, spacing
+from physgen.ensemble import condition_names, entry_conditions, sample_dims, space_dims, spacing
 from physgen.figures.style import condition_title, label, styled, symbol_of
 from physgen.notation import latex_units
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def gallery(
     reference: xr.Dataset, generated: xr.Dataset, count: int = 5, names: tuple[str, str] = ("reference", "generated")
 ) -> Figure:
-    """Stamps: reference above generated, each column at equal conditions, one colour scale for all.
+    """Stamps: reference above generated, one colour scale for all; each column at equal conditions.
+
+    Where the two share no condition (:func:`differing_conditions`), a column says nothing of it.
 
     Fields on a 3-D lattice show their central slice. Two values give two tones; a positive skewed field a
     logarithmic scale (an overdensity, ``field_kind`` ``delta``, is drawn as 1 + field); other fields a scale
@@ -54,37 +56,69 @@ def gallery(
     return figure
 
 
+def differing_conditions(reference: xr.Dataset, generated: xr.Dataset) -> list[str]:
+    """Names of the conditions of which reference and generated have no value in common."""
+    differ: list[str] = []
+    for dim in sample_dims(reference):
+        if not _shared(reference, generated, dim)[2].size:
+            differ += condition_names(reference, dim) or [dim]
+    return differ
+
+
+def _shared(reference: xr.Dataset, generated: xr.Dataset, dim: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keys of the entries of a sample dim on both sides, and the keys that both have."""
+    if dim not in generated.sizes:
+        return np.arange(reference.sizes[dim]), np.zeros(0, int), np.zeros(0, int)
+    ours, theirs = (entry_conditions(e, dim) for e in (reference, generated))
+    named = dim in reference.coords and dim in generated.coords and dim not in ("sample", "replica", "disorder")
+    if ours is None and theirs is None and named:
+        ours, theirs = (np.round(e[dim].values.astype(float), 9) for e in (reference, generated))
+    elif ours is None and theirs is None and dim != "disorder":  # nothing is known to differ
+        ours, theirs = (np.zeros(e.sizes[dim], int) for e in (reference, generated))
+    elif ours is None or theirs is None:
+        ours, theirs = np.arange(reference.sizes[dim]), -1 - np.arange(generated.sizes[dim])
+    return ours, theirs, np.intersect1d(ours, theirs)
+
+
 def _equal_conditions(reference: xr.Dataset, generated: xr.Dataset, count: int) -> list[tuple[dict, dict, str]]:
     """(place in the reference, place in the generated, title) of each column."""
     places: list[tuple[dict[str, int], dict[str, int]]] = [({}, {}) for _ in range(count)]
+    equal = []
     for dim in sample_dims(reference):
-        key = _condition_key(reference, dim)
-        ours = reference[key].values if key else np.arange(reference.sizes[dim])
-        theirs = generated[key].values if key else np.arange(generated.sizes[dim])
-        shared = np.intersect1d(ours, theirs)
-        chosen = shared[np.linspace(0, len(shared) - 1, count).round().astype(int)]
+        ours, theirs, shared = _shared(reference, generated, dim)
+        if dim not in generated.sizes:
+            continue
+        if not shared.size:
+            for column, (left, right) in enumerate(places):
+                left[dim], right[dim] = column % len(ours), column % len(theirs)
+            continue
+        equal.append(dim)
+        chosen = _spread(ours, shared, count)
         for column, (left, right) in enumerate(places):
             again = int((chosen[:column] == chosen[column]).sum())  # the next configuration of the same condition
             for place, keys in ((left, ours), (right, theirs)):
                 same = np.flatnonzero(keys == chosen[column])
                 place[dim] = int(same[again % len(same)])
-    return [(left, right, _stamp_title(reference, left)) for left, right in places]
+    return [(left, right, _stamp_title(reference, {d: left[d] for d in equal})) for left, right in places]
 
 
-def _condition_key(ensemble: xr.Dataset, dim: str) -> str | None:
-    if "simulation" in ensemble and ensemble["simulation"].dims == (dim,):
-        return "simulation"
-    return dim if dim in ensemble.coords and dim not in ("sample", "replica") else None
+def _spread(keys: np.ndarray, shared: np.ndarray, count: int) -> np.ndarray:
+    """``count`` of the shared keys, evenly over those in the order in which they first stand in ``keys``."""
+    _, first = np.unique(keys, return_index=True)
+    ordered = keys[np.sort(first)]
+    ordered = ordered[np.isin(ordered, shared)]
+    return ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
 
 
 def _stamp_title(ensemble: xr.Dataset, where: Mapping[str, int]) -> str:
     """The coordinates and labels of one configuration, one a line."""
     lines = []
     for dim, i in where.items():
-        key = _condition_key(ensemble, dim)
-        lines += [condition_title(ensemble, {dim: i})] if key == dim else []
-        for name, variable in ensemble.data_vars.items():
-            if variable.dims == (dim,) and np.issubdtype(variable.dtype, np.floating):
+        if dim in ensemble.coords and dim not in ("sample", "replica"):
+            lines.append(condition_title(ensemble, {dim: i}))
+        for name in condition_names(ensemble, dim):
+            variable = ensemble[name]
+            if variable.dims == (dim,):
                 units = latex_units(variable.attrs.get("units"))
                 lines.append(f"{symbol_of(variable) or name} = {float(variable[i]):.3g} {units}".strip())
     return "\n".join(lines[:3])

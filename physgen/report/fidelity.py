@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from physgen.diagnostics.verdict import amount
 from physgen.notation import format_value, html_units
 
 VERDICTS = "verdicts"
@@ -17,55 +18,96 @@ NAMES = {  # of the metrics of physgen.diagnostics.verdict, for readers
     "distance_tv": "total variation",
     "distance_w1": "Wasserstein-1",
     "mean_abs_log_ratio": "mean |ln ratio|",
-    "max_deviation": "largest |ratio − 1|",
+    "worst_deviation": "largest deviation",
     "max_abs_z": "largest |z|",
     "chi2_per_dof": "χ² / dof",
     "<=": "≤",
 }
 
 
+MARKS = {"pass": "pass", "fail": "FAIL", "open": "open", "skipped": "skipped"}
+
+
 def verdict_sentence(summary: Mapping[str, Any]) -> str:
-    """The verdict in one sentence, which names every failed test."""
-    verdicts = summary.get(VERDICTS, ())
-    passed = [v for v in verdicts if v["passed"] is True]
-    failed = [v for v in verdicts if v["passed"] is False]
-    undecided = [words(v["diagnostic"]) for v in verdicts if v["passed"] is None]
-    rest = f" Undecided with these data: {', '.join(undecided)}." if undecided else ""
+    """The verdict in one sentence, which names every failed diagnostic and every one that stays open."""
+    by_word: dict[str, list[str]] = {word: [] for word in MARKS}
+    for verdict in summary.get(VERDICTS, ()):
+        by_word[verdict["verdict"]].append(words(verdict["diagnostic"]))
+    passed, failed, undecided, left_out = by_word.values()
+    rest = f" Open with these data: {', '.join(undecided)}." if undecided else ""
+    rest += f" Not computed: {', '.join(left_out)}." if left_out else ""
     if not passed and not failed:
-        return f"No verdict.{rest or ' No metric was held to a threshold.'}"
-    if not failed:
-        count = "The one decided test passed" if len(passed) == 1 else f"All {len(passed)} decided tests passed"
-        return f"{count}: within the thresholds, generated and reference agree.{rest}"
-    names: dict[str, list[str]] = {}
-    for verdict in failed:
-        diagnostic, metric = verdict["diagnostic"], verdict["metric"]
-        entry = summary.get(diagnostic, {}).get(metric, {})
-        names.setdefault(words(diagnostic), []).append(entry.get("long_name", words(metric)))
-    where = "; ".join(f"{diagnostic} ({', '.join(metrics)})" for diagnostic, metrics in names.items())
-    count = f"{len(passed)} of {len(passed) + len(failed)} tests passed"
-    return f"{count}: generated and reference differ in {where}.{rest}"
+        return f"No verdict.{rest or ' No diagnostic was judged.'}"
+    if failed:
+        count = f"{len(passed)} of {len(passed) + len(failed)} decided diagnostics agree"
+        return f"{count}; generated and reference differ in {', '.join(failed)}.{rest}"
+    count = "The one decided diagnostic agrees" if len(passed) == 1 else f"All {len(passed)} decided diagnostics agree"
+    return f"{count} with the reference within their tolerances.{rest}"
 
 
 def standing(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """fail if any test failed, pass if any passed and none failed, else open."""
-    outcomes = {v["passed"] for v in verdicts}
-    return "fail" if False in outcomes else "pass" if True in outcomes else "open"
+    """fail if any diagnostic failed, open if any is open or none was decided, else pass."""
+    outcomes = {v["verdict"] for v in verdicts}
+    return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "open"
+
+
+def verdict_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row of strings for each diagnostic: what was found, within which tolerance, and what would have been seen."""
+    rows = []
+    for v in summary.get(VERDICTS, ()):
+        percent = bool(v.get("percent"))
+        p = [v.get("p_value"), v.get("fail_p") if v["verdict"] == "fail" else None]
+        rows.append({
+            "diagnostic": words(v["diagnostic"]),
+            "outcome": v["verdict"],
+            "deviation": _with_error(v, percent),
+            "band": "" if v.get("low") is None else f"[{amount(v['low'], percent)}, {amount(v['high'], percent)}]",
+            "of": v.get("tolerance_of") or "",
+            "where": v.get("where") or "",
+            "tolerance": "" if v.get("tolerance") is None else amount(v["tolerance"], percent),
+            "seen": "" if v.get("detectable") is None else amount(v["detectable"], percent),
+            "p": "" if p[0] is None else f"{p[0]:.2g}",
+            "fail_p": "" if p[1] is None else f"{p[1]:.1g}",
+            "text": v.get("text", ""),
+        })  # fmt: skip
+    return rows
+
+
+def _with_error(verdict: Mapping[str, Any], percent: bool) -> str:
+    if verdict.get("deviation") is None:
+        return ""
+    scale = 100 if percent else 1
+    error = verdict.get("error")
+    value = format_value(scale * verdict["deviation"], None if error is None else scale * error)
+    return f"{value} %" if percent else value
+
+
+def verdict_table(summary: Mapping[str, Any]) -> str:
+    """The verdicts as text: a row for each diagnostic, reasons of skipped and copied ones below."""
+    header = ("diagnostic", "verdict", "largest deviation", "at", "tolerance", "would see", "joint p")
+    rows, notes = [], []
+    for r in verdict_rows(summary):
+        of = f" of {r['of']}" if r["of"] and r["deviation"] else ""
+        found = f"{r['deviation']}{of}"
+        rows.append((r["diagnostic"], MARKS[r["outcome"]], found, r["where"], r["tolerance"], r["seen"], r["p"]))
+        if r["text"] and not r["deviation"]:
+            notes.append(f"{r['diagnostic']}: {r['text']}")
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:], *notes])
 
 
 def fidelity_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One row of strings for each metric; ``outcome`` is pass, fail, open (undecided) or none (no threshold).
+    """One row of strings for each metric.
 
-    Single points of a scalar, which carry a ``reference``, stand in the table of their section instead, unless
-    one of them was held to a threshold.
+    Single points of a scalar, which carry a ``reference``, stand in the table of their section instead.
     """
-    verdicts = {(v["diagnostic"], v["metric"]): v for v in summary.get(VERDICTS, ())}
     rows = []
     for diagnostic, metrics in summary.items():
         for metric, entry in metrics.items() if diagnostic != VERDICTS else ():
-            verdict = verdicts.get((diagnostic, metric))
-            if "reference" in entry and verdict is None:
+            if "reference" in entry:
                 continue
-            floor, null, threshold = entry.get("floor"), entry.get("null"), verdict["threshold"] if verdict else ""
+            floor, null = entry.get("floor"), entry.get("null")
             rows.append({
                 "diagnostic": words(diagnostic),
                 "metric": entry.get("long_name", words(metric)),
@@ -74,14 +116,8 @@ def fidelity_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
                 "floor": "" if floor is None else format_value(floor, entry.get("floor_error")),
                 "null": "" if null is None else f"{null:.2g}",
                 "strip": Markup(strip(entry)),
-                "outcome": {True: "pass", False: "fail", None: "open"}[verdict["passed"]] if verdict else "none",
-                "threshold": _threshold(threshold),
             })  # fmt: skip
     return rows
-
-
-def _threshold(limit: str | float) -> str:
-    return words(limit) if isinstance(limit, str) else f"≤ {format_value(limit)}"
 
 
 def strip(entry: Mapping[str, Any], width: int = 100) -> str:

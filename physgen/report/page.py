@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from physgen.report.fidelity import VERDICTS, fidelity_rows, standing, verdict_sentence
+from physgen.report.fidelity import VERDICTS, fidelity_rows, standing, verdict_rows, verdict_sentence
 from physgen.report.sections import Section
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -45,6 +45,7 @@ def write_report(
         title=title,
         headline=headline or verdict_sentence(summary),
         standing=standing(summary.get(VERDICTS, ())),
+        verdicts=verdict_rows(summary),
         rows=fidelity_rows(summary),
         sections=sections,
         not_tested=list(not_tested),

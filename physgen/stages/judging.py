@@ -5,28 +5,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from physgen import figures
+from physgen.config import JudgingConfig
 from physgen.diagnostics.comparison import measure
-from physgen.diagnostics.verdict import judge
+from physgen.diagnostics.memorization import memorization_verdict
+from physgen.diagnostics.verdict import judge, skipped
 from physgen.disk_space import reserve
 from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
 from physgen.errors import InputError
 from physgen.notation import format_value
 from physgen.provenance import file_digest, git_commit
-from physgen.report import Picture, Section, diagnostic_section, fidelity_rows, write_report, write_summary
+from physgen.report import Picture, Section, diagnostic_section, verdict_table, write_report, write_summary
 from physgen.run import Run
 
 MEMORIZATION = "memorization"
-MEMORIZATION_METRICS = ("auc", "fraction_above_null", "copied_fraction", "duplicates")
+MEMORIZATION_METRICS = ("copies", "copied_fraction", "auc", "fraction_above_null", "duplicates")
 MADE_WITH = ("sampler", "sampler_steps", "seed", "average_width", "average_residual")
-VERDICT_WORDS = {True: "pass", False: "fail", None: "undecided"}
 
 
 @dataclass(frozen=True)
@@ -49,41 +50,50 @@ class Written:
     table: str
 
 
-def judge_ensembles(domain: Any, generated: Any, reference: Any, train: Any = None) -> Judged:
-    """Compare two ensembles with every diagnostic of a domain, and with the training set if there is one."""
+def judge_ensembles(
+    domain: Any, generated: Any, reference: Any, train: Any = None, rules: JudgingConfig | None = None
+) -> Judged:
+    """Compare two ensembles with every diagnostic of a domain, and with the training set if there is one.
+
+    All are first brought into the frame of the reference, or refused. The rate of false alarms is shared equally by the
+    diagnostics and the memorization test, so that it holds for the page as a whole.
+    """
+    rules = rules or JudgingConfig()
+    diagnostics = domain.diagnostics()
+    _check_tolerances(rules, [*diagnostics, MEMORIZATION])
+    confront = getattr(domain, "confront", lambda reference, other, name: other)
+    generated = confront(reference, generated, "the generated ensemble")
+    train = None if train is None else confront(reference, train, "the training set")
+    rate = rules.false_alarms / (len(diagnostics) + 1)
     results, comparisons, summary, verdicts = {}, {}, {}, []
-    for name, diagnostic in domain.diagnostics().items():
+    for name, diagnostic in diagnostics.items():
         try:
-            *both, comparisons[name] = measure(reference, generated, diagnostic)
+            *both, comparison = measure(reference, generated, diagnostic)
         except InputError as error:
-            raise InputError(f"{name}: {error}") from None
-        results[name] = tuple(both)
-        summary[name] = judge(comparisons[name])
-        verdicts.append(_take_verdict(name, summary[name]))
+            verdicts.append(skipped(name, error))
+            continue
+        results[name], comparisons[name] = tuple(both), comparison
+        summary[name], verdict = judge(
+            comparison, rules.tolerances.get(name), confidence=rules.confidence, false_alarms=rate
+        )
+        verdicts.append(replace(verdict, diagnostic=name))
     found = None
     if train is not None:
-        found = domain.memorization(generated, train, reference)
+        limit = rules.tolerances.get(MEMORIZATION)
+        judged = {"false_alarms": rate} | ({} if limit is None else {"tolerance": limit})
+        found = domain.memorization(generated, train, reference, **judged)
         summary[MEMORIZATION] = {
             key: {"value": float(found[key]), "error": float(found[f"{key}_error"])} for key in MEMORIZATION_METRICS
         }
-        verdicts.append(
-            {
-                "diagnostic": MEMORIZATION,
-                "metric": "copied_fraction",
-                "passed": _passed(found.attrs["verdict"]),
-                "threshold": "no more than held-out data, two standard errors",
-            }
-        )
-    return Judged(generated, reference, results, comparisons, summary | {"verdicts": verdicts}, found)
+        verdicts.append(memorization_verdict(found))
+    summary["verdicts"] = [v.as_dict() for v in verdicts]
+    return Judged(generated, reference, results, comparisons, summary, found)
 
 
-def _take_verdict(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    verdict, threshold, judged_by = (metrics.pop(key) for key in ("verdict", "threshold", "judged"))
-    return {"diagnostic": name, "metric": judged_by, "passed": _passed(verdict), "threshold": threshold}
-
-
-def _passed(verdict: str) -> bool | None:
-    return {word: passed for passed, word in VERDICT_WORDS.items()}[verdict]
+def _check_tolerances(rules: JudgingConfig, known: list[str]) -> None:
+    unknown = sorted(set(rules.tolerances) - set(known))
+    if unknown:
+        raise InputError(f"tolerance of {unknown[0]!r}: no such diagnostic here, choose from {', '.join(known)}")
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -114,21 +124,7 @@ def write_evaluation(judged: Judged, folder: Path, sources: Mapping[str, Path | 
     )
     if run is not None:
         _log_to_run(judged, folder, run)
-    return Written(judged.summary, summary_table(judged.summary))
-
-
-def summary_table(summary: Mapping[str, Any]) -> str:
-    """The table of fidelity as text: diagnostic, metric, value with error, floor, verdict and its threshold."""
-    header = ("diagnostic", "metric", "value", "floor", "verdict", "threshold")
-    signs = {"pass": "pass", "fail": "FAIL", "open": "open", "none": ""}
-    rows = [
-        (r["diagnostic"], r["metric"], r["value"], r["floor"], signs[r["outcome"]], r["threshold"])
-        for r in fidelity_rows(summary)
-    ]
-    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
-    line = "  ".join("-" * w for w in widths)
-    text = ["  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
-    return "\n".join([text[0], line, *text[1:]])
+    return Written(judged.summary, verdict_table(judged.summary))
 
 
 def _title(judged: Judged) -> str:
@@ -138,23 +134,13 @@ def _title(judged: Judged) -> str:
 
 
 def _gallery_section(judged: Judged, folder: Path) -> Section:
-    reference, generated, differ = _side_by_side(judged.reference, judged.generated)
-    words = f"{' and '.join(differ)} differ, titles are those of the reference" if differ else "equal conditions"
-    caption = f"Reference above, generated below; {words}{'' if differ else ' in each column'}."
-    picture = _picture(figures.gallery(reference, generated), folder, "gallery", caption)
+    differ = figures.differing_conditions(judged.reference, judged.generated)
+    words = "equal conditions in each column"
+    if differ:
+        words = f"{' and '.join(differ)} differ, titles name what both have in common"
+    caption = f"Reference above, generated below; {words}."
+    picture = _picture(figures.gallery(judged.reference, judged.generated), folder, "gallery", caption)
     return Section("configurations", pictures=[picture])
-
-
-def _side_by_side(reference: Any, generated: Any) -> tuple[Any, Any, list[str]]:
-    """Both without the condition labels that they have no value of in common, and the names of these."""
-    differ = []
-    for name in ("simulation", *sample_dims(reference)):
-        if name not in reference.variables:
-            continue
-        if name not in generated.variables or not np.intersect1d(reference[name], generated[name]).size:
-            reference, generated = (e.drop_vars(name, errors="ignore") for e in (reference, generated))
-            differ.append(name)
-    return reference, generated, differ
 
 
 def _memorization_section(found: Any, folder: Path) -> Section:
@@ -238,6 +224,11 @@ def _levels_words(made: Mapping[str, Any]) -> list[str]:
 
 def _not_tested(judged: Judged) -> list[str]:
     untested = [
+        f"{v['diagnostic'].replace('_', ' ')}: {v['text']}."
+        for v in judged.summary["verdicts"]
+        if v["verdict"] == "skipped"
+    ]
+    untested += [
         "What no diagnostic above looks at: agreement in these statistics does not prove equality of the laws.",
         "Conditions outside those of the reference.",
     ]
@@ -268,7 +259,8 @@ def _write_diagnostics(judged: Judged, path: Path) -> None:
     for name, (reference, generated) in judged.results.items():
         sides = {"reference": reference, "generated": generated, "comparison": judged.comparisons[name]}
         for side, result in sides.items():
-            plain = result.assign_attrs({k: v for k, v in result.attrs.items() if isinstance(v, str | int | float)})
+            plain = result.drop_vars("permuted_log_p", errors="ignore")  # as large as all else, and made from it
+            plain = plain.assign_attrs({k: v for k, v in result.attrs.items() if isinstance(v, str | int | float)})
             groups[f"{name}/{side}"] = plain
     fresh = path.with_name(f".{path.name}.tmp")
     try:
@@ -297,7 +289,7 @@ def _log_to_run(judged: Judged, folder: Path, run: Run) -> None:
             section = name if name == MEMORIZATION else f"eval_{name}"
             flat = {}
             for metric, entry in metrics.items():
-                for part in ("value", "error", "floor"):
+                for part in ("value", "error", "floor", "null"):
                     if entry.get(part) is not None:
                         flat[f"{section}/{metric}{'' if part == 'value' else '_' + part}"] = entry[part]
             journal.log(last, flat)
@@ -305,5 +297,5 @@ def _log_to_run(judged: Judged, folder: Path, run: Run) -> None:
             tracker.figure([png, png.with_suffix(".svg")], f"eval/{png.stem}", last)
         tracker.artifact(folder / "report.html", "evaluation")
         tracker.artifact(folder / "summary.json", "evaluation")
-        words = [f"{v['diagnostic']}: {VERDICT_WORDS[v['passed']]}" for v in judged.summary["verdicts"]]
+        words = [f"{v['diagnostic']}: {v['verdict']}" for v in judged.summary["verdicts"]]
         tracker.tags({"physgen.verdict": "; ".join(words), "physgen.verdicts": json.dumps(judged.summary["verdicts"])})

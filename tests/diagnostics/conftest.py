@@ -36,13 +36,17 @@ def red_noise():
 
 @pytest.fixture(scope="session")
 def spin_ensemble():
-    """Random +-1 spins in the layout (disorder, temperature, replica, y, x)."""
+    """Random +-1 spins in the layout (disorder, temperature, replica, y, x); the couplings follow from the names."""
 
     def make(rng, disorders, replicas=4, size=6, temperatures=(0.5, 1.0)):
         shape = (len(disorders), len(temperatures), replicas, size, size)
         dims = ("disorder", "temperature", "replica", "y", "x")
+        bonds = np.stack([np.random.default_rng(name).standard_normal((2, size, size)) for name in disorders])
         return xr.Dataset(
-            {"field": (dims, rng.choice([-1, 1], size=shape).astype(np.int8))},
+            {
+                "field": (dims, rng.choice([-1, 1], size=shape).astype(np.int8)),
+                "couplings": (("disorder", "direction", "y", "x"), bonds),
+            },
             coords={
                 "disorder": list(disorders),
                 "temperature": ("temperature", list(temperatures), {"units": "J"}),

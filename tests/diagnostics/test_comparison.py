@@ -201,8 +201,9 @@ def test_compare_halves_within_conditions_when_paired(lattice):
     reference, generated = (lattice(amplitude * rng.standard_normal((60, 12, 12))) for _ in range(2))
     for ensemble in (reference, generated):
         ensemble["simulation"] = ("sample", np.repeat(np.arange(10), 6))
+        ensemble["amplitude"] = ("sample", np.repeat(np.linspace(0.5, 3.0, 10), 6))
     paired = compare(reference, generated, power_spectrum, seed=3)
-    loose = compare(reference.drop_vars("simulation"), generated.drop_vars("simulation"), power_spectrum, seed=3)
+    loose = compare(reference.drop_vars("amplitude"), generated.drop_vars("amplitude"), power_spectrum, seed=3)
     assert paired.attrs["paired"] == 1 and loose.attrs["paired"] == 0
     assert paired.attrs["floor_scale"] == pytest.approx(np.sqrt((2 / 60) / (2 / 30)))
     assert float(paired["difference_error"].mean()) < 0.7 * float(loose["difference_error"].mean())

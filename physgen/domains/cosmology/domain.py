@@ -232,11 +232,13 @@ class Cosmology:
 
         return dict(statistics.DIAGNOSTICS)
 
-    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
+    def memorization(
+        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
+    ) -> xr.Dataset:
         """Likeness to the nearest training field, modulo translations and lattice symmetries, beside held-out data."""
         from physgen.domains.cosmology.statistics import memorization
 
-        return memorization(generated, train, heldout)
+        return memorization(generated, train, heldout, **judged)
 
     def exact_denoiser(self, template: xr.Dataset, constants: dict[str, Any]) -> Any:
         """Wiener filter of the Gaussian field that has the training spectrum, in encoded space; labels are ignored."""

@@ -45,9 +45,9 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
 }
 
 
-def memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
+def memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float) -> xr.Dataset:
     """Nearest-neighbour test on log10(1 + delta), modulo translations and the lattice point group."""
     from physgen.diagnostics.memorization import memorization
 
     fields = (overdensity(e) for e in (generated, train, heldout))
-    return memorization(*fields, similarity="field", transform="log10")
+    return memorization(*fields, similarity="field", transform="log10", **judged)

@@ -175,8 +175,10 @@ class Spins:
 
         return dict(DIAGNOSTICS)
 
-    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
+    def memorization(
+        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
+    ) -> xr.Dataset:
         """Largest overlap with a training configuration, beside that of held-out data of the same instances."""
         from physgen.domains.spins.overlap import spin_memorization
 
-        return spin_memorization(generated, train, heldout)
+        return spin_memorization(generated, train, heldout, **judged)

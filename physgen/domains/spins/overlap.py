@@ -175,7 +175,7 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
 }
 
 
-def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset) -> xr.Dataset:
+def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float) -> xr.Dataset:
     r"""Largest overlap :math:`o_\max = \max_\mu |s\cdot s^\mu|/N` with the training set, beside that of held-out data.
 
     At low temperature a large overlap is equilibrium, not copying: the null is the same figure of held-out
@@ -183,7 +183,7 @@ def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Data
     """
     from physgen.diagnostics.memorization import memorization
 
-    return memorization(generated, train, heldout, similarity="overlap")
+    return memorization(generated, train, heldout, similarity="overlap", **judged)
 
 
 def _pairable(ensemble: xr.Dataset) -> np.ndarray:

@@ -24,6 +24,7 @@ COARSEST = 1.5  # of the fundamental wavenumber
 FREQUENCY = 1.4
 PLACES = 2**14  # cells of a field at which features are read; its neighbours add nothing
 CHUNK_CELLS = 2**20
+EMPTY = 1e-3
 TOLERANCE, RESPONSE_TOLERANCE = 0.5, 0.2
 SCATTER_YARDSTICK = 2.0  # what the labels do not explain is accepted within a factor exp(2 * 0.2) = 1.5
 
@@ -115,6 +116,7 @@ def feature_statistics(ensemble, transform=None, features=8, seed=0):
     from physgen.ensemble import spacing
 
     values = feature_array(transformed(ensemble, transform), spacing(ensemble), features, seed)  # (B, C, F + J)
+    values[..., features:] = _bounded(values[..., features:])
     axis = {"long_name": "random feature, then ln rms of the bands", "units": "1", "symbol": "m"}
     result = result_of_samples(
         ensemble, values, ("feature",), {"feature": (np.arange(values.shape[-1]), axis)}, diagnostic="features",
@@ -125,6 +127,12 @@ def feature_statistics(ensemble, transform=None, features=8, seed=0):
         "of their rms, then ln rms of each band; means over each configuration.",
     )  # fmt: skip
     return result.assign(yardstick=_yardstick(ensemble, result, values))
+
+
+def _bounded(logs):
+    """ln rms (B, C, J), at least that of EMPTY of the mean rms: a field that is constant has none."""
+    with np.errstate(divide="ignore"):
+        return np.maximum(logs, np.log(np.exp(logs).mean(axis=0) * EMPTY))
 
 
 def _yardstick(ensemble, result, values):
@@ -140,15 +148,13 @@ def _yardstick(ensemble, result, values):
 
 
 def condition_response(ensemble, transform=None):
-    r"""How the rms of each band follows the labels, and what scatter they leave: wrong labels keep all averages.
+    r"""How the amplitude follows the labels, and what scatter they leave: wrong labels keep all averages.
 
-    Convention: :math:`y_{uj} = \ln\sigma_j` of unit u (:func:`feature_array`). The points are
-    :math:`\langle s_{ul}(y_{uj} - \bar y_j)\rangle_u` for each band j and label l, s = +1 for units above the median of
-    the label and -1 for the others: half the difference between the two halves. (A slope would rest on the few units at
-    the ends of the range, and with few units its p value errs.) The last point is the mean over bands of
-    :math:`\ln|r_{uj}|`, r the residual of a unit from the linear fit of y to the labels of all others, positive labels
-    by their logarithms. ``yardstick`` is the spread of y over units, so that a deviation of 1 is a response that is
-    missing altogether, and 2 for the scatter.
+    Convention: :math:`y_u = \langle\ln\sigma_j\rangle_j` of unit u (:func:`feature_array`), mean over bands, is fitted by
+    :math:`\bar y + \sum_l \beta_l(z_{ul} - \bar z_l)`, z the labels, or the logarithms of those that are positive: the
+    rms is nearly a power law of them. The points are :math:`\beta_l`, with jackknife pseudo-values per unit, and the mean
+    of :math:`\ln|r_u|`, r the residual of a unit from the fit to all others. ``yardstick`` of a slope is the spread of y
+    over that of z, so that a deviation of 1 is a response that is missing altogether; of the scatter it is 2.
 
     Args:
         ensemble: ``field`` on a lattice, labels = floating-point variables on the dim ``sample`` alone.
@@ -161,20 +167,20 @@ def condition_response(ensemble, transform=None):
 
     group, names, labels = _conditions(ensemble)
     values = feature_array(transformed(ensemble, transform), spacing(ensemble), 0)
-    logs = group.mean(values).reshape(group.count, -1)  # (U, J)
-    per_unit = _response(labels, logs)
-    words = [f"band_{j}_{name}" for j in range(logs.shape[1]) for name in names] + ["scatter"]
-    axis = {"long_name": "response of ln rms of a band, fine to coarse", "units": "1", "flag_meanings": " ".join(words)}
+    amplitude = group.mean(_bounded(values)).reshape(group.count, -1).mean(axis=1)  # (U,)
+    per_unit = _response(labels, amplitude)
+    words = [*names, "scatter"]
+    axis = {"long_name": "label, then scatter", "units": "1", "flag_meanings": " ".join(words)}
     result = group.result(
         per_unit, ("response",), {"response": (np.arange(len(words)), axis)}, diagnostic="condition_response",
         kind="curve", long_name="response of ln rms to the labels", units="1", symbol=r"\beta",
         tolerance=RESPONSE_TOLERANCE, tolerance_kind="difference",
         tolerance_of="response to the labels, in spreads between conditions",
-        convention="Half the difference of ln rms of each band between units above and below the median of each label, "
-        "then the mean of ln |residual| of a fit to the labels.",
+        convention="Slopes of the mean ln rms of the bands with the labels (logarithms of positive ones), then the mean "
+        "of ln |residual|.",
     )  # fmt: skip
-    spread = np.append(np.repeat(logs.std(axis=0), len(names)), SCATTER_YARDSTICK)
-    described = {"long_name": "spread of ln rms between conditions; 2 for the scatter", "units": "1"}
+    spread = np.append(amplitude.std() / labels.std(axis=0), SCATTER_YARDSTICK)
+    described = {"long_name": "spread of ln rms over that of the label; 2 for the scatter", "units": "1"}
     return result.assign(yardstick=("response", spread, described))
 
 
@@ -196,18 +202,16 @@ def _conditions(ensemble):
     return group, names, group.mean(np.stack([np.log(c) if c.min() > 0 else c for c in columns], axis=1))
 
 
-def _response(labels, logs):
-    """Contrasts of logs (U, J) between halves of each label (U, L), then ln of residuals: (U, J L + 1)."""
+def _response(labels, amplitude):
+    """Pseudo-values of the slopes of the amplitude (U,) with labels (U, L), then ln of residuals: (U, L + 1)."""
     count = len(labels)
-    side = np.where(labels > np.median(labels, axis=0), 1.0, -1.0)
-    side -= side.mean(axis=0)
-    centred = (logs - logs.mean(axis=0)) * np.sqrt((count - 1) / (count - 2))  # two means were taken off, not one
-    contrast = centred[:, :, None] * side[:, None]
     design = np.concatenate([np.ones((count, 1)), labels - labels.mean(axis=0)], axis=1)
-    hat = design @ np.linalg.pinv(design)
-    left = (logs - hat @ logs) / np.maximum(1 - np.diag(hat), 1e-6)[:, None]  # from the fit to all other units
-    scatter = np.log(np.maximum(np.abs(left), 1e-12)).mean(axis=1, keepdims=True)
-    return np.concatenate([contrast.reshape(count, -1), scatter], axis=1)
+    influence = np.linalg.pinv(design).T  # (U, 1 + L)
+    slope = influence.T @ amplitude
+    leverage = np.einsum("ul,ul->u", influence, design)
+    left = (amplitude - design @ slope) / np.maximum(1 - leverage, 1e-6)  # from the fit to all other units
+    pseudo = slope[1:] + (count - 1) * influence[:, 1:] * left[:, None]
+    return np.append(pseudo, np.log(np.maximum(np.abs(left), 1e-12))[:, None], axis=1)
 
 
 # --- features of spins on a graph ---------------------------------------------------------------------

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime
 import errno
-import hashlib
 import os
 import sys
 from collections.abc import Hashable, Mapping
@@ -101,79 +100,6 @@ def units_of_samples(ensemble: xr.Dataset) -> np.ndarray:
     view = [1] * len(shape)
     view[along] = shape[along]
     return np.broadcast_to(np.asarray(label).reshape(view), shape).reshape(-1)
-
-
-def unit_conditions(ensemble: xr.Dataset) -> np.ndarray | None:
-    """Digest of *all* conditions of each independent unit, in the order of its sorted names; None where none is known.
-
-    Conditions are the labels on the samples of a unit (each distinct row with its share of the samples), or what
-    belongs to a disorder instance (couplings, edges, external field). Values count to six digits. A number that
-    merely names a unit (``simulation``, ``disorder``) is no condition, nor is a variable with attribute
-    ``is_condition`` = 0. Units of two ensembles hold the same conditions where their digests are equal.
-    """
-    along = _unit_dim(ensemble)
-    rows = None if along is None else _condition_rows(ensemble, along)
-    if along is None or rows is None:
-        return None
-    names = _unit_labels(ensemble, along)
-    found = []
-    for name in np.unique(names):
-        distinct, count = np.unique(rows[names == name], axis=0, return_counts=True)
-        found.append(_digest(distinct, count // np.gcd.reduce(count)))
-    return np.array(found)
-
-
-def entry_conditions(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
-    """Digest of the conditions of each entry of the dim of the independent units; None where none is known."""
-    rows = _condition_rows(ensemble, along) if along == _unit_dim(ensemble) else None
-    return None if rows is None else np.array([_digest(row) for row in rows])
-
-
-def condition_names(ensemble: xr.Dataset, along: str) -> list[str]:
-    """Names of the variables that hold conditions of the entries of one sample dim."""
-    others = set(sample_dims(ensemble)) - {along}
-    return sorted(
-        str(name)
-        for name, variable in ensemble.data_vars.items()
-        if name != "field" and variable.dtype.kind == "f" and along in variable.dims and not others & set(variable.dims)
-        and variable.attrs.get("is_condition", 1)
-    )  # fmt: skip
-
-
-def _unit_dim(ensemble: xr.Dataset) -> str | None:
-    return next((dim for dim in ("disorder", "sample") if dim in sample_dims(ensemble)), None)
-
-
-def _condition_rows(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
-    """Conditions of each entry of a sample dim as rows of integers; what all share, such as a graph, ends each row."""
-    names = condition_names(ensemble, along)
-    if not names:
-        return None
-    columns = [_coarse(ensemble[n].transpose(along, ...).values).reshape(ensemble.sizes[along], -1) for n in names]
-    shared = [
-        variable.values.ravel().astype(np.int64)
-        for name, variable in sorted(ensemble.data_vars.items(), key=lambda item: str(item[0]))
-        if variable.dtype.kind in "iu" and variable.dims and not set(variable.dims) & {*sample_dims(ensemble), *SPACE}
-    ]
-    columns += [np.broadcast_to(one, (ensemble.sizes[along], len(one))) for one in shared]
-    return np.concatenate(columns, axis=1)
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()[:16]
-
-
-def _unit_labels(ensemble: xr.Dataset, along: str) -> np.ndarray:
-    """Name of the independent unit of each entry of one sample dim."""
-    if along == "sample" and "simulation" in ensemble and ensemble["simulation"].dims == ("sample",):
-        return ensemble["simulation"].values
-    return ensemble[along].values if along in ensemble.coords else np.arange(ensemble.sizes[along])
-
-
-def _coarse(values: np.ndarray) -> np.ndarray:
-    """Real numbers as integers that are equal where six digits are."""
-    mantissa, exponent = np.frexp(np.asarray(values, dtype=np.float64))
-    return np.rint(np.ldexp(mantissa, 20)).astype(np.int64) * 4096 + exponent
 
 
 # --- checking -----------------------------------------------------------------------------------

@@ -20,11 +20,12 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "units": set(),
     "notation": set(),
     "ensemble": set(),
+    "conditions": {"ensemble"},
     "networks": set(),
     "diffusion": {"networks"},
     "engine": set(),
-    "diagnostics": {"ensemble"},
-    "figures": {"ensemble", "diagnostics"},
+    "diagnostics": {"conditions", "ensemble"},
+    "figures": {"conditions", "ensemble", "diagnostics"},
     "report": {"figures", "ensemble", "diagnostics"},
     "domain": {"ensemble", "domains"},
     "config": {"domain"},
@@ -36,8 +37,8 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "stages/checks": {"ensemble"},
     "stages/data": {"domain", "config", "ensemble"},
     "stages/drawing": {"run", "ensemble", "levels", "model"},
-    "stages/evaluation": {"domain", "run", "ensemble"},
-    "stages/judging": {"diagnostics", "ensemble", "figures", "report", "run", "engine"},
+    "stages/evaluation": {"config", "domain", "run", "ensemble"},
+    "stages/judging": {"config", "diagnostics", "ensemble", "figures", "report", "run", "engine"},
     "stages/training": {"config", "run", "model", "diffusion", "engine"},
     "stages/validation": {"run", "diffusion"},
     "stages/widths": {"run", "model", "diffusion"},
@@ -83,7 +84,11 @@ def test_imports_flow_one_way(path):
             continue  # the public names, imported lazily
         if here.startswith("domains/"):
             own = name.startswith(f"physgen.domains.{here.split('/')[1]}") or name == "physgen.domains"
-            allowed = own or there in {"networks", "diagnostics", "ensemble"} or name == "physgen.diffusion.exact"
+            allowed = (
+                own
+                or there in {"networks", "diagnostics", "conditions", "ensemble"}
+                or name == "physgen.diffusion.exact"
+            )
             assert allowed, f"{path}: a domain may not import {name}"
         elif here != "domains":
             assert there == here.split("/")[0] or there in ALLOWED[here], f"{path}: {here} may not import {name}"

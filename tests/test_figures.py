@@ -215,7 +215,10 @@ def lattice(seed=0, length=8):
     coords = {"disorder": [4, 7, 9], "temperature": TEMPERATURE, "replica": [0, 1]}
     coords |= {d: (d, np.arange(length), attrs) for d in ("y", "x")}
     described = {"long_name": "spin", "units": "1"}
-    return xr.Dataset({"field": (("disorder", "temperature", "replica", "y", "x"), spins, described)}, coords=coords)
+    bonds = np.random.default_rng(99).standard_normal((3, 2, length, length))  # what makes an instance the same
+    couplings = (("disorder", "direction", "y", "x"), bonds)
+    field = (("disorder", "temperature", "replica", "y", "x"), spins, described)
+    return xr.Dataset({"field": field, "couplings": couplings}, coords=coords)
 
 
 def stamps(figure):

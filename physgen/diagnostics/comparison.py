@@ -200,6 +200,8 @@ def _deviations(pair, tolerance, reference, rng):
     def padded(flat):
         values = flat.reshape((*flat.shape[:-1], *shape))
         missing = [(0, want - have) for want, have in zip(reference["value"].shape, shape, strict=True)]
+        if not missing:
+            return values
         return np.pad(values, [(0, 0)] * (flat.ndim - 1) + missing, constant_values=np.nan)
 
     return {

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from physgen.diagnostics.copying import FEWEST, find_copies
+from physgen.diagnostics.leak import leaked_rows, with_leak
 from physgen.diagnostics.nearest import Nearest, lattice_symmetries, nearest_euclidean, nearest_field, nearest_spins
 from physgen.diagnostics.result import make_result, units
 from physgen.diagnostics.spectrum import transformed
@@ -72,7 +73,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
         found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, similarity)
         labels[name], groups[name] = _unit_labels(ensemble, rows)
         if name == "h":
-            leaked = _leaked(found["h"], heldout, train, rows, similarity)
+            leaked = leaked_rows(found["h"], heldout, train, rows, similarity)
     kept = np.flatnonzero(~leaked)
     test = partial(memorization_test, distance=similarity == "euclidean", seed=seed, **judged)
     if len(kept) >= FEWEST:
@@ -82,7 +83,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
     else:
         result = test(found["g"], found["h"], labels["g"], labels["h"], groups=(groups["g"], groups["h"]))
     facts = {"similarity": similarity, "n_train": len(arrays["t"]), "leaked": int(leaked.sum())}
-    return _with_leak(result, leaked).assign_attrs(facts)
+    return with_leak(result, leaked).assign_attrs(facts)
 
 
 def _chosen(nearest, rows):
@@ -98,59 +99,10 @@ def _unit_labels(ensemble, rows):
     return unit, group.index[rows] % kept
 
 
-def _leaked(nearest, heldout, train, rows, similarity):
-    """Which held-out configurations are no null: in the training set themselves, or of one of its simulations."""
-    from physgen.ensemble import unit_conditions, units_of_samples
-
-    mine, theirs = units(heldout), units(train)
-    if mine.name == "disorder":
-        # configurations of one instance may repeat in equilibrium, but not nearly all of them
-        exact = nearest.duplicate
-        return exact if exact.mean() > 0.5 and similarity == "overlap" and not _repeats(heldout) else exact & False
-    leaked = nearest.duplicate.copy()
-    first, second = unit_conditions(heldout), unit_conditions(train)
-    if mine.name != theirs.name or mine.ids is None or first is None or second is None:
-        return leaked
-    # a number alone is no identity: the same number and the same, distinct, labels are
-    distinct = [len(set(c.tolist())) == len(c) for c in (first, second)]
-    if not all(distinct):
-        return leaked
-    known = set(zip(theirs.ids.tolist(), second.tolist(), strict=True))
-    same = {name for name, c in zip(mine.ids.tolist(), first.tolist(), strict=True) if (name, c) in known}
-    return leaked | np.isin(units_of_samples(heldout)[rows], list(same))
-
-
-def _repeats(ensemble):
-    """Whether half of the configurations of an ensemble stand in it more than once."""
-    from physgen.ensemble import flatten
-
-    rows = flatten(ensemble)
-    rows = (rows * np.sign(rows.reshape(len(rows), -1)[:, :1].reshape(-1, *[1] * (rows.ndim - 1)))).reshape(
-        len(rows), -1
-    )
-    _, count = np.unique(rows, axis=0, return_counts=True)
-    return count[count > 1].sum() > 0.5 * len(rows)
-
-
-def _with_leak(result, leaked):
-    """The verdict where held-out data overlap with the training set."""
-    if not leaked.any():
-        return result
-    words = f"{100 * leaked.mean():.3g} % of the reference are in the training set or come from its simulations"
-    duplicates = float(result["duplicates"])
-    text = result.attrs["verdict_text"]
-    if duplicates > 0:
-        text = f"copies its training set: {100 * duplicates:.3g} % equal a training configuration exactly; {words}"
-        return result.assign_attrs(verdict="fail", verdict_text=text, fail_p=0.0)
-    if result.attrs["verdict"] != "fail":
-        text = f"{words}: give a reference that no model has seen, then copies can be told from likeness"
-        return result.assign_attrs(verdict="open", verdict_text=text)
-    return result.assign_attrs(verdict_text=f"{text}; {words}")
-
-
 def _instances(ensemble, train):
     """Couplings of the samples of both by their digest, if the training set holds every instance of the ensemble."""
-    from physgen.ensemble import unit_conditions, units_of_samples
+    from physgen.conditions import unit_conditions
+    from physgen.ensemble import units_of_samples
 
     if "disorder" not in ensemble.dims or "disorder" not in train.dims:
         return None

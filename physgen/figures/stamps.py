@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from physgen.ensemble import condition_names, entry_conditions, sample_dims, space_dims, spacing
+from physgen.conditions import condition_names, entry_conditions
+from physgen.ensemble import sample_dims, space_dims, spacing
 from physgen.figures.style import condition_title, label, styled, symbol_of
 from physgen.notation import latex_units
 
@@ -74,7 +75,7 @@ def _shared(reference: xr.Dataset, generated: xr.Dataset, dim: str) -> tuple[np.
     if ours is None and theirs is None and named:
         ours, theirs = (np.round(e[dim].values.astype(float), 9) for e in (reference, generated))
     elif ours is None and theirs is None and dim != "disorder":  # nothing is known to differ
-        ours, theirs = (np.zeros(e.sizes[dim], int) for e in (reference, generated))
+        ours, theirs = (np.arange(e.sizes[dim]) for e in (reference, generated))
     elif ours is None or theirs is None:
         ours, theirs = np.arange(reference.sizes[dim]), -1 - np.arange(generated.sizes[dim])
     return ours, theirs, np.intersect1d(ours, theirs)

@@ -15,7 +15,7 @@ from physgen import figures
 from physgen.config import JudgingConfig
 from physgen.diagnostics.comparison import measure
 from physgen.diagnostics.memorization import memorization_verdict
-from physgen.diagnostics.verdict import judge, skipped
+from physgen.diagnostics.verdict import Verdict, judge, skipped
 from physgen.disk_space import reserve
 from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
@@ -76,7 +76,7 @@ def judge_ensembles(
         summary[name], verdict = judge(
             comparison, rules.tolerances.get(name), confidence=rules.confidence, false_alarms=rate
         )
-        verdicts.append(replace(verdict, diagnostic=name))
+        verdicts.append(_without_sample_variance(replace(verdict, diagnostic=name), generated, reference))
     found = None
     if train is not None:
         limit = rules.tolerances.get(MEMORIZATION)
@@ -88,6 +88,22 @@ def judge_ensembles(
         verdicts.append(memorization_verdict(found))
     summary["verdicts"] = [v.as_dict() for v in verdicts]
     return Judged(generated, reference, results, comparisons, summary, found)
+
+
+def _without_sample_variance(verdict: Verdict, generated: Any, reference: Any) -> Verdict:
+    """No decision where simulations of one file start from one set of phases: their scatter hides their own error."""
+    shared = [
+        name
+        for name, ensemble in (("generated", generated), ("reference", reference))
+        if ensemble.attrs.get("initial_conditions") == "shared"
+    ]
+    if not shared or verdict.verdict not in ("pass", "fail"):
+        return verdict
+    why = (
+        f"all units of the {' and the '.join(shared)} ensemble share one set of initial conditions, so that their scatter "
+        f"does not hold the error of their mean: no {verdict.verdict} can be said; {verdict.text}"
+    )
+    return replace(verdict, verdict="open", text=why, needed=None)
 
 
 def _check_tolerances(rules: JudgingConfig, known: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Truth for the judge to be tried on: independent realisations of equal conditions, and training sets; cached in data/judge."""
+"""Truth for the judge to be tried on: realisations of equal conditions, and training sets; cached in data/judge."""
 
 import dataclasses
 import hashlib
@@ -80,9 +80,9 @@ def _one_universe(job):
 
 def zeldovich_maps(domain, seed):
     """Slabs of the Zel'dovich approximation x = q + D psi_1 of the initial conditions that ``domain.simulate`` has."""
+    from physgen.domains.cosmology.background import CosmologyParams, growth_factor
     from physgen.domains.cosmology.mesh import lattice_positions
     from physgen.domains.cosmology.sheet import sheet_contrast
-    from physgen.domains.cosmology.background import CosmologyParams, growth_factor
     from physgen.domains.cosmology.simulate import SimulationBox, displacements, linear_field, simulation_seed
     from physgen.domains.cosmology.suite import Painting, project_slabs
 
@@ -94,7 +94,8 @@ def zeldovich_maps(domain, seed):
     positions += growth * (domain.cells / domain.particles) * first.reshape(3, -1)
     depth = round(domain.thickness / domain.box_size * domain.cells)
     painting = Painting(domain.cells, domain.dimension, depth, domain.slabs_per_axis, sheet=True)
-    return project_slabs(sheet_contrast(positions.remainder_(domain.cells), domain.particles, domain.cells), painting).numpy()
+    density = sheet_contrast(positions.remainder_(domain.cells), domain.particles, domain.cells)
+    return project_slabs(density, painting).numpy()
 
 
 def spins(part):

@@ -1,4 +1,4 @@
-"""How often does the judge err where both sides follow one law? Trials of truth against truth, cheap laws, any units."""
+"""How often does the judge err where both sides follow one law? Trials of truth against truth with cheap laws."""
 
 import os
 from collections import Counter
@@ -102,8 +102,6 @@ def one_trial(job):
     torch.set_num_threads(1)
     law, trial = job
     domain, reference, other = sides(law, trial)
-    if hasattr(domain, "confront"):
-        other = domain.confront(reference, other, "generated")
     found = judge_ensembles(domain, other, reference).summary["verdicts"]
     return [(v["diagnostic"], v.get("verdict"), v.get("p_value")) for v in found]
 

@@ -45,13 +45,13 @@ def band_filters(grid, spacing):
     centres = FINEST * nyquist(spacing) / 2.0 ** np.arange(MOST_BANDS)
     centres = centres[centres >= lowest]
     if not len(centres):
-        raise InputError(f"a grid of {tuple(grid)} cells holds no band of scales: features need at least 4 cells a side")
+        raise InputError(f"a grid of {tuple(grid)} cells holds no band of scales: give at least 4 cells a side")
     octaves = np.log2(np.where(k > 0, k, 1) / centres.reshape(-1, *[1] * k.ndim))
     return np.where(k > 0, np.exp(-(octaves**2) / (2 * WIDTH**2)), 0).astype(np.float32), centres
 
 
 def random_frequencies(bands, count, seed):
-    """Frequencies (F, J) of random directions and length FREQUENCY, and phases (F,); a function of the arguments alone."""
+    """Frequencies (F, J) of random directions and length FREQUENCY, and phases (F,), from the arguments alone."""
     rng = np.random.default_rng([seed, bands, count])
     direction = rng.standard_normal((count, bands))
     phase = rng.uniform(0, 2 * np.pi, count)
@@ -59,7 +59,7 @@ def random_frequencies(bands, count, seed):
 
 
 def feature_array(field, spacing, features=8, seed=0):
-    r"""Features of each field: :math:`\langle\cos(\sum_j a_{mj} b_j(x)/\sigma_j + \varphi_m)\rangle_x`, then ln sigma_j.
+    r"""Means over x of :math:`\cos(\sum_j a_{mj} b_j(x)/\sigma_j + \varphi_m)`, then :math:`\ln\sigma_j`, of each field.
 
     b_j is the field through :func:`band_filters`, :math:`\sigma_j` its rms in that field: the random features do not
     know the spectrum, only the joint one-point law of the bands in units of their rms; ln sigma_j knows nothing else.
@@ -150,11 +150,11 @@ def _yardstick(ensemble, result, values):
 def condition_response(ensemble, transform=None):
     r"""How the amplitude follows the labels, and what scatter they leave: wrong labels keep all averages.
 
-    Convention: :math:`y_u = \langle\ln\sigma_j\rangle_j` of unit u (:func:`feature_array`), mean over bands, is fitted by
+    Convention: :math:`y_u`, the mean of :math:`\ln\sigma_j` over bands (:func:`feature_array`) in unit u, is fitted by
     :math:`\bar y + \sum_l \beta_l(z_{ul} - \bar z_l)`, z the labels, or the logarithms of those that are positive: the
-    rms is nearly a power law of them. The points are :math:`\beta_l`, with jackknife pseudo-values per unit, and the mean
-    of :math:`\ln|r_u|`, r the residual of a unit from the fit to all others. ``yardstick`` of a slope is the spread of y
-    over that of z, so that a deviation of 1 is a response that is missing altogether; of the scatter it is 2.
+    rms is nearly a power law of them. The points are :math:`\beta_l`, with jackknife pseudo-values per unit, and the
+    mean of :math:`\ln|r_u|`, r the residual of a unit from the fit to all others. ``yardstick`` of a slope is the spread
+    of y over that of z, so that a deviation of 1 is a response that is missing altogether; of the scatter it is 2.
 
     Args:
         ensemble: ``field`` on a lattice, labels = floating-point variables on the dim ``sample`` alone.
@@ -176,8 +176,8 @@ def condition_response(ensemble, transform=None):
         kind="curve", long_name="response of ln rms to the labels", units="1", symbol=r"\beta",
         tolerance=RESPONSE_TOLERANCE, tolerance_kind="difference",
         tolerance_of="response to the labels, in spreads between conditions",
-        convention="Slopes of the mean ln rms of the bands with the labels (logarithms of positive ones), then the mean "
-        "of ln |residual|.",
+        convention="Slopes of the mean ln rms of the bands with the labels (logarithms of positive ones), then the "
+        "mean of ln |residual|.",
     )  # fmt: skip
     spread = np.append(amplitude.std() / labels.std(axis=0), SCATTER_YARDSTICK)
     described = {"long_name": "spread of ln rms over that of the label; 2 for the scatter", "units": "1"}

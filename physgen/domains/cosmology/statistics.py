@@ -37,11 +37,27 @@ def one_point(ensemble: xr.Dataset) -> xr.Dataset:
     return one_point(overdensity(ensemble))
 
 
+def features(ensemble: xr.Dataset) -> xr.Dataset:
+    """Two-sample test on random features of log10(1 + delta)."""
+    from physgen.diagnostics.feature_test import feature_statistics
+
+    return feature_statistics(overdensity(ensemble), transform="log10")
+
+
+def condition_response(ensemble: xr.Dataset) -> xr.Dataset:
+    """How the amplitude of log10(1 + delta) follows the labels."""
+    from physgen.diagnostics.feature_test import condition_response
+
+    return condition_response(overdensity(ensemble), transform="log10")
+
+
 DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "power_spectrum": power_spectrum,
     "log_power_spectrum": log_power_spectrum,
     "correlation": correlation,
     "one_point": one_point,
+    "features": features,
+    "condition_response": condition_response,
 }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from physgen.domains.spins.couplings import lattice_edges
+from physgen.domains.spins.features import features
 from physgen.domains.spins.layout import check_spins, disorder_of, energy_of, is_lattice
 from physgen.errors import InputError
 
@@ -172,6 +173,7 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "overlap": overlap_distribution,
     "link_overlap": link_overlap_distribution,
     "correlation": correlation,
+    "features": features,
 }
 
 

@@ -2,9 +2,12 @@
 
 import argparse
 import datetime
+import os
 import platform
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from physgen.stages.judging import judge_ensembles
 
 SIMULATIONS, TRAINING_SIMULATIONS = 27, 40
 PARTS = ("fields", "spins", "two_sample", "rates")
-TRUTH = "truth"  # first word of the row that is no fake
+TRUTH, COPIES = "truth", "copies"  # words of the rows that are judged with their training set
 
 
 def main(arguments=None):
@@ -63,55 +66,69 @@ def processor():
         return platform.machine()
 
 
+def density_maps(seed):
+    """What the fakes of maps are made of."""
+    return field_fakes.Maps(
+        data.fields("independent", SIMULATIONS), data.fields("training", TRAINING_SIMULATIONS),
+        data.fields("zeldovich", SIMULATIONS), np.random.default_rng(seed),
+    )  # fmt: skip
+
+
+def configurations(seed):
+    """What the fakes of spins are made of."""
+    return spin_fakes.Configurations(data.spins("independent"), data.spins("training"), np.random.default_rng(seed))
+
+
+KINDS = {
+    "fields": (density_maps, field_fakes.FAKES, data.field_domain, lambda: data.fields("reference", SIMULATIONS)),
+    "spins": (configurations, spin_fakes.FAKES, data.spin_domain, lambda: data.spins("reference")),
+}
+
+
 def fields_section(chosen):
     """Fakes of density maps."""
-    reference, training = data.fields("reference", SIMULATIONS), data.fields("training", TRAINING_SIMULATIONS)
-    maps = field_fakes.Maps(
-        data.fields("independent", SIMULATIONS), training, data.fields("zeldovich", SIMULATIONS),
-        np.random.default_rng(1),
-    )  # fmt: skip
-    words = (
-        f"{SIMULATIONS} simulations of {maps.density.shape[0] // SIMULATIONS} maps of {maps.density.shape[-1]}^2 against "
-        f"as many of the same cosmologies with other initial conditions, {TRAINING_SIMULATIONS} training simulations."
-    )
-    return _trial("Density maps", words, field_fakes.FAKES, maps, data.field_domain(), reference, SIMULATIONS)
+    return _trial("fields", "Density maps", SIMULATIONS, (
+        f"{SIMULATIONS} simulations, each of 12 maps of 64^2 cells, against as many of the same cosmologies with other "
+        f"initial conditions. Copies are of {TRAINING_SIMULATIONS} training simulations."
+    ))  # fmt: skip
 
 
 def spins_section(chosen):
     """Fakes of spin configurations."""
-    reference, training = data.spins("reference"), data.spins("training")
-    made = spin_fakes.Configurations(data.spins("independent"), training, np.random.default_rng(2))
-    words = (
-        f"{data.INSTANCES} instances of the 8 x 8 Gaussian Edwards-Anderson cylinder at T = "
-        f"{', '.join(f'{t:g}' for t in reference['temperature'].values)}, {data.REPLICAS} exact configurations each; the "
-        "training set holds others of the same instances."
-    )
-    return _trial("Spins", words, spin_fakes.FAKES, made, data.spin_domain(), reference, data.INSTANCES)
+    temperatures = ", ".join(f"{t:g}" for t in data.spin_domain().temperatures)
+    return _trial("spins", "Spins", data.INSTANCES, (
+        f"{data.INSTANCES} instances of the 8 x 8 Gaussian Edwards-Anderson cylinder at T = {temperatures}, "
+        f"{data.REPLICAS} exact configurations each. Copies are of other exact configurations of the same instances."
+    ))  # fmt: skip
 
 
-def _trial(title, words, fakes, source, domain, reference, units):
-    rows, power = [], []
-    for name, fake in fakes.items():
-        started = time.perf_counter()
-        verdicts = judge_ensembles(domain, fake(source), reference, source.training).summary["verdicts"]
-        rows.append(table.fake_row(name, verdicts, units))
-        print(f"  {name}: {rows[-1]['verdict']} {rows[-1]['smallest p of a fail']} "
-              f"{time.perf_counter() - started:.1f} s", flush=True)  # fmt: skip
-        if name.startswith(TRUTH):
-            power = list(table.power_rows(verdicts))
+def _trial(kind, title, units, words):
+    names = list(KINDS[kind][1])
+    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+        found = dict(zip(names, pool.map(judge_fake, [kind] * len(names), names), strict=True))
+    truth = next(verdicts for name, verdicts in found.items() if name.startswith(TRUTH))
     return [
-        f"\n## {title}\n", words, "", *table.markdown(rows),
-        f"\n### {title}: truth against truth, every diagnostic\n", *table.markdown(power),
+        f"\n## {title}\n", words, "The training set is given to the judge with the truth and with copies.", "",
+        *table.markdown(table.fake_row(name, verdicts, units) for name, verdicts in found.items()),
+        f"\n### {title}: truth against truth, every diagnostic\n", *table.markdown(table.power_rows(truth)),
     ]  # fmt: skip
+
+
+def judge_fake(kind, name):
+    """Verdicts on one fake."""
+    import torch
+
+    torch.set_num_threads(1)
+    source, fakes, domain, reference = KINDS[kind]
+    made = source([1, list(fakes).index(name)])
+    train = made.training if name.startswith(TRUTH) or COPIES in name else None
+    return judge_ensembles(domain(), fakes[name](made), reference(), train).summary["verdicts"]
 
 
 def two_sample_section(chosen):
     """The feature test beside PQMass."""
     reference = data.fields("reference", SIMULATIONS)
-    maps = field_fakes.Maps(
-        data.fields("independent", SIMULATIONS), data.fields("training", TRAINING_SIMULATIONS),
-        data.fields("zeldovich", SIMULATIONS), np.random.default_rng(1),
-    )  # fmt: skip
+    maps = density_maps(1)
     return ["\n## Two-sample tests\n", two_sample.WORDS, "", *table.markdown(two_sample.rows(reference, maps))]
 
 

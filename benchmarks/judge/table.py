@@ -54,11 +54,8 @@ def _would_decide(verdicts, units):
 
 def _power(verdicts):
     """The diagnostic that sees the smallest part of its tolerance."""
-    known = [
-        (v["detectable"] / v["tolerance"], i)
-        for i, v in enumerate(verdicts)
-        if v.get("detectable") and v.get("tolerance")
-    ]
+    told = [i for i, v in enumerate(verdicts) if v.get("detectable") and v.get("tolerance")]
+    known = [(verdicts[i]["detectable"] / verdicts[i]["tolerance"], i) for i in told]
     if not known:
         return "-"
     v = verdicts[min(known)[1]]

@@ -59,7 +59,7 @@ def random_frequencies(bands, count, seed):
 
 
 def feature_array(field, spacing, features=8, seed=0):
-    r"""Means over x of :math:`\cos(\sum_j a_{mj} b_j(x)/\sigma_j + \varphi_m)`, then :math:`\ln\sigma_j`, of each field.
+    r"""Means over x of :math:`\cos(\sum_j a_{mj} b_j(x)/\sigma_j + \varphi_m)`, then :math:`\ln\sigma_j`.
 
     b_j is the field through :func:`band_filters`, :math:`\sigma_j` its rms in that field: the random features do not
     know the spectrum, only the joint one-point law of the bands in units of their rms; ln sigma_j knows nothing else.
@@ -153,8 +153,8 @@ def condition_response(ensemble, transform=None):
     Convention: :math:`y_u`, the mean of :math:`\ln\sigma_j` over bands (:func:`feature_array`) in unit u, is fitted by
     :math:`\bar y + \sum_l \beta_l(z_{ul} - \bar z_l)`, z the labels, or the logarithms of those that are positive: the
     rms is nearly a power law of them. The points are :math:`\beta_l`, with jackknife pseudo-values per unit, and the
-    mean of :math:`\ln|r_u|`, r the residual of a unit from the fit to all others. ``yardstick`` of a slope is the spread
-    of y over that of z, so that a deviation of 1 is a response that is missing altogether; of the scatter it is 2.
+    mean of :math:`\ln|r_u|`, r the residual of a unit from the fit to all others. ``yardstick`` of a slope is the
+    spread of y over that of z: a deviation of 1 is a response that is missing altogether. Of the scatter it is 2.
 
     Args:
         ensemble: ``field`` on a lattice, labels = floating-point variables on the dim ``sample`` alone.

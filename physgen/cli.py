@@ -121,12 +121,12 @@ def _simulate(arguments) -> None:
 
 
 def _import(arguments) -> None:
-    from physgen.stages import import_files
+    from physgen.stages import describe_import, import_files
 
     paths = [Path(w) for w in arguments.paths if "=" not in w or Path(w).exists()]
     options = _pairs([w for w in arguments.paths if "=" in w and not Path(w).exists()], "option")
     path = import_files(arguments.format, paths, arguments.output, options)
-    print(f"wrote {path}\nnext: physgen train CONFIG dataset={path}")
+    print(describe_import(path))
 
 
 def _train(arguments) -> int:

@@ -12,6 +12,7 @@ Legend: B samples, C components, d dimensions, J bands, F features, U units, L l
 import numpy as np
 import torch
 
+from physgen.diagnostics.bands import fundamental, wavenumber
 from physgen.diagnostics.result import result_of_samples, units
 from physgen.diagnostics.spectrum import as_tensor, nyquist, transformed
 from physgen.errors import InputError
@@ -38,12 +39,9 @@ def band_filters(grid, spacing):
     Returns:
         (J, *half-space grid) float32 for rfftn, from fine to coarse; (J,) wavenumbers k_j.
     """
-    axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
-    axes[-1] = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1])
-    k = np.sqrt(sum(np.square(x) for x in np.meshgrid(*axes, indexing="ij")))
-    lowest = COARSEST * 2 * np.pi / min(n * a for n, a in zip(grid, spacing, strict=True))
+    k = wavenumber(grid, spacing)
     centres = FINEST * nyquist(spacing) / 2.0 ** np.arange(MOST_BANDS)
-    centres = centres[centres >= lowest]
+    centres = centres[centres >= COARSEST * fundamental(grid, spacing)]
     if not len(centres):
         raise InputError(f"a grid of {tuple(grid)} cells holds no band of scales: give at least 4 cells a side")
     octaves = np.log2(np.where(k > 0, k, 1) / centres.reshape(-1, *[1] * k.ndim))

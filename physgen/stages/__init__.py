@@ -8,6 +8,7 @@ import importlib
 _PUBLIC = {
     "describe_domains": "data",
     "simulate": "data",
+    "describe_import": "data",
     "import_files": "data",
     "default_dataset": "data",
     "train": "training",

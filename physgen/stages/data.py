@@ -10,7 +10,7 @@ from pathlib import Path
 
 from physgen.config import Experiment
 from physgen.domain import get_domain, list_domains
-from physgen.ensemble import sample_count, save_ensemble
+from physgen.ensemble import open_ensemble, sample_count, save_ensemble
 from physgen.errors import InputError
 from physgen.stages.checks import check_new
 
@@ -72,11 +72,30 @@ def import_files(format: str, paths: list[Path], output: Path, options: dict[str
     if format not in owners:
         raise InputError(f"unknown format {format!r}; choose one of {', '.join(sorted(owners))}")
     missing = [p for p in paths if not p.exists()]
-    if missing or not paths:
-        raise InputError(f"{missing[0]} does not exist: check the path" if missing else "give the files to import")
+    if missing:
+        raise InputError(f"{missing[0]} does not exist: check the path")
+    if not paths:
+        words = [f"{name}={value}" for name, value in options.items()]
+        read = [word for word in words if Path(word).suffix[1:].isalnum() and " " not in Path(word).suffix]
+        raise InputError(
+            "give the files to import" + "".join(f" ({word} is no file: it was read as an option)" for word in read)
+        )
     check_new(output)
     if {"format", "paths"} & set(options):
         raise InputError("'format' and 'paths' are no options: give the format first, then the files")
     ensemble = get_domain(owners[format]).load(format, paths, **options)
     source = {"domain": owners[format], "source": ", ".join(map(str, paths)), "format": format}
     return save_ensemble(ensemble.assign_attrs(source), output)
+
+
+def describe_import(path: Path) -> str:
+    """What the importer has to say of a file (attribute ``import_notes``), where it is, and what to do with it next.
+
+    An attribute ``not_trainable`` says why no network takes it; it can be a reference all the same.
+    """
+    with open_ensemble(path) as ensemble:
+        notes, reason = (str(ensemble.attrs.get(name, "")) for name in ("import_notes", "not_trainable"))
+    todo = f"next: physgen train CONFIG dataset={path}"
+    if reason:
+        todo = f"next: physgen evaluate GENERATED --reference {path} (physgen train cannot take it: {reason})"
+    return "\n".join([*notes.splitlines(), f"wrote {path}", todo])

@@ -61,9 +61,9 @@ def judge_ensembles(
     rules = rules or JudgingConfig()
     diagnostics = domain.diagnostics()
     _check_tolerances(rules, [*diagnostics, MEMORIZATION])
-    confront = getattr(domain, "confront", lambda reference, other, name: other)
-    generated = confront(reference, generated, "the generated ensemble")
-    train = None if train is None else confront(reference, train, "the training set")
+    generated = domain.confront(reference, generated, "the generated ensemble")
+    reference = getattr(domain, "restrict", lambda reference, other: reference)(reference, generated)
+    train = None if train is None else domain.confront(reference, train, "the training set")
     rate = rules.false_alarms / (len(diagnostics) + 1)
     results, comparisons, summary, verdicts = {}, {}, {}, []
     for name, diagnostic in diagnostics.items():
@@ -95,13 +95,13 @@ def _without_sample_variance(verdict: Verdict, generated: Any, reference: Any) -
     shared = [
         name
         for name, ensemble in (("generated", generated), ("reference", reference))
-        if ensemble.attrs.get("initial_conditions") == "shared"
+        if ensemble.attrs.get("shared_initial_conditions")
     ]
     if not shared or verdict.verdict not in ("pass", "fail"):
         return verdict
     why = (
-        f"all units of the {' and the '.join(shared)} ensemble share one set of initial conditions, so that their scatter "
-        f"does not hold the error of their mean: no {verdict.verdict} can be said; {verdict.text}"
+        f"all units of the {' and the '.join(shared)} ensemble share one set of initial conditions, so that their "
+        f"scatter does not hold the error of their mean: no {verdict.verdict} can be said; {verdict.text}"
     )
     return replace(verdict, verdict="open", text=why, needed=None)
 
@@ -174,7 +174,7 @@ def _training_section(run: Run, folder: Path) -> Section:
     pictures = [_picture(figures.loss_curves(records), folder, "loss", "Training loss, weighted to order one.")]
     last = next((r["metrics"] for r in reversed(records) if "validation/ratio_mean" in r["metrics"]), {})
     found = sorted(
-        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last[key.replace("ratio_s", "ratio_error_s")])
+        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last.get(key.replace("ratio_s", "ratio_error_s"), 0.0))
         for key, value in last.items()
         if key.startswith("validation/ratio_s")
     )

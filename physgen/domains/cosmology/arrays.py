@@ -1,17 +1,17 @@
-"""Foreign arrays: reading .npy safely, the checks that every importer makes, and the ensemble they all end in."""
+"""Foreign arrays: the checks that every importer makes, and the ensemble they all end in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from physgen.domains.cosmology.encoding import LOWEST, check_bound
+from physgen.domains.cosmology.means import mean_densities
+from physgen.domains.cosmology.options import Box
 from physgen.errors import InputError
-from physgen.units import parse_quantity
 
 LABEL_LONG_NAMES = {
     "Omega_m": "matter density parameter",
@@ -19,7 +19,10 @@ LABEL_LONG_NAMES = {
     "Omega_b": "baryon density parameter",
     "h": "Hubble constant over 100 km/s/Mpc",
     "n_s": "slope of the primordial spectrum",
+    "M_nu": "sum of the neutrino masses",
+    "w": "equation of state of dark energy",
 }
+LABEL_UNITS = {"M_nu": "eV"}
 FIELD_ATTRS = {
     "delta": ("density contrast", "1"),
     "counts": ("particles per cell", "1"),
@@ -28,108 +31,68 @@ FIELD_ATTRS = {
     "positive": ("field", "1"),
     "real": ("field", "1"),
 }
+CONTRASTS = ("delta", "real")  # kinds without a mean density
 
 
 def make_ensemble(
     fields: np.ndarray,
-    kind: str,
-    box_size: float,
+    kind: str | Sequence[str],
+    box_size: float | Sequence[float] | Box,
     labels: dict[str, np.ndarray],
     simulation: np.ndarray,
     attrs: dict[str, Any],
+    components: Sequence[str] = (),
 ) -> xr.Dataset:
-    r"""The ensemble of periodic fields (samples, \*grid) in a box of ``box_size`` Mpc/h; coordinates are cell centres.
+    r"""The ensemble of fields (samples, \*grid), or (samples, components, \*grid); coordinates are cell centres.
 
-    Densities get the attribute ``mean_density``, their mean over all samples: the convention is the cosmic (global)
-    mean, so the mean of one slab or map fluctuates and is part of the physics. ``field_units`` in ``attrs`` overrides
-    the unit of the kind.
+    Densities get the attribute ``mean_density``, their mean over all samples, and the coordinate ``mean_density`` on
+    ``sample``: the mean of each sample's cosmology (:func:`physgen.domains.cosmology.means.mean_densities`), named in
+    ``mean_convention``. The mean of one slab or map fluctuates about it and is part of the physics.
+
+    Args:
+        kind: of the field, or of each component.
+        box_size: sides in Mpc/h: one, or one per axis in the order of the array; a ``Box`` may be in degrees.
+        attrs: root attributes; ``field_units`` and ``field_long_name`` override those of the kind.
+        components: names of the fields along the axis after ``sample``; none where there is no such axis.
     """
-    dimension = fields.ndim - 1
-    dims = ("z", "y", "x")[-dimension:]
+    dims = ("z", "y", "x")[-(fields.ndim - 1 - bool(components)) :]
+    kinds = [kind] * max(1, len(components)) if isinstance(kind, str) else list(kind)
     attrs = dict(attrs)
-    long_name, units = FIELD_ATTRS[kind]
+    long_name, units = FIELD_ATTRS[kinds[0]] if len(set(kinds)) == 1 else ("fields", "1")
     field_attrs = {"long_name": attrs.pop("field_long_name", long_name), "units": attrs.pop("field_units", units)}
-    spacing = box_size / fields.shape[-1]
-    centres = (np.arange(fields.shape[-1]) + 0.5) * spacing
-    variables: dict[str, Any] = {"field": (("sample", *dims), fields.astype(np.float32, copy=False), field_attrs)}
+    box = box_size if isinstance(box_size, Box) else Box(tuple(np.atleast_1d(box_size).astype(float).tolist()))
+    sides = box.of(len(dims), "the array")
+    layout = ("sample", "component", *dims) if components else ("sample", *dims)
+    variables: dict[str, Any] = {"field": (layout, fields.astype(np.float32, copy=False), field_attrs)}
     for name, column in labels.items():
-        described = {"long_name": LABEL_LONG_NAMES.get(name, name), "units": "1"}
+        described = {"long_name": LABEL_LONG_NAMES.get(name, name), "units": LABEL_UNITS.get(name, "1")}
         variables[name] = ("sample", np.asarray(column, dtype=np.float64), described)
     numbers = np.asarray(simulation, dtype=np.int64)
     variables["simulation"] = ("sample", numbers, {"long_name": "simulation number", "units": "1"})
-    coords = {d: (d, centres, {"long_name": f"comoving {d}", "units": "Mpc/h"}) for d in dims}
-    mean = {} if kind in ("delta", "real") else {"mean_density": float(fields.mean(dtype=np.float64))}
-    convention = {"mean_convention": "global: the mean over the box or data set, not over each map"}
-    root = {"field_kind": kind, "box_size": float(box_size), "box_size_units": "Mpc/h", "periodic": 1}
-    return xr.Dataset(variables, coords, {**root, **mean, **convention, **attrs})
+    coords: dict[str, Any] = {}
+    named = "comoving" if box.units == "Mpc/h" else "angular"
+    for dim, side, cells in zip(dims, sides, fields.shape[-len(dims) :], strict=True):
+        centres = (np.arange(cells) + 0.5) * (side / cells)
+        coords[dim] = (dim, centres, {"long_name": f"{named} {dim}", "units": box.units})
+    if components:
+        coords["component"] = ("component", np.asarray(components, dtype=str), {"long_name": "field", "units": "1"})
+    equal = len(set(sides)) == 1
+    root = {
+        "field_kind": kinds[0] if len(set(kinds)) == 1 else ", ".join(kinds),
+        "box_size": float(sides[0]) if equal else [float(side) for side in sides],
+        "box_size_units": box.units,
+        "periodic": 1,
+        "mean_convention": "global: the mean over the box or data set, not over each map",
+    }
+    ensemble = xr.Dataset(variables, coords, {**root, **attrs})
+    return ensemble if set(kinds) <= set(CONTRASTS) else mean_densities(ensemble, kinds, field_attrs["units"])
 
 
-# --- reading --------------------------------------------------------------------------------------
-
-
-def read_npy(path: Path) -> np.ndarray:
-    """A numeric .npy array, memory-mapped. Objects are refused: they would run code on loading."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        reason = " ".join(str(error).split())
-        if "object" in reason.lower() or "pickle" in reason.lower():
-            raise InputError(
-                f"{path} holds Python objects (pickle), which physgen never loads: "
-                "save a plain numeric array with numpy.save"
-            ) from error
-        raise InputError(
-            f"{path} is not a whole .npy file ({reason}): it is truncated or damaged, copy it again"
-        ) from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        found = getattr(array, "dtype", type(array).__name__)
-        raise InputError(f"{path} holds {found}; physgen reads real numbers: save one numeric array per .npy file")
-    return array
-
-
-def read_table(path: Path, columns: Iterable[int] | None = None) -> tuple[np.ndarray, list[str]]:
-    """A text table (rows, columns) and the names in its ``#`` header, empty where there is none.
-
-    Args:
-        path: whitespace- or comma-separated numbers.
-        columns: allowed numbers of columns.
-    """
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a text table ({error}): give the params file") from error
-    lines = [line for line in text.replace(",", " ").splitlines() if line.strip()]
-    names = lines[0].lstrip("# ").split() if lines and lines[0].lstrip().startswith("#") else []
-    rows = [line.split() for line in lines if not line.lstrip().startswith("#")]
-    if not names and rows and not _numeric(rows[0]):
-        names = rows.pop(0)
-    widths = {len(row) for row in rows}
-    if len(widths) != 1 or not all(_numeric(row) for row in rows):
-        raise InputError(f"{path} is not a table of numbers with equal rows: check that it is the params file, whole")
-    table = np.array(rows, dtype=float)
-    if columns is not None and table.shape[1] not in set(columns):
-        allowed = " or ".join(map(str, columns))
-        raise InputError(f"{path} has {table.shape[1]} columns, this format has {allowed}: give the right params file")
-    if not np.isfinite(table).all():
-        raise InputError(
-            f"{path} holds a number that is not finite in row {int(np.argwhere(~np.isfinite(table))[0][0])}"
-        )
-    return table, names if len(names) == table.shape[1] else []
-
-
-def _numeric(row: list[str]) -> bool:
-    try:
-        [float(word) for word in row]
-    except ValueError:
-        return False
-    return True
-
-
-# --- checks and options ---------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------
 
 
 def check_fields(fields: np.ndarray, kind: str, dimension: int, source: object, first: int = 0) -> None:
-    r"""Raise InputError unless ``fields`` (samples, \*grid) is square, finite and within the bound of its kind.
+    r"""Raise InputError unless ``fields`` (samples, \*grid) is finite and within the bound of its kind.
 
     ``first`` is the index of the first of these samples in the file, for the message.
     """
@@ -139,10 +102,6 @@ def check_fields(fields: np.ndarray, kind: str, dimension: int, source: object, 
         raise InputError(
             f"{source} has shape {fields.shape}; a set of {dimension}-D fields has {dimension + 1} axes "
             "(sample first): choose the other format or the other dimension"
-        )
-    if len(set(fields.shape[1:])) != 1:
-        raise InputError(
-            f"{source} has fields of shape {fields.shape[1:]}; they must be square (cubic): crop or regrid"
         )
     bad = ~np.isfinite(fields)
     if bad.any():
@@ -158,20 +117,30 @@ def check_fields(fields: np.ndarray, kind: str, dimension: int, source: object, 
         raise InputError(f"{source}: {error}") from None
 
 
-def read_fields(array: np.ndarray, kind: str, dimension: int, source: object, cells: int | None) -> np.ndarray:
-    """Checked float32 copy of (samples, *grid), averaged (counts: summed) over blocks down to ``cells`` per side.
+def check_square(shape: Sequence[int], box: Box, source: object) -> None:
+    """Raise InputError where one length is given for a grid of unequal sides: which cells are square is in doubt."""
+    if len(set(shape)) != 1 and len(box.sides) == 1:
+        raise InputError(
+            f"{source} has fields of shape {tuple(shape)}; with one box_size they must be square (cubic): give one "
+            f'length per axis in that order, e.g. box_size="{_sides_of_square_cells(shape, box)}", or crop'
+        )
+
+
+def _sides_of_square_cells(shape: Sequence[int], box: Box) -> str:
+    return ", ".join(f"{box.sides[0] * n / max(shape):g} {box.units}" for n in shape)
+
+
+def read_fields(array: Any, kind: str, dimension: int, source: object, cells: int | None) -> np.ndarray:
+    r"""Checked float32 copy of (samples, \*grid), averaged (counts: summed) down to ``cells`` on the longest side.
 
     One sample at a time, so that a memory-mapped file of any size needs the memory of its result only.
     """
-    side = array.shape[-1]
-    cells = cells or side
-    if cells < 1 or side % cells:
-        raise InputError(f"cells = {cells} does not divide the {side} cells of {source}: choose a divisor of {side}")
     fields = None
+    factor = _block_size(array.shape[-dimension:], cells, source)
     for i in range(len(array)):
         one = np.asarray(array[i : i + 1])
         check_fields(one, kind, dimension, source, first=i)
-        one = block_average(one, cells, "sum" if kind == "counts" else "mean")
+        one = block_average(one, factor, "sum" if kind == "counts" else "mean")
         if fields is None:
             fields = np.empty((len(array), *one.shape[1:]), np.float32)
         fields[i] = one[0]
@@ -180,54 +149,22 @@ def read_fields(array: np.ndarray, kind: str, dimension: int, source: object, ce
     return fields
 
 
-def block_average(fields: np.ndarray, cells: int, how: str = "mean") -> np.ndarray:
-    r"""(samples, \*grid) on ``cells`` per side; the mean (or sum) of each block, in float64."""
-    factor = fields.shape[-1] // cells
+def _block_size(grid: Sequence[int], cells: int | None, source: object) -> int:
+    longest = max(grid)
+    if cells is None:
+        return 1
+    if cells < 1 or longest % cells or any(n % (longest // cells) for n in grid):
+        raise InputError(
+            f"cells = {cells} does not divide the {longest} cells of {source}: choose a divisor of {longest}"
+            + (f" whose blocks fit {tuple(grid)}" if len(set(grid)) > 1 else "")
+        )
+    return longest // cells
+
+
+def block_average(fields: np.ndarray, factor: int, how: str = "mean") -> np.ndarray:
+    r"""(samples, \*grid) in blocks of ``factor`` cells a side; the mean (or sum) of each block, in float64."""
     if factor == 1:
         return fields
-    dimension = fields.ndim - 1
-    shape = [len(fields), *(n for _ in range(dimension) for n in (cells, factor))]
-    axes = tuple(range(2, 2 + 2 * dimension, 2))
+    shape = [len(fields), *(n for cells in fields.shape[1:] for n in (cells // factor, factor))]
+    axes = tuple(range(2, len(shape), 2))
     return getattr(fields.astype(np.float64).reshape(shape), how)(axis=axes)
-
-
-class Options:
-    """Options of an importer, strings as the user typed them; what nobody asked for is an error."""
-
-    def __init__(self, format: str, options: dict[str, str], known: tuple[str, ...]):
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise InputError(f"{format} has no option {unknown[0]!r}: it takes {', '.join(known)}")
-        self._options = options
-
-    def text(self, name: str, default: str | None = None) -> str | None:
-        """The option as it stands."""
-        return self._options.get(name, default)
-
-    def length(self, name: str, default: str | None = None) -> float:
-        """A length in Mpc/h; Mpc and kpc are converted with the option ``h``."""
-        given = self._options.get(name, default)
-        if given is None:
-            raise InputError(f'{name} is needed and needs a unit: give {name}="25 Mpc/h"')
-        value = parse_quantity(given, "Mpc/h", self.number("h") if "h" in self._options else None)
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} = {given!r} must be positive")
-        return value
-
-    def number(self, name: str, default: float | None = None) -> float | None:
-        """A plain number."""
-        return default if name not in self._options else _parse(name, self._options[name], float, "a number")
-
-    def count(self, name: str, default: int | None = None) -> int | None:
-        """A positive whole number."""
-        value = default if name not in self._options else _parse(name, self._options[name], int, "a whole number")
-        if value is not None and value < 1:
-            raise InputError(f"{name} = {value} must be at least 1")
-        return value
-
-
-def _parse(name: str, text: str, kind: type, what: str) -> Any:
-    try:
-        return kind(text)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} = {text!r} is not {what}") from None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from physgen.domains.spins.couplings import lattice_edges
-from physgen.domains.spins.features import features
 from physgen.domains.spins.layout import disorder_of, energy_of, is_lattice
 from physgen.domains.spins.measurement import Tolerance, energy_tolerance, measured, spins_of
 from physgen.errors import InputError
@@ -191,16 +190,6 @@ def shared_bonds(ensemble: xr.Dataset) -> np.ndarray:
     if not present.any():
         raise InputError("every bond is zero in some instance: the link overlap needs bonds that all instances share")
     return edges[present]
-
-
-DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
-    "energy": energy,
-    "magnetization": magnetization,
-    "overlap": overlap_distribution,
-    "link_overlap": link_overlap_distribution,
-    "correlation": correlation,
-    "features": features,
-}
 
 
 def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float) -> xr.Dataset:

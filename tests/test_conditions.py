@@ -34,7 +34,9 @@ def test_all_labels_of_a_unit_count_in_any_order_and_at_any_number_of_maps():
 
 def test_a_number_alone_is_no_condition():
     rng = np.random.default_rng(1)
-    first, second = (maps({"Omega_m": rng.uniform(0.1, 0.5, 6)}, np.arange(6)).drop_vars("Omega_m") for _ in range(2))
+    first, second = (
+        maps({"Omega_m": rng.uniform(0.1, 0.5, 6)}, np.arange(6)).drop_vars("Omega_m") for _ in range(2)
+    )
     assert unit_conditions(first) is None
     assert not are_paired(power_spectrum(first), power_spectrum(second))
 

@@ -10,15 +10,11 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.judge import data, field_fakes, rates, spin_fakes, table, two_sample
+from benchmarks.judge import data, rates, table, trial, two_sample
 from physgen.provenance import git_commit
 from physgen.stages.judging import judge_ensembles
 
-SIMULATIONS, TRAINING_SIMULATIONS = 27, 40
 PARTS = ("fields", "spins", "two_sample", "rates")
-TRUTH, COPIES = "truth", "copies"  # words of the rows that are judged with their training set
 
 
 def main(arguments=None):
@@ -66,30 +62,11 @@ def processor():
         return platform.machine()
 
 
-def density_maps(seed):
-    """What the fakes of maps are made of."""
-    return field_fakes.Maps(
-        data.fields("independent", SIMULATIONS), data.fields("training", TRAINING_SIMULATIONS),
-        data.fields("zeldovich", SIMULATIONS), np.random.default_rng(seed),
-    )  # fmt: skip
-
-
-def configurations(seed):
-    """What the fakes of spins are made of."""
-    return spin_fakes.Configurations(data.spins("independent"), data.spins("training"), np.random.default_rng(seed))
-
-
-KINDS = {
-    "fields": (density_maps, field_fakes.FAKES, data.field_domain, lambda: data.fields("reference", SIMULATIONS)),
-    "spins": (configurations, spin_fakes.FAKES, data.spin_domain, lambda: data.spins("reference")),
-}
-
-
 def fields_section(chosen):
     """Fakes of density maps."""
-    return _trial("fields", "Density maps", SIMULATIONS, (
-        f"{SIMULATIONS} simulations, each of 12 maps of 64^2 cells, against as many of the same cosmologies with other "
-        f"initial conditions. Copies are of {TRAINING_SIMULATIONS} training simulations."
+    return _trial("fields", "Density maps", trial.SIMULATIONS, (
+        f"{trial.SIMULATIONS} simulations, each of 12 maps of 64^2 cells, against as many of the same cosmologies with other "
+        f"initial conditions. Copies are of {trial.TRAINING_SIMULATIONS} training simulations."
     ))  # fmt: skip
 
 
@@ -103,10 +80,10 @@ def spins_section(chosen):
 
 
 def _trial(kind, title, units, words):
-    names = list(KINDS[kind][1])
+    names = list(trial.KINDS[kind][1])
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
-        found = dict(zip(names, pool.map(judge_fake, [kind] * len(names), names), strict=True))
-    truth = next(verdicts for name, verdicts in found.items() if name.startswith(TRUTH))
+        found = dict(zip(names, pool.map(trial.judge_fake, [kind] * len(names), names), strict=True))
+    truth = next(verdicts for name, verdicts in found.items() if name.startswith(trial.TRUTH))
     return [
         f"\n## {title}\n", words, "The training set is given to the judge with the truth and with copies.", "",
         *table.markdown(table.fake_row(name, verdicts, units) for name, verdicts in found.items()),
@@ -114,21 +91,10 @@ def _trial(kind, title, units, words):
     ]  # fmt: skip
 
 
-def judge_fake(kind, name):
-    """Verdicts on one fake."""
-    import torch
-
-    torch.set_num_threads(1)
-    source, fakes, domain, reference = KINDS[kind]
-    made = source([1, list(fakes).index(name)])
-    train = made.training if name.startswith(TRUTH) or COPIES in name else None
-    return judge_ensembles(domain(), fakes[name](made), reference(), train).summary["verdicts"]
-
-
 def two_sample_section(chosen):
     """The feature test beside PQMass."""
-    reference = data.fields("reference", SIMULATIONS)
-    maps = density_maps(1)
+    reference = data.fields("reference", trial.SIMULATIONS)
+    maps = trial.density_maps(1)
     return ["\n## Two-sample tests\n", two_sample.WORDS, "", *table.markdown(two_sample.rows(reference, maps))]
 
 

@@ -65,8 +65,8 @@ def processor():
 def fields_section(chosen):
     """Fakes of density maps."""
     return _trial("fields", "Density maps", trial.SIMULATIONS, (
-        f"{trial.SIMULATIONS} simulations, each of 12 maps of 64^2 cells, against as many of the same cosmologies with other "
-        f"initial conditions. Copies are of {trial.TRAINING_SIMULATIONS} training simulations."
+        f"{trial.SIMULATIONS} simulations, each of 12 maps of 64^2 cells, against as many of the same cosmologies with "
+        f"other initial conditions. Copies are of {trial.TRAINING_SIMULATIONS} training simulations."
     ))  # fmt: skip
 
 

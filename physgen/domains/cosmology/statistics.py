@@ -130,6 +130,20 @@ def euler_characteristic(ensemble: xr.Dataset) -> xr.Dataset:
     return minkowski(overdensity(ensemble), "euler_characteristic")
 
 
+def features(ensemble: xr.Dataset) -> xr.Dataset:
+    """Two-sample test on random features of log10(1 + delta)."""
+    from physgen.diagnostics.feature_test import feature_statistics
+
+    return feature_statistics(overdensity(ensemble), transform="log10")
+
+
+def condition_response(ensemble: xr.Dataset) -> xr.Dataset:
+    """How the amplitude of log10(1 + delta) follows the labels."""
+    from physgen.diagnostics.feature_test import condition_response
+
+    return condition_response(overdensity(ensemble), transform="log10")
+
+
 DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "mean_density": mean_density,
     "density_scatter": density_scatter,
@@ -148,6 +162,8 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "minima": minima,
     "boundary": boundary,
     "euler_characteristic": euler_characteristic,
+    "features": features,
+    "condition_response": condition_response,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from physgen.domains.spins import equilibrium_tests, glass_statistics, overlap
+from physgen.domains.spins import equilibrium_tests, features, glass_statistics, overlap
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,4 +28,5 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "correlation_length": glass_statistics.correlation_length,
     "binder": glass_statistics.binder_ratio,
     "overlap_moments": glass_statistics.overlap_moments,
+    "features": features.features,
 }

@@ -1,0 +1,240 @@
+r"""The last line of defence: do two ensembles agree in features that nobody chose to suit a theory?
+
+A band-pass filter bank turns a field into a few fields of one scale each. Their *joint* law at one point is compared by
+random Fourier features (Rahimi & Recht 2007): the mean of :math:`\cos(a\cdot b(x) + \varphi)` over places x is the real
+part of a characteristic function, and all of them together would determine the law. It is what a maximum mean
+discrepancy with a Gaussian kernel compares, but weighted by the inverse covariance over independent units (Hotelling's
+T^2 of the comparison), so that its p value holds with maps that depend on each other within a unit, and has a tail.
+
+Legend: B samples, C components, d dimensions, J bands, F features, U units, L labels.
+"""
+
+import numpy as np
+import torch
+
+from physgen.diagnostics.bands import fundamental, wavenumber
+from physgen.diagnostics.result import result_of_samples, units
+from physgen.diagnostics.spectrum import as_tensor, nyquist, transformed
+from physgen.errors import InputError
+
+MOST_BANDS = 4
+WIDTH = 0.5  # octaves; standard deviation of a band in log2 k
+FINEST = 0.75  # of the Nyquist wavenumber
+COARSEST = 1.5  # of the fundamental wavenumber
+# length of the random frequencies in units of the rms of a band: 0.4 sees little but the variance, 1 feels single cells
+FREQUENCY = 1.4
+PLACES = 2**14  # cells of a field at which features are read; its neighbours add nothing
+CHUNK_CELLS = 2**20
+EMPTY = 1e-3
+TOLERANCE, RESPONSE_TOLERANCE = 0.5, 0.2
+SCATTER_YARDSTICK = 2.0  # what the labels do not explain is accepted within a factor exp(2 * 0.2) = 1.5
+
+
+def band_filters(grid, spacing):
+    r"""Filters :math:`\exp(-\log_2^2(k/k_j)/2w^2)`, w = 1/2, at k_j = 3/4 k_Nyquist / 2^j, k = 0 excluded.
+
+    Args:
+        grid, spacing: lattice of any shape.
+
+    Returns:
+        (J, *half-space grid) float32 for rfftn, from fine to coarse; (J,) wavenumbers k_j.
+    """
+    k = wavenumber(grid, spacing)
+    centres = FINEST * nyquist(spacing) / 2.0 ** np.arange(MOST_BANDS)
+    centres = centres[centres >= COARSEST * fundamental(grid, spacing)]
+    if not len(centres):
+        raise InputError(f"a grid of {tuple(grid)} cells holds no band of scales: give at least 4 cells a side")
+    octaves = np.log2(np.where(k > 0, k, 1) / centres.reshape(-1, *[1] * k.ndim))
+    return np.where(k > 0, np.exp(-(octaves**2) / (2 * WIDTH**2)), 0).astype(np.float32), centres
+
+
+def random_frequencies(bands, count, seed):
+    """Frequencies (F, J) of random directions and length FREQUENCY, and phases (F,), from the arguments alone."""
+    rng = np.random.default_rng([seed, bands, count])
+    direction = rng.standard_normal((count, bands))
+    phase = rng.uniform(0, 2 * np.pi, count)
+    return FREQUENCY * direction / np.linalg.norm(direction, axis=1, keepdims=True), phase
+
+
+def feature_array(field, spacing, features=8, seed=0):
+    r"""Means over x of :math:`\cos(\sum_j a_{mj} b_j(x)/\sigma_j + \varphi_m)`, then :math:`\ln\sigma_j`.
+
+    b_j is the field through :func:`band_filters`, :math:`\sigma_j` its rms in that field: the random features do not
+    know the spectrum, only the joint one-point law of the bands in units of their rms; ln sigma_j knows nothing else.
+
+    Args:
+        field: (..., \*grid) array or tensor; d = len(spacing) trailing axes are space, periodic.
+        spacing: cell sizes.
+        features: F, the number of random features.
+        seed: of the frequencies and phases.
+
+    Returns:
+        (..., F + J) float64.
+    """
+    field, d = as_tensor(field), len(spacing)
+    grid = tuple(field.shape[-d:])
+    filters = torch.from_numpy(band_filters(grid, spacing)[0]).to(field.device)
+    frequency, phase = (
+        torch.from_numpy(x).float().to(field.device) for x in random_frequencies(len(filters), features, seed)
+    )
+    flat = field.reshape(-1, *grid)
+    out = torch.empty(len(flat), features + len(filters), dtype=torch.float64)
+    stride = max(1, int(np.prod(grid)) // PLACES)
+    chunk = max(1, CHUNK_CELLS // int(np.prod(grid)))
+    axes = tuple(range(-d, 0))
+    for start in range(0, len(flat), chunk):
+        rows = slice(start, start + chunk)
+        modes = torch.fft.rfftn(flat[rows].float(), dim=axes)[:, None] * filters
+        bands = torch.fft.irfftn(modes, s=grid, dim=axes).flatten(2)  # (b, J, N)
+        rms = bands.square().mean(2, keepdim=True).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+        places = bands[..., ::stride] / rms
+        for m in range(features):
+            argument = torch.einsum("j,bjn->bn", frequency[m], places)
+            out[rows, m] = torch.cos(argument.add_(phase[m])).mean(1, dtype=torch.float64).cpu()
+        out[rows, features:] = rms.double().log()[..., 0].cpu()
+    return out.reshape(*field.shape[:-d], -1).numpy()
+
+
+def feature_statistics(ensemble, transform=None, features=8, seed=0):
+    r"""Random features of the joint law of four bands of scales; the joint p value of a comparison is the test.
+
+    Convention: points 0 ... F-1 are means of cosines of random combinations of the bands in units of their rms
+    (:func:`feature_array`), the others ln rms of each band, fine to coarse. ``yardstick`` is the standard deviation of
+    a feature between single configurations, so a deviation of 1 is what tells two of them apart.
+
+    Args:
+        ensemble: periodic ``field`` on a lattice, any sample dims.
+        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        features: F; with the bands at most half the units of an ensemble should be left, or neighbours are merged.
+        seed: of the features.
+
+    Returns:
+        Dataset of kind curve over ``feature``.
+    """
+    from physgen.ensemble import spacing
+
+    values = feature_array(transformed(ensemble, transform), spacing(ensemble), features, seed)  # (B, C, F + J)
+    values[..., features:] = _bounded(values[..., features:])
+    axis = {"long_name": "random feature, then ln rms of the bands", "units": "1", "symbol": "m"}
+    result = result_of_samples(
+        ensemble, values, ("feature",), {"feature": (np.arange(values.shape[-1]), axis)}, diagnostic="features",
+        kind="curve", long_name="mean feature", units="1", symbol=r"\langle\phi_m\rangle",
+        tolerance=TOLERANCE, tolerance_kind="difference",
+        tolerance_of="features, in standard deviations between configurations",
+        convention=f"{features} random Fourier features of {values.shape[-1] - features} band-passed fields in units "
+        "of their rms, then ln rms of each band; means over each configuration.",
+    )  # fmt: skip
+    return result.assign(yardstick=_yardstick(ensemble, result, values))
+
+
+def _bounded(logs):
+    """ln rms (B, C, J), at least that of EMPTY of the mean rms: a field that is constant has none."""
+    with np.errstate(divide="ignore"):
+        return np.maximum(logs, np.log(np.exp(logs).mean(axis=0) * EMPTY))
+
+
+def _yardstick(ensemble, result, values):
+    """Standard deviation between the configurations at one point of the kept dims, with the dims of the value."""
+    group = units(ensemble)
+    points = int(np.prod(group.shape))
+    spread = np.stack([values[group.index % points == one].std(0) for one in range(points)])  # (K, C, F)
+    described = {"long_name": "standard deviation between configurations", "units": "1"}
+    return result["value"].dims, spread.reshape(result["value"].shape), described
+
+
+# --- features as functions of the conditions ----------------------------------------------------------
+
+
+def condition_response(ensemble, transform=None):
+    r"""How the amplitude follows the labels, and what scatter they leave: wrong labels keep all averages.
+
+    Convention: :math:`y_u`, the mean of :math:`\ln\sigma_j` over bands (:func:`feature_array`) in unit u, is fitted by
+    :math:`\bar y + \sum_l \beta_l(z_{ul} - \bar z_l)`, z the labels, or the logarithms of those that are positive: the
+    rms is nearly a power law of them. The points are :math:`\beta_l`, with jackknife pseudo-values per unit, and the
+    mean of :math:`\ln|r_u|`, r the residual of a unit from the fit to all others. ``yardstick`` of a slope is the
+    spread of y over that of z: a deviation of 1 is a response that is missing altogether. Of the scatter it is 2.
+
+    Args:
+        ensemble: ``field`` on a lattice, labels = floating-point variables on the dim ``sample`` alone.
+        transform: as in :func:`feature_statistics`.
+
+    Returns:
+        Dataset of kind curve over ``response``, named by the attr ``flag_meanings`` of the coordinate.
+    """
+    from physgen.ensemble import spacing
+
+    group, names, labels = _conditions(ensemble)
+    values = feature_array(transformed(ensemble, transform), spacing(ensemble), 0)
+    amplitude = group.mean(_bounded(values)).reshape(group.count, -1).mean(axis=1)  # (U,)
+    per_unit = _response(labels, amplitude)
+    words = [*names, "scatter"]
+    axis = {"long_name": "label, then scatter", "units": "1", "flag_meanings": " ".join(words)}
+    result = group.result(
+        per_unit, ("response",), {"response": (np.arange(len(words)), axis)}, diagnostic="condition_response",
+        kind="curve", long_name="response of ln rms to the labels", units="1", symbol=r"\beta",
+        tolerance=RESPONSE_TOLERANCE, tolerance_kind="difference",
+        tolerance_of="response to the labels, in spreads between conditions",
+        convention="Slopes of the mean ln rms of the bands with the labels (logarithms of positive ones), then the "
+        "mean of ln |residual|.",
+    )  # fmt: skip
+    spread = np.append(amplitude.std() / labels.std(axis=0), SCATTER_YARDSTICK)
+    described = {"long_name": "spread of ln rms over that of the label; 2 for the scatter", "units": "1"}
+    return result.assign(yardstick=("response", spread, described))
+
+
+def _conditions(ensemble):
+    """Units, names and values (U, L) of the labels that differ between units."""
+    group = units(ensemble)
+    names = [
+        str(n) for n, v in ensemble.data_vars.items()
+        if v.dims == ("sample",) and v.dtype.kind == "f" and np.ptp(v.values)
+    ]  # fmt: skip
+    if not names or group.dims or group.name == "sample":
+        raise InputError("no label varies between independent units: the response to conditions needs such labels")
+    needed = 2 * len(names) + 4
+    if group.count < needed:
+        raise InputError(
+            f"{group.count} independent units cannot tell the response to {len(names)} labels: give at least {needed}"
+        )
+    columns = [ensemble[n].values for n in names]
+    return group, names, group.mean(np.stack([np.log(c) if c.min() > 0 else c for c in columns], axis=1))
+
+
+def _response(labels, amplitude):
+    """Pseudo-values of the slopes of the amplitude (U,) with labels (U, L), then ln of residuals: (U, L + 1)."""
+    count = len(labels)
+    design = np.concatenate([np.ones((count, 1)), labels - labels.mean(axis=0)], axis=1)
+    influence = np.linalg.pinv(design).T  # (U, 1 + L)
+    slope = influence.T @ amplitude
+    leverage = np.einsum("ul,ul->u", influence, design)
+    left = (amplitude - design @ slope) / np.maximum(1 - leverage, 1e-6)  # from the fit to all other units
+    pseudo = slope[1:] + (count - 1) * influence[:, 1:] * left[:, None]
+    return np.append(pseudo, np.log(np.maximum(np.abs(left), 1e-12))[:, None], axis=1)
+
+
+# --- features of spins on a graph ---------------------------------------------------------------------
+
+
+def message_feature_array(spins, neighbours, strengths, features=2, seed=0):
+    r"""Random features of what bonds tell a site: means over sites of :math:`\cos(a_m\cdot(u_i, v_i) + \varphi_m)`.
+
+    With :math:`t_{ij} = J_{ij} s_i s_j / J`, :math:`J^2 = \overline{\sum_j J_{ij}^2}`:
+    :math:`u_i = \sum_j t_{ij}` is the local energy and :math:`v_i = \sum_j t_{ij}\tanh u_j` that of its neighbours; no
+    gauge transformation changes them, and the law of a glass given J is compared rather than an average over J.
+
+    Args:
+        spins: (..., N) of +-1.
+        neighbours, strengths: (N, z) of one instance, padding of strength 0.
+        features, seed: number and random frequencies, as in :func:`random_frequencies`.
+
+    Returns:
+        (..., F + 1): the features, then the mean of u over sites.
+    """
+    spins = np.asarray(spins, np.float32)
+    bonds = strengths / np.sqrt(np.square(strengths).sum(axis=1).mean())
+    sent = bonds * spins[..., neighbours] * spins[..., None]  # (..., N, z)
+    first = sent.sum(axis=-1)
+    second = (sent * np.tanh(first)[..., neighbours]).sum(axis=-1)
+    frequency, phase = random_frequencies(2, features, seed)
+    found = [np.cos(a * first + b * second + c).mean(axis=-1) for (a, b), c in zip(frequency, phase, strict=True)]
+    return np.stack([*found, first.mean(axis=-1)], axis=-1, dtype=float)

@@ -1,0 +1,55 @@
+"""The two-sample test of spins: random features of local energies, given the couplings."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from physgen.domains.spins.couplings import lattice_edges, neighbour_lists
+from physgen.domains.spins.layout import disorder_of
+from physgen.domains.spins.measurement import Tolerance, measured, spins_of
+
+FEATURES = 2
+TOLERANCE = 0.25  # a quarter of the scatter between configurations, of the variance a quarter
+
+
+def features(ensemble: xr.Dataset) -> xr.Dataset:
+    r"""Random features of local energies, and the variance of their mean; the joint p value is the test.
+
+    Points at each temperature: means over sites and replicas of the features of
+    :func:`physgen.diagnostics.feature_test.message_feature_array`, then :math:`N\,\mathrm{var}_r\,\bar u`, the unbiased
+    variance between replicas of the mean local energy, which a mixture of temperatures raises. A deviation of 1 is the
+    scatter of a feature between configurations, or the variance itself.
+    """
+    both = per_replica(ensemble)
+    spread = both.std(axis=2).mean(axis=0)  # (T, F + 1)
+    spread[:, -1] = estimate(ensemble)[:, :, -1].mean(axis=0)
+    names = " ".join([f"feature_{m}" for m in range(FEATURES)] + ["energy_variance"])
+    axis = {"long_name": "random feature, then variance of the energy", "units": "1", "flag_meanings": names}
+    said = Tolerance(
+        TOLERANCE, "difference", "features", spread, "1", "scatter between configurations, variance itself"
+    )
+    return measured(
+        ensemble, estimate, {"feature": (np.arange(FEATURES + 1), axis)}, said, diagnostic="features", kind="curve",
+        long_name="mean feature", units="1", symbol=r"\langle\phi_m\rangle",
+        convention=f"{FEATURES} random Fourier features of local energies s_i h_i and those of the neighbours, in "
+        "units of the rms coupling of a site; then N times the variance of their mean between replicas.",
+    )  # fmt: skip
+
+
+def estimate(ensemble: xr.Dataset) -> np.ndarray:
+    """Features of each instance and temperature (D, T, F + 1)."""
+    both, sites = per_replica(ensemble), int(np.prod(ensemble["field"].shape[3:]))
+    means = both.mean(axis=2)
+    means[..., -1] = sites * both[..., -1].var(axis=2, ddof=1)
+    return means
+
+
+def per_replica(ensemble: xr.Dataset) -> np.ndarray:
+    """Features of each configuration, then its mean local energy (D, T, R, F + 1)."""
+    from physgen.diagnostics.feature_test import message_feature_array
+
+    spins, disorder = spins_of(ensemble, 2), disorder_of(ensemble)
+    edges = lattice_edges(ensemble["field"].shape[3:]) if disorder.edges is None else disorder.edges
+    lists = [neighbour_lists(edges, bonds.reshape(-1), spins.shape[-1]) for bonds in disorder.couplings]
+    return np.stack([message_feature_array(one, *of, FEATURES) for one, of in zip(spins, lists, strict=True)])

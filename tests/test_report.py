@@ -10,7 +10,7 @@ import pytest
 from physgen import report
 from physgen.diagnostics.comparison import compare_results
 from physgen.diagnostics.result import make_result
-from physgen.diagnostics.verdict import judge
+from physgen.diagnostics.verdict import judgement
 from physgen.notation import format_value
 from physgen.report import Picture, Section, Table
 
@@ -211,7 +211,7 @@ def test_a_scalar_is_tabled_at_every_temperature_and_has_no_empty_table_of_dista
 def test_what_judge_returns_is_understood(tmp_path):
     summary, verdicts = {}, []
     for name, make in (("power_spectrum", spectrum), ("overlap", overlap), ("energy", energy)):
-        summary[name], verdict = judge(make()[2])
+        summary[name], verdict = judgement(make()[2])
         verdicts.append(verdict.as_dict())
     _, page = written(tmp_path, summary=summary | {"verdicts": verdicts})
     assert sum(bool({"✓ pass", "✗ fail", "open"} & set(row)) for row in page.rows) == 3

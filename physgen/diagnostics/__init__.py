@@ -15,7 +15,7 @@ from physgen.diagnostics.result import make_result
 from physgen.diagnostics.scatter import power_correlation, power_scatter
 from physgen.diagnostics.scattering import scattering
 from physgen.diagnostics.spectrum import cross_spectrum, power_spectrum
-from physgen.diagnostics.verdict import judge
+from physgen.diagnostics.verdict import judge, judgement
 
 __all__ = [
     "band_moments",
@@ -26,6 +26,7 @@ __all__ = [
     "density_scatter",
     "extrema",
     "judge",
+    "judgement",
     "make_result",
     "mean_density",
     "memorization",

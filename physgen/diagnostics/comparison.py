@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen.diagnostics import hotelling
+from physgen.diagnostics.density import in_one_frame
 from physgen.diagnostics.equivalence import Tolerance, deviations, permuted_log_p
 from physgen.diagnostics.resampling import halves
 from physgen.diagnostics.result import are_paired, check_comparable
@@ -99,7 +100,7 @@ def compare(reference, generated, diagnostic, seed=0):
     """Measure two ensembles with one diagnostic and compare them, each distance beside its floor.
 
     The floor is the same distance between two independent halves of the reference: halves of the samples of every
-    unit if the results are paired, else halves of the units.
+    unit if the results are paired, else halves of the units. Densities are measured against the mean of the reference.
 
     Args:
         reference, generated: ensembles on the same lattice.
@@ -114,6 +115,7 @@ def compare(reference, generated, diagnostic, seed=0):
 
 def measure(reference, generated, diagnostic, seed=0):
     """:func:`compare`, with the two results that it is made of: (of the reference, of the generated, comparison)."""
+    reference, generated = in_one_frame(reference, generated)
     results = [_measured(diagnostic, ensemble) for ensemble in (reference, generated)]
     parts = ()
     if results[0].attrs["kind"] in WITH_DISTANCES:

@@ -72,6 +72,18 @@ def density_scatter(ensemble):
     return scatter_result(ensemble, mean, (), {}, **_density_attrs(), **said)
 
 
+def in_one_frame(reference, other):
+    """Both with the mean density of the reference: a mean of its own for each would hide a factor and add its error.
+
+    Densities without a recorded mean get that of the reference's values; other kinds stay as they are.
+    """
+    if reference.attrs.get("field_kind") not in DENSITIES[1:]:
+        return reference, other
+    if "mean_density" not in reference.attrs:
+        reference = reference.assign_attrs(mean_density=float(reference["field"].values.mean(dtype=float)))
+    return reference, other.assign_attrs(mean_density=reference.attrs["mean_density"])
+
+
 def _mean(values):
     return values.mean(axis=tuple(range(2, values.ndim)), dtype=float)
 

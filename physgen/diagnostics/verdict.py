@@ -56,7 +56,24 @@ def skipped(diagnostic, reason):
     return Verdict(diagnostic, "skipped", str(reason))
 
 
-def judge(comparison, tolerance=None, band=BAND, confidence=CONFIDENCE, false_alarms=FALSE_ALARMS):
+def judge(comparison, **rules):
+    """Metrics and verdict of a comparison in one flat dict, fit for JSON.
+
+    Args:
+        comparison: of :func:`physgen.diagnostics.compare`.
+        **rules: those of :func:`judgement`.
+
+    Returns:
+        dict: metric -> {"value", "error"[, "floor"]}; "verdict" is pass, fail or open, "text" says why in one sentence,
+        "judged" names the metric, "threshold" its tolerance.
+    """
+    metrics, verdict = judgement(comparison, **rules)
+    threshold = f"{amount(verdict.tolerance, verdict.percent)} in {verdict.tolerance_of}"
+    words = {"verdict": verdict.verdict, "text": verdict.text, "threshold": threshold, "judged": "worst_deviation"}
+    return metrics | words
+
+
+def judgement(comparison, tolerance=None, band=BAND, confidence=CONFIDENCE, false_alarms=FALSE_ALARMS):
     """Metrics and verdict of a comparison.
 
     Args:

@@ -15,7 +15,7 @@ from physgen import figures
 from physgen.config import JudgingConfig
 from physgen.diagnostics.comparison import measure
 from physgen.diagnostics.memorization import memorization_verdict
-from physgen.diagnostics.verdict import Verdict, judge, skipped
+from physgen.diagnostics.verdict import Verdict, judgement, skipped
 from physgen.disk_space import reserve
 from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
@@ -74,7 +74,7 @@ def judge_ensembles(
             verdicts.append(skipped(name, error))
             continue
         results[name], comparisons[name] = tuple(both), comparison
-        summary[name], verdict = judge(
+        summary[name], verdict = judgement(
             comparison, rules.tolerances.get(name), confidence=rules.confidence, false_alarms=rate
         )
         verdicts.append(_without_sample_variance(replace(verdict, diagnostic=name), generated, reference))

@@ -18,6 +18,7 @@ from physgen.errors import InputError
 # what the user may type -> the kind that is stored; 1+delta is stored as delta
 KINDS = {**{kind: kind for kind in LOWEST}, "convergence": "real", "1+delta": "delta"}
 FALSE_ALARM = 1e-4  # how often the mean of a true density contrast is doubted
+OFF_ZERO = 0.5  # mean from which on a contrast is doubted where nobody named the kind
 SLAB_SCATTER = 0.2  # a mean that a few thin slabs can have: one of 32 Mpc/h in a box of 128 Mpc/h scatters by 0.11
 BUNIT_KINDS = {  # unit that a file gives, without blanks and in lower case -> kind
     "(msun/h)/(mpc/h)^2": "surface_density",
@@ -170,9 +171,20 @@ def _guess(values: Values) -> str | None:
         return "Give field_kind: density, surface_density or positive"
     if values.whole:
         return "Every value is a whole number: give field_kind (real keeps them as they are)"
-    if values.off_zero:
+    if values.off_zero and abs(values.mean) > OFF_ZERO:
         return f"Its mean is not 0 within {values.margin:.2g}: give field_kind=delta if it is one all the same"
     return None
+
+
+def mean_note(fields: np.ndarray, simulation: np.ndarray) -> str:
+    """What to tell of a contrast that nobody named and whose mean is off zero by more than chance; else nothing."""
+    values = Values.of(fields, simulation)
+    if not values.off_zero:
+        return ""
+    return (
+        f"taken as a density contrast, though its mean {values.mean:.3g} is not 0 within {values.margin:.2g}: give "
+        "field_kind if it is something else"
+    )
 
 
 def _first_fraction(fields: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import xarray as xr
 from physgen.domains.cosmology.arrays import check_square, make_ensemble, read_fields
 from physgen.domains.cosmology.facts import Facts, settle_facts
 from physgen.domains.cosmology.fits_images import read_fits
-from physgen.domains.cosmology.kinds import KINDS, confront
+from physgen.domains.cosmology.kinds import mean_note, KINDS, confront
 from physgen.domains.cosmology.labels import Joined, Origin, join, source_names
 from physgen.domains.cosmology.layout import arrange
 from physgen.domains.cosmology.masks import coarse_mask, read_mask, whole_mask
@@ -126,6 +126,11 @@ def _load(format: str, paths: list[Path], options: Options, read: Any) -> xr.Dat
         for c, (k, s) in enumerate(zip(kinds, _named_sources(sources, arrays), strict=True))
     ]
     notes = [_order_note(files), *facts.notes, *joined.notes]
+    notes += [
+        mean_note(values[:, c], joined.simulation)
+        for c, (kind, said) in enumerate(zip(kinds, facts.kinds, strict=False))
+        if kind == "delta" and said is None and mask is None
+    ]
     if facts.box.units == "deg" and facts.kinds == [None] and kinds == ["real"]:
         notes.append(
             "an angular map without a field_kind is taken as it is (real); say field_kind=convergence or delta"
@@ -193,7 +198,8 @@ def _arranged(
         views = []
         for source in sources:
             rows = source.array.shape[0] if source.array.ndim else 0
-            settled = "maps_per_simulation" in options or (table is not None and len(table) == rows > 1)
+            projected = options.text("field_kind") == "surface_density"  # of a map, never of a box
+            settled = projected or "maps_per_simulation" in options or (table is not None and len(table) == rows > 1)
             views.append(arrange(source.array, dimension, channels, per_file, settled, source))
         if parts > 1 and len({view.shape for view in views}) > 1:
             raise InputError(

@@ -42,10 +42,12 @@ def entry_conditions(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
 def condition_names(ensemble: xr.Dataset, along: str) -> list[str]:
     """Names of the variables that hold conditions of the entries of one sample dim."""
     others = set(sample_dims(ensemble)) - {along}
+    kinds = "fiu" if along == "disorder" else "f"  # couplings may be integers; integers on samples are names
     return sorted(
         str(name)
         for name, variable in ensemble.data_vars.items()
-        if name != "field" and variable.dtype.kind == "f" and along in variable.dims and not others & set(variable.dims)
+        if name != "field" and variable.dtype.kind in kinds
+        and along in variable.dims and not others & set(variable.dims)
         and variable.attrs.get("is_condition", 1)
     )  # fmt: skip
 

@@ -29,6 +29,11 @@ class Domain(Protocol):
 
     ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no
     other code sees physical units. Encoding constants are fitted on the training split only.
+
+    Optional: ``restrict(reference, other) -> reference``, what of a reference ``other`` (in its frame) holds as well,
+    such as a subset of the temperatures. ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample
+    to draw: a domain whose samples have more than one dim gives it, so that a sample depends on its condition and its
+    number within it, not on how many are drawn of the others; without it the stream is the flattened index.
     """
 
     name: ClassVar[str]
@@ -56,13 +61,26 @@ class Domain(Protocol):
     def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
         """An ensemble in physical units with the sample dims, labels and couplings of ``template``."""
 
-    def request(self, like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Dataset:
-        """A template, without values, of the configurations to draw: ``n`` under the conditions of ``like``."""
+    def request(
+        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
+    ) -> xr.Dataset:
+        """A template, without values, of the configurations to draw: ``n`` under the conditions of ``like``.
+
+        ``given`` conditions replace those of ``like``; they must lie in the range of the training part, which the
+        ``constants`` of the encoding hold.
+        """
 
     def augment(
-        self, x: torch.Tensor, condition: Condition, generator: torch.Generator
+        self,
+        x: torch.Tensor,
+        condition: Condition,
+        generator: torch.Generator,
+        constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Condition]:
-        """Apply a random symmetry of the law to each sample and, consistently, to its condition."""
+        """Apply a random symmetry of the law to each sample and, consistently, to its condition.
+
+        ``constants`` of the encoding say what only the data know, such as the shape of the box.
+        """
 
     def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
         """Untrained network with ``forward(x, c_noise, condition)``."""

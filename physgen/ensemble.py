@@ -85,16 +85,20 @@ def units_of_samples(ensemble: xr.Dataset) -> np.ndarray:
     """Name of the independent unit of each flattened sample: its simulation, its disorder, or itself.
 
     Samples of one simulation, or of one disorder instance, are not independent of each other; errors
-    are taken over units.
+    are taken over units. In an ensemble of a single disorder instance the units are those of its replicas: the
+    ``chain`` (or block of a chain) of each where that is named, else the replica.
     """
     samples = sample_dims(ensemble)
     shape = [ensemble.sizes[d] for d in samples]
     if "simulation" in ensemble and ensemble["simulation"].dims == ("sample",):
         label = ensemble["simulation"].values
         along = samples.index("sample")
-    elif "disorder" in samples:
+    elif "disorder" in samples and (ensemble.sizes["disorder"] > 1 or "replica" not in samples):
         label = ensemble["disorder"].values if "disorder" in ensemble.coords else np.arange(ensemble.sizes["disorder"])
         along = samples.index("disorder")
+    elif "replica" in samples and "disorder" in samples:
+        label = ensemble["chain"].values if "chain" in ensemble.variables else np.arange(ensemble.sizes["replica"])
+        along = samples.index("replica")
     else:
         return np.arange(int(np.prod(shape, dtype=np.int64)))
     view = [1] * len(shape)
@@ -256,6 +260,18 @@ def _with_provenance(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 # --- choosing -----------------------------------------------------------------------------------
+
+
+def splitting_label(ensemble: xr.Dataset, by: str, parts: int) -> str:
+    """``by`` where it has enough units for ``parts`` parts; else the ``chain`` or ``replica`` of configurations.
+
+    Few disorder instances (one, often) are split by their replicas, or by whole chains where these are named.
+    """
+    if by not in ensemble.variables and by not in ensemble.dims:
+        return by
+    units = len(np.unique(ensemble[by].values)) if by in ensemble.variables else ensemble.sizes[by]
+    finer = [name for name in ("chain", "replica") if name in ensemble.variables or name in ensemble.dims]
+    return by if units >= parts or not finer else finer[0]
 
 
 def split(ensemble: xr.Dataset, by: str, fractions: Mapping[str, float], seed: int) -> dict[str, xr.Dataset]:

@@ -28,6 +28,7 @@ from physgen.engine.weights import weights_digest
 RULES = CHECKED, CHOSEN, EVEN = "checked", "chosen", "log-uniform"
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
 KEPT_IN = "levels.json"
+CORNERS = 64
 
 
 class Model(Protocol):
@@ -124,15 +125,23 @@ def _label_count(model: Model) -> int:
 
 
 def surrogate_spectra(model: Model) -> torch.Tensor | None:
-    """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft); None for spins."""
+    """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft); None for spins.
+
+    Of more than CORNERS corners as many, spread evenly, stand for all.
+    """
     spectrum = getattr(model.denoiser, "spectrum", None)
     if spectrum is None:
         return None
     count = _label_count(model)
-    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * count).reshape(-1, count) if count else None
-    middle = torch.zeros(1, count)
-    labels = middle if corners is None else torch.cat([middle, corners])
+    labels = torch.cat([torch.zeros(1, count), _corners(count)]) if count else torch.zeros(1, 0)
     return spectrum({"labels": labels.to(model.device)}).double().cpu()
+
+
+def _corners(count: int) -> torch.Tensor:
+    if 2**count <= CORNERS:
+        return torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * count).reshape(-1, count)
+    points = torch.quasirandom.SobolEngine(count).draw(CORNERS + 1)[1:]  # the first one is the corner of all zeros
+    return torch.where(points < 0.5, -1.0, 1.0)
 
 
 def sampler_bias(model: Model, sampler: str, levels: torch.Tensor) -> dict[str, float]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen.config import Experiment, check_config
-from physgen.ensemble import load_ensemble, save_ensemble, split, subset
+from physgen.ensemble import load_ensemble, save_ensemble, split, splitting_label, subset
 from physgen.errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -78,10 +78,11 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any) -> Run:
             "give the dataset that belongs to it (dataset=FILE)"
         )
     shares = experiment.split
-    if shares.units is not None:
-        ensemble = subset(ensemble, shares.units, experiment.seed, domain.split_by)
     fractions = {part: getattr(shares, part) for part in PARTS}
-    parts = split(ensemble, domain.split_by, fractions, experiment.seed)
+    by = splitting_label(ensemble, domain.split_by, len(fractions))
+    if shares.units is not None:
+        ensemble = subset(ensemble, shares.units, experiment.seed, by)
+    parts = split(ensemble, by, fractions, experiment.seed)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for part, members in parts.items():
         save_ensemble(members.assign_attrs(part=part), folder / "data" / f"{part}.h5")

@@ -16,12 +16,12 @@ from physgen.config import load_config
 from physgen.domain import list_domains
 from physgen.engine.checkpoint import load_checkpoint
 from physgen.engine.launch import Launch
-from physgen.ensemble import load_ensemble, sample_dims
+from physgen.ensemble import load_ensemble, sample_dims, save_ensemble
 from physgen.errors import InputError
 from physgen.levels import choose_levels
 from physgen.model import draw, load_model, load_sampler
 from physgen.run import open_run
-from physgen.stages import DrawOptions, sample, simulate, train
+from physgen.stages import DrawOptions, evaluate, sample, simulate, train
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 every_domain = pytest.mark.parametrize("domain", list_domains())
@@ -152,3 +152,55 @@ def test_damaged_weights_are_refused(damage, trained, tmp_path):
         weights.write_bytes(content if damage == "flip" else content[:-5])
     with pytest.raises(InputError, match="sha256|no readable model"):
         load_model(folder, "cpu")
+
+
+# --- layouts that files come in -----------------------------------------------------------------------
+
+
+def fields(dims, sizes, coords=None, **attrs):
+    """60 fields of small white noise with a label and a simulation number, cells of 1 Mpc/h."""
+    noise = 0.1 * np.random.default_rng(0).normal(size=(60, *sizes))
+    centres = {d: (d, np.arange(n) + 0.5, {"units": "Mpc/h"}) for d, n in zip(dims, sizes, strict=True) if d in "zyx"}
+    variables = {
+        "field": (("sample", *dims), noise.astype(np.float32)),
+        "simulation": ("sample", np.arange(60) // 2),
+        "Omega_m": ("sample", np.linspace(0.1, 0.5, 60)),
+        "source": ("sample", [f"{i}.npy" for i in range(60)]),
+    }
+    return xr.Dataset(variables, centres | (coords or {}), {"domain": "cosmology", "field_kind": "delta"} | attrs)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        fields(("component", "y", "x"), (2, 16, 16), {"component": ["matter", "gas"]}),
+        fields(("redshift", "y", "x"), (2, 16, 16)),
+        fields(("y", "x"), (16, 8), {"y": ("y", 2.0 * np.arange(16), {"units": "Mpc/h"})}, periodic=0),
+    ],
+    ids=["components", "redshifts without numbers", "a rectangle of oblong cells that is not periodic"],
+)
+def test_fields_of_every_layout_train_draw_and_are_judged(data, tmp_path):
+    path = save_ensemble(data, tmp_path / "data.h5")
+    words = [f"dataset={path}", "tracking.uri=off", "training.steps=4"]
+    folder = train(load_config(CONFIGS / "cosmology" / "smoke.yaml", words), tmp_path, device="cpu")
+    reference = load_ensemble(folder / "data" / "test.h5")
+    made = sample(folder, tmp_path / "made.h5", DrawOptions(n=12, steps=4, levels="log-uniform"), "cpu")
+    drawn = load_ensemble(made)
+    assert drawn.field.dims == data.field.dims and "source" not in drawn and "part" not in drawn.attrs
+    assert sorted(drawn.Omega_m.values) == sorted(reference.Omega_m.values)
+    domain = load_config(CONFIGS / "cosmology" / "smoke.yaml", words).data
+    generated = domain.confront(reference, drawn, "generated")
+    for name in ("power_spectrum", "one_point"):
+        diagnostic = domain.diagnostics()[name]
+        assert diagnostic(generated).value.dims == diagnostic(reference).value.dims
+    found = domain.memorization(generated, load_ensemble(folder / "data" / "train.h5"), reference)
+    assert np.isfinite(found.auc)
+
+
+def test_fields_of_several_components_are_judged_and_shown(tmp_path):
+    """The whole evaluation, figures and report too, of two halves of one set."""
+    data = fields(("component", "y", "x"), (2, 16, 16), {"component": ["matter", "gas"]})
+    files = [save_ensemble(data.isel(sample=s), tmp_path / n) for s, n in ((slice(30), "a"), (slice(30, None), "b"))]
+    judged = evaluate(*files, None, tmp_path / "judged")
+    assert {"power_spectrum", "correlation"} <= set(judged.summary)
+    assert (judged.folder / "report.html").exists()

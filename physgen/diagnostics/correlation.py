@@ -3,11 +3,14 @@
 Legend: B fields, d dimensions, *grid cells of sizes a_i, N cells, R bins of separation.
 """
 
+import functools
+
 import numpy as np
 import torch
+from scipy import fft
 
+from physgen.diagnostics.batches import BATCH_CELLS, each_sample
 from physgen.diagnostics.result import length_unit, result_of_samples
-from physgen.diagnostics.spectrum import CHUNK_CELLS, as_tensor, transformed
 from physgen.errors import InputError
 
 
@@ -54,23 +57,32 @@ def correlation_array(field, spacing, bins=None, connected=False):
         r (R,) mean separation in a bin, xi (..., R) float64, shifts (R,) lattice shifts in a bin.
     """
     d = len(spacing)
-    field = as_tensor(field)
+    field = field.cpu().numpy() if isinstance(field, torch.Tensor) else np.asarray(field)
     grid = tuple(field.shape[-d:])
-    index, r, count = separation_bins(grid, spacing, bins)
-    shifts = torch.from_numpy(np.flatnonzero(index >= 0)).to(field.device)
-    bin_ = torch.from_numpy(index[index >= 0]).to(field.device)
-    flat, dims = field.reshape(-1, *grid), tuple(range(-d, 0))
-    found = torch.zeros(len(flat), len(r), dtype=torch.float64, device=field.device)
-    chunk = max(1, CHUNK_CELLS // int(np.prod(grid)))
-    for start in range(0, len(flat), chunk):
-        values = flat[start : start + chunk].to(torch.float64)
-        if connected:
-            values = values - values.mean(dim=dims, keepdim=True)
-        power = torch.fft.rfftn(values, dim=dims).abs() ** 2 / np.prod(grid)
-        product = torch.fft.irfftn(power, s=grid, dim=dims).flatten(1)[:, shifts]
-        found[start : start + chunk].index_add_(1, bin_, product)
-    xi = (found.cpu().numpy() / count).reshape(*field.shape[:-d], -1)
-    return r, xi, count
+    index, r, count = _separation_bins(grid, tuple(spacing), None if bins is None else tuple(map(float, bins)))
+    index = np.where(index < 0, len(r), index)
+    axes = tuple(range(-d, 0))
+    flat = field.reshape(-1, *grid)
+    found = np.zeros((len(flat), len(r)))
+    step = max(1, BATCH_CELLS // int(np.prod(grid)))
+    for start in range(0, len(flat), step):
+        values = flat[start : start + step]
+        values = values.astype(np.result_type(values.dtype.newbyteorder("="), np.float32), copy=False)
+        # a large mean would cost single precision its digits
+        mean = values.mean(axis=axes, keepdims=True, dtype=float)
+        modes = fft.rfftn(values - mean.astype(values.dtype), axes=axes)
+        power = (modes.real**2 + modes.imag**2) / np.prod(grid)
+        product = fft.irfftn(power.astype(modes.dtype), s=grid, axes=axes).reshape(len(values), -1)
+        for row, line in enumerate(product, start):
+            found[row] = np.bincount(index, line, minlength=len(r) + 1)[: len(r)] / count
+        if not connected:
+            found[start : start + step] += mean.reshape(-1, 1) ** 2
+    return r, found.reshape(*field.shape[:-d], -1), count
+
+
+@functools.lru_cache(maxsize=8)
+def _separation_bins(grid, spacing, bins):
+    return separation_bins(grid, spacing, bins)
 
 
 def two_point_correlation(ensemble, bins=None, connected=False, transform=None):
@@ -86,12 +98,17 @@ def two_point_correlation(ensemble, bins=None, connected=False, transform=None):
         Dataset over ``r`` (mean separation in the bin) with ``value`` (units of the field squared), ``error`` (standard
         error over independent units) and ``shifts`` (lattice shifts in the bin).
     """
-    from physgen.ensemble import spacing
+    from physgen.ensemble import space_dims, spacing
 
-    r, xi, shifts = correlation_array(transformed(ensemble, transform), spacing(ensemble), bins, connected)
+    steps = spacing(ensemble)
+    _, r, shifts = separation_bins(tuple(ensemble.sizes[d] for d in space_dims(ensemble)), steps, bins)
+    xi = each_sample(ensemble, lambda values: correlation_array(values, steps, bins, connected)[1], transform)
     coords = {"r": (r, {"long_name": "separation", "units": length_unit(ensemble), "symbol": "r"})}
     attrs = {"diagnostic": "correlation", "kind": "correlation", "long_name": "two-point correlation"}
     attrs["convention"] = "The mean of the product of two cells at distance r, over all shifts of that length."
+    attrs |= {"tolerance": 0.05, "tolerance_kind": "difference", "tolerance_of": "correlation / variance"}
     result = result_of_samples(ensemble, xi, ("r",), coords, units="1", symbol=r"\xi(r)", **attrs)
+    said = {"long_name": "correlation at the smallest separation (the variance)", "units": "1"}
+    result["yardstick"] = abs(result["value"].isel(r=0, drop=True)).broadcast_like(result["value"]).assign_attrs(said)
     result["shifts"] = ("r", shifts, {"long_name": "lattice shifts in the bin", "units": "1"})
     return result

@@ -5,10 +5,10 @@ Legend: B samples, C components, N cells, J bins.
 
 import numpy as np
 
-from physgen.diagnostics.density import DENSITIES, log10_density
+from physgen.diagnostics.batches import each_sample
+from physgen.diagnostics.density import DENSITIES
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import result_of_samples, units
-from physgen.diagnostics.spectrum import transformed
 from physgen.errors import InputError
 
 LOG10_EDGES = np.linspace(-2.5, 2.5, 51)  # tenths of a decade: the same bins for every ensemble
@@ -31,9 +31,20 @@ def histogram_array(values, edges):
     if not np.isfinite(flat).all():
         raise InputError("a distribution needs finite values: the field holds NaN or infinity, drop or repair them")
     count = len(edges) - 1
-    bin_ = np.clip(np.searchsorted(edges, flat, side="right") - 1, 0, count - 1)
-    found = np.bincount((bin_ + count * np.arange(len(flat))[:, None]).ravel(), minlength=count * len(flat))
+    found = np.stack([np.bincount(row, minlength=count) for row in bin_of(flat, np.asarray(edges))])
     return found.reshape(*values.shape[:-1], count) / values.shape[-1]
+
+
+def bin_of(values, edges):
+    """Bin of each value, edges[j] <= value < edges[j+1]; values outside go to the first and the last bin.
+
+    Single precision in bins of one width is divided by it: a value within rounding of an edge may fall on either side.
+    """
+    count, width = len(edges) - 1, np.diff(edges)
+    if values.dtype == np.float32 and np.allclose(width, width[0], rtol=1e-9):
+        place = (values - np.float32(edges[0])) * np.float32(1 / width[0])
+        return np.clip(place, 0, count - 1, out=place).astype(np.uint8 if count <= 256 else np.int32)
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, count - 1)
 
 
 def one_point(ensemble, edges=None, scale=None):
@@ -51,18 +62,14 @@ def one_point(ensemble, edges=None, scale=None):
         Dataset of kind histogram: ``value`` (density per unit of the abscissa), ``error`` over independent units,
         ``width`` of the bins. Values outside the bins count in the first and last one.
     """
-    from physgen.ensemble import flatten
-
     kind = ensemble.attrs.get("field_kind")
     scale = scale or ("log10" if kind in DENSITIES else "standard")
-    values = flatten(ensemble)
-    values = values.reshape(*values.shape[:2], -1).astype(float)  # (B, C, N)
+    transform = None
     if scale == "log10":
-        values, default = log10_density(values, kind), LOG10_EDGES
+        transform, default = "log10", LOG10_EDGES
         name, attrs = "log10_density", {"long_name": "log10 of density / mean", "symbol": r"\log_{10}(1+\delta)"}
     elif scale == "standard":
-        centre, spread = (getattr(values, m)(axis=(0, 2), keepdims=True) for m in ("mean", "std"))
-        values, default = (values - centre) / np.where(spread > 0, spread, 1.0), STANDARD_EDGES
+        transform, default = _standardised_field(ensemble), STANDARD_EDGES
         name, attrs = "standardised_field", {"long_name": "(field - mean) / standard deviation", "symbol": r"\nu"}
     elif scale == "linear" and edges is not None:
         name, attrs = "field_value", {"long_name": str(ensemble["field"].attrs.get("long_name", "field"))}
@@ -76,9 +83,32 @@ def one_point(ensemble, edges=None, scale=None):
     coords = {name: ((edges[1:] + edges[:-1]) / 2, {"units": "1"} | attrs)}
     described = {"long_name": "probability density", "units": "1", "measure": "density", "scale": "log"}
     described |= {"diagnostic": "one_point", "kind": "histogram"}
-    result = result_of_samples(ensemble, histogram_array(values, edges) / width, (name,), coords, **described)
+    described |= {"tolerance": 0.02, "tolerance_kind": "distribution", "tolerance_of": "probability"}
+    found = each_sample(ensemble, lambda v: histogram_array(v.reshape(*v.shape[:2], -1), edges), transform)
+    result = result_of_samples(ensemble, found / width, (name,), coords, **described)
     result["width"] = (name, width, {"long_name": "width of the bin", "units": attrs.get("units", "1")})
     return result
+
+
+def _standardised_field(ensemble):
+    """(field - mean) / std over all samples and cells of each component, as a function of a batch (b, C, *grid)."""
+    centre = each_sample(ensemble, lambda v: _raw_moments(v, 0.0)[..., 0]).mean(axis=0)  # (C,)
+    variance = each_sample(ensemble, lambda v: _raw_moments(v, centre)[..., 1]).mean(axis=0)
+    spread = np.where(variance > 0, np.sqrt(variance), 1.0)
+
+    def standardise(values):
+        view = (-1, *[1] * (values.ndim - 2))
+        return (values - centre.reshape(view)) / spread.reshape(view)
+
+    return standardise
+
+
+def _raw_moments(values, centre):
+    """Means of (field - centre)^j, j = 1 to 4, over the cells: (b, C, 4) in double precision."""
+    flat = values.reshape(*values.shape[:2], -1).astype(float)
+    flat -= np.reshape(centre, (-1, 1))
+    square = flat * flat
+    return np.stack([x.mean(axis=-1) for x in (flat, square, square * flat, square * square)], axis=-1)
 
 
 def moments(ensemble, transform=None):
@@ -94,14 +124,12 @@ def moments(ensemble, transform=None):
         Dataset of kind scalar over ``moment`` = 1 to 4, named by the coordinate's attr ``flag_meanings`` (as in the CF
         conventions); mean and variance in units of the field and its square.
     """
-    values = transformed(ensemble, transform)
-    values = values.reshape(*values.shape[:2], -1).astype(float)
-    centre = values.mean(axis=(0, 2), keepdims=True)  # raw moments about 0 would cancel digits
-    raw = np.stack([((values - centre) ** j).mean(axis=-1) for j in (1, 2, 3, 4)], axis=-1)  # (B, C, 4)
+    centre = each_sample(ensemble, lambda v: _raw_moments(v, 0.0)[..., 0], transform).mean(axis=0)  # (C,)
+    raw = each_sample(ensemble, lambda v: _raw_moments(v, centre), transform)  # (B, C, 4); about 0 digits would cancel
     group = units(ensemble)
     per_unit = group.mean(raw)  # (U, *kept, C, 4)
     found = jackknife(per_unit, _standardised)[2] if group.count > 1 else _standardised(per_unit)
-    found[..., 0] += centre[0, :, 0]
+    found[..., 0] += centre
     dims = ("component", "moment")
     if found.shape[-2] == 1:
         found, dims = found[..., 0, :], ("moment",)

@@ -11,7 +11,7 @@ def leaked_rows(nearest, heldout, train, rows, similarity):
     from physgen.ensemble import units_of_samples
 
     mine, theirs = units(heldout), units(train)
-    if mine.name == "disorder":
+    if "disorder" in heldout.dims:
         # configurations of one instance may repeat in equilibrium, but not nearly all of them
         exact = nearest.duplicate
         return exact if exact.mean() > 0.5 and similarity == "overlap" and not _repeats(heldout) else exact & False

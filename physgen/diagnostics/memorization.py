@@ -10,7 +10,7 @@ import numpy as np
 
 from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.leak import leaked_rows, with_leak
-from physgen.diagnostics.nearest import Nearest, lattice_symmetries, nearest_euclidean, nearest_field, nearest_spins
+from physgen.diagnostics.nearest import Nearest, in_box, nearest_euclidean, nearest_field, nearest_spins
 from physgen.diagnostics.result import make_result, units
 from physgen.diagnostics.spectrum import transformed
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resample
@@ -65,12 +65,12 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
             f"configurations of shapes {sorted(map(str, shapes))} against {len(arrays['t'])} training configurations: "
             "memorization needs one lattice and at least 2 training configurations"
         )
-    symmetries = len(lattice_symmetries(arrays["t"].shape[2:])) if similarity == "field" else 1
+    search, symmetries = in_box(SEARCHES[similarity], train)
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
     found, labels, groups = {}, {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
         rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
-        found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, similarity)
+        found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, search)
         labels[name], groups[name] = _unit_labels(ensemble, rows)
         if name == "h":
             leaked = leaked_rows(found["h"], heldout, train, rows, similarity)
@@ -95,28 +95,30 @@ def _unit_labels(ensemble, rows):
     """Name of the unit of each row (None where every row is independent), and its point of the kept dims."""
     group = units(ensemble)
     kept = max(int(np.prod(group.shape)), 1)
-    unit = None if group.ids is None else np.asarray(group.ids)[group.index[rows] // kept]
+    ids = np.arange(group.count) if group.ids is None and "disorder" in ensemble.dims else group.ids
+    unit = None if ids is None else np.asarray(ids)[group.index[rows] // kept]
     return unit, group.index[rows] % kept
 
 
 def _instances(ensemble, train):
     """Couplings of the samples of both by their digest, if the training set holds every instance of the ensemble."""
-    from physgen.conditions import unit_conditions
-    from physgen.ensemble import units_of_samples
+    from physgen.conditions import entry_conditions
+    from physgen.ensemble import sample_dims
 
     if "disorder" not in ensemble.dims or "disorder" not in train.dims:
         return None
-    known = [unit_conditions(e) for e in (ensemble, train)]
-    if any(k is None for k in known):
-        return None
-    mine, theirs = (
-        k[np.unique(units_of_samples(e), return_inverse=True)[1]] for k, e in zip(known, (ensemble, train), strict=True)
-    )
+    labels = []
+    for one in (ensemble, train):
+        known, dims = entry_conditions(one, "disorder"), sample_dims(one)
+        if known is None:
+            return None
+        shape = [one.sizes[d] for d in dims]
+        labels.append(known[np.indices(shape)[dims.index("disorder")].reshape(-1)])
+    mine, theirs = labels
     return (mine, theirs) if np.isin(mine, theirs).all() else None
 
 
-def _nearest(queries, train, instances, rows, similarity):
-    search = SEARCHES[similarity]
+def _nearest(queries, train, instances, rows, search):
     if instances is None:
         return search(queries[rows], train)
     mine, theirs = instances[0][rows], instances[1]

@@ -4,6 +4,7 @@ Legend: Q queries, T training configurations, C components, *grid lattice, D num
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations, product
 
 import numpy as np
@@ -26,18 +27,21 @@ class Nearest:
     compared: int  # configurations that each query was compared with (symmetries not counted)
 
 
-def lattice_symmetries(grid, group="point"):
-    """Symmetries of a periodic lattice besides translations: (order of the axes, axes to flip).
+def lattice_symmetries(grid, group="point", spacing=None):
+    """Symmetries of a lattice besides translations: (order of the axes, axes to flip).
 
     ``"point"``: all reflections and the permutations of axes of equal length (8 in a square, 48 in a cube, 4 in a
-    rectangle); ``"none"``: the identity alone.
+    rectangle); ``"none"``: the identity alone. With ``spacing``, the cell size along each axis, axes of unequal cells
+    are not exchanged.
     """
     d = len(grid)
     if group == "none":
         return [(tuple(range(d)), ())]
     if group != "point":
         raise ValueError(f"group must be 'point' or 'none', got {group!r}")
-    orders = [p for p in permutations(range(d)) if all(grid[i] == grid[j] for i, j in enumerate(p))]
+    steps = [1.0] * d if spacing is None else spacing
+    alike = [[grid[i] == grid[j] and abs(steps[i] - steps[j]) <= 1e-6 * steps[j] for j in range(d)] for i in range(d)]
+    orders = [p for p in permutations(range(d)) if all(alike[i][j] for i, j in enumerate(p))]
     flips = [tuple(i for i in range(d) if chosen[i]) for chosen in product((False, True), repeat=d)]
     return list(product(orders, flips))
 
@@ -47,15 +51,16 @@ def _transformed(x, order, flip):
     return x.permute(0, 1, *(2 + i for i in order)).flip([2 + i for i in flip])
 
 
-def nearest_field(query, train, group="point"):
+def nearest_field(query, train, group="point", spacing=None, periodic=True):
     r"""Nearest neighbour modulo translations and the point group: :math:`\rho = \max_{g,s} \mathrm{corr}(g\,a, T_s b)`.
 
     :math:`\rho_{\max} = \max_s \mathrm{IFFT}(F_a F_b^*)_s / (|a||b|)` with the mean of each field subtracted; the
     distance of the normalised orbits is :math:`d = \sqrt{2(1-\rho)}`. Cost: Q T G inverse FFTs.
 
     Args:
-        query, train: (Q, C, *grid) and (T, C, *grid), numpy or torch on one device, periodic; components are summed.
-        group: of :func:`lattice_symmetries`; rotations mix the axes of scalar components only.
+        query, train: (Q, C, *grid) and (T, C, *grid), numpy or torch on one device; components are summed.
+        group, spacing: of :func:`lattice_symmetries`; rotations mix the axes of scalar components only.
+        periodic: whether opposite sides touch; if not, fields are compared in place, s = 0.
 
     Returns:
         Nearest with similarity rho in [-1, 1]; nan for a constant field.
@@ -64,6 +69,7 @@ def nearest_field(query, train, group="point"):
     grid = tuple(query.shape[2:])
     dims = tuple(range(-len(grid), 0))
     f_train = torch.fft.rfftn(train, dim=dims).conj()  # (T, C, *half)
+    peak = _peak if periodic else _in_place
     cells = int(np.prod(grid))
     pairs = max(1, CHUNK.get(query.device.type, 2**18) // cells)
     columns = min(len(train), pairs)
@@ -71,13 +77,29 @@ def nearest_field(query, train, group="point"):
     rho = torch.empty(len(query), len(train))
     for q in range(0, len(query), rows):
         best = None
-        for order, flip in lattice_symmetries(grid, group):
+        for order, flip in lattice_symmetries(grid, group, spacing):
             f_query = torch.fft.rfftn(_transformed(query[q : q + rows], order, flip), dim=dims)
-            found = [_peak(f_query, f_train[t : t + columns], grid, dims) for t in range(0, len(train), columns)]
+            found = [peak(f_query, f_train[t : t + columns], grid, dims) for t in range(0, len(train), columns)]
             found = torch.cat(found, dim=1)
             best = found if best is None else torch.maximum(best, found)
         rho[q : q + rows] = best.cpu()
     return _two_nearest(rho, lambda s: np.sqrt(np.maximum(1 - s, 0)), tolerance=1e-5)
+
+
+def in_box(search, ensemble):
+    """A search among fields that follows the box of an ensemble, and the number of symmetries that it goes through.
+
+    The box: cells from the coordinates, and whether opposite sides touch from the attribute ``periodic`` (1 if absent).
+    Other searches stay as they are, with one symmetry.
+    """
+    from physgen.ensemble import space_dims, spacing
+
+    given = search.keywords if isinstance(search, partial) else {}
+    if (search.func if isinstance(search, partial) else search) is not nearest_field:
+        return search, 1
+    steps, grid = spacing(ensemble), [ensemble.sizes[d] for d in space_dims(ensemble)]
+    count = len(lattice_symmetries(grid, given.get("group", "point"), steps))
+    return partial(search, spacing=steps, periodic=bool(int(ensemble.attrs.get("periodic", 1)))), count
 
 
 def _normalised(x):
@@ -91,6 +113,17 @@ def _peak(f_query, f_train, grid, dims):
     """Largest value over shifts of the cross correlation of every pair, (q, C, *half) x (t, C, *half) -> (q, t)."""
     cross = sum(f_query[:, None, c] * f_train[None, :, c] for c in range(f_query.shape[1]))
     return torch.fft.irfftn(cross, s=grid, dim=dims).flatten(2).amax(dim=2)
+
+
+def _in_place(f_query, f_train, grid, dims):
+    """The cross correlation of every pair without a shift, by Parseval's theorem."""
+    cells = int(np.prod(grid))
+    weight = torch.full((grid[-1] // 2 + 1,), 2.0, device=f_query.device)
+    weight[0] = 1.0
+    if grid[-1] % 2 == 0:
+        weight[-1] = 1.0
+    left, right = (torch.view_as_real(f).flatten(1) for f in (f_query * weight, f_train.conj()))
+    return left @ right.T / cells
 
 
 def nearest_spins(query, train, fold=True):

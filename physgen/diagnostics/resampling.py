@@ -52,8 +52,9 @@ def halves(ensemble, seed, within=False):
         ensemble: any ensemble.
         seed: of the random choice.
         within: False splits the independent units (simulations, disorder) between the halves. True splits the
-            samples or replicas of every unit, so that both halves hold the same conditions; where that would leave a
-            single one to a unit (fewer than four replicas, whose pairs are measured), the units are split after all.
+            samples or replicas of every unit, so that both halves hold the same conditions; where that would leave
+            a single one of a unit (fewer than 4 replicas: overlaps need two), the units are split after all. A single
+            disorder instance is halved by its replicas, or by its chains where they are named.
 
     Returns:
         two ensembles.
@@ -62,7 +63,11 @@ def halves(ensemble, seed, within=False):
 
     rng = np.random.default_rng(seed)
     dims = sample_dims(ensemble)
-    if within and "replica" in dims and ensemble.sizes["replica"] > 3:
+    alone = ensemble.sizes.get("disorder", 1) < 2
+    if alone and "replica" in dims and "chain" in ensemble.variables:
+        sides = _shuffled_halves(np.unique(ensemble["chain"].values), rng)
+        return tuple(ensemble.isel(replica=np.flatnonzero(np.isin(ensemble["chain"].values, side))) for side in sides)
+    if within and "replica" in dims and ensemble.sizes["replica"] >= (2 if alone else 4):
         return _cut(ensemble, "replica", np.arange(ensemble.sizes["replica"]), rng)
     grouped = "simulation" in ensemble and ensemble["simulation"].dims == ("sample",)
     if grouped and within:
@@ -76,7 +81,7 @@ def halves(ensemble, seed, within=False):
         first, second = _shuffled_halves(np.unique(ensemble["simulation"].values), rng)
         labels = ensemble["simulation"].values
         return tuple(ensemble.isel(sample=np.flatnonzero(np.isin(labels, side))) for side in (first, second))
-    dim = next((d for d in ("disorder", "sample", "replica") if d in dims), dims[-1])
+    dim = next((d for d in ("disorder", "sample", "replica") if d in dims and ensemble.sizes[d] > 1), dims[-1])
     return _cut(ensemble, dim, np.arange(ensemble.sizes[dim]), rng)
 
 

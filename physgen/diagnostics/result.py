@@ -108,8 +108,9 @@ class Units:
 def units(ensemble):
     """The independent units of an ensemble.
 
-    Variable ``simulation`` on a sample dim groups the samples; else each entry of the dim ``disorder`` is a unit; else
-    each sample is. Replicas and samples are averaged within a unit, every other sample dim is kept.
+    Variable ``simulation`` on a sample dim groups the samples; else each entry of the dim ``disorder`` is a unit (a
+    single entry is none: then its replicas are, or the chains that ``chain`` names); else each sample is. Replicas
+    and samples are averaged within a unit, every other sample dim is kept.
     """
     from physgen.conditions import unit_conditions
     from physgen.ensemble import sample_dims, units_of_samples
@@ -120,9 +121,12 @@ def units(ensemble):
     if "simulation" in ensemble and ensemble["simulation"].dims == ("sample",):
         name, over = "simulation", ("sample",)
         ids, unit = np.unique(units_of_samples(ensemble), return_inverse=True)
-    elif "disorder" in dims:
+    elif "disorder" in dims and (ensemble.sizes["disorder"] > 1 or "replica" not in dims):
         name, over = "disorder", ("disorder",)
         ids, unit = np.unique(units_of_samples(ensemble), return_inverse=True)
+    elif "disorder" in dims:
+        name, over, ids = "sample", ("disorder", "replica"), None
+        unit = np.unique(units_of_samples(ensemble), return_inverse=True)[1]
     else:
         name, ids = "sample", None
         over = tuple(d for d in dims if d in EXCHANGEABLE) or dims

@@ -4,12 +4,14 @@ Legend: B fields, d dimensions, *grid = (n_1, ..., n_d) cells of sizes a_i, V vo
 half-space FFT.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import fft
 
-from physgen.diagnostics.density import log10_density
+from physgen.diagnostics.batches import BATCH_CELLS, each_sample, transform_of
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
@@ -46,6 +48,11 @@ def bin_edges(grid, spacing, bins=None):
         return first + step * np.arange(count + 1)
     if np.ndim(bins) == 0:
         return np.linspace(first, nyquist(spacing), int(bins) + 1)
+    return increasing_edges(bins)
+
+
+def increasing_edges(bins):
+    """Edges as an array; InputError unless there are at least two that increase."""
     edges = np.asarray(bins, dtype=float)
     if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
         raise InputError(f"bin edges must be at least two increasing wavenumbers, got {edges.tolist()}")
@@ -66,6 +73,12 @@ class ModeBins:
 
 def mode_bins(grid, spacing, bins=None):
     """Bins of the modes of a grid, edges[j] <= |k| < edges[j+1]; k = 0 never counts, empty bins are dropped."""
+    edges = None if bins is None else bins if np.ndim(bins) == 0 else tuple(increasing_edges(bins))
+    return _mode_bins(tuple(grid), tuple(spacing), edges)
+
+
+@functools.lru_cache(maxsize=16)
+def _mode_bins(grid, spacing, bins):
     edges = bin_edges(grid, spacing, bins)
     axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
     last, n = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1]), grid[-1]
@@ -112,26 +125,56 @@ def power_spectrum_array(field, spacing, bins=None, other=None):
         k (K,) mean |k| of the modes in a bin, power (..., K) float64, modes (K,) independent modes (k and -k once).
     """
     d = len(spacing)
-    field, other = (None if f is None else as_tensor(f) for f in (field, other))
     grid = tuple(field.shape[-d:])
     if other is not None and other.shape != field.shape:
         raise InputError(f"a cross spectrum needs equal shapes, got {tuple(field.shape)} and {tuple(other.shape)}")
-    binned = mode_bins(grid, spacing, bins)
+    binned = mode_bins(grid, tuple(spacing), bins)
+    pair = [f if f is None else f.reshape(-1, *grid) for f in (field, other)]
+    summed = _summed_tensor if isinstance(field, torch.Tensor) else _summed
+    power = summed(*pair, d, binned) / binned.count * (np.prod(spacing) / np.prod(grid))
+    return binned.k, power.reshape(*field.shape[:-d], -1), binned.count / 2
+
+
+def _summed(field, other, d, binned):
+    """Sum of Re(first conj(second)) over the modes of each bin, (B, K); single precision is transformed in single."""
+    count, cells = len(binned.k), int(np.prod(field.shape[1:]))
+    index = np.full(field.shape[1:-1] + (field.shape[-1] // 2 + 1,), count)
+    weight = np.zeros(index.shape)
+    index.flat[binned.modes], weight.flat[binned.modes] = binned.bin, binned.weight
+    index, found = index.ravel(), np.zeros((len(field), count))
+    step = max(1, BATCH_CELLS // cells)
+    for start in range(0, len(field), step):
+        first = _half_space(field[start : start + step], d)
+        second = first if other is None else _half_space(other[start : start + step], d)
+        product = ((first.real * second.real + first.imag * second.imag) * weight).reshape(len(first), -1)
+        for row, values in enumerate(product, start):
+            found[row] = np.bincount(index, values, minlength=count + 1)[:count]
+    return found
+
+
+def _half_space(field, d):
+    axes = tuple(range(-d, 0))
+    field = np.asarray(field)
+    field = field.astype(np.result_type(field.dtype.newbyteorder("="), np.float32), copy=False)
+    # a large mean would cost single precision its digits; k = 0 is in no bin
+    return fft.rfftn(field - field.mean(axis=axes, keepdims=True, dtype=float).astype(field.dtype), axes=axes)
+
+
+def _summed_tensor(field, other, d, binned):
+    """:func:`_summed` of tensors on their device, in double precision."""
     count = len(binned.k)
-    weight = binned.weight / binned.count[binned.bin] * np.prod(spacing) / np.prod(grid)
-    modes, index, weight = (torch.from_numpy(x).to(field.device) for x in (binned.modes, binned.bin, weight))
-    flat = field.reshape(-1, *grid)
-    power = torch.zeros(len(flat), count, dtype=torch.float64, device=field.device)
-    chunk = max(1, CHUNK_CELLS // int(np.prod(grid)))
-    for start in range(0, len(flat), chunk):
+    modes, index, weight = (torch.from_numpy(x).to(field.device) for x in (binned.modes, binned.bin, binned.weight))
+    power = torch.zeros(len(field), count, dtype=torch.float64, device=field.device)
+    chunk = max(1, CHUNK_CELLS // int(np.prod(field.shape[1:])))
+    for start in range(0, len(field), chunk):
         rows = slice(start, start + chunk)
-        first = _modes(flat[rows], d, modes)
-        second = first if other is None else _modes(other.reshape(-1, *grid)[rows], d, modes)
+        first = _modes(field[rows], d, modes)
+        second = first if other is None else _modes(other[rows], d, modes)
         squared = (first.real * second.real + first.imag * second.imag) * weight  # (B, M)
         place = index + count * torch.arange(len(squared), device=field.device)[:, None]
         summed = torch.bincount(place.reshape(-1), squared.reshape(-1), minlength=len(squared) * count)
         power[rows] = summed.reshape(len(squared), count)
-    return binned.k, power.reshape(*field.shape[:-d], count).cpu().numpy(), binned.count / 2
+    return power.cpu().numpy()
 
 
 def _modes(field, d, modes):
@@ -155,20 +198,20 @@ def power_spectrum(ensemble, bins=None, transform=None):
         independent units), ``modes`` (independent modes of one field, k and -k counted once), ``k_low`` and ``k_high``
         (edges of the bins); attr ``nyquist``.
     """
-    from physgen.ensemble import spacing
+    from physgen.ensemble import space_dims, spacing
 
-    values = transformed(ensemble, transform)  # (B, C, *grid)
     steps = spacing(ensemble)
-    k, power, modes = power_spectrum_array(values, steps, bins)
+    binned = mode_bins(tuple(ensemble.sizes[d] for d in space_dims(ensemble)), steps, bins)
+    power = each_sample(ensemble, lambda values: power_spectrum_array(values, steps, bins)[1], transform)
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
     of = "" if transform is None else f" of the field's {_transform_name(transform)}"
     said = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
     said["of_units"] = ensemble["field"].attrs.get("units", "1") if transform is None else "1"
-    result = spectrum_result(ensemble, power, k, **said, symbol="P(k)")
-    edges = mode_bins(values.shape[2:], steps, bins).edges
-    for name, edge in zip(("k_low", "k_high"), edges.T, strict=True):
+    said |= {"tolerance": 0.1, "tolerance_kind": "ratio", "tolerance_of": "P(k)"}
+    result = spectrum_result(ensemble, power, binned.k, **said, symbol="P(k)")
+    for name, edge in zip(("k_low", "k_high"), binned.edges.T, strict=True):
         result[name] = ("k", edge, {"long_name": "edge of the bin", "units": result["k"].attrs["units"]})
-    return _with_modes(result, modes)
+    return _with_modes(result, binned.count / 2)
 
 
 def _with_modes(result, modes):
@@ -176,17 +219,20 @@ def _with_modes(result, modes):
 
 
 def transformed(ensemble, transform):
-    """``field`` as (B, C, *grid), through None, "log10" or a function of the array."""
+    """``field`` as one array (B, C, *grid), through None, "log10" or a function of the array."""
     from physgen.ensemble import flatten
 
-    values = flatten(ensemble)
-    if transform == "log10":
-        return log10_density(values, ensemble.attrs.get("field_kind"))
-    return values if transform is None else transform(values)
+    return transform_of(ensemble, transform)(flatten(ensemble))
 
 
 def _transform_name(transform):
     return transform if isinstance(transform, str) else getattr(transform, "__name__", "transformed")
+
+
+def inverse_length(ensemble):
+    """Units of a wavenumber, "1" where space has none."""
+    length = length_unit(ensemble)
+    return {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/({length})")
 
 
 def spectrum_result(ensemble, power, k, **attrs):
@@ -197,8 +243,7 @@ def spectrum_result(ensemble, power, k, **attrs):
     volume = length if length == "1" or d == 1 else f"({length})^{d}"
     if (of := attrs.pop("of_units", "1")) not in ("1", ""):
         volume = f"({of})^2 {volume}".removesuffix(" 1")
-    inverse = {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/({length})")
-    coords = {"k": (k, {"long_name": "wavenumber", "units": inverse, "symbol": "k", "scale": "log"})}
+    coords = {"k": (k, {"long_name": "wavenumber", "units": inverse_length(ensemble), "symbol": "k", "scale": "log"})}
     attrs = {"kind": "spectrum", "units": volume, "scale": "log", "nyquist": nyquist(spacing(ensemble))} | attrs
     return result_of_samples(ensemble, power, ("k",), coords, **attrs)
 

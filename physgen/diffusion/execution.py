@@ -40,6 +40,14 @@ class Tile:
     index: range
     start: int
     count: int
+    streams: Sequence[int] | None = None
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Number of the noise stream of each row: ``index``, unless the request names its streams."""
+        if self.streams is None:
+            return self.index
+        return [self.streams[min(max(i - self.start, 0), self.count - 1)] for i in self.index]
 
     @property
     def inside(self) -> slice:
@@ -76,6 +84,9 @@ class Execution:
         home: where the samples are gathered, tile by tile; the device where None. With "cpu" the device never holds
             more than a tile.
         dtype: float32 or float64.
+        streams: N numbers of the noise streams of the samples asked for; their indices where None. A sample whose place
+            among the others depends on how many are asked for names its stream so; the place then changes its rounding
+            alone.
         progress: called as progress(done, total) after each evaluation of the denoiser on a tile. An adaptive
             sampler does not know its total: it grows with what is done.
     """
@@ -85,6 +96,7 @@ class Execution:
     device: torch.device | str = "cpu"
     home: torch.device | str | None = None
     dtype: torch.dtype = torch.float32
+    streams: Sequence[int] | None = None
     progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
@@ -96,9 +108,10 @@ class Execution:
     def tiles(self, count: int, site: Sequence[int]) -> list[Tile]:
         r"""The tiles that meet the samples [start_index, start_index + count) of shape (C, \*grid)."""
         start, size = self.start_index, self.tile or tile_of(site)
-        return [
-            Tile(range(first, first + size), start, count) for first in range(start - start % size, start + count, size)
-        ]
+        if self.streams is not None and len(self.streams) != count:
+            raise ValueError(f"streams must name one stream for each of the {count} samples, got {len(self.streams)}")
+        firsts = range(start - start % size, start + count, size)
+        return [Tile(range(first, first + size), start, count, self.streams) for first in firsts]
 
     def conditions(self, condition: Condition, tiles: Sequence[Tile]) -> Iterator[Condition]:
         """The condition of each tile on the device, floating tensors in ``dtype``.

@@ -139,7 +139,7 @@ def sample_masked(
     parts = []
     with torch.no_grad():
         for tile in plan.tiles(count, site):
-            numbers, orders = (part.to(plan.device) for part in _numbers(seed, tile.index, math.prod(site), order))
+            numbers, orders = (part.to(plan.device) for part in _numbers(seed, tile.numbers, math.prod(site), order))
             blank = torch.zeros(len(tile.index), *site, dtype=torch.float64, device=plan.device)
             drawn = _unmask(model, blank, orders, tile.condition(condition, plan.device), steps, numbers)
             parts.append([part[tile.inside] for part in drawn])
@@ -158,7 +158,7 @@ def log_probability(
     return _unmask(model, x.double(), orders, condition, steps, None)[1]
 
 
-def _numbers(seed: int, index: range, sites: int, order: Tensor | None) -> tuple[Tensor, Tensor]:
+def _numbers(seed: int, index: Sequence[int], sites: int, order: Tensor | None) -> tuple[Tensor, Tensor]:
     """Uniform numbers (B, n) and orders (B, n), each row from the stream of its sample."""
     uniform, orders = torch.empty(len(index), sites, dtype=torch.float64), torch.empty(len(index), sites).long()
     for row, sample_index in enumerate(index):

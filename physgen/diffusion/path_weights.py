@@ -207,7 +207,7 @@ def _blocks(
 
 
 def _path_noise(seed: int, stream: str, tile: Tile, site: tuple[int, ...], plan: Execution) -> Noise:
-    return Noise([generator_for(seed, stream, number) for number in tile.index], site, plan.device)
+    return Noise([generator_for(seed, stream, number) for number in tile.numbers], site, plan.device)
 
 
 def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Callable[[Tensor, float], Tensor]:

@@ -85,7 +85,7 @@ def sample(
         condition: tensors that lead with N; floating ones are cast to ``dtype``.
         sampler: a name of ``SAMPLERS`` or a function of the same signature.
         **execution: fields of :class:`physgen.diffusion.execution.Execution`: tile, start_index, device,
-            home, dtype, progress.
+            home, dtype, streams, progress.
 
     Returns:
         Tensor (N, C, \*grid) on ``home``, which is the device unless it is given.
@@ -103,14 +103,14 @@ def sample(
     s_max = check_levels(levels)[0]
     with torch.no_grad():
         for tile, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
-            noise = partial(_noise, seed, tile.index, site, plan)
+            noise = partial(_noise, seed, tile.numbers, site, plan)
             start = noise("sampler start", 0) * s_max
             x = integrate(counted, levels, start, given, partial(noise, "sampler step"))
             samples[tile.place] = x[tile.inside]
     return samples
 
 
-def _noise(seed: int, index: range, site: tuple[int, ...], plan: Execution, stream: str, step: int) -> Tensor:
+def _noise(seed: int, index: Sequence[int], site: tuple[int, ...], plan: Execution, stream: str, step: int) -> Tensor:
     return noise_like(seed, stream, index, site, step, plan.dtype, plan.device)
 
 

@@ -6,6 +6,7 @@ Shapes: B samples, C channels, *grid lattice, *rfft its half-spectrum (last axis
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 RIDGE = 1e-3  # in units of one mode's information: negligible as soon as a bin holds a few modes
 NEWTON_STEPS = 25
 TINY = 1e-20
+FFT_VALUES = 2**20  # values transformed at once
 
 
 def rfft_shape(grid: tuple[int, ...]) -> tuple[int, ...]:
@@ -30,10 +32,11 @@ def multiplicity(grid: tuple[int, ...]) -> Tensor:
     return twice
 
 
-def wavenumber(grid: tuple[int, ...]) -> Tensor:
-    """|k| of each half-spectrum mode in cycles per cell, float64."""
-    axes = [torch.fft.fftfreq(size, dtype=torch.float64) for size in grid[:-1]]
-    axes.append(torch.fft.rfftfreq(grid[-1], dtype=torch.float64))
+def wavenumber(grid: tuple[int, ...], cell_size: Sequence[float] | None = None) -> Tensor:
+    """|k| of each half-spectrum mode in cycles per unit of ``cell_size`` (per cell, of cubic cells), float64."""
+    sizes = [1.0] * len(grid) if cell_size is None else cell_size
+    axes = [torch.fft.fftfreq(n, d=a, dtype=torch.float64) for n, a in zip(grid[:-1], sizes[:-1], strict=True)]
+    axes.append(torch.fft.rfftfreq(grid[-1], d=sizes[-1], dtype=torch.float64))
     return torch.stack([axis**2 for axis in torch.meshgrid(*axes, indexing="ij")]).sum(0).sqrt()
 
 
@@ -92,27 +95,37 @@ class Spectrum(nn.Module):
         return weighted.flatten(1).sum(1) / (power.shape[1] * math.prod(self.grid))
 
 
-def fit_spectrum(x: Tensor, labels: Tensor | None = None, quadratic: bool = True) -> Spectrum:
+def fit_spectrum(
+    x: Tensor, labels: Tensor | None = None, quadratic: bool = True, cell_size: Sequence[float] | None = None
+) -> Spectrum:
     r"""Spectrum of maximal Whittle likelihood :math:`-\sum_{b,k} \ln P(k; l_b) + |\tilde x_{b,k}|^2 / P(k; l_b)`.
 
     A gamma regression with logarithmic link for each shell of |k| (width: one fundamental mode; the k = 0 mode apart),
     solved by Newton's method with a small ridge on the label terms, then interpolated linearly in ln k to every mode.
-    It gives the right mean power whether the field is Gaussian or not. Cells are taken as cubic. The k = 0 mode keeps
-    the square of the mean: P is a second moment.
+    It gives the right mean power whether the field is Gaussian or not. The k = 0 mode keeps the square of the mean: P
+    is a second moment.
 
     Args:
         x: (B, C, *grid) encoded fields.
         labels: (B, n), roughly of unit scale, or None. quadratic: products of labels too.
+        cell_size: along each axis, where cells are not cubic.
     """
     grid = tuple(x.shape[2:])
-    k = wavenumber(grid)
-    fundamental = 1.0 / max(grid)
+    # in cycles per cell of the first axis: of cubic cells the size then plays no part
+    sizes = [a / cell_size[0] for a in cell_size] if cell_size else [1.0] * len(grid)
+    k = wavenumber(grid, sizes)
+    fundamental = 1.0 / max(n * a for n, a in zip(grid, sizes, strict=True))
     shell = torch.where(k > 0, (k / fundamental).round().long().clamp(min=1), 0).flatten()
     _, shell = torch.unique(shell, return_inverse=True)
     weight = multiplicity(grid).double().expand(k.shape).flatten()
     count = torch.zeros(int(shell.max()) + 1, dtype=torch.float64).index_add_(0, shell, weight)
-    power = torch.fft.rfftn(x.double(), dim=list(range(2, x.ndim)), norm="ortho").abs().square().flatten(2) * weight
-    shells = torch.zeros(*power.shape[:2], len(count), dtype=torch.float64).index_add_(2, shell, power) / count
+    shells = torch.zeros(*x.shape[:2], len(count), dtype=torch.float64)
+    rows = max(1, FFT_VALUES // (x.shape[1] * math.prod(grid)))
+    for start in range(0, len(x), rows):  # the modes of a whole training set would not fit beside it
+        part = x[start : start + rows].double()
+        power = torch.fft.rfftn(part, dim=list(range(2, x.ndim)), norm="ortho").abs().square().flatten(2) * weight
+        shells[start : start + rows].index_add_(2, shell, power)
+    shells = shells / count
     mean_k = torch.zeros_like(count).index_add_(0, shell, weight * k.flatten()) / count
     features = label_features(None if labels is None else labels.double().cpu(), quadratic).double().expand(len(x), -1)
     ln_power = _gamma_regression(shells.flatten(1), features, count.repeat(x.shape[1])).reshape(

@@ -1,7 +1,7 @@
 """Layers on a periodic lattice in one, two or three dimensions.
 
 Shapes: B batch, C channels, *grid lattice (1 to 3 axes), E embedding.
-Every layer commutes with lattice translations; padding is circular everywhere.
+Every layer commutes with lattice translations; padding is circular unless a convolution is told otherwise.
 """
 
 import math
@@ -64,7 +64,10 @@ class PeriodicConvolution(nn.Module):
     """Convolution on the torus: (B, in_channels, *grid) -> (B, out_channels, *grid).
 
     ``kernel`` is odd, its sites lie ``dilation`` sites apart; dilation * (kernel // 2) must not exceed a grid size.
+    With the attribute ``periodic`` = False zeros surround the lattice: opposite sides then do not touch.
     """
+
+    periodic = True
 
     def __init__(self, dimension: int, in_channels: int, out_channels: int, kernel: int = 3, dilation: int = 1) -> None:
         super().__init__()
@@ -75,7 +78,11 @@ class PeriodicConvolution(nn.Module):
         self.convolution = convolution.to(memory_format=MEMORY_FORMATS[dimension])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convolution(PeriodicPad.apply(x, self.padding) if self.padding else x)
+        if not self.padding:
+            return self.convolution(x)
+        if self.periodic:
+            return self.convolution(PeriodicPad.apply(x, self.padding))
+        return self.convolution(F.pad(x, [self.padding] * (2 * (x.ndim - 2))))
 
 
 def downsample(x: Tensor) -> Tensor:

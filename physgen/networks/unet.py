@@ -89,6 +89,7 @@ class UNet(nn.Module):
         dimension: 1, 2 or 3. in_channels, out_channels: channels of the field.
         condition_channels: channels of condition["channels"] (B, C', *grid), joined to the input.
         labels: columns of condition["labels"] (B, labels). width: channels of the finest level, a multiple of 8.
+        periodic: whether opposite sides of the lattice touch; else zeros surround it, and no translation commutes.
         **options: fields of UNetOptions.
 
     Raises:
@@ -104,6 +105,7 @@ class UNet(nn.Module):
         condition_channels: int = 0,
         labels: int = 0,
         width: int = 32,
+        periodic: bool = True,
         **options: object,
     ) -> None:
         super().__init__()
@@ -133,6 +135,15 @@ class UNet(nn.Module):
         )
         self.norm = Normalization(width * self.options.multipliers[0])
         self.head = zeroed(PeriodicConvolution(dimension, sizes[0], out_channels))
+        if not periodic:
+            self._open_boundaries()
+
+    def _open_boundaries(self) -> None:
+        if self.options.undecimated:
+            raise ValueError("an undecimated U-Net is periodic: leave undecimated out for a box that is not")
+        for module in self.modules():
+            if isinstance(module, PeriodicConvolution):
+                module.periodic = False
 
     @property
     def stride(self) -> int:

@@ -53,7 +53,7 @@ def sample(
             "take conditions on the lattice that the model was trained on"
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
-    template = run.domain.request(like, options.n or settings.n, options.given)
+    template = run.domain.request(like, options.n or settings.n, options.given, model.constants)
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
     levels = choose_levels(model, sampler, steps, options.levels or settings.levels)
     started = time.perf_counter()

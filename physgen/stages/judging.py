@@ -15,7 +15,7 @@ from physgen import figures
 from physgen.config import JudgingConfig
 from physgen.diagnostics.comparison import measure
 from physgen.diagnostics.memorization import memorization_verdict
-from physgen.diagnostics.verdict import judge, skipped
+from physgen.diagnostics.verdict import Verdict, judge, skipped
 from physgen.disk_space import reserve
 from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
@@ -61,9 +61,9 @@ def judge_ensembles(
     rules = rules or JudgingConfig()
     diagnostics = domain.diagnostics()
     _check_tolerances(rules, [*diagnostics, MEMORIZATION])
-    confront = getattr(domain, "confront", lambda reference, other, name: other)
-    generated = confront(reference, generated, "the generated ensemble")
-    train = None if train is None else confront(reference, train, "the training set")
+    generated = domain.confront(reference, generated, "the generated ensemble")
+    reference = getattr(domain, "restrict", lambda reference, other: reference)(reference, generated)
+    train = None if train is None else domain.confront(reference, train, "the training set")
     rate = rules.false_alarms / (len(diagnostics) + 1)
     results, comparisons, summary, verdicts = {}, {}, {}, []
     for name, diagnostic in diagnostics.items():
@@ -76,7 +76,7 @@ def judge_ensembles(
         summary[name], verdict = judge(
             comparison, rules.tolerances.get(name), confidence=rules.confidence, false_alarms=rate
         )
-        verdicts.append(replace(verdict, diagnostic=name))
+        verdicts.append(_without_sample_variance(replace(verdict, diagnostic=name), generated, reference))
     found = None
     if train is not None:
         limit = rules.tolerances.get(MEMORIZATION)
@@ -88,6 +88,22 @@ def judge_ensembles(
         verdicts.append(memorization_verdict(found))
     summary["verdicts"] = [v.as_dict() for v in verdicts]
     return Judged(generated, reference, results, comparisons, summary, found)
+
+
+def _without_sample_variance(verdict: Verdict, generated: Any, reference: Any) -> Verdict:
+    """No decision where simulations of one file start from one set of phases: their scatter hides their own error."""
+    shared = [
+        name
+        for name, ensemble in (("generated", generated), ("reference", reference))
+        if ensemble.attrs.get("shared_initial_conditions")
+    ]
+    if not shared or verdict.verdict not in ("pass", "fail"):
+        return verdict
+    why = (
+        f"all units of the {' and the '.join(shared)} ensemble share one set of initial conditions, so that their "
+        f"scatter does not hold the error of their mean: no {verdict.verdict} can be said; {verdict.text}"
+    )
+    return replace(verdict, verdict="open", text=why, needed=None)
 
 
 def _check_tolerances(rules: JudgingConfig, known: list[str]) -> None:
@@ -158,7 +174,7 @@ def _training_section(run: Run, folder: Path) -> Section:
     pictures = [_picture(figures.loss_curves(records), folder, "loss", "Training loss, weighted to order one.")]
     last = next((r["metrics"] for r in reversed(records) if "validation/ratio_mean" in r["metrics"]), {})
     found = sorted(
-        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last[key.replace("ratio_s", "ratio_error_s")])
+        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last.get(key.replace("ratio_s", "ratio_error_s"), 0.0))
         for key, value in last.items()
         if key.startswith("validation/ratio_s")
     )

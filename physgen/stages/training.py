@@ -6,6 +6,8 @@ The same function runs alone, under torchrun and under srun. Process 0 writes th
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,7 +137,7 @@ class _Loop:
     def go(self, stop: StopRequest, progress: Callable[[int, int], None] | None) -> bool:
         """Train to the end or to a request to stop; whether the end was reached."""
         settings, total = self.run.experiment.training, self.run.experiment.training.steps
-        augment = self.run.domain.augment if settings.augment else None
+        augment = functools.partial(self.run.domain.augment, constants=self.constants) if settings.augment else None
         clock, counted = time.perf_counter(), self.state.step
         steps = training_steps(
             self.state, self.data.x, self.data.condition, augment, self.here.rank, self.here.world_size
@@ -191,11 +193,14 @@ def _metrics(step: Step, rate: float) -> dict[str, float]:
 
 
 def _validation_metrics(found: ValidationLoss) -> dict[str, float]:
-    """``validation/ratio_s...`` is the loss over that of the baseline: 1 = only Gaussian (or free-spin) information."""
-    metrics = {"validation/ratio_mean": float(found.ratio.mean())}
+    """``validation/ratio_mean`` is the loss over that of the baseline, both summed over the noise levels where the
+    baseline errs; ``validation/ratio_s...`` is that of one such level. 1 = only Gaussian (or free-spin) information.
+    Errors that one unit does not give are left out."""
+    metrics = {"validation/ratio_mean": found.overall, "validation/ratio_mean_error": found.overall_error}
     for i, level in enumerate(found.levels.tolist()):
         name = f"s{level:.3g}".replace(".", "p")
         metrics[f"validation/loss_{name}"] = float(found.loss[i])
-        metrics[f"validation/ratio_{name}"] = float(found.ratio[i])
-        metrics[f"validation/ratio_error_{name}"] = float(found.ratio_error[i])
-    return metrics
+        if found.counted[i]:
+            metrics[f"validation/ratio_{name}"] = float(found.ratio[i])
+            metrics[f"validation/ratio_error_{name}"] = float(found.ratio_error[i])
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -18,7 +18,7 @@ from physgen.errors import InputError
 from physgen.model import build_denoiser, noise_range, schedule_law
 from physgen.run import Run, create_run, open_run, read_json, write_config, write_json
 from physgen.stages.data import default_dataset
-from physgen.stages.validation import held_out
+from physgen.stages.validation import HeldOut, held_out
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Data:
 
     x: torch.Tensor
     condition: dict[str, torch.Tensor]
-    held: tuple[torch.Tensor, dict[str, torch.Tensor]]
+    held: HeldOut
 
 
 def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -> Run:
@@ -84,7 +84,7 @@ def first_state(run: Run, here: Launch) -> tuple[Data, dict[str, Any], TrainingS
     """Data, constants and the untrained state. Raises InputError where the network does not fit the data."""
     data, constants, spectrum = _encode(run, here)
     denoiser = build_denoiser(run.experiment, constants, spectrum).to(here.device)
-    x, condition = data.held
+    x, condition, _ = data.held
     one = {k: v[:1] for k, v in condition.items()}
     try:
         with torch.no_grad():
@@ -103,7 +103,7 @@ def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | No
     if here.is_main and not path.exists():
         constants = dict(domain.fit_encoding(train_part))
         x, condition = domain.encode(train_part, constants)
-        s_min, s_max = noise_range(x, domain.values, run.experiment.diffusion)
+        s_min, s_max = noise_range(x, domain.values, run.experiment.diffusion, constants.get("cell_size"))
         constants |= {
             "grid": list(x.shape[2:]),
             "channels": x.shape[1],
@@ -115,7 +115,9 @@ def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | No
     here.barrier()
     constants = read_json(path)
     x, condition = domain.encode(train_part, constants)
-    spectrum = fit_spectrum(x, condition.get("labels")) if domain.values == "real" else None
+    spectrum = None
+    if domain.values == "real":
+        spectrum = fit_spectrum(x, condition.get("labels"), cell_size=constants.get("cell_size"))
     return Data(x, dict(condition), held_out(run, constants, here.device)), constants, spectrum
 
 

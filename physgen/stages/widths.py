@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ WIDTHS = (0.03, 0.05, 0.07, 0.10, 0.14, 0.20, 0.25)
 class WidthLoss:
     """Validation loss of the average of one width over that of the run's own average, at the same noise.
 
-    ``ratio`` is the mean over noise levels; ``error`` the mean of the levels' paired standard errors over
-    configurations taken as independent, which is no less than the standard error of the mean.
+    ``ratio`` is the sum over noise levels of one loss over that of the other; ``error`` its paired standard error over
+    independent units (nan for a single one).
     """
 
     width: float
@@ -51,7 +52,7 @@ def compare_widths(
     for width in chosen:
         facts = take_average(other.denoiser, run, width)
         loss = validate(other.denoiser, held, own.constants, own.denoiser)
-        found.append(WidthLoss(width, facts.residual, float(loss.ratio.mean()), float(loss.ratio_error.mean())))
+        found.append(WidthLoss(width, facts.residual, loss.overall, loss.overall_error))
         if progress:
             progress(len(found), len(chosen))
     return found
@@ -60,10 +61,14 @@ def compare_widths(
 def width_table(found: list[WidthLoss]) -> str:
     """The comparison as text, and what it says."""
     lines = ["width   residual   validation loss / that of the run's own average", "-" * 66]
-    lines += [f"{w.width:<7g} {w.residual:<10.1e} {w.ratio:.5f} +- {w.error:.5f}" for w in found]
+    lines += [f"{w.width:<7g} {w.residual:<10.1e} {w.ratio:.5f} {_error_words(w.error)}" for w in found]
     best = best_width(found)
     verdict = "no width is better than the run's own average by two errors"
     return "\n".join([*lines, verdict if best is None else f"the best is {best:g}, better by more than two errors"])
+
+
+def _error_words(error: float) -> str:
+    return f"+- {error:.5f}" if math.isfinite(error) else "(no error: one independent unit)"
 
 
 def best_width(found: list[WidthLoss]) -> float | None:

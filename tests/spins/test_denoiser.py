@@ -85,3 +85,34 @@ def test_sampling_with_the_exact_denoiser_gives_the_law_of_held_out_couplings():
     assert np.all(np.abs(off.sum("disorder")) < 4 * np.sqrt((error**2).sum("disorder")))
     for name in ("overlap", "link_overlap"):
         assert float(compare(reference, drawn, domain.diagnostics()[name]).p_value) > 1e-3
+
+
+def test_the_last_level_is_refused_where_the_nearest_vertex_is_no_longer_a_drawn_one():
+    """Exact spins s, y = s + s_min z, signs of E[s | y]: energies stay at .4 (the largest allowed) and fall at .7.
+
+    Drawing each spin from its mean errs as much the other way: the spins of a posterior are not independent.
+    """
+    from physgen.config import DiffusionConfig
+    from physgen.domains.spins.layout import with_spins
+    from physgen.model import BINARY_LARGEST_S_MIN, noise_range
+
+    domain, made, _, condition = data(length=6, instances=20, replicas=100, temperatures=(1.0,))
+    spins = domain.encode(made, {})[0].double()
+    noise = torch.randn(spins.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bare = made.drop_vars(["field", "energy"])
+
+    def shift(s_min, drawn):
+        mean = domain.exact_denoiser(made, {})(spins + s_min * noise, torch.full((len(spins),), s_min), condition)
+        threshold = torch.rand(mean.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1 if drawn else 0.0
+        end = torch.where(mean >= threshold, 1, -1).numpy().astype(np.int8).reshape(made.field.shape)
+        change = (with_spins(bare, end).energy - made.energy).mean(["temperature", "replica"])
+        return float(change.mean()), float(change.std(ddof=1)) / 20**0.5
+
+    allowed, low, high = shift(BINARY_LARGEST_S_MIN, False), shift(0.7, False), shift(0.7, True)
+    assert abs(allowed[0]) < 0.003 + 3 * allowed[1]  # 1 % in temperature is .003
+    assert low[0] < -0.005 and low[0] < -5 * low[1] and high[0] > 0.005 and high[0] > 5 * high[1]
+    x = spins.float()
+    assert noise_range(x, "binary", DiffusionConfig(s_min=0.4))[0] == 0.4
+    with pytest.raises(InputError, match="s_min=0.7 is too large .* 0.4 or less"):
+        noise_range(x, "binary", DiffusionConfig(s_min=0.7))
+    assert noise_range(x, "real", DiffusionConfig(s_min=0.7))[0] == 0.7

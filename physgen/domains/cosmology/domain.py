@@ -151,71 +151,67 @@ class Cosmology:
         return fit_encoding(train, self.transform)
 
     def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        r"""(x (B, 1, \*grid) of zero mean and unit variance over the training split, {"labels": (B, n)})."""
+        r"""(x (B, C, \*grid) of zero mean and unit variance over the training split, {"labels": (B, n)})."""
         from physgen.domains.cosmology.encoding import encode_field
 
         return encode_field(ensemble, constants), self.condition(ensemble, constants)
 
     def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Labels scaled to [-1, 1] over their training range; empty where the training data had none."""
-        from physgen.domains.cosmology.encoding import encode_labels
+        from physgen.domains.cosmology.conditions import encode_labels
 
         return encode_labels(ensemble, constants)
 
     def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
         """Fields in physical units with the labels of ``template``; attribute ``clipped_fraction`` counts cells."""
-        from physgen.domains.cosmology.encoding import decode_field
+        from physgen.domains.cosmology.conditions import dims_of_samples
+        from physgen.domains.cosmology.encoding import component_constants, decode_field, join_kinds
 
-        kind = constants["field_kind"]
-        values, clipped = decode_field(x, kind, constants)
-        dims = ("sample", *(d for d in ("z", "y", "x") if d in template.dims))
-        field = (dims, values[:, 0], constants["field_attrs"])
-        return template.assign(field=field).assign_attrs(field_kind=kind, clipped_fraction=clipped)
+        values, clipped = decode_field(x, constants)
+        samples = dims_of_samples(template, constants)
+        sizes = [template.sizes[d] for d in samples[1:]]
+        channel = ("component",) if "components" in constants else ()
+        dims = (*samples, *channel, *("z", "y", "x")[-len(constants["grid"]) :])
+        values = values.reshape(-1, *sizes, *(values.shape[1:] if channel else values.shape[2:]))
+        kind = join_kinds([part["field_kind"] for part in component_constants(constants)])
+        made = template.assign(field=(dims, values, constants["field_attrs"]))
+        return made.assign_attrs(field_kind=kind, clipped_fraction=clipped)
 
-    def request(self, like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Dataset:
-        """``n`` samples whose labels cycle through the simulations of ``like``; ``given`` labels replace theirs.
+    def request(
+        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
+    ) -> xr.Dataset:
+        """``n`` maps under the conditions of those of ``like``, all of them in turn; ``given`` labels replace theirs.
 
-        Without ``given`` the samples carry the simulation numbers of ``like``, so that comparisons are paired.
+        ``given`` must lie in the range of the training part (``constants``). See conditions.request_fields.
         """
-        from physgen.domains.cosmology.encoding import label_names
+        from physgen.domains.cosmology.conditions import request_fields
 
-        if n < 1:
-            raise InputError(f"n = {n} samples were asked for: give at least 1")
-        known = label_names(like)
-        for name, value in given.items():
-            if name not in known:
-                raise InputError(
-                    f"the condition {name!r} is no label of these data: choose from {', '.join(known) or 'none'}"
-                )
-            if not np.isfinite(value):
-                raise InputError(f"the condition {name} = {value} must be a finite number")
-            low, high = float(like[name].min()), float(like[name].max())
-            margin = max(high - low, 0.25 * abs(high + low))  # a few simulations may span little of what was learned
-            if not low - margin <= value <= high + margin:
-                raise InputError(
-                    f"the condition {name} = {value:g} lies far outside the data's range {low:.3g} to {high:.3g}, "
-                    "where nothing was learned: choose a value within it"
-                )
-        _, first = np.unique(like["simulation"].values, return_index=True)
-        template = like.drop_vars("field", errors="ignore").isel(sample=np.resize(first, n))
-        for name, value in given.items():
-            template[name] = ("sample", np.full(n, float(value)), like[name].attrs)
-        if given:
-            template["simulation"] = ("sample", np.arange(n), like["simulation"].attrs)
-        return template
+        return request_fields(like, n, given, constants)
 
     def augment(
-        self, x: torch.Tensor, condition: Mapping[str, torch.Tensor], generator: torch.Generator
+        self,
+        x: torch.Tensor,
+        condition: Mapping[str, torch.Tensor],
+        generator: torch.Generator,
+        constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        """A random translation, reflection and permutation of axes for each sample; labels are invariant."""
+        """A random translation, reflection and permutation of equal axes for each sample; labels are invariant.
+
+        The box is that of the ``constants``: without translations if it is not periodic.
+        """
         from physgen.domains.cosmology.symmetry import random_symmetry
 
-        return random_symmetry(x, generator), condition
+        box = constants or {}
+        return random_symmetry(x, generator, box.get("cell_size"), box.get("periodic", True)), condition
 
     # --- learning and judging ---------------------------------------------------------------------
 
     def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
-        """A periodic U-Net of the dimension and labels of the training data; ``options`` are those of UNet."""
+        """A U-Net of the dimension, components and labels of the training data; ``options`` are those of UNet.
+
+        Where the box is not periodic it pads with zeros.
+        """
+        from physgen.domains.cosmology.encoding import component_constants
         from physgen.networks.unet import UNet
 
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
@@ -223,7 +219,15 @@ class Cosmology:
         if kind != "unet":
             raise InputError(f"network kind {kind!r} is unknown here: use 'unet'")
         try:
-            return UNet(len(constants["grid"]), labels=len(constants["labels"]), **options)
+            channels, periodic = len(component_constants(constants)), constants.get("periodic", True)
+            return UNet(
+                len(constants["grid"]),
+                channels,
+                channels,
+                labels=len(constants["labels"]),
+                periodic=periodic,
+                **options,
+            )
         except (TypeError, ValueError) as error:
             raise InputError(f"network: {error}") from None
 
@@ -232,6 +236,12 @@ class Cosmology:
         from physgen.domains.cosmology import statistics
 
         return dict(statistics.DIAGNOSTICS)
+
+    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+        """``other`` with the constants of ``reference``; what cannot be compared is refused. See confront.confront."""
+        from physgen.domains.cosmology.confront import confront
+
+        return confront(reference, other, name)
 
     def memorization(
         self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float

@@ -1,4 +1,7 @@
-"""Between fields in physical units and numbers of order one. Constants: plain JSON, fitted on the training split."""
+"""Between fields in physical units and numbers of order one. Constants: plain JSON, fitted on the training split.
+
+Values are encoded and decoded in blocks: beside its result the work needs a few MiB, whatever the size of the set.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,17 @@ import numpy as np
 import torch
 import xarray as xr
 
-from physgen.domains.cosmology.gaussianise import fit_knots, from_scores, to_scores
-from physgen.ensemble import flatten
+from physgen.domains.cosmology.blocks import (
+    moments,
+    quantile_of_sorted,
+    sample_blocks,
+    sorted_values,
+    sum_in_blocks,
+)
+from physgen.domains.cosmology.conditions import fixed_labels, label_ranges
+from physgen.domains.cosmology.gaussianise import from_scores, place_knots, to_scores
+from physgen.domains.cosmology.geometry import check_layout, check_mask_free, is_periodic
+from physgen.ensemble import flatten, sample_dims, spacing
 from physgen.errors import InputError
 
 # field kind -> smallest value that it can take
@@ -18,21 +30,33 @@ LOWEST = {"delta": -1.0, "counts": 0.0, "density": 0.0, "surface_density": 0.0, 
 HEADROOM = 100.0
 
 
-def field_kind(ensemble: xr.Dataset) -> str:
-    """The ``field_kind`` attribute, checked."""
-    kind = str(ensemble.attrs.get("field_kind", "delta"))
-    if kind not in LOWEST:
-        raise InputError(f"field_kind = {kind!r} is unknown: set the root attribute to one of {', '.join(LOWEST)}")
-    return kind
+def field_kinds(ensemble: xr.Dataset) -> list[str]:
+    """The ``field_kind`` of each component, checked: one name for all, or names separated by commas."""
+    given = ensemble.attrs.get("field_kind", "delta")
+    names = given.split(",") if isinstance(given, str) else list(np.atleast_1d(given))
+    kinds = [str(name).strip() for name in names]
+    for kind in kinds:
+        if kind not in LOWEST:
+            raise InputError(f"field_kind = {kind!r} is unknown: set the root attribute to one of {', '.join(LOWEST)}")
+    components = ensemble.sizes.get("component", 1)
+    if len(kinds) not in (1, components):
+        raise InputError(
+            f"field_kind = {', '.join(kinds)!r} names {len(kinds)} kinds for {components} components: "
+            "give one for all, or one for each"
+        )
+    return kinds * (components if len(kinds) == 1 else 1)
 
 
-def label_names(ensemble: xr.Dataset) -> list[str]:
-    """Names of the continuous labels: floating-point variables on ``sample`` alone, in the order of the file."""
-    return [str(n) for n, v in ensemble.data_vars.items() if v.dims == ("sample",) and v.dtype.kind == "f"]
+def join_kinds(kinds: list[str]) -> str:
+    """The root attribute ``field_kind`` of components of these kinds."""
+    return kinds[0] if len(set(kinds)) == 1 else ", ".join(kinds)
+
+
+# --- fitting ----------------------------------------------------------------------------------------
 
 
 def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
-    r"""Constants of the encoding x = (v - mean) / std from a training split.
+    r"""Constants of the encoding x = (v - mean) / std from a training split, of each component its own.
 
     Convention: for ``log``, v = ln(u + floor) with u = (field + offset) / scale the density in units of its mean; the
     floor, a tenth of the 0.1 % quantile of the positive u, gives empty cells a finite place near the emptiest ones.
@@ -40,33 +64,56 @@ def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
     sends either to the normal scores of its training law, v -> Phi^-1(F(v)), by ``knots``: a Gaussian field of the
     right spectrum then has the right one-point law, and its rarest peaks are as rare as its sigmas say.
     Labels map to [-1, 1] over the training range. ``spectrum`` is the isotropic variance of the orthonormal Fourier
-    modes of x by shells of width 1/4 in \|n\| = \|k\| L / 2 pi.
+    modes of x by shells of width 1/4 in \|n\| = \|k\| L / 2 pi, L the longest side. ``cell_size`` and ``periodic``
+    are the geometry that symmetries and padding follow. Quantiles of more than 2^27 values are those of a random part.
+
+    A field with the dim ``component`` has a list ``components`` of such constants, else they stand beside the others.
 
     Raises:
-        InputError: unknown kind, or values below the kind's bound.
+        InputError: unknown kind, values below the kind's bound, or a layout that cannot be learned.
     """
-    kind, values = field_kind(train), flatten(train).astype(np.float64)
+    check_layout(train)
+    values, kinds = flatten(train), field_kinds(train)
+    constants: dict[str, Any] = {
+        "field_attrs": {name: str(train["field"].attrs.get(name, "")) for name in ("units", "long_name")},
+        "grid": list(values.shape[2:]),
+        "cell_size": list(spacing(train)),
+        "periodic": is_periodic(train),
+        "sample_dims": list(sample_dims(train)),
+        "labels": label_ranges(train),
+        "fixed_labels": fixed_labels(train),
+    }
+    shells = _shells(tuple(constants["grid"]), tuple(constants["cell_size"]))
+    parts = [_fit_component(values[:, c], kind, transform, shells) for c, kind in enumerate(kinds)]
+    if "component" not in train["field"].dims:
+        return constants | parts[0]
+    return constants | {"components": parts}
+
+
+def _fit_component(values: np.ndarray, kind: str, transform: str, shells: np.ndarray) -> dict[str, Any]:
     check_bound(values, kind)
     if values.min() == values.max():
         raise InputError(
             f"the training field is {values.min():g} everywhere: there is nothing to learn, check the import"
         )
-    constants: dict[str, Any] = {
+    values = np.ascontiguousarray(values)
+    ascending = sorted_values(values)
+    part: dict[str, Any] = {
         "field_kind": kind,
-        "field_attrs": {name: str(train["field"].attrs.get(name, "")) for name in ("units", "long_name")},
-        "grid": list(values.shape[2:]),
         "transform": "log" if transform != "asinh" and np.isfinite(LOWEST[kind]) else "asinh",
         "mean": 0.0,
         "std": 1.0,
-        "labels": {name: _range(train[name].values) for name in label_names(train)},
     }
-    constants |= _density_constants(values, kind) if constants["transform"] == "log" else _asinh_constants(values)
+    part |= _density_constants(values, ascending, kind) if part["transform"] == "log" else _asinh_constants(values)
     if transform == "gaussian":
-        constants["knots"] = fit_knots(_transform(values, constants))
-    v = _transform(values, constants)
-    constants["mean"], constants["std"] = float(v.mean()), float(v.std())
-    constants["spectrum"] = _shell_spectrum((v - constants["mean"]) / constants["std"])
-    return constants
+        plain = dict(part)
+        spread = moments(values, lambda v: _transform(v, plain))[1]
+        part["knots"] = place_knots(
+            lambda share: quantile_of_sorted(ascending, share, lambda v: _transform(v, plain)), len(ascending), spread
+        )
+    part["mean"], part["std"] = moments(values, lambda v: _transform(v, part))
+    part["spectrum"] = _shell_spectrum(values, part, shells)
+    return part
 
 
 def check_bound(values: np.ndarray, kind: str) -> None:
@@ -80,117 +127,167 @@ def check_bound(values: np.ndarray, kind: str) -> None:
         )
 
 
-def _density_constants(values: np.ndarray, kind: str) -> dict[str, float]:
+def _density_constants(values: np.ndarray, ascending: np.ndarray, kind: str) -> dict[str, float]:
     offset = -LOWEST[kind] + 0.0
-    scale = 1.0 if kind == "delta" else float(values.mean())
-    density = (values + offset) / scale
-    positive = density[density > 0]
+    scale = 1.0 if kind == "delta" else sum_in_blocks(values, lambda v: v) / values.size
+
+    def density(v: np.ndarray) -> np.ndarray:
+        return (v + offset) / scale
+
+    empty = np.asarray(-offset, ascending.dtype)  # of the same type: else numpy would copy the whole as float64
+    positive = ascending[np.searchsorted(ascending, empty, side="right") :]
     return {
         "offset": offset,
         "scale": scale,
-        "floor": 0.1 * float(np.quantile(positive, 1e-3)),
-        "ceiling": HEADROOM * float(positive.max()),
+        "floor": 0.1 * float(quantile_of_sorted(positive, np.asarray(1e-3), density)),
+        "ceiling": HEADROOM * float(density(np.float64(values.max()))),
     }
 
 
 def _asinh_constants(values: np.ndarray) -> dict[str, float]:
-    scale = float(np.sqrt(np.mean(values**2))) or 1.0
-    return {"scale": scale, "ceiling": HEADROOM * float(np.abs(values).max()) / scale}
+    scale = float(np.sqrt(sum_in_blocks(values, np.square) / values.size)) or 1.0
+    largest = max(abs(float(values.min())), abs(float(values.max())))
+    return {"scale": scale, "ceiling": HEADROOM * largest / scale}
 
 
-def _transform(values: np.ndarray, constants: dict[str, Any]) -> np.ndarray:
-    if constants["transform"] == "asinh":
-        v = np.arcsinh(values / constants["scale"])
+# --- encoding and decoding ----------------------------------------------------------------------------
+
+
+def component_constants(constants: dict[str, Any]) -> list[dict[str, Any]]:
+    """The constants of each component."""
+    return constants.get("components") or [constants]
+
+
+def _transform(values: np.ndarray, part: dict[str, Any]) -> np.ndarray:
+    if part["transform"] == "asinh":
+        v = np.arcsinh(values / part["scale"])
     else:
-        v = np.log(np.maximum((values + constants["offset"]) / constants["scale"], 0.0) + constants["floor"])
-    return to_scores(v, constants["knots"]) if "knots" in constants else v
+        v = np.log(np.maximum((values + part["offset"]) / part["scale"], 0.0) + part["floor"])
+    return to_scores(v, part["knots"]) if "knots" in part else v
 
 
 def encode_field(ensemble: xr.Dataset, constants: dict[str, Any]) -> torch.Tensor:
     r"""x of shape (B, C, \*grid), float32; computed in float64."""
-    kind, values = field_kind(ensemble), flatten(ensemble)
-    if kind != constants["field_kind"]:
+    check_layout(ensemble)
+    parts, kinds, values = component_constants(constants), field_kinds(ensemble), flatten(ensemble)
+    fitted = [part["field_kind"] for part in parts]
+    if len(parts) != values.shape[1]:
+        raise InputError(f"the field has {values.shape[1]} components, the encoding was fitted on {len(parts)}")
+    if kinds != fitted:
         raise InputError(
-            f"field_kind is {kind!r}, the encoding was fitted on {constants['field_kind']!r}: use one kind"
+            f"field_kind is {join_kinds(kinds)!r}, the encoding was fitted on {join_kinds(fitted)!r}: use one kind"
         )
     if list(values.shape[2:]) != constants["grid"]:
         raise InputError(
             f"the grid is {values.shape[2:]}, the encoding was fitted on {constants['grid']}: regrid the data"
         )
-    check_bound(values, kind)
-    v = _transform(values.astype(np.float64), constants)
-    return torch.from_numpy(((v - constants["mean"]) / constants["std"]).astype(np.float32))
+    x = np.empty(values.shape, np.float32)
+    for c, part in enumerate(parts):
+        check_bound(values[:, c], kinds[c])
+        for rows in sample_blocks(len(values), values[0, 0].size):
+            v = _transform(values[rows, c].astype(np.float64), part)
+            x[rows, c] = (v - part["mean"]) / part["std"]
+    return torch.from_numpy(x)
 
 
-def decode_field(x: torch.Tensor, kind: str, constants: dict[str, Any]) -> tuple[np.ndarray, float]:
+def decode_field(x: torch.Tensor, constants: dict[str, Any]) -> tuple[np.ndarray, float]:
     """Inverse of ``encode_field`` (float32) and the fraction of cells clipped at the empty cell or at the ceiling."""
-    v = x.detach().cpu().double().numpy() * constants["std"] + constants["mean"]
-    if "knots" in constants:
-        v = from_scores(v, constants["knots"])
-    if constants["transform"] == "asinh":
-        limit = np.arcsinh(constants["ceiling"])
-        values = np.sinh(np.clip(v, -limit, limit)) * constants["scale"]
-        below = values < LOWEST[kind] - 1e-5 * constants["scale"]
-        clipped = below | (np.abs(v) > limit)
-        values = np.maximum(values, LOWEST[kind])
+    x = x.detach().cpu()
+    values, clipped = np.empty(x.shape, np.float32), 0
+    for c, part in enumerate(component_constants(constants)):
+        for rows in sample_blocks(len(x), x[0, 0].numel()):
+            values[rows, c], count = _decode(x[rows, c].double().numpy(), part)
+            clipped += count
+    return values, clipped / values.size
+
+
+def _decode(x: np.ndarray, part: dict[str, Any]) -> tuple[np.ndarray, int]:
+    v = x * part["std"] + part["mean"]
+    if "knots" in part:
+        v = from_scores(v, part["knots"])
+    lowest = LOWEST[part["field_kind"]]
+    if part["transform"] == "asinh":
+        limit = np.arcsinh(part["ceiling"])
+        values = np.sinh(np.clip(v, -limit, limit)) * part["scale"]
+        clipped = (values < lowest - 1e-5 * part["scale"]) | (np.abs(v) > limit)
+        values = np.maximum(values, lowest)
     else:
-        limit = np.log(constants["ceiling"] + constants["floor"])
-        density = np.exp(np.minimum(v, limit)) - constants["floor"]
+        limit = np.log(part["ceiling"] + part["floor"])
+        density = np.exp(np.minimum(v, limit)) - part["floor"]
         # rounding of an empty cell is not a clipping
-        clipped = (density < -1e-5 * constants["floor"]) | (v > limit)
-        values = np.maximum(density, 0.0) * constants["scale"] - constants["offset"]
-    return values.astype(np.float32), float(clipped.mean())
+        clipped = (density < -1e-5 * part["floor"]) | (v > limit)
+        values = np.maximum(density, 0.0) * part["scale"] - part["offset"]
+    return values, int(clipped.sum())
 
 
-def encode_labels(ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """{"labels": (B, n)} scaled to [-1, 1] over the training range, or {} where the training data had none."""
-    ranges = constants["labels"]
-    if not ranges:
-        return {}
-    missing = [name for name in ranges if name not in ensemble]
-    if missing:
-        raise InputError(f"the label {missing[0]!r} is missing: the model was trained with {', '.join(ranges)}")
-    columns = [(ensemble[name].values - (low + high) / 2) / ((high - low) / 2) for name, (low, high) in ranges.items()]
-    return {"labels": torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))}
+# --- spectrum -----------------------------------------------------------------------------------------
 
 
-def _range(values: np.ndarray) -> list[float]:
-    low, high = float(values.min()), float(values.max())
-    # a label that never varies carries no information: keep it at zero
-    return [low, high] if high > low else [low - 1.0, low + 1.0]
-
-
-def _shells(grid: tuple[int, ...]) -> np.ndarray:
+def _shells(grid: tuple[int, ...], cell_size: tuple[float, ...] | None = None) -> np.ndarray:
     # round(4 |n|) of every mode in fftn order; n in units of the longest side
-    axes = [np.fft.fftfreq(n, 1 / n) * (max(grid) / n) for n in grid]
+    lengths = [n * a for n, a in zip(grid, cell_size or [1.0] * len(grid), strict=True)]
+    axes = [np.fft.fftfreq(n, 1 / n) * (max(lengths) / length) for n, length in zip(grid, lengths, strict=True)]
     return np.rint(4 * np.sqrt(sum(np.square(k) for k in np.meshgrid(*axes, indexing="ij")))).astype(int)
 
 
-def _shell_spectrum(x: np.ndarray) -> list[float]:
-    grid = x.shape[2:]
-    axes = tuple(range(1, 1 + len(grid)))
-    # one sample at a time: a transform of the whole training set would double the memory
-    power = sum(np.abs(np.fft.fftn(sample, axes=axes, norm="ortho")) ** 2 for sample in x).mean(0) / len(x)
-    shells = _shells(grid).ravel()
-    count = np.bincount(shells)
-    total = np.bincount(shells, weights=power.ravel())
+def _shell_spectrum(values: np.ndarray, part: dict[str, Any], shells: np.ndarray) -> list[float]:
+    power = np.zeros(values.shape[1:])
+    for one in values:
+        x = (_transform(one.astype(np.float64), part) - part["mean"]) / part["std"]
+        power += np.abs(np.fft.fftn(x, norm="ortho")) ** 2
+    count = np.bincount(shells.ravel())
+    total = np.bincount(shells.ravel(), weights=(power / len(values)).ravel())
     return [float(t / c) if c else 0.0 for t, c in zip(total, count, strict=True)]
 
 
 def spectrum_grid(constants: dict[str, Any]) -> torch.Tensor:
-    r"""Variance of the orthonormal modes of the encoded field, (1, \*grid) in fftn order, float64."""
-    power = np.asarray(constants["spectrum"])[_shells(tuple(constants["grid"]))]
-    return torch.from_numpy(power)[None]
+    r"""Variance of the orthonormal modes of the encoded field, (C, \*grid) in fftn order, float64."""
+    shells = _shells(tuple(constants["grid"]), constants.get("cell_size"))
+    return torch.from_numpy(np.stack([np.asarray(part["spectrum"])[shells] for part in component_constants(constants)]))
+
+
+# --- density contrast ---------------------------------------------------------------------------------
+
+
+def mean_density(ensemble: xr.Dataset) -> xr.DataArray:
+    """The mean that densities are divided by, broadcastable against ``field``.
+
+    The variable ``mean_density`` (per sample: each cosmology its own), else the root attribute (one for all, or one
+    for each component), else the ensemble's own mean. Two ensembles that are compared need the same one:
+    :func:`physgen.domains.cosmology.confront.confront` sees to that.
+    """
+    if "mean_density" in ensemble.variables:
+        return ensemble["mean_density"].astype(np.float64)
+    if "mean_density" in ensemble.attrs:
+        given = np.atleast_1d(np.asarray(ensemble.attrs["mean_density"], dtype=np.float64))
+        return xr.DataArray(given[0]) if len(given) == 1 else xr.DataArray(given, dims="component")
+    return own_mean(ensemble)
+
+
+def own_mean(ensemble: xr.Dataset) -> xr.DataArray:
+    """Mean of the field over everything but components."""
+    field = ensemble["field"]
+    return field.mean([d for d in field.dims if d != "component"], dtype=np.float64)
 
 
 def overdensity(ensemble: xr.Dataset) -> xr.Dataset:
-    """The ensemble as delta: densities over their mean minus 1, other kinds as they are.
+    r"""The ensemble as :math:`\delta = \rho / \bar\rho - 1` with :func:`mean_density`; delta and real stay as they are.
 
-    The mean is the attribute ``mean_density`` (written at import, kept by generated fields), else the ensemble's own.
+    Masked fields are refused. A field that is not periodic is measured as it is: spectra and correlations by FFT are
+    then periodograms with the leakage of the edges, alike in both ensembles of a comparison.
     """
-    kind = field_kind(ensemble)
-    if kind in ("delta", "real"):
+    check_mask_free(ensemble)
+    kinds = field_kinds(ensemble)
+    contrast = [kind not in ("delta", "real") for kind in kinds]
+    if not any(contrast):
         return ensemble
-    mean = float(ensemble.attrs.get("mean_density", ensemble["field"].mean()))
-    scaled = (ensemble["field"] / mean - 1).astype(np.float32).assign_attrs(long_name="density contrast", units="1")
-    return ensemble.assign(field=scaled).assign_attrs(field_kind="delta")
+    field, mean = ensemble["field"], mean_density(ensemble)
+    if not all(contrast):
+        which = xr.DataArray(contrast, dims="component")
+        mean, shift = xr.where(which, mean, 1.0), which.astype(np.float32)
+    else:
+        shift = np.float32(1)
+    scaled = (field / mean.astype(np.float32) - shift).astype(np.float32).transpose(*field.dims)
+    scaled = scaled.assign_attrs(long_name="density contrast", units="1")
+    kinds = ["delta" if changed else kind for kind, changed in zip(kinds, contrast, strict=True)]
+    return ensemble.assign(field=scaled).assign_attrs(field_kind=join_kinds(kinds))

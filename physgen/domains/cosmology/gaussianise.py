@@ -8,6 +8,8 @@ Sources: Neyrinck, Szapudi & Szalay 2009 (0903.4693), the idea; Gregory & Delbou
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import ndtr, ndtri
 
@@ -23,14 +25,23 @@ ATOM = 1e-4
 
 def fit_knots(values: np.ndarray) -> dict[str, list[float]]:
     """{"value": ascending, "score": ascending}: quantiles of ``values`` and the normal scores they are sent to."""
-    limit = ndtri(max(1 - TAIL_COUNT / values.size, 0.75))
+    return place_knots(lambda share: np.quantile(values, share), values.size, float(values.std()))
+
+
+def place_knots(quantile: Callable[[np.ndarray], np.ndarray], count: int, spread: float) -> dict[str, list[float]]:
+    """:func:`fit_knots` of a law that is known by its quantiles.
+
+    Args:
+        quantile: shares in (0, 1) -> values. count: values that the quantiles were taken of. spread: their standard
+            deviation.
+    """
+    limit = ndtri(max(1 - TAIL_COUNT / count, 0.75))
     score = np.linspace(-LAST_SCORE, LAST_SCORE, KNOTS)
     score = score[np.abs(score) <= limit]
-    value = np.quantile(values, ndtr(score))
-    spread = float(values.std())
+    value = quantile(ndtr(score))
     atom = np.cumsum(np.diff(value, prepend=value[0]) > ATOM * spread)
-    count = np.bincount(atom)
-    value, score = (np.bincount(atom, weights=knots) / count for knots in (value, score))
+    members = np.bincount(atom)
+    value, score = (np.bincount(atom, weights=knots) / members for knots in (value, score))
     if len(value) < 2:
         # nearly every cell holds one value: shift and scale
         value, score = value[0] + spread * np.array([-1.0, 1.0]), np.array([-1.0, 1.0])

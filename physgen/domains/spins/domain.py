@@ -30,8 +30,9 @@ class Spins:
     formats: ClassVar[dict[str, str]] = {
         "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
         "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",
-        "peapods": "peapods sweep .npz with snapshots, and its couplings .npy (*grid, d)",
+        "peapods": "peapods sweep .npz with snapshots, and its couplings .npy (*grid, d), one pair for each run",
         "mcising": "mcising HDF5 with configurations, nearest-neighbour J1 on chain, square or cubic lattices",
+        "spin_ensembles": "ensembles of spins, joined: those of equal couplings along replica, others as instances",
     }
 
     model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick"] = field(
@@ -141,14 +142,26 @@ class Spins:
 
         return decode_spins(x, template)
 
-    def request(self, like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Dataset:
+    def request(
+        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
+    ) -> xr.Dataset:
         """``n`` replicas for each disorder instance and temperature of ``like``; ``temperature`` may be given."""
         from physgen.domains.spins.encoding import request_spins
 
         return request_spins(like, n, given)
 
+    def streams(self, template: xr.Dataset) -> Any:
+        """Noise stream (B,) of each sample: of its couplings, temperature and replica, not of how many are drawn."""
+        from physgen.domains.spins.encoding import sample_streams
+
+        return sample_streams(template)
+
     def augment(
-        self, x: torch.Tensor, condition: dict[str, torch.Tensor], generator: torch.Generator
+        self,
+        x: torch.Tensor,
+        condition: dict[str, torch.Tensor],
+        generator: torch.Generator,
+        constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """A random symmetry of p(s | J) for each sample: gauge or flip, shift, reflection, exchange of axes."""
         from physgen.domains.spins.symmetry import random_symmetry
@@ -169,9 +182,21 @@ class Spins:
 
     # --- judging --------------------------------------------------------------------------------
 
+    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+        """``other`` with the temperatures and the order of instances of the reference; see ``confront.py``."""
+        from physgen.domains.spins.confront import confront_spins
+
+        return confront_spins(reference, other, name)
+
+    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+        """The reference at the temperatures that ``other`` holds as well."""
+        from physgen.domains.spins.confront import match_temperatures
+
+        return match_temperatures(other, reference, "the reference")
+
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
-        """Name -> diagnostic; see ``overlap.py``."""
-        from physgen.domains.spins.overlap import DIAGNOSTICS
+        """Name -> diagnostic; see ``diagnostics.py``."""
+        from physgen.domains.spins.diagnostics import DIAGNOSTICS
 
         return dict(DIAGNOSTICS)
 

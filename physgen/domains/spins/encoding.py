@@ -7,6 +7,8 @@ the bond down (-dim). ``labels`` is :math:`\ln\beta`. Other graphs get ``matrix`
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 
 from physgen.domains.spins.couplings import coupling_matrix
-from physgen.domains.spins.layout import SAMPLE, check_spins, disorder_of, grid_dims, with_spins
+from physgen.domains.spins.layout import SAMPLE, check_spins, disorder_of, grid_dims, instance_digests, with_spins
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,6 +96,23 @@ def request_spins(like: xr.Dataset, n: int, given: Mapping[str, float]) -> xr.Da
         temperature=temperature,
         replica=xr.Variable("replica", np.arange(n), {"long_name": "replica", "units": "1"}),
     ))  # fmt: skip
+
+
+def sample_streams(template: xr.Dataset) -> np.ndarray:
+    """Number (B,) of the noise stream of each sample: a hash of its couplings, temperature and replica number.
+
+    So a sample is the same whatever the number of replicas, instances and temperatures drawn with it, and in whatever
+    order. Of instances with equal couplings (a ferromagnet) the second, third, ... have streams of their own.
+    """
+    numbers, met = [], Counter()
+    for digest in instance_digests(template).tolist():
+        for temperature in template["temperature"].values.tolist():
+            for replica in range(template.sizes["replica"]):
+                key = f"{digest}/{met[digest]}/{temperature!r}/{replica}".encode()
+                hashed = hashlib.blake2b(key, digest_size=8, person=b"physgen-spins").digest()
+                numbers.append(int.from_bytes(hashed, "little") >> 1)
+        met[digest] += 1
+    return np.array(numbers, dtype=np.int64)
 
 
 def encoding_constants(train: xr.Dataset) -> dict[str, Any]:

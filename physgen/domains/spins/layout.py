@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.energy import graph_energy, lattice_energy
 from physgen.errors import InputError
 
@@ -64,6 +66,32 @@ def energy_of(spins: np.ndarray, disorder: Disorder) -> np.ndarray:
         graph_energy(spins[i], disorder.edges, disorder.couplings[i], None if outer is None else outer[i])
         for i in range(len(spins))
     ])  # fmt: skip
+
+
+def instance_digests(ensemble: xr.Dataset) -> np.ndarray:
+    """What the disorder instances are: (D,) strings, equal where and only where the Hamiltonians are.
+
+    A BLAKE2b hash of the number of spins, the bonds that are not zero (i < j, sorted; parallel ones added up) with
+    their couplings as float32, and the external field where there is one. The number of an instance, the order and
+    direction of its bonds, and whether they stand on a lattice or in an edge list are of no effect. A template without
+    ``field`` has digests too.
+    """
+    disorder = disorder_of(ensemble)
+    spins = int(np.prod([ensemble.sizes[name] for name in grid_dims(ensemble)]))
+    lattice = disorder.edges is None
+    edges = lattice_edges(disorder.couplings.shape[2:]) if lattice else disorder.edges
+    ends = np.sort(np.asarray(edges, dtype=np.int64), axis=1)
+    bonds, where = np.unique(ends[:, 0] * spins + ends[:, 1], return_inverse=True)
+    found = []
+    for instance, couplings in enumerate(disorder.couplings.reshape(len(disorder.couplings), -1)):
+        total = np.bincount(where, weights=couplings, minlength=len(bonds)).astype("<f4")
+        digest = hashlib.blake2b(np.int64(spins).tobytes(), digest_size=12, person=b"physgen-spins")
+        digest.update(bonds[total != 0].astype("<i8").tobytes() + total[total != 0].tobytes())
+        if disorder.external_field is not None and np.any(disorder.external_field[instance]):
+            outer = disorder.external_field[instance].reshape(-1).astype("<f4") + np.float32(0)  # no -0
+            digest.update(b"field" + outer.tobytes())
+        found.append(digest.hexdigest())
+    return np.array(found)
 
 
 def spin_ensemble(

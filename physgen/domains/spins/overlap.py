@@ -8,19 +8,20 @@ estimates; pairs share replicas, and errors are therefore taken over instances a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from physgen.domains.spins.couplings import lattice_edges
-from physgen.domains.spins.layout import check_spins, disorder_of, energy_of, is_lattice
+from physgen.domains.spins.layout import disorder_of, energy_of, is_lattice
+from physgen.domains.spins.measurement import Tolerance, energy_tolerance, measured, spins_of
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 BINS = 25  # about so many bins over [-1, 1]
+LEAST_CORRELATION = 0.01  # of C_4(1) as a yardstick
 
 
 # --- array functions ----------------------------------------------------------------------------
@@ -88,23 +89,31 @@ def lattice_correlation(spins: np.ndarray, periodic: tuple[bool, ...]) -> np.nda
 
 
 def energy(ensemble: xr.Dataset) -> xr.Dataset:
-    """Mean energy per spin (units of J) over ``temperature``, computed from the spins, not read from the file."""
-    check_spins(ensemble)
-    per_unit = energy_of(ensemble["field"].values, disorder_of(ensemble)).mean(axis=2)
-    attrs = {"long_name": "energy per spin", "units": "J", "symbol": "e"}
+    r"""Mean energy per spin (units of J) over ``temperature``, computed from the spins, not read from the file.
+
+    Deviations are judged in temperature, from two replicas on: yardstick :math:`de/d\ln T = N\,\mathrm{var}(e)/T`.
+    """
+    several = spins_of(ensemble).shape[2] > 1
+    tolerance = energy_tolerance(ensemble) if several else Tolerance(0.02, "difference", "energy per spin in J")
+    attrs = {"long_name": "energy per spin", "units": "J", "symbol": "e", "diagnostic": "energy", "kind": "scalar"}
     convention = "H = - sum over bonds of J s s, computed from the spins and divided by their number; k_B = 1."
-    return _result(ensemble, per_unit, {}, "energy", "scalar", convention=convention, **attrs)
+
+    def estimate(part):
+        return energy_of(part["field"].values, disorder_of(part)).mean(axis=2)
+
+    return measured(ensemble, estimate, {}, tolerance, convention=convention, **attrs)
 
 
 def magnetization(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Mean modulus of the magnetization per spin, :math:`\langle|\sum_i s_i|\rangle/N`, over ``temperature``."""
-    check_spins(ensemble)
-    field = ensemble["field"].values
-    space = tuple(range(3, field.ndim))
-    per_unit = np.abs(field.mean(axis=space, dtype=np.float64)).mean(axis=2)
     attrs = {"long_name": "modulus of the magnetization per spin", "units": "1", "symbol": r"\langle|m|\rangle"}
+    attrs |= {"diagnostic": "magnetization", "kind": "scalar"}
     convention = "The modulus of the mean spin of each configuration, averaged over configurations."
-    return _result(ensemble, per_unit, {}, "magnetization", "scalar", convention=convention, **attrs)
+
+    def estimate(part):
+        return np.abs(spins_of(part).mean(axis=3, dtype=np.float64)).mean(axis=2)
+
+    return measured(ensemble, estimate, {}, Tolerance(0.2, "ratio", "magnetization"), convention=convention, **attrs)
 
 
 def overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
@@ -113,11 +122,10 @@ def overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     A density with integral 1 over [-1, 1], for each temperature, one estimate per instance, not folded:
     a lack of symmetry about 0 shows replicas that do not sample both states of the global flip equally.
     """
-    flat = _pairable(ensemble)
-    attrs = {"long_name": "overlap distribution", "units": "1", "symbol": "P(q)"}
+    attrs = {"long_name": "overlap distribution", "units": "1", "symbol": "P(q)", "diagnostic": "overlap"}
     attrs["convention"] = "q = sum of s s'/N over all pairs of replicas of one instance, not folded; density in q."
     axis = {"long_name": "overlap of two replicas", "units": "1", "symbol": "q"}
-    return _histogram(ensemble, [list(instance) for instance in flat], "overlap", ("q", axis), attrs)
+    return _histogram(ensemble, lambda part: list(spins_of(part, 2)), ("q", axis), attrs)
 
 
 def link_overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
@@ -126,53 +134,62 @@ def link_overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     The sum runs over the bonds that are not zero in any instance; q_l does not change under a global flip and
     counts the surface of the clusters in which two replicas differ.
     """
-    flat = _pairable(ensemble)
-    disorder = disorder_of(ensemble)
-    lattice = disorder.edges is None
-    edges = lattice_edges(ensemble["field"].shape[3:]) if lattice else disorder.edges
-    present = np.all(disorder.couplings.reshape(len(flat), -1) != 0, axis=0)
-    if not present.any():
-        raise InputError("every bond is zero in some instance: the link overlap needs bonds that all instances share")
-    first, second = edges[present].T
-    links = ([one[:, first] * one[:, second] for one in instance] for instance in flat)
+    first, second = shared_bonds(ensemble).T
     attrs = {"long_name": "link overlap distribution", "units": "1", "symbol": r"P(q_\ell)"}
     attrs["convention"] = "The mean of q_i q_j over the bonds that no instance lacks; density in the link overlap."
+    attrs["diagnostic"] = "link_overlap"
     axis = {"long_name": "link overlap of two replicas", "units": "1", "symbol": r"q_\ell"}
-    return _histogram(ensemble, links, "link_overlap", ("q_link", axis), attrs)
+
+    def links(part):
+        return (one[..., first] * one[..., second] for one in spins_of(part, 2))
+
+    return _histogram(ensemble, links, ("q_link", axis), attrs)
 
 
 def correlation(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Overlap correlation :math:`C_4(r) = [\langle s_i s_{i+r}\rangle^2]`, which no gauge changes.
 
     On a lattice over ``r`` along its axes, 1 to L/2 lattice spacings; on any other graph r = 1 are its edges.
+    Deviations are judged in units of :math:`C_4(1)`.
     """
-    flat = _pairable(ensemble)
-    disorder = disorder_of(ensemble)
+    spins_of(ensemble, 2)
     if is_lattice(ensemble):
         grid = ensemble["field"].shape[3:]
-        periodic = tuple(
-            bool(np.take(disorder.couplings[:, axis], -1, axis=axis + 1).any()) for axis in range(len(grid))
-        )
-        per_unit = [[lattice_correlation(s.reshape(-1, *grid), periodic) for s in row] for row in flat]
+        bonds = disorder_of(ensemble).couplings
+        periodic = tuple(bool(np.take(bonds[:, axis], -1, axis=axis + 1).any()) for axis in range(len(grid)))
+
+        def of_one(spins):
+            return lattice_correlation(spins.reshape(-1, *grid), periodic)
+
         spacing = "lattice spacing"
     else:
-        first, second = disorder.edges.T
-        per_unit = [[[squared_mean(s[:, first] * s[:, second]).mean()] for s in row] for row in flat]
+        first, second = disorder_of(ensemble).edges.T
+
+        def of_one(spins):
+            return [squared_mean(spins[:, first] * spins[:, second]).mean()]
+
         spacing = "edge"
-    per_unit = np.array(per_unit)
-    r = {"r": (np.arange(1.0, per_unit.shape[2] + 1), {"long_name": "distance", "units": spacing, "symbol": "r"})}
-    attrs = {"long_name": "overlap correlation", "units": "1", "symbol": "C_4(r)"}
+
+    def estimate(part):
+        return np.array([[of_one(spins) for spins in row] for row in spins_of(part, 2)])
+
+    nearest = np.maximum(estimate(ensemble)[:, :, 0].mean(axis=0), LEAST_CORRELATION)
+    reach = max(min(grid) // 2, 1) if is_lattice(ensemble) else 1
+    r = {"r": (np.arange(1.0, reach + 1), {"long_name": "distance", "units": spacing, "symbol": "r"})}
+    attrs = {"long_name": "overlap correlation", "units": "1", "symbol": "C_4(r)", "kind": "correlation"}
     attrs["convention"] = "Square of the mean of s s' at distance r along the axes, averaged over sites, unbiased."
-    return _result(ensemble, per_unit, r, "correlation", "correlation", **attrs)
+    tolerance = Tolerance(0.1, "difference", "correlation", nearest, "1", "C_4 of nearest neighbours")
+    return measured(ensemble, estimate, r, tolerance, diagnostic="correlation", **attrs)
 
 
-DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
-    "energy": energy,
-    "magnetization": magnetization,
-    "overlap": overlap_distribution,
-    "link_overlap": link_overlap_distribution,
-    "correlation": correlation,
-}
+def shared_bonds(ensemble: xr.Dataset) -> np.ndarray:
+    """Ends (M, 2) of the bonds that are not zero in any instance."""
+    disorder = disorder_of(ensemble)
+    edges = lattice_edges(ensemble["field"].shape[3:]) if disorder.edges is None else disorder.edges
+    present = np.all(disorder.couplings.reshape(len(disorder.couplings), -1) != 0, axis=0)
+    if not present.any():
+        raise InputError("every bond is zero in some instance: the link overlap needs bonds that all instances share")
+    return edges[present]
 
 
 def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float) -> xr.Dataset:
@@ -186,41 +203,18 @@ def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Data
     return memorization(generated, train, heldout, similarity="overlap", **judged)
 
 
-def _pairable(ensemble: xr.Dataset) -> np.ndarray:
-    """Spins (D, T, R, N)."""
-    field = check_spins(ensemble)["field"].values
-    if field.shape[2] < 2:
-        raise InputError(
-            f"{field.shape[2]} replica per instance and temperature; overlaps need at least 2: draw more replicas"
-        )
-    return field.reshape(*field.shape[:3], -1)
+def _histogram(ensemble, configurations, axis, attrs):
+    """Pair histograms of configurations (part of the ensemble -> D arrays (T, R, M)) as a result."""
+    spins_of(ensemble, 2)
+    count = next(iter(configurations(ensemble))).shape[-1]
+    centres, widths, index = overlap_bins(count)
 
+    def estimate(part):
+        return np.array([[pair_histogram(one, index) / widths for one in row] for row in configurations(part)])
 
-def _histogram(ensemble, configurations, name, axis, attrs):
-    """Pair histograms of configurations (D lists of T arrays (R, M)) as a result."""
-    per_unit, bins = [], None
-    for instance in configurations:
-        bins = bins or overlap_bins(instance[0].shape[1])
-        per_unit.append([pair_histogram(one, bins[2]) / bins[1] for one in instance])
-    centres, widths, _ = bins
     coordinate, described = axis
-    attrs = attrs | {"measure": "density"}
-    result = _result(ensemble, np.array(per_unit), {coordinate: (centres, described)}, name, "histogram", **attrs)
+    result = measured(
+        ensemble, estimate, {coordinate: (centres, described)}, Tolerance(0.05, "distribution", "probability"),
+        kind="histogram", measure="density", **attrs,
+    )  # fmt: skip
     return result.assign(width=(coordinate, widths, {"long_name": "width of the bin", "units": "1"}))
-
-
-def _result(ensemble, per_unit, coords, name, kind, **attrs):
-    """A result over (temperature, *coords) with the disorder instance as the unit."""
-    from physgen.diagnostics.result import make_result
-
-    temperature = (ensemble["temperature"].values, {"long_name": "temperature", "units": "J", "symbol": "T"})
-    return make_result(
-        per_unit,
-        ("temperature", *coords),
-        {"temperature": temperature, **coords},
-        ensemble["disorder"].values if "disorder" in ensemble.coords else np.arange(len(per_unit)),
-        unit="disorder",
-        diagnostic=name,
-        kind=kind,
-        **attrs,
-    )

@@ -1,0 +1,104 @@
+r"""Bands of wavenumbers: octave filters, and the coarse lattice that holds a band without loss.
+
+Legend: d dimensions, \*grid = (n_1, ..., n_d) cells of sizes a_i, sides L_i = n_i a_i, N cells; \*half is the layout of
+``rfftn``. A field whose modes all lie below k is known from its values on a lattice of m_i > k L_i / pi points; there
+its FFT costs as little as the band holds modes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from physgen.errors import InputError
+
+
+def components(grid, spacing):
+    """Wavenumber along each axis, in the layout of rfftn: d arrays that broadcast to half."""
+    axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
+    axes[-1] = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1])
+    return np.meshgrid(*axes, indexing="ij", sparse=True)
+
+
+def wavenumber(grid, spacing):
+    r"""\|k\| of every mode, in the layout of rfftn."""
+    return np.sqrt(sum(np.square(k) for k in components(grid, spacing)))
+
+
+def fundamental(grid, spacing):
+    r""":math:`2\pi/\min_i L_i`, the smallest wavenumber that every axis has."""
+    return float(2 * np.pi / min(n * a for n, a in zip(grid, spacing, strict=True)))
+
+
+def coarse_grid(grid, spacing, reach):
+    r"""Fewest points along each axis with :math:`2\pi m_i/L_i \ge` reach, of sizes that the FFT likes; at most grid."""
+    sides = [n * a for n, a in zip(grid, spacing, strict=True)]
+    points = [fft.next_fast_len(int(np.ceil(reach * side / (2 * np.pi) * (1 - 1e-9))), real=True) for side in sides]
+    return tuple(min(n, m) for n, m in zip(grid, points, strict=True))
+
+
+def crop(modes, grid, coarse):
+    """Modes (..., *half) of a lattice as those of a coarser one of equal sides; modes beyond it are left out."""
+    d = len(grid)
+    for axis, (n, m) in enumerate(zip(grid[:-1], coarse[:-1], strict=True)):
+        if m < n:
+            where = [slice(None)] * modes.ndim
+            parts = []
+            for kept in (slice(0, (m + 1) // 2), slice(n - m // 2, n)):
+                where[modes.ndim - d + axis] = kept
+                parts.append(modes[tuple(where)])
+            modes = np.concatenate(parts, axis=modes.ndim - d + axis)
+    return modes[..., : coarse[-1] // 2 + 1]
+
+
+def to_modes(field, d):
+    r""":math:`\delta_k/N`, :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, in the layout of rfftn; k = 0 is taken off."""
+    axes = tuple(range(-d, 0))
+    centred = field - field.mean(axis=axes, keepdims=True, dtype=float).astype(field.dtype)
+    return fft.rfftn(centred, axes=axes, norm="forward")
+
+
+def to_field(modes, coarse):
+    r""":math:`\sum_k \delta_k/N\, e^{ikx}` on the lattice ``coarse``, from half-space modes in its layout."""
+    return fft.irfftn(modes, s=coarse, axes=tuple(range(-len(coarse), 0)), norm="forward", overwrite_x=True)
+
+
+@dataclass(frozen=True)
+class Band:
+    """One octave band: its filter on the coarse lattice that holds it."""
+
+    k: float  # centre
+    grid: tuple[int, ...]  # coarse lattice
+    window: np.ndarray  # half-space layout of that lattice
+
+
+def octave(k, centre):
+    r"""Window :math:`\cos(\frac\pi2 \log_2 k/k_j)` for :math:`k_j/2 < k < 2k_j`; its squares sum to 1 over octaves."""
+    with np.errstate(divide="ignore"):
+        distance = np.abs(np.log2(np.maximum(k, 1e-300) / centre))
+    return np.where(distance < 1, np.cos(np.pi / 2 * np.minimum(distance, 1)), 0.0)
+
+
+def octave_centres(grid, spacing, most=None):
+    r"""Centres :math:`k_j = k_{Ny}/2^j`, j = 1, 2, ..., down to twice the fundamental wavenumber; finest first."""
+    top, lowest = np.pi / max(spacing), 2 * fundamental(grid, spacing)
+    count = int(np.floor(np.log2(top / lowest) * (1 + 1e-9)))
+    if count < 1:
+        raise InputError(f"a grid of {tuple(grid)} cells holds no octave from 2 k_F to Nyquist: use 8 cells or more")
+    return top / 2.0 ** np.arange(1, min(count, most or count) + 1)
+
+
+def octave_bands(grid, spacing, oversampling=1.0, most=None):
+    """Octave bands of a lattice, finest first.
+
+    Args:
+        grid, spacing: lattice.
+        oversampling: 1 for a lattice that just resolves the band; 2 makes the mean fourth power exact as well.
+        most: bands at most.
+    """
+    bands = []
+    for centre in octave_centres(grid, spacing, most):
+        coarse = coarse_grid(grid, spacing, 4 * centre * oversampling)
+        step = tuple(n * a / m for n, a, m in zip(grid, spacing, coarse, strict=True))
+        bands.append(Band(float(centre), coarse, octave(wavenumber(coarse, step), centre)))
+    return bands

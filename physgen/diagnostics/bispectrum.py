@@ -1,0 +1,239 @@
+r"""Bispectrum of periodic lattice fields by FFT: the phases of three waves whose wavevectors close a triangle.
+
+Legend: B fields, d dimensions, \*grid cells, V volume, N cells, S shells of wavenumbers, T triangles of shells.
+
+Estimator (Scoccimarro 2015, arXiv:1506.02729, section 3): with :math:`D_i(x)` the field of the modes of shell i alone
+and :math:`I_i(x)` the same of unit modes, :math:`B = (V^2/N^3) \sum_x D_1D_2D_3 / \sum_x I_1I_2I_3`, the mean over all
+closed triples of modes. A product of three fields of modes below k is exact on a lattice that resolves 3k/2, so that
+each triangle costs the FFT of its own coarse lattice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes, wavenumber
+from physgen.diagnostics.batches import cell_mean, each_sample
+from physgen.diagnostics.result import result_of_samples
+from physgen.errors import InputError
+
+CONFIGURATIONS = ("equilateral", "squeezed", "folded")
+HALF_WIDTH = 0.15  # of a shell, in units of its wavenumber; at least half a fundamental wavenumber
+STEP = 1.35  # smallest ratio of neighbouring wavenumbers: shells of half-width 0.15 just touch
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """Triples of shells of wavenumbers."""
+
+    edges: np.ndarray  # (S, 2)
+    shells: np.ndarray  # (T, 3) which shells
+    shape: tuple[int, ...]  # of the result: (3, K) for the configurations, (T,) for all
+
+
+def reach(grid, spacing):
+    """Largest wavenumber of a shell: two thirds of Nyquist, beyond which triangles close over the lattice's edge."""
+    return 2 / 3 * np.pi / max(spacing) * (1 - 1e-9)
+
+
+def configurations(grid, spacing, points=5):
+    r"""Equilateral (k, k, k), squeezed (k_long, k, k) and folded (k, k/2, k/2) triangles at a few wavenumbers.
+
+    The wavenumbers are geometric, from 5.5 fundamental ones to two thirds of Nyquist; k_long is the lowest shell, half
+    to two and a half of the fundamental.
+    """
+    unit, top = fundamental(grid, spacing), reach(grid, spacing)
+    highest = min(top / (1 + HALF_WIDTH), top - unit / 2)
+    if highest < 2 * unit:
+        raise InputError(f"a grid of {tuple(grid)} cells is too small for triangles of waves: use 8 cells or more")
+    lowest = min(5.5 * unit, highest)
+    count = min(points, int(np.log(highest / lowest) / np.log(STEP) * (1 + 1e-9)) + 1)
+    k = np.geomspace(lowest, highest, count) if count > 1 else np.array([highest])
+    half = [np.maximum(HALF_WIDTH * q, unit / 2) for q in (k, k / 2)]
+    long = unit * np.array([[0.5, 2.5 if lowest >= 5 * unit else 1.5]])
+    edges = np.concatenate([long, *(np.stack([q - h, q + h], 1) for q, h in zip((k, k / 2), half, strict=True))])
+    side, folded = 1 + np.arange(count), 1 + count + np.arange(count)
+    zero = np.zeros(count, int)
+    shells = [np.stack(t, 1) for t in ((side, side, side), (zero, side, side), (side, folded, folded))]
+    return Triangles(edges, np.concatenate(shells), (3, count))
+
+
+def all_triangles(grid, spacing, bins=8):
+    """Every triple of shells with modes that close; ``bins``: linear shells up to two thirds of Nyquist, or edges."""
+    unit, top = fundamental(grid, spacing), reach(grid, spacing)
+    edges = np.linspace(unit / 2, top, int(bins) + 1) if np.ndim(bins) == 0 else np.asarray(bins, dtype=float)
+    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0) or edges[-1] > top * (1 + 1e-6):
+        raise InputError(f"shell edges must increase and end below 2/3 of Nyquist, {top:g}; got {edges.tolist()}")
+    low, high = edges[:-1], edges[1:]
+    count = len(low)
+    shells = [
+        (i, j, m) for i in range(count) for j in range(i, count) for m in range(j, count) if low[m] < high[i] + high[j]
+    ]
+    edges = np.stack([low, high], axis=1)
+    closed = TrianglePlan(grid, spacing, Triangles(edges, np.array(shells), (len(shells),))).triples > 0
+    return Triangles(edges, np.array(shells)[closed], (int(closed.sum()),))
+
+
+class TrianglePlan:
+    """What the triangles of a lattice share: coarse lattices, shells on them, numbers of triples and of modes."""
+
+    def __init__(self, grid, spacing, triangles):
+        self.grid, self.spacing, self.shells = tuple(grid), tuple(spacing), triangles.shells
+        self.edges = triangles.edges
+        self.volume = float(np.prod(spacing) * np.prod(grid))
+        highest = triangles.edges[:, 1]
+        self.lattices = {}  # coarse grid -> triangles on it
+        for t, shells in enumerate(triangles.shells):
+            coarse = coarse_grid(grid, spacing, 3 * highest[shells].max() * (1 + 1e-6))
+            self.lattices.setdefault(coarse, []).append(t)
+        self.masks = {coarse: self._masks(coarse, t) for coarse, t in self.lattices.items()}
+        self.triples, self.modes = np.zeros(len(triangles.shells)), np.zeros(len(triangles.edges))
+        for coarse, members in self.lattices.items():
+            ones = {s: to_field(mask.astype(np.complex128), coarse) for s, mask in self.masks[coarse].items()}
+            for s, field in ones.items():
+                self.modes[s] = np.round(np.mean(field**2))
+            for t in members:
+                a, b, c = self.shells[t]
+                self.triples[t] = np.round(np.mean(ones[a] * ones[b] * ones[c]))
+
+    def _masks(self, coarse, members):
+        step = [n * a / m for n, a, m in zip(self.grid, self.spacing, coarse, strict=True)]
+        k = wavenumber(coarse, step)
+        shells, edges = np.unique(self.shells[members]), self.edges
+        return {int(s): ((k >= edges[s, 0]) & (k < edges[s, 1])).astype(np.float32) for s in shells}
+
+    def measure(self, field):
+        r"""B (..., T) and P (..., S) of fields (..., \*grid)."""
+        if np.any(self.triples < 1):
+            empty = self.edges[self.shells[np.argmin(self.triples)]]
+            raise InputError(f"no three modes close a triangle in the shells {empty.round(4).tolist()}: widen them")
+        d = len(self.grid)
+        modes = to_modes(field, d)
+        triple = np.zeros((*field.shape[:-d], len(self.triples)))
+        power = np.zeros((*field.shape[:-d], len(self.modes)))
+        for coarse, members in self.lattices.items():
+            kept = crop(modes, self.grid, coarse)
+            parts = {s: to_field(kept * mask, coarse) for s, mask in self.masks[coarse].items()}
+            for s, part in parts.items():
+                power[..., s] = cell_mean(part * part, d)
+            for t in members:
+                a, b, c = self.shells[t]
+                triple[..., t] = cell_mean(parts[a] * parts[b] * parts[c], d)
+        return self.volume**2 * triple / self.triples, self.volume * power / self.modes
+
+
+def bispectrum_array(field, spacing, triangles=None):
+    r"""Bispectrum :math:`B = (V^2/N^3) \langle\delta_{k_1}\delta_{k_2}\delta_{k_3}\rangle`, :math:`k_1+k_2+k_3=0`.
+
+    :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`. Independent cells of third cumulant :math:`\kappa_3` have
+    :math:`B = \kappa_3 (V/N)^2`. One Gaussian field has mean 0 and variance :math:`s V P_1P_2P_3/\mathrm{triples}` with
+    s = 6, 2, 1 for three, two, no equal shells.
+
+    Args:
+        field: (..., \*grid) numpy array; d = len(spacing) trailing axes are space, periodic.
+        spacing: cell size along each space axis.
+        triangles: of :func:`configurations` (the default) or :func:`all_triangles`.
+
+    Returns:
+        B (..., T) float64, P (..., S) mean power of the shells, triples (T,) of modes that close, modes (S,).
+    """
+    field = np.asarray(field)
+    grid = field.shape[-len(spacing) :]
+    plan = TrianglePlan(grid, spacing, triangles or configurations(grid, spacing))
+    return *plan.measure(field), plan.triples, plan.modes
+
+
+def permutations(power, shells):
+    r""":math:`P_1P_2 + P_2P_3 + P_3P_1` of each triangle, from the power of the shells (..., S)."""
+    first, second, third = (power[..., shells[:, i]] for i in range(3))
+    return first * second + second * third + third * first
+
+
+def bispectrum(ensemble, triangles=None, transform=None, reduced=True, bins=8, points=5):
+    r"""Bispectrum of an ensemble, reduced (:math:`Q = B/(P_1P_2+P_2P_3+P_3P_1)` of each configuration) or raw.
+
+    Q of each configuration, averaged, does not depend on the number of configurations of a unit, and hardly on the
+    amplitude of a unit, so that its scatter is that of the shapes. Gaussian fields have Q = 0, to lowest order
+    :math:`\delta + f\delta^2` has Q = 2f, gravity Q of order 1 for delta.
+
+    Args:
+        ensemble: periodic ``field`` in two or three dimensions.
+        triangles: None for equilateral, squeezed and folded ones; "all" for every triple of shells.
+        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        reduced: False gives B itself, units length^2d, with a ``yardstick`` so that deviations are those of Q.
+        bins: shells for "all": a number or edges.
+        points: wavenumbers for the three configurations, at most.
+
+    Returns:
+        Dataset of kind curve over (``configuration``, ``k``), or over ``triangle`` with ``k1``, ``k2``, ``k3``:
+        ``value``, ``error`` over independent units, ``triples`` of modes averaged.
+    """
+    from physgen.ensemble import space_dims, spacing
+
+    steps = spacing(ensemble)
+    grid = tuple(ensemble.sizes[d] for d in space_dims(ensemble))
+    shape = all_triangles(grid, steps, bins) if triangles == "all" else configurations(grid, steps, points)
+    plan, shell_k = TrianglePlan(grid, steps, shape), _shell_wavenumbers(grid, steps, shape)
+    count = len(shape.shells)
+
+    def measure(values):
+        found, power = plan.measure(values)
+        return np.concatenate([found, permutations(power, shape.shells)], axis=-1)
+
+    both = each_sample(ensemble, measure, transform)
+    raw, scale = both[..., :count], both[..., count:]
+    value = np.divide(raw, scale, out=np.zeros_like(raw), where=scale > 0) if reduced else raw
+    dims, coords = _coordinates(ensemble, shape, shell_k)
+    attrs = _said(ensemble, reduced)
+    value, scale = (x.reshape(*x.shape[:2], *shape.shape) for x in (value, scale))
+    result = result_of_samples(ensemble, value, dims, coords, **attrs)
+    said = {"long_name": "closed triples of modes", "units": "1"}
+    result["triples"] = (dims, plan.triples.reshape(shape.shape), said)
+    if triangles == "all":
+        for i in range(3):
+            result[f"k{i + 1}"] = ("triangle", shell_k[shape.shells[:, i]], {"units": _inverse(ensemble)})
+    if not reduced:
+        yardstick = result_of_samples(ensemble, scale, dims, coords, **attrs)["value"]
+        said = {"long_name": "P1 P2 + P2 P3 + P3 P1", "units": attrs["units"]}
+        result["yardstick"] = yardstick.assign_attrs(said)
+    return result
+
+
+def _inverse(ensemble):
+    from physgen.diagnostics.spectrum import inverse_length
+
+    return inverse_length(ensemble)
+
+
+def _shell_wavenumbers(grid, spacing, triangles):
+    r"""Mean \|k\| of the modes of each shell."""
+    k = wavenumber(grid, spacing)
+    weight = np.full(k.shape, 2.0)
+    weight[..., 0] = 1.0
+    inside = [(k >= low) & (k < high) for low, high in triangles.edges]
+    return np.array([np.average(k[m], weights=weight[m]) if m.any() else np.nan for m in inside])
+
+
+def _coordinates(ensemble, triangles, k):
+    if len(triangles.shape) == 1:
+        said = {"long_name": "triangle of wavevectors", "units": "1"}
+        return ("triangle",), {"triangle": (np.arange(1, triangles.shape[0] + 1), said)}
+    side = k[1 : 1 + triangles.shape[1]]
+    said = {"long_name": "wavenumber", "units": _inverse(ensemble), "symbol": "k", "scale": "log"}
+    name = {"long_name": "triangles"}
+    return ("configuration", "k"), {"configuration": (np.array(CONFIGURATIONS), name), "k": (side, said)}
+
+
+def _said(ensemble, reduced):
+    from physgen.diagnostics.result import length_unit
+    from physgen.ensemble import space_dims
+
+    length = length_unit(ensemble)
+    units = "1" if reduced or length == "1" else f"({length})^{2 * len(space_dims(ensemble))}"
+    said = {"diagnostic": "bispectrum", "kind": "curve", "units": units, "symbol": "Q" if reduced else "B"}
+    said["long_name"] = "reduced bispectrum" if reduced else "bispectrum"
+    said["convention"] = (
+        "Q = B/(P1 P2 + P2 P3 + P3 P1) of each configuration, averaged. Equilateral: sides (k, k, k); squeezed: "
+        "(lowest shell, k, k); folded: (k, k/2, k/2)."
+    )
+    return said | {"tolerance": 0.1, "tolerance_kind": "difference", "tolerance_of": "reduced bispectrum Q"}

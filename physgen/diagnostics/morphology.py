@@ -1,0 +1,250 @@
+r"""Shape of the regions above a threshold (Minkowski functionals), and maxima and minima of the field.
+
+Legend: d dimensions, \*grid cells of sizes a_i, T thresholds. A region is the union of the closed cells whose value is
+at least the threshold; cells that share but a corner are connected. Its cells, faces, edges and corners are counted on
+the periodic lattice ("Crofton's formula" of Schmalzing and Buchert 1997, arXiv:astro-ph/9702130), an element being in
+the region when one of the cells around it is. The elements that are in the region at a threshold are those whose
+largest adjacent cell is: one histogram of maxima over adjacent cells serves every threshold.
+"""
+
+import itertools
+
+import numpy as np
+
+from physgen.diagnostics.batches import each_sample
+from physgen.diagnostics.density import DENSITIES
+from physgen.diagnostics.distribution import bin_of
+from physgen.diagnostics.result import length_unit, result_of_samples
+from physgen.errors import InputError
+
+# log10 of density / mean: the same for every ensemble, since thresholds in units of a file's own scatter hide errors
+LOG10_THRESHOLDS = np.linspace(-1.5, 1.5, 13)
+FUNCTIONALS = {
+    2: ("volume", "surface", "euler_characteristic"),
+    3: ("volume", "surface", "mean_curvature", "euler_characteristic"),
+}
+NAMES = {  # long names in two and three dimensions
+    "volume": ("area fraction", "volume fraction"),
+    "surface": ("boundary length per area", "boundary area per volume"),
+    "mean_curvature": ("", "integrated mean curvature per volume"),
+    "euler_characteristic": ("Euler characteristic per area", "Euler characteristic per volume"),
+}
+
+
+def _above(levels, count):
+    """Fraction of the N cells at or above each of T thresholds, (B, T), from the thresholds reached (B, N)."""
+    found = np.stack([np.bincount(row, minlength=count + 1) for row in levels])
+    return found[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:] / levels.shape[1]
+
+
+def _levels(flat, thresholds):
+    """Number of thresholds that each value reaches, as small integers."""
+    if len(thresholds) > 254:
+        raise InputError(f"{len(thresholds)} thresholds are more than 254: use fewer")
+    edges = np.concatenate([[-np.inf], thresholds])
+    width = np.diff(thresholds)
+    if len(width) and np.allclose(width, width[0], rtol=1e-9):  # one width: bin_of is fast
+        edges[0] = thresholds[0] - width[0]
+        edges = np.concatenate([edges, [thresholds[-1] + width[0]]])
+        return bin_of(flat, edges).astype(np.uint8)
+    return np.searchsorted(thresholds, flat, side="right").astype(np.uint8)
+
+
+def element_counts(field, thresholds, d):
+    r"""Elements of the regions above each threshold, by the axes along which they extend.
+
+    Args:
+        field: (B, \*grid).
+        thresholds: (T,) increasing.
+        d: dimensions of space.
+
+    Returns:
+        dict: tuple of the axes along which an element extends ((0, 1) for a cell in two dimensions, () for a corner)
+        -> (B, T) number of such elements over the number of cells.
+    """
+    levels = _levels(field, np.asarray(thresholds, dtype=float))
+    found = {}
+    everything = tuple(range(d))
+    largest = {(): levels}  # axes across which maxima were taken
+    for r in range(d + 1):
+        for across in itertools.combinations(everything, r):
+            if r:
+                before = largest[across[:-1]]
+                largest[across] = np.maximum(before, np.roll(before, 1, axis=1 + across[-1]))
+            extends = tuple(a for a in everything if a not in across)
+            found[extends] = _above(largest[across].reshape(len(field), -1), len(thresholds))
+    return found
+
+
+def minkowski_array(field, thresholds, spacing):
+    r"""Minkowski functionals per volume of the regions above thresholds, in two or three dimensions.
+
+    With n_c cells, n_i faces across axis i, n_ij edges across axes i and j and n_0 corners of the region per cell, and
+    boundary faces :math:`f_i = 2(n_i - n_c)`: volume n_c; surface :math:`c \sum_i f_i / a_i`, c = pi/4 (length over
+    area in two dimensions) or 2/3 (area over volume): exact for boundaries without preferred direction (Crofton);
+    Euler characteristic :math:`\sum (-1)^{dimension} n / \prod a`; in three dimensions the integrated mean curvature
+    :math:`\int \frac12(\kappa_1+\kappa_2) dA` from the Euler characteristics :math:`\chi_i` of plane sections
+    of the cells normal to axis i, :math:`\frac{2\pi}{3}\sum_i \chi_i / \prod_{j\ne i} a_j` (a ball of radius R has
+    :math:`4\pi R`).
+
+    Args:
+        field: (..., \*grid) numpy array, periodic.
+        thresholds: (T,) increasing.
+        spacing: cell size along each space axis.
+
+    Returns:
+        (..., F, T), the functionals of FUNCTIONALS[d] in their order.
+    """
+    d = len(spacing)
+    if d not in FUNCTIONALS:
+        raise InputError(f"Minkowski functionals are for fields in 2 or 3 dimensions, got {d}")
+    field = np.asarray(field)
+    flat = field.reshape(-1, *field.shape[-d:])
+    n = element_counts(flat, thresholds, d)
+    axes = tuple(range(d))
+    cells = n[axes]
+    faces = [n[tuple(a for a in axes if a != i)] - cells for i in axes]  # half the boundary faces across axis i
+    surface = (np.pi / 4 if d == 2 else 2 / 3) * sum(2 * f / spacing[i] for i, f in enumerate(faces))
+    euler = sum((-1) ** len(extends) * count for extends, count in n.items()) / np.prod(spacing)
+    found = [cells, surface, euler]
+    if d == 3:
+        found.insert(2, _mean_curvature(n, spacing))
+    return np.stack(found, axis=1).reshape(*field.shape[:-d], len(found), -1)
+
+
+def _mean_curvature(n, spacing):
+    """Crofton: 2 pi times the mean over the axes of the Euler characteristic of plane sections per length."""
+    total = 0.0
+    for normal in range(3):
+        i, j = (a for a in range(3) if a != normal)
+        cells = n[(0, 1, 2)]
+        edges = n[tuple(sorted((normal, i)))] + n[tuple(sorted((normal, j)))]
+        chi = cells - edges + n[(normal,)]  # of the section through the middle of the cells
+        total = total + chi / (spacing[i] * spacing[j])
+    return 2 * np.pi * total / 3
+
+
+def extrema_array(field, thresholds, spacing, minima=False):
+    r"""Number density of maxima at or above each threshold (or of minima below it).
+
+    A maximum is a cell above all its 3^d - 1 neighbours (a plateau is none).
+
+    Args:
+        field: (..., \*grid) numpy array, periodic.
+        thresholds: (T,) increasing.
+        spacing: cell size along each space axis.
+        minima: count cells below all their neighbours, with values below the threshold.
+
+    Returns:
+        (..., T), per volume.
+    """
+    field = np.asarray(field)
+    d = len(spacing)
+    flat = field.reshape(-1, *field.shape[-d:])
+    values = -flat if minima else flat
+    around = np.full_like(values, -np.inf)  # largest of the neighbours
+    block = values  # the same with the cell itself
+    for axis in range(1, d + 1):
+        sides = np.maximum(np.roll(block, 1, axis), np.roll(block, -1, axis))
+        around = np.maximum(around, sides)
+        block = np.maximum(block, sides)
+    levels = np.where(values > around, 1 + _levels(flat, np.asarray(thresholds, dtype=float)), 0)
+    levels = levels.reshape(len(flat), -1)
+    count = len(thresholds)
+    found = np.stack([np.bincount(row, minlength=count + 2)[1:] for row in levels])  # extrema by thresholds reached
+    counted = found.cumsum(axis=1)[:, :-1] if minima else found[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    return (counted / (levels.shape[1] * np.prod(spacing))).reshape(*field.shape[:-d], -1)
+
+
+# --- of ensembles -------------------------------------------------------------------------------
+
+
+def _thresholds(ensemble, thresholds):
+    """Thresholds and the transform of the field that they stand on."""
+    density = ensemble.attrs.get("field_kind") in DENSITIES
+    if thresholds is None and not density:
+        raise InputError(
+            f"thresholds of a field of kind {ensemble.attrs.get('field_kind')!r} have no default: give thresholds=..."
+        )
+    points = np.asarray(LOG10_THRESHOLDS if thresholds is None else thresholds, dtype=float)
+    if points.ndim != 1 or len(points) < 1 or np.any(np.diff(points) <= 0):
+        raise InputError(f"thresholds must increase, got {points.tolist()}")
+    if density:
+        name, said = "log10_density", {"long_name": "log10 of density / mean", "symbol": r"\log_{10}(1+\delta)"}
+        return points, "log10", name, {"units": "1"} | said
+    said = {"long_name": "threshold", "units": str(ensemble["field"].attrs.get("units", "1"))}
+    return points, None, "threshold", said
+
+
+def _per_volume(ensemble, power):
+    from physgen.ensemble import space_dims
+
+    length, d = length_unit(ensemble), len(space_dims(ensemble))
+    power = d if power is None else power
+    return "1" if length == "1" or power == 0 else f"1/({length})" if power == 1 else f"1/({length})^{power}"
+
+
+def _curve(ensemble, found, thresholds, name, said, **attrs):
+    """Result over thresholds whose yardstick is the largest mean of the ensemble."""
+    coords = {name: (thresholds, said)}
+    result = result_of_samples(ensemble, found, (name,), coords, kind="curve", **attrs)
+    largest = abs(result["value"]).max(name).broadcast_like(result["value"])
+    result["yardstick"] = largest.assign_attrs(long_name="largest value", units=attrs["units"])
+    return result
+
+
+def minkowski(ensemble, functional, thresholds=None):
+    r"""One Minkowski functional per volume of the regions above thresholds (:func:`minkowski_array`).
+
+    Args:
+        ensemble: periodic ``field`` in two or three dimensions.
+        functional: "volume", "surface", "mean_curvature" (three dimensions) or "euler_characteristic".
+        thresholds: (T,); default quarters of a decade of the density over its mean, for densities. They are the same
+            for every ensemble: thresholds that follow each file's own law would hide its errors.
+
+    Returns:
+        Dataset of kind curve over ``log10_density`` (``threshold`` for fields that are no density): ``value``,
+        ``error`` over independent units, ``yardstick``, its largest value over thresholds.
+    """
+    from physgen.ensemble import space_dims, spacing
+
+    steps = spacing(ensemble)
+    d = len(space_dims(ensemble))
+    if functional not in FUNCTIONALS.get(d, ()):
+        raise InputError(f"{functional!r} of a field in {d} dimensions: choose from {FUNCTIONALS.get(d, 'none')}")
+    points, transform, name, said = _thresholds(ensemble, thresholds)
+    place = FUNCTIONALS[d].index(functional)
+    found = each_sample(ensemble, lambda v: minkowski_array(v, points, steps)[..., place, :], transform)
+    power = {"volume": 0, "surface": 1, "mean_curvature": 2}.get(functional)
+    attrs = {"diagnostic": functional, "long_name": NAMES[functional][d - 2], "units": _per_volume(ensemble, power)}
+    attrs["convention"] = (
+        "Regions of closed cells at or above the threshold, cells that share a corner connected; elements counted on "
+        "the lattice, boundaries by Crofton's formula along the axes."
+    )
+    attrs |= {"tolerance": 0.05, "tolerance_kind": "difference", "tolerance_of": f"{functional} / its largest value"}
+    return _curve(ensemble, found, points, name, said, **attrs)
+
+
+def extrema(ensemble, minima=False, thresholds=None):
+    r"""Number density of maxima at or above each threshold, or of minima below it (:func:`extrema_array`).
+
+    Args:
+        ensemble: periodic ``field``.
+        minima: count minima.
+        thresholds: as in :func:`minkowski`.
+
+    Returns:
+        Dataset of kind curve over the thresholds; ``yardstick`` is the largest density, of all maxima in reach.
+    """
+    from physgen.ensemble import spacing
+
+    steps = spacing(ensemble)
+    points, transform, name, said = _thresholds(ensemble, thresholds)
+    found = each_sample(ensemble, lambda v: extrema_array(v, points, steps, minima), transform)
+    what = "minima below" if minima else "maxima above"
+    attrs = {"diagnostic": "minima" if minima else "peaks", "long_name": f"density of {what} the threshold"}
+    attrs["units"] = _per_volume(ensemble, None)
+    attrs["convention"] = "Cells above (below) all their 3^d - 1 neighbours."
+    of = f"number of {'minima' if minima else 'peaks'} / all of them"
+    attrs |= {"tolerance": 0.05, "tolerance_kind": "difference", "tolerance_of": of}
+    return _curve(ensemble, found, points, name, said, **attrs)

@@ -25,11 +25,11 @@ def mean_densities(ensemble: xr.Dataset, kinds: Sequence[str], units: str) -> xr
     """
     field = ensemble["field"]
     components = field.sizes.get("component", 1)
-    grid = tuple(str(d) for d in field.dims if d not in ("sample", "component"))
-    each = field.mean(grid, dtype=np.float64).values.reshape(len(field), components)
+    dimension = field.ndim - 1 - ("component" in field.dims)
+    each = field.values.reshape(len(field), components, -1).mean(axis=2, dtype=np.float64)
     plain = np.array([kind in ("delta", "real") for kind in kinds])
     total = np.where(plain, 1.0, each.mean(axis=0))
-    means, convention = _per_cosmology(ensemble, each, len(grid))
+    means, convention = _per_cosmology(ensemble, each, dimension)
     means = np.where(plain, 1.0, means)
     layout = ("sample", "component") if "component" in field.dims else ("sample",)
     values = means if "component" in field.dims else means[:, 0]

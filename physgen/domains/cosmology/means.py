@@ -20,8 +20,8 @@ def mean_densities(ensemble: xr.Dataset, kinds: Sequence[str], units: str) -> xr
     """The ensemble with attribute and coordinate ``mean_density``, and its ``mean_convention``.
 
     The mean is over all samples of equal labels (a box knows its own mean; so do ``ENOUGH_MAPS`` slabs of a
-    cosmology). With fewer maps of a cosmology, the mean of matter is Omega_m times the ratio over the whole set, and
-    other fields share the mean of the set.
+    cosmology). With fewer maps of a cosmology, the mean of matter is Omega_m times the ratio over the whole set, where
+    the maps follow Omega_m at all; other fields share the mean of the set.
     """
     field = ensemble["field"]
     components = field.sizes.get("component", 1)
@@ -54,7 +54,13 @@ def _per_cosmology(ensemble: xr.Dataset, each: np.ndarray, dimension: int) -> tu
         sums = np.stack([np.bincount(group, weights=column) for column in each.T], axis=1)
         return (sums / count[:, None])[group], "cosmology: the mean over all samples of equal labels, not over each map"
     if "Omega_m" in names and str(ensemble.attrs.get("field_name", "")) in MATTER:
-        Omega_m = ensemble["Omega_m"].values
-        ratio = each.sum(axis=0) / Omega_m.sum()
-        return Omega_m[:, None] * ratio, "Omega_m: in proportion to Omega_m, the ratio that of the whole data set"
+        Omega_m = ensemble["Omega_m"].values[:, None]
+        if np.all(_spread(each / Omega_m) < _spread(each)):  # as matter does; what does not follow Omega_m has one mean
+            ratio = each.sum(axis=0) / Omega_m.sum()
+            return Omega_m * ratio, "Omega_m: in proportion to Omega_m, the ratio that of the whole data set"
     return total, "global: the mean over the data set; too few maps of a cosmology to know its own"
+
+
+def _spread(means: np.ndarray) -> np.ndarray:
+    """Relative scatter over samples."""
+    return means.std(axis=0) / np.abs(means.mean(axis=0))

@@ -17,7 +17,9 @@ MATTER = ("Mcdm", "Mtot", "")  # fields whose mean is in proportion to Omega_m; 
 
 
 def mean_densities(ensemble: xr.Dataset, kinds: Sequence[str], units: str) -> xr.Dataset:
-    """The ensemble with attribute and coordinate ``mean_density``, and its ``mean_convention``.
+    """The ensemble with the attribute ``mean_density``, that of the set, and its ``mean_convention``.
+
+    Where the cosmologies have means of their own, these stand in the coordinate ``mean_density`` on ``sample``.
 
     The mean is over all samples of equal labels (a box knows its own mean; so do ``ENOUGH_MAPS`` slabs of a
     cosmology). With fewer maps of a cosmology, the mean of matter is Omega_m times the ratio over the whole set, where
@@ -31,12 +33,14 @@ def mean_densities(ensemble: xr.Dataset, kinds: Sequence[str], units: str) -> xr
     total = np.where(plain, 1.0, each.mean(axis=0))
     means, convention = _per_cosmology(ensemble, each, dimension)
     means = np.where(plain, 1.0, means)
-    layout = ("sample", "component") if "component" in field.dims else ("sample",)
-    values = means if "component" in field.dims else means[:, 0]
+    components_too = "component" in field.dims
+    attr = total.tolist() if components_too else float(total[0])
+    ensemble = ensemble.assign_attrs(mean_density=attr, mean_convention=convention)
+    if convention.startswith("global"):
+        return ensemble
     attrs = {"long_name": "mean density of the cosmology", "units": units, "convention": convention}
-    attr = total.tolist() if "component" in field.dims else float(total[0])
-    coord = {"mean_density": (layout, values, attrs)}
-    return ensemble.assign_coords(coord).assign_attrs(mean_density=attr, mean_convention=convention)
+    layout, values = (("sample", "component"), means) if components_too else (("sample",), means[:, 0])
+    return ensemble.assign_coords(mean_density=(layout, values, attrs))
 
 
 def _per_cosmology(ensemble: xr.Dataset, each: np.ndarray, dimension: int) -> tuple[np.ndarray, str]:

@@ -47,7 +47,8 @@ def make_ensemble(
 
     Densities get the attribute ``mean_density``, their mean over all samples, and, where the cosmologies differ in it,
     the coordinate ``mean_density`` on ``sample``: the mean of each sample's cosmology
-    (:func:`physgen.domains.cosmology.means.mean_densities`). ``mean_convention`` says which. The mean of one slab or map fluctuates about it and is part of the physics.
+    (:func:`physgen.domains.cosmology.means.mean_densities`). ``mean_convention`` says which.
+    The mean of one slab or map fluctuates about it and is part of the physics.
 
     Args:
         kind: of the field, or of each component.

@@ -88,6 +88,26 @@ def test_hdf5_data_sets_and_their_attributes(hdf5):
         Domain.load("hdf5", hdf5(), box_size=BOX, data="maps/Mcdm", field_kind="density")
 
 
+def test_labels_beside_the_fields(tmp_path):
+    params = np.column_stack([np.linspace(0.1, 0.5, 6), np.linspace(0.6, 1, 6)])
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["maps"], file["params"], file["run/Omega_m"] = MAPS, params, params[:, 0]
+        file["params"].attrs["names"] = ["Omega_m", "sigma_8"]
+    np.savez(tmp_path / "a.npz", maps=MAPS, Omega_m=params[:, 0], sigma_8=params[:, 1], params=params)
+    for format, name, labels in [
+        ("hdf5", "f.h5", "params"),
+        ("hdf5", "f.h5", "params[Omega_m,sigma_8]"),
+        ("hdf5", "f.h5", "run/Omega_m"),
+        ("npy", "a.npz", "Omega_m,sigma_8"),
+        ("npy", "a.npz", "params[Omega_m,sigma_8]"),
+    ]:
+        ensemble = Domain.load(format, [tmp_path / name], box_size=BOX, data="maps", labels=labels)
+        np.testing.assert_allclose(ensemble.Omega_m, params[:, 0])
+    for labels, message in [("params", "2 columns and 0 names"), ("x", "is no file"), ("maps,Omega_m", "equal length")]:
+        with pytest.raises(InputError, match=message):
+            Domain.load("npy", [tmp_path / "a.npz"], box_size=BOX, data="maps", labels=labels)
+
+
 def test_the_box_of_an_hdf5_file(hdf5):
     def load(attrs, **options):
         return Domain.load("hdf5", hdf5(**attrs), data="maps/Mcdm", **options)

@@ -45,9 +45,10 @@ def make_ensemble(
 ) -> xr.Dataset:
     r"""The ensemble of fields (samples, \*grid), or (samples, components, \*grid); coordinates are cell centres.
 
-    Densities get the attribute ``mean_density``, their mean over all samples, and the coordinate ``mean_density`` on
-    ``sample``: the mean of each sample's cosmology (:func:`physgen.domains.cosmology.means.mean_densities`), named in
-    ``mean_convention``. The mean of one slab or map fluctuates about it and is part of the physics.
+    Densities get the attribute ``mean_density``, their mean over all samples, and, where the cosmologies differ in it,
+    the coordinate ``mean_density`` on ``sample``: the mean of each sample's cosmology
+    (:func:`physgen.domains.cosmology.means.mean_densities`). ``mean_convention`` says which.
+    The mean of one slab or map fluctuates about it and is part of the physics.
 
     Args:
         kind: of the field, or of each component.

@@ -186,7 +186,7 @@ def _follows_matter(ensemble: xr.Dataset, files: list) -> list[str]:
     if not matter or len(np.unique(Omega_m)) < 4:
         return []
     field = ensemble["field"].isel(component=matter[0]) if "component" in ensemble.dims else ensemble["field"]
-    means = field.mean([d for d in field.dims if d != "sample"], dtype=np.float64).values
+    means = field.values.reshape(len(field), -1).mean(axis=1, dtype=np.float64)
     count = np.bincount(simulation)
     mean, label = (np.bincount(simulation, weights=w) / count for w in (means, Omega_m))
     r = float(np.corrcoef(mean, label)[0, 1])

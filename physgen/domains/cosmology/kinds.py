@@ -71,8 +71,9 @@ class Values:
             quantile = float(stdtrit(count - 1, 1 - FALSE_ALARM / 2))
         margin = quantile * scatter / np.sqrt(count)
         # every float32 beyond 2^24 is a whole number
-        whole = np.abs(maps).max() < 2**24 and all(bool(np.all(row == np.rint(row))) for row in maps)
-        return cls(float(fields.min()), float(fields.max()), mean, margin, std, bool(whole))
+        low, high = float(fields.min()), float(fields.max())
+        whole = max(-low, high) < 2**24 and all(bool(np.all(row == np.rint(row))) for row in maps)
+        return cls(low, high, mean, margin, std, bool(whole))
 
     @property
     def range(self) -> str:

@@ -17,26 +17,30 @@ MATTER = ("Mcdm", "Mtot", "")  # fields whose mean is in proportion to Omega_m; 
 
 
 def mean_densities(ensemble: xr.Dataset, kinds: Sequence[str], units: str) -> xr.Dataset:
-    """The ensemble with attribute and coordinate ``mean_density``, and its ``mean_convention``.
+    """The ensemble with the attribute ``mean_density``, that of the set, and its ``mean_convention``.
+
+    Where the cosmologies have means of their own, these stand in the coordinate ``mean_density`` on ``sample``.
 
     The mean is over all samples of equal labels (a box knows its own mean; so do ``ENOUGH_MAPS`` slabs of a
-    cosmology). With fewer maps of a cosmology, the mean of matter is Omega_m times the ratio over the whole set, and
-    other fields share the mean of the set.
+    cosmology). With fewer maps of a cosmology, the mean of matter is Omega_m times the ratio over the whole set, where
+    the maps follow Omega_m at all; other fields share the mean of the set.
     """
     field = ensemble["field"]
     components = field.sizes.get("component", 1)
-    grid = tuple(str(d) for d in field.dims if d not in ("sample", "component"))
-    each = field.mean(grid, dtype=np.float64).values.reshape(len(field), components)
+    dimension = field.ndim - 1 - ("component" in field.dims)
+    each = field.values.reshape(len(field), components, -1).mean(axis=2, dtype=np.float64)
     plain = np.array([kind in ("delta", "real") for kind in kinds])
     total = np.where(plain, 1.0, each.mean(axis=0))
-    means, convention = _per_cosmology(ensemble, each, len(grid))
+    means, convention = _per_cosmology(ensemble, each, dimension)
     means = np.where(plain, 1.0, means)
-    layout = ("sample", "component") if "component" in field.dims else ("sample",)
-    values = means if "component" in field.dims else means[:, 0]
+    components_too = "component" in field.dims
+    attr = total.tolist() if components_too else float(total[0])
+    ensemble = ensemble.assign_attrs(mean_density=attr, mean_convention=convention)
+    if convention.startswith("global"):
+        return ensemble
     attrs = {"long_name": "mean density of the cosmology", "units": units, "convention": convention}
-    attr = total.tolist() if "component" in field.dims else float(total[0])
-    coord = {"mean_density": (layout, values, attrs)}
-    return ensemble.assign_coords(coord).assign_attrs(mean_density=attr, mean_convention=convention)
+    layout, values = (("sample", "component"), means) if components_too else (("sample",), means[:, 0])
+    return ensemble.assign_coords(mean_density=(layout, values, attrs))
 
 
 def _per_cosmology(ensemble: xr.Dataset, each: np.ndarray, dimension: int) -> tuple[np.ndarray, str]:
@@ -54,7 +58,13 @@ def _per_cosmology(ensemble: xr.Dataset, each: np.ndarray, dimension: int) -> tu
         sums = np.stack([np.bincount(group, weights=column) for column in each.T], axis=1)
         return (sums / count[:, None])[group], "cosmology: the mean over all samples of equal labels, not over each map"
     if "Omega_m" in names and str(ensemble.attrs.get("field_name", "")) in MATTER:
-        Omega_m = ensemble["Omega_m"].values
-        ratio = each.sum(axis=0) / Omega_m.sum()
-        return Omega_m[:, None] * ratio, "Omega_m: in proportion to Omega_m, the ratio that of the whole data set"
+        Omega_m = ensemble["Omega_m"].values[:, None]
+        if np.all(_spread(each / Omega_m) < _spread(each)):  # as matter does; what does not follow Omega_m has one mean
+            ratio = each.sum(axis=0) / Omega_m.sum()
+            return Omega_m * ratio, "Omega_m: in proportion to Omega_m, the ratio that of the whole data set"
     return total, "global: the mean over the data set; too few maps of a cosmology to know its own"
+
+
+def _spread(means: np.ndarray) -> np.ndarray:
+    """Relative scatter over samples."""
+    return means.std(axis=0) / np.abs(means.mean(axis=0))

@@ -12,12 +12,17 @@ import xarray as xr
 from physgen.domains.cosmology.arrays import check_square, make_ensemble, read_fields
 from physgen.domains.cosmology.facts import Facts, settle_facts
 from physgen.domains.cosmology.fits_images import read_fits
+<<<<<<< HEAD
 from physgen.domains.cosmology.kinds import mean_note, KINDS, confront
+=======
+from physgen.domains.cosmology.inner_tables import read_inner_table
+from physgen.domains.cosmology.kinds import KINDS, confront
+>>>>>>> cosmoload
 from physgen.domains.cosmology.labels import Joined, Origin, join, source_names
 from physgen.domains.cosmology.layout import arrange
 from physgen.domains.cosmology.masks import coarse_mask, read_mask, whole_mask
 from physgen.domains.cosmology.options import Options
-from physgen.domains.cosmology.sources import Source, natural_key, read_arrays, read_hdf5
+from physgen.domains.cosmology.sources import Source, kind_of_file, natural_key, read_arrays, read_hdf5
 from physgen.domains.cosmology.tables import Table, is_table, read_table
 from physgen.errors import InputError
 
@@ -39,7 +44,8 @@ def load_arrays(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
         box_size: side of the box with its unit, needed ("25 Mpc/h"; "37 Mpc" needs h as well; "3.5 deg" for a map of
             the sky); one per axis in the order of the array, separated by commas, where they differ.
         labels: table with a header of names and one row per field or per simulation; a column ``file`` or
-            ``simulation`` joins by name. Tables among the paths (.txt, .csv) are meant too.
+            ``simulation`` joins by name. Tables among the paths (.txt, .csv) are meant too, and in .npz, .pt and HDF5
+            arrays of the file itself: ``labels=Omega_m,sigma_8``, or one array (rows, columns) with its column names.
         field_kind: delta, counts, density, surface_density, positive, real, convergence, or 1+delta (1 is subtracted);
             without it the fields must be density contrasts beyond doubt. One per component, separated by commas.
         dimension: 2 or 3, where a shape has two readings: (N, N, N) is one box or a stack of maps.
@@ -100,7 +106,7 @@ def _load(format: str, paths: list[Path], options: Options, read: Any) -> xr.Dat
     if "box_size" in options:
         options.box()
     files = _data_files(paths, format, options.choice("order", ("natural", "given"), "natural"))
-    table = _table(paths, options)
+    table = _table(paths, options, files)
     named = [read(path) for path in files]
     sources = [source for parts in named for source in parts]
     facts = settle_facts(options, sources, format)
@@ -173,8 +179,10 @@ def _data_files(paths: list[Path], format: str, order: str) -> list[Path]:
     return sorted(found, key=natural_key) if order == "natural" else found
 
 
-def _table(paths: list[Path], options: Options) -> Table | None:
+def _table(paths: list[Path], options: Options, files: list[Path]) -> Table | None:
     named = options.text("labels")
+    if named and not Path(named).exists() and len(files) == 1 and kind_of_file(files[0]) in ("hdf5", "npz", "pt"):
+        return read_inner_table(files[0], options.names("labels"))
     beside = [path for path in paths if is_table(path)]
     if named and [p for p in beside if p.resolve() != Path(named).resolve()]:
         raise InputError(f"labels={named} and {beside[0]} were both given: give one table")
@@ -252,9 +260,10 @@ def _values(
         seen = None if mask is None else mask if mask.ndim == len(grid) else mask[rows]
         columns = [(view[:, c], sources[f * parts + p]) for p, view in enumerate(views) for c in range(view.shape[1])]
         pairs = zip(columns, typed, strict=True)
-        files.append(np.stack([_column(array, kind, source, cells, seen) for (array, source), kind in pairs], axis=1))
+        read = [_column(array, kind, source, cells, seen) for (array, source), kind in pairs]
+        files.append(np.stack(read, axis=1) if count > 1 else read[0][:, None])
         start = rows.stop
-    return np.concatenate(files), [KINDS[kind] if kind else None for kind in typed]
+    return np.concatenate(files) if len(files) > 1 else files[0], [KINDS[kind] if kind else None for kind in typed]
 
 
 def _column(array: Any, typed: str | None, source: Source, cells: int | None, seen: np.ndarray | None) -> np.ndarray:

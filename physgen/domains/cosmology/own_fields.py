@@ -12,12 +12,8 @@ import xarray as xr
 from physgen.domains.cosmology.arrays import check_square, make_ensemble, read_fields
 from physgen.domains.cosmology.facts import Facts, settle_facts
 from physgen.domains.cosmology.fits_images import read_fits
-<<<<<<< HEAD
-from physgen.domains.cosmology.kinds import mean_note, KINDS, confront
-=======
 from physgen.domains.cosmology.inner_tables import read_inner_table
-from physgen.domains.cosmology.kinds import KINDS, confront
->>>>>>> cosmoload
+from physgen.domains.cosmology.kinds import KINDS, confront, mean_note
 from physgen.domains.cosmology.labels import Joined, Origin, join, source_names
 from physgen.domains.cosmology.layout import arrange
 from physgen.domains.cosmology.masks import coarse_mask, read_mask, whole_mask

@@ -99,7 +99,9 @@ def test_one_mean_for_both_keeps_heavy_tails_from_moving_the_spectrum():
     """log10 standard deviation 1.6: the own means of two sets of one law differ by tens of per cent, the frame not."""
     domain, reference = Domain(), maps(kind="positive", scale=1.0)
     other = maps(seed=3, kind="positive", scale=1.0)
-    reference, other = (e.assign(field=e.field**8).drop_vars("mean_density") for e in (reference, other))
+    reference, other = (
+        e.assign(field=e.field**8).drop_vars("mean_density", errors="ignore") for e in (reference, other)
+    )
     reference, other = (e.assign_attrs(mean_density=float(e.field.mean())) for e in (reference, other))
     seen = domain.confront(reference, other, "generated")
     assert other.attrs["mean_density"] != reference.attrs["mean_density"] == seen.attrs["mean_density"]

@@ -112,7 +112,7 @@ def measure_rates(trials, laws=LAWS, progress=print):
         found = {}
         for law in laws:
             found[law.name] = list(pool.map(one_trial, [(law, i) for i in range(trials)], chunksize=4))
-            progress(f"{law.name}: {trials} trials")
+            progress(next(iter(rate_rows({law.name: found[law.name]}))))
     return found
 
 

@@ -2,6 +2,11 @@
 
 import math
 
+# diagnostics whose power stands in the row of each fake
+SHOWN = {
+    "log_power_spectrum": "P(k)", "peaks": "peaks", "energy": "temperature", "overlap": "P(q)", "memorization": "copies",
+}  # fmt: skip
+
 
 def markdown(rows):
     """Lines of a table of dicts that share their keys."""
@@ -22,8 +27,8 @@ def fake_row(name, verdicts, units):
         "smallest p of a fail": _smallest(failed, "fail_p"),
         "smallest p of equality": _smallest(verdicts, "p_value"),
         "open": f"{len(undecided)} of {len(verdicts)}",
-        "would decide": "" if failed else _would_decide(undecided, units),
-        "smallest deviation seen with 95 %": _power(verdicts),
+        "nearest decision": "" if failed else _would_decide(undecided, units),
+        "would have seen": _power(verdicts),
     }
 
 
@@ -53,13 +58,10 @@ def _would_decide(verdicts, units):
 
 
 def _power(verdicts):
-    """The diagnostic that sees the smallest part of its tolerance."""
-    told = [i for i, v in enumerate(verdicts) if v.get("detectable") and v.get("tolerance")]
-    known = [(verdicts[i]["detectable"] / verdicts[i]["tolerance"], i) for i in told]
-    if not known:
-        return "-"
-    v = verdicts[min(known)[1]]
-    return f"{_amount(v['detectable'], v)} in {v.get('tolerance_of')}"
+    """The smallest deviations that would have been seen, in the diagnostics of SHOWN."""
+    known = {v["diagnostic"]: v for v in verdicts if v.get("detectable") is not None}
+    seen = {words: known[name] for name, words in SHOWN.items() if name in known}
+    return ", ".join(f"{_amount(v['detectable'], v)} in {words}" for words, v in seen.items())
 
 
 def _amount(x, verdict):

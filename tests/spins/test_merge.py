@@ -168,7 +168,7 @@ def test_a_single_instance_is_imported_trained_drawn_and_judged(tmp_path, capsys
     data, runs = tmp_path / "d.h5", tmp_path / "runs"
     assert main(["import", "mcising", *map(str, paths), "-o", str(data)]) == 0
     said = capsys.readouterr().out
-    assert "Callen's identity" in said and f"next: physgen train CONFIG dataset={data}" in said
+    assert "Callen's identity" in said and f" name=d dataset={data}\n" in said
     words = [str(SMOKE), "name=one", f"dataset={data}", "tracking.uri=off", "training.steps=3", "--runs", str(runs)]
     assert main(["train", *words]) == 0
     parts = {name: load_ensemble(runs / "one" / "data" / f"{name}.h5") for name in ("train", "validation", "test")}

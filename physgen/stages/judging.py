@@ -62,6 +62,7 @@ def judge_ensembles(
     rules = rules or JudgingConfig()
     diagnostics = domain.diagnostics()
     _check_tolerances(rules, [*diagnostics, MEMORIZATION])
+    reference = domain.confront(reference, reference, "the reference")  # whose constants all take, its halves included
     generated = domain.confront(reference, generated, "the generated ensemble")
     reference = getattr(domain, "restrict", lambda reference, other: reference)(reference, generated)
     train = None if train is None else domain.confront(reference, train, "the training set")
@@ -245,6 +246,9 @@ def _not_tested(judged: Judged) -> list[str]:
         for v in judged.summary["verdicts"]
         if v["verdict"] == "skipped"
     ]
+    untested += [note for note in str(judged.generated.attrs.get("frame_notes", "")).splitlines() if note]
+    if outside := int(judged.generated.attrs.get("conditions_outside_training", 0)):
+        untested.append(f"{outside} configurations were drawn at conditions outside those of the training data.")
     untested += [
         "What no diagnostic above looks at: agreement in these statistics does not prove equality of the laws.",
         "Conditions outside those of the reference.",

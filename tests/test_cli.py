@@ -322,7 +322,7 @@ def test_each_command_that_is_printed_runs_as_printed_from_the_simulation_to_the
 @pytest.mark.parametrize(
     ("command", "format", "files", "options"),
     [
-        ("npy", "fields", ["maps.npy"], [BOX]),
+        ("npy", "fields", ["maps.npy"], [BOX, "field_kind=density"]),
         ("spins_npy", "spins", ["spins.npy", "couplings.npy"], []),
     ],
 )

@@ -174,7 +174,9 @@ def amount(x, percent):
     """A deviation with two digits, as per cent or as a plain number."""
     if x is None:
         return "?"
-    return f"{100 * x:.2g} %" if percent else f"{x:.2g}"
+    rounded = float(f"{100 * x if percent else x:.2g}")
+    text = f"{rounded:.0f}" if 10 <= abs(rounded) < 1e5 else f"{rounded:g}"
+    return f"{text} %" if percent else text
 
 
 def _place(comparison, index):
@@ -194,7 +196,9 @@ def _point(values, dim, i):
     unit = attrs.get("units", "1")
     if isinstance(point, str):
         return str(point)
-    return f"{attrs.get('symbol', dim)} = {point:.3g}{'' if unit == '1' else ' ' + unit}"
+    symbol = str(attrs.get("symbol", dim))
+    symbol = dim if "\\" in symbol else symbol  # LaTeX is for figures
+    return f"{symbol} = {point:.3g}{'' if unit == '1' else ' ' + unit}"
 
 
 # --- metrics ------------------------------------------------------------------------------------------

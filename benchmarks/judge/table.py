@@ -4,8 +4,12 @@ import math
 
 # diagnostics whose power stands in the row of each fake
 SHOWN = {
-    "log_power_spectrum": "P(k)", "peaks": "peaks", "energy": "temperature", "overlap": "P(q)", "memorization": "copies",
-}  # fmt: skip
+    "log_power_spectrum": "P(k)",
+    "peaks": "peaks",
+    "energy": "temperature",
+    "overlap": "P(q)",
+    "memorization": "copies",
+}
 
 
 def markdown(rows):

@@ -4,9 +4,12 @@ import math
 
 # diagnostics whose power stands in the row of each fake
 SHOWN = {
-    "log_power_spectrum": "P(k)", "peaks": "peaks", "energy": "temperature", "overlap": "P(q)",
+    "log_power_spectrum": "P(k)",
+    "peaks": "peaks",
+    "energy": "temperature",
+    "overlap": "P(q)",
     "memorization": "copies",
-}  # fmt: skip
+}
 
 
 def markdown(rows):
@@ -68,7 +71,8 @@ def _power(verdicts):
 def _amount(x, verdict):
     if x is None or not math.isfinite(x):
         return "-"
-    return f"{100 * x:.2g} %" if verdict.get("percent") else f"{x:.2g}"
+    number = float(f"{100 * x if verdict.get('percent') else x:.2g}")
+    return f"{number:g} %" if verdict.get("percent") else f"{number:g}"
 
 
 def _p(p):

@@ -247,8 +247,8 @@ def _not_tested(judged: Judged) -> list[str]:
         if v["verdict"] == "skipped"
     ]
     untested += [note for note in str(judged.generated.attrs.get("frame_notes", "")).splitlines() if note]
-    if outside := int(judged.generated.attrs.get("conditions_outside_training", 0)):
-        untested.append(f"{outside} configurations were drawn at conditions outside those of the training data.")
+    if outside := str(judged.generated.attrs.get("conditions_outside_training", "")):
+        untested.append(f"Drawn at conditions outside those of the training data: {outside}.")
     untested += [
         "What no diagnostic above looks at: agreement in these statistics does not prove equality of the laws.",
         "Conditions outside those of the reference.",

@@ -126,9 +126,9 @@ def test_the_network_takes_the_conditions_of_its_domain(name):
 
 @every_domain
 def test_diagnostics_are_results_with_errors_over_independent_units(name):
-    domain, _, parts, _ = data(name)
+    domain, whole, _, _ = data(name)
     for label, diagnostic in domain.diagnostics().items():
-        result = diagnostic(parts["test"])
+        result = diagnostic(whole)
         for needed in ("value", "error", "per_unit"):
             assert needed in result, f"{label} has no {needed}"
         assert result.value.attrs["units"] and result.value.attrs["long_name"]

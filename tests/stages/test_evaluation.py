@@ -105,7 +105,9 @@ def written(tmp_path_factory):
 def test_the_gallery_stands_for_files_that_share_no_condition(domain, tmp_path):
     """Anybody's file: other instances, or labels that are not there at all."""
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
-    one_diagnostic = SimpleNamespace(diagnostics=lambda: dict(list(data(domain)[0].diagnostics().items())[:1]))
+    one_diagnostic = SimpleNamespace(
+        diagnostics=lambda: dict(list(data(domain)[0].diagnostics().items())[:1]), confront=data(domain)[0].confront
+    )
     for other in (new, new.drop_vars(data(domain)[0].split_by)):
         judged = judge_ensembles(one_diagnostic, other, reference)
         write_evaluation(judged, tmp_path, {}, None)

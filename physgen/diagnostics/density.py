@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from physgen.errors import InputError
+
 DENSITIES = ("delta", "counts", "density", "surface_density")
 FLOOR = 1e-3  # density in units of the mean below which cells count as empty in a logarithm
 
@@ -55,10 +57,12 @@ def mean_density(ensemble):
 
 
 def density_scatter(ensemble):
-    r"""Scatter of the mean density from one configuration to the next, :math:`\mathrm{std}(\bar\rho_b)`.
+    r"""Scatter of the mean density from one configuration to the next, :math:`\mathrm{std}(\ln\bar\rho_b)`.
 
-    The standard deviation over all configurations together (jackknife over units): it does not depend on how many of
-    them a unit has. Slabs of a large box scatter (0.1 for 32 Mpc/h), whole periodic boxes do not.
+    Of the logarithm, since haloes may rule the mean itself: one configuration then makes most of its variance, and no
+    resampling finds the error of that. The standard deviation is over all configurations together (jackknife over
+    units), so that it does not depend on how many of them a unit has. Slabs of a large box scatter (0.1 for 32 Mpc/h),
+    whole periodic boxes do not.
 
     Returns:
         Dataset of kind scalar: ``value``, ``error``; ``per_unit`` holds jackknife pseudo-values.
@@ -67,9 +71,11 @@ def density_scatter(ensemble):
     from physgen.diagnostics.scatter import scatter_result
 
     mean = each_sample(ensemble, _mean, _relative_to(ensemble))
-    said = {"diagnostic": "density_scatter", "long_name": "scatter of the mean density", "tolerance_kind": "ratio"}
-    said |= {"tolerance": 0.2, "tolerance_of": "scatter of the mean density", "symbol": r"\mathrm{std}\,\bar\rho"}
-    return scatter_result(ensemble, mean, (), {}, **_density_attrs(), **said)
+    if not np.all(mean > 0):
+        raise InputError(f"a configuration has the mean density {mean.min():.3g}: its logarithm needs a positive one")
+    said = {"diagnostic": "density_scatter", "long_name": "scatter of ln mean density", "tolerance_kind": "ratio"}
+    said |= {"tolerance": 0.2, "tolerance_of": "scatter of the mean density", "symbol": r"\mathrm{std}\,\ln\bar\rho"}
+    return scatter_result(ensemble, np.log(mean), (), {}, **_density_attrs(), **said)
 
 
 def in_one_frame(reference, other):

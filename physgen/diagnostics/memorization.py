@@ -4,9 +4,11 @@ Held-out configurations are compared with the same training set as the generated
 are extremes of the same number of comparisons, and their law is the null: no threshold is guessed.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from scipy import stats
 
 from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.leak import leaked_rows, with_leak
@@ -31,7 +33,8 @@ SEARCHES = {
 }
 TOLERANCE = 0.01  # accepted part of copies
 FALSE_ALARMS = 0.001
-LIMIT = 8e9  # numbers compared, symmetries included: half a minute of one processor for fields
+REPEATS = 0.01  # held-out configurations that repeat in the training set, above which copies cannot be told
+LIMIT = 1.6e10  # numbers compared, symmetries included: a minute of one processor for fields
 
 
 def memorization(generated, train, heldout, similarity="field", transform=None, limit=LIMIT, seed=0, **judged):
@@ -184,12 +187,13 @@ def memorization_test(
         result[f"{name}_nearest"] = (f"{name}_query", source.index[:, 0])
         result[f"{name}_gap"] = (f"{name}_query", source.gap)
     copies = find_copies(generated, heldout, groups, distance, false_alarms)
-    result["copies"], result["copies_error"] = copies.count / n, np.sqrt(max(copies.count, 1)) / n
-    result["copied_upper"] = copies.upper
-    verdict, text = _verdict(result, copies, tolerance, n)
-    result = result.assign_attrs(fail_p=copies.p_value, tolerance=tolerance, false_alarms=false_alarms)
+    found = _verdict(result, copies, tolerance, false_alarms, n, m)
+    result["copies"], result["copies_error"] = found.copied, np.sqrt(max(found.copied * n, 1)) / n
+    result["copied_upper"] = found.upper
+    said = {"verdict": found.verdict, "verdict_text": found.text, "fail_p": found.p_value}
+    result = result.assign_attrs(said, tolerance=tolerance, false_alarms=false_alarms)
     counts = {"n_generated": n, "n_heldout": m, "n_compared": generated.compared, "level": level}
-    return result.assign_attrs(verdict=verdict, verdict_text=text, **counts)
+    return result.assign_attrs(counts)
 
 
 def _figures(generated, heldout, rows, null_rows, level):
@@ -230,31 +234,43 @@ def _histograms(generated, heldout, generated_unit, heldout_unit):
     return result
 
 
-def _verdict(result, copies, tolerance, n):
-    """(pass | fail | open, one sentence)."""
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on memorization: copied fraction, its upper end, p value of no copies, one sentence."""
+
+    verdict: str
+    p_value: float
+    copied: float
+    upper: float
+    text: str
+
+
+def _verdict(result, copies, tolerance, false_alarms, n, m):
     f = {name: float(result[name]) for name in FIGURES}
     e = {name: float(result[f"{name}_error"]) for name in FIGURES}
-
-    def excess(name):
-        spread = np.hypot(e[name], e[f"{name}_heldout"])
-        return (f[name] - f[f"{name}_heldout"]) > 3 * spread
-
     if copies.count:
-        return "fail", (
-            f"copies its training set: {copies.count} of {n} configurations ({100 * copies.count / n:.2g} %), "
-            f"p = {copies.p_value:.1g}"
-        )
+        share = copies.count / n
+        words = f"{copies.count} of {n} configurations ({100 * share:.2g} %), p = {copies.p_value:.1g}"
+        return Finding("fail", copies.p_value, share, copies.upper, f"copies its training set: {words}")
+    more = {name: _excess_p(f[name], n, f[f"{name}_heldout"], m) for name in ("duplicates", "f_mem")}
+    name = min(more, key=more.get)
+    if more[name] < false_alarms / 2:  # two such counts are looked at
+        copied = f[name] - f[f"{name}_heldout"]
+        words = f"about {100 * copied:.2g} % of the configurations, p = {2 * more[name]:.1g}"
+        return Finding("fail", 2 * more[name], copied, 1.0, f"copies its training set: {words}")
     near = f["copied_fraction"] > 3 * e["copied_fraction"]
-    if excess("duplicates") or excess("f_mem") or (near and f["gap_fraction"] > 3 * e["gap_fraction"]):
-        copied = max(f["f_mem"] - f["f_mem_heldout"], f["duplicates"] - f["duplicates_heldout"])
-        copied = copied if excess("duplicates") or excess("f_mem") else f["copied_fraction"]
-        return "fail", f"copies its training set: about {100 * copied:.2g} % of the configurations"
     if near or (f["auc"] - 0.5) > 3 * e["auc"]:
-        return "open", (
+        return Finding("open", copies.p_value, 0.0, copies.upper, (
             f"nearer to the training set than held-out data are (AUC {f['auc']:.2f}) but not to single configurations "
             "of it: partial memorization or a law that differs, see the other diagnostics"
-        )
-    return _bounded(copies, tolerance, n)
+        ))  # fmt: skip
+    return _bounded(copies, f["duplicates"], f["duplicates_heldout"], tolerance, n)
+
+
+def _excess_p(fraction, n, null_fraction, m):
+    """Fisher's exact p value of more hits among n generated than among m held-out configurations."""
+    hits, null = round(fraction * n), round(null_fraction * m)
+    return float(stats.hypergeom.sf(hits - 1, n + m, hits + null, n)) if hits else 1.0
 
 
 def memorization_verdict(result):
@@ -268,17 +284,25 @@ def memorization_verdict(result):
     )  # fmt: skip
 
 
-def _bounded(copies, tolerance, n):
-    blind = int((~copies.seen).sum())
-    if blind == n:
-        return "open", (
+def _bounded(copies, duplicates, null_duplicates, tolerance, n):
+    """What can be said where nothing is copied: an upper bound, of exact copies alone where others cannot be told."""
+    blind, upper, exact = int((~copies.seen).sum()), copies.upper, round(duplicates * n)
+    if blind == n and (null_duplicates > REPEATS or copies.threshold == -np.inf):
+        return Finding("open", 1.0, 0.0, 1.0, (
             "a copy could not be told from an equilibrium configuration or from a chance neighbour (too few held-out "
             "configurations, or so few degrees of freedom that configurations repeat): larger systems would decide"
-        )
-    bound = f"no copy found: at most {100 * copies.upper:.2g} % are copies (95 % confidence)"
-    if blind:
+        ))  # fmt: skip
+    bound = "no copy found"
+    if blind == n:
+        upper = float(stats.beta.ppf(0.95, exact + 1, max(n - exact, 1)))
+        bound = "no more exact copies than in held-out data (copies with a few changes could not be told here)"
+    bound += f": at most {100 * upper:.2g} % are copies (95 % confidence)"
+    if 0 < blind < n:
         bound += f", of the {n - blind} configurations of which a copy would be seen"
-    if copies.upper > tolerance:
+    limit = f"tolerance {100 * tolerance:.2g} %"
+    if upper > tolerance:
         wanted = int(np.ceil(np.log(0.05) / np.log1p(-tolerance)))
-        return "open", f"{bound}, tolerance {100 * tolerance:.2g} %; {wanted} configurations would decide"
-    return "pass", f"{bound}; would have seen {100 * copies.upper:.2g} % of copies, tolerance {100 * tolerance:.2g} %"
+        text = f"{bound}, {limit}; {wanted} configurations would decide"
+        return Finding("open", copies.p_value, 0.0, upper, text)
+    text = f"{bound}; would have seen {100 * upper:.2g} % of copies, {limit}"
+    return Finding("pass", copies.p_value, 0.0, upper, text)

@@ -162,7 +162,7 @@ class Cosmology:
         found |= {"field_units": ensemble["field"].attrs.get("units", "1"), "dimension": len(dims)}
         if "simulation" in ensemble.variables:
             found["simulations"] = len(np.unique(ensemble["simulation"].values))
-        for name in label_names(ensemble):
+        for name in (n for n in label_names(ensemble) if n in ensemble.variables):
             found[f"{name}_range"] = [float(ensemble[name].min()), float(ensemble[name].max())]
         return found
 

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from physgen.config import load_config
+from physgen.config import JudgingConfig, load_config
 from physgen.domain import get_domain, list_domains
 from physgen.ensemble import save_ensemble, split
+from physgen.errors import InputError
 from physgen.report import verdict_table
 from physgen.stages import evaluate
 from physgen.stages.judging import judge_ensembles, write_evaluation
@@ -165,3 +166,49 @@ def test_every_diagnostic_is_kept_as_numbers_and_as_a_figure(domain, written):
         for kind in ("png", "svg"):
             assert (folder / "figures" / f"{name}.{kind}").stat().st_size > 1000
     assert not [p for p in folder.rglob(".*")]
+
+
+def one_of(domain, count=1):
+    """The first diagnostics of a domain alone, in its frame."""
+    real = data(domain)[0]
+    return SimpleNamespace(diagnostics=lambda: dict(list(real.diagnostics().items())[:count]), confront=real.confront)
+
+
+@every_domain
+def test_a_diagnostic_that_cannot_be_computed_is_reported_and_the_others_go_on(domain):
+    def impossible(ensemble):
+        raise InputError("needs what is not there: give it")
+
+    new, reference = parts(domain, 1, new=0.5, reference=0.5)
+    some = one_of(domain)
+    known = some.diagnostics()
+    some.diagnostics = lambda: {"impossible": impossible} | known
+    judged = judge_ensembles(some, new, reference)
+    first, second = judged.summary["verdicts"]
+    assert (first["diagnostic"], first["verdict"]) == ("impossible", "skipped") and second["verdict"] != "skipped"
+    assert "impossible: needs what is not there" in verdict_table(judged.summary)
+
+
+@every_domain
+def test_nothing_is_decided_where_all_units_share_their_initial_conditions(domain):
+    new, reference = parts(domain, 1, new=0.5, reference=0.5)
+    rules = JudgingConfig(tolerances=dict.fromkeys(one_of(domain).diagnostics(), 1e6))
+    (plain,) = judge_ensembles(one_of(domain), new, reference, rules=rules).summary["verdicts"]
+    shared = reference.assign_attrs(shared_initial_conditions=1)
+    (verdict,) = judge_ensembles(one_of(domain), new, shared, rules=rules).summary["verdicts"]
+    assert plain["verdict"] == "pass" and verdict["verdict"] == "open"
+    assert "share one set of initial conditions" in verdict["text"]
+
+
+@every_domain
+def test_tolerances_are_taken_from_the_rules_and_unknown_names_are_refused(domain):
+    new, reference = parts(domain, 1, new=0.5, reference=0.5)
+    name = next(iter(one_of(domain).diagnostics()))
+    wide, tight = (
+        judge_ensembles(one_of(domain), new, reference, rules=JudgingConfig(tolerances={name: limit}))
+        for limit in (1e6, 1e-9)
+    )
+    assert wide.summary["verdicts"][0]["verdict"] == "pass" and wide.summary["verdicts"][0]["tolerance"] == 1e6
+    assert tight.summary["verdicts"][0]["verdict"] != "pass"
+    with pytest.raises(InputError, match="no such diagnostic here"):
+        judge_ensembles(one_of(domain), new, reference, rules=JudgingConfig(tolerances={"colour": 0.1}))

@@ -118,7 +118,7 @@ def feature_statistics(ensemble, transform=None, features=8, seed=0):
     axis = {"long_name": "random feature, then ln rms of the bands", "units": "1", "symbol": "m"}
     result = result_of_samples(
         ensemble, values, ("feature",), {"feature": (np.arange(values.shape[-1]), axis)}, diagnostic="features",
-        kind="curve", long_name="mean feature", units="1", symbol=r"\langle\phi_m\rangle",
+        kind="scalar", long_name="mean feature", units="1", symbol=r"\langle\phi_m\rangle",
         tolerance=TOLERANCE, tolerance_kind="difference",
         tolerance_of="features, in standard deviations between configurations",
         convention=f"{features} random Fourier features of {values.shape[-1] - features} band-passed fields in units "
@@ -171,7 +171,7 @@ def condition_response(ensemble, transform=None):
     axis = {"long_name": "label, then scatter", "units": "1", "flag_meanings": " ".join(words)}
     result = group.result(
         per_unit, ("response",), {"response": (np.arange(len(words)), axis)}, diagnostic="condition_response",
-        kind="curve", long_name="response of ln rms to the labels", units="1", symbol=r"\beta",
+        kind="scalar", long_name="response of ln rms to the labels", units="1", symbol=r"\beta",
         tolerance=RESPONSE_TOLERANCE, tolerance_kind="difference",
         tolerance_of="response to the labels, in spreads between conditions",
         convention="Slopes of the mean ln rms of the bands with the labels (logarithms of positive ones), then the "

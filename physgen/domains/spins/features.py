@@ -30,7 +30,7 @@ def features(ensemble: xr.Dataset) -> xr.Dataset:
         TOLERANCE, "difference", "features", spread, "1", "scatter between configurations, variance itself"
     )
     return measured(
-        ensemble, estimate, {"feature": (np.arange(FEATURES + 1), axis)}, said, diagnostic="features", kind="curve",
+        ensemble, estimate, {"feature": (np.arange(FEATURES + 1), axis)}, said, diagnostic="features", kind="scalar",
         long_name="mean feature", units="1", symbol=r"\langle\phi_m\rangle",
         convention=f"{FEATURES} random Fourier features of local energies s_i h_i and those of the neighbours, in "
         "units of the rms coupling of a site; then N times the variance of their mean between replicas.",

@@ -36,6 +36,16 @@ def format_value(value: float | None, error: float | None = None) -> str:
     return f"{scaled:.{places}f}({digits}){_power(shift)}".replace("-", "−")
 
 
+def mathtext_value(value: float | None, error: float | None = None) -> str:
+    """:func:`format_value` for figures, whose font has no raised digits: the power of ten as mathtext."""
+    text = format_value(value, error)
+    match = re.search(r" × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)$", text)
+    if not match:
+        return text
+    exponent = match[1].translate({raised: chr(plain) for plain, raised in _SUPERSCRIPT.items()})
+    return rf"{text[: match.start()]} $\times 10^{{{exponent}}}$"
+
+
 def _plain(value: float) -> str:
     exponent = math.floor(math.log10(abs(value))) if value else 0
     if -4 < exponent < 6:

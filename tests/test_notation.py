@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physgen.notation import format_value, html_units, latex_units
+from physgen.notation import format_value, html_units, latex_units, mathtext_value
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,8 @@ def test_units_are_set_upright_and_little_h_italic():
     assert html_units("h/Mpc") == "<i>h</i>/Mpc"
     assert [latex_units(u) + html_units(u) for u in ("1", "", None, "dimensionless")] == [""] * 4
     assert html_units("<script>") == "&lt;script&gt;"
+
+
+def test_figures_get_the_power_of_ten_as_mathtext():
+    assert mathtext_value(6.4e-4, 7.7e-4) == r"6.4(7.7) $\times 10^{-4}$"
+    assert mathtext_value(0.987, 0.012) == "0.987(12)" and mathtext_value(None) == "n/a"

@@ -22,6 +22,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judge", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}; default all, written to docs/judge.md")
     parser.add_argument("--trials", type=int, default=300, help="trials of truth against truth")
+    parser.add_argument("--minutes", type=float, default=60.0, help="no new law of the trials begins after these")
     parser.add_argument("--run", type=Path, help="also judge the network of this run folder")
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.parts) - set(PARTS))
@@ -100,10 +101,13 @@ def two_sample_section(chosen):
 
 def rates_section(chosen):
     """Truth against truth, many times."""
-    found = rates.measure_rates(chosen.trials, progress=lambda text: print(f"  {text}", flush=True))
+    found = rates.measure_rates(
+        chosen.trials, minutes=chosen.minutes, progress=lambda text: print(f"  {text}", flush=True)
+    )
     words = (
         f"{chosen.trials} trials each, 95 % intervals. Stated: a page says fail, in any of its diagnostics, in at most "
-        f"{100 * rates.STATED:g} % of pages. Lognormal 32^2 maps, {rates.MAPS} to a unit, and exact spins."
+        f"{100 * rates.STATED:g} % of pages. {len(found)} of {len(rates.LAWS)} laws were run. "
+        f"Lognormal 32^2 maps, {rates.MAPS} to a unit, and exact spins."
     )
     return ["\n## Truth against truth\n", words, "", *table.markdown(rates.rate_rows(found))]
 

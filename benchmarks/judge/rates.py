@@ -1,6 +1,7 @@
 """How often does the judge err where both sides follow one law? Trials of truth against truth with cheap laws."""
 
 import os
+import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -36,13 +37,13 @@ class Law:
 
 
 LAWS = (
-    Law("1.6 dex, 10 units, equal conditions", (10, 10), True, 1.6),
-    Law("1.6 dex, 40 units, equal conditions", (40, 40), True, 1.6),
     Law("1.6 dex, 10 against 40 units", (10, 40), False, 1.6),
+    Law("1.6 dex, 10 units, equal conditions", (10, 10), True, 1.6),
+    Law("glass 8 x 8, 10 instances, equal couplings", (10, 10), True, 0.0),
+    Law("1.6 dex, 40 units, equal conditions", (40, 40), True, 1.6),
     Law("1.6 dex, 40 against 10 units", (40, 10), False, 1.6),
     Law("1.6 dex, 40 against 40 units", (40, 40), False, 1.6),
     Law("0.3 dex, 10 units, equal conditions", (10, 10), True, 0.3),
-    Law("glass 8 x 8, 10 instances, equal couplings", (10, 10), True, 0.0),
     Law("glass 8 x 8, 24 instances, equal couplings", (24, 24), True, 0.0),
 )
 
@@ -106,11 +107,14 @@ def one_trial(job):
     return [(v["diagnostic"], v.get("verdict"), v.get("p_value")) for v in found]
 
 
-def measure_rates(trials, laws=LAWS, progress=print):
-    """{law: [verdicts of each trial]}; trials run in processes of one thread each."""
+def measure_rates(trials, laws=LAWS, minutes=60.0, progress=print):
+    """{law: [verdicts of each trial]}; trials run in processes of one thread each, no new law begins after minutes."""
+    started = time.monotonic()
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
         found = {}
         for law in laws:
+            if time.monotonic() - started > 60 * minutes:
+                break
             found[law.name] = list(pool.map(one_trial, [(law, i) for i in range(trials)], chunksize=4))
             progress(next(iter(rate_rows({law.name: found[law.name]}))))
     return found

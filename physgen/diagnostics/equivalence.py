@@ -221,15 +221,16 @@ def decide(found, tolerance, confidence=CONFIDENCE, false_alarms=FALSE_ALARMS, n
     logarithmic = tolerance.kind == "ratio"
     limit = np.log1p(tolerance.limit) if logarithmic else tolerance.limit
     points = len(usable)
-    smallest = None if null is None or not len(null) else np.nanmin(null[:, usable], axis=1)
+    smallest = np.zeros(0) if null is None else np.fmin.reduce(null[:, usable], axis=1)
+    smallest = smallest[np.isfinite(smallest)]
     level = (1 - confidence) / points
-    if smallest is not None:
+    if smallest.size:
         level = min(level, np.exp(np.quantile(smallest, 1 - confidence)))
     half = stats.t.ppf(1 - level / 2, freedom) * error
     seen = half + stats.t.ppf(0.95, freedom) * error
     excess = (np.abs(value) - limit) / error
     log_p = np.minimum(np.log(2 * points) + stats.t.logsf(excess, freedom), 0.0)
-    fail_p = np.exp(log_p if smallest is None else calibrated(log_p, smallest, points))
+    fail_p = np.exp(log_p if not smallest.size else calibrated(log_p, smallest, points))
     failed = fail_p < false_alarms
     inside = (np.abs(value) + half <= limit) & (seen <= limit)
     verdict = "fail" if failed.any() else "pass" if inside.all() else "open"
@@ -260,7 +261,7 @@ def calibrated(log_p, smallest, points):
         log_p: ln of Bonferroni-adjusted p values.
         smallest: (draws,) smallest ln p, not adjusted, of each permutation.
     """
-    x, dealt = np.log(points) - log_p, -smallest[np.isfinite(smallest)]
+    x, dealt = np.log(points) - log_p, -smallest
     if len(dealt) < FEWEST_DRAWS:
         return log_p
     start = np.quantile(dealt, 1 - TAIL)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from physgen.figures.style import GENERATED, REFERENCE, THIRD, abscissa, condition_title, label, plain_log_ticks, styled
-from physgen.notation import format_value
+from physgen.notation import mathtext_value
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,7 +126,7 @@ def _write_distance(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int]
     for name in ("distance_tv", "distance_tv_error", "distance_tv_floor", "distance_tv_floor_error"):
         found = comparison.get(name)
         numbers.append(None if found is None else float(found.isel(where, missing_dims="ignore")))
-    text = f"TV = {format_value(*numbers[:2])}\nfloor {format_value(*numbers[2:])}"
+    text = f"TV = {mathtext_value(*numbers[:2])}\nfloor {mathtext_value(*numbers[2:])}"
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=10, linespacing=1.35)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from physgen.figures.style import GENERATED, REFERENCE, abscissa, label, plain_log_ticks, styled
-from physgen.notation import format_value
+from physgen.notation import mathtext_value
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,7 +65,7 @@ def memorization_panel(found: xr.Dataset, names: tuple[str, str] = ("held-out da
     left.axvline(float(found["null_quantile"]), color="#777777", lw=0.9, ls=(0, (4, 3)))
     top = float(np.maximum(found["value"], found["heldout"]).max())
     left.set(xlabel=label(found[found["value"].dims[0]]), ylabel=label(found["value"]), ylim=(0, 1.45 * top))
-    auc = format_value(float(found["auc"]), float(found["auc_error"]))
+    auc = mathtext_value(float(found["auc"]), float(found["auc_error"]))
     left.text(0.04, 0.95, f"AUC = {auc}\nequal laws: 0.5", transform=left.transAxes, va="top", fontsize=10)
     left.legend(loc="upper right")
     edges = np.linspace(0, 1, 26)

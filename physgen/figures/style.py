@@ -60,6 +60,7 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> tuple[Path, Pa
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     with matplotlib.rc_context(STYLE):
         figure.savefig(png, dpi=200)
+        figure.set_layout_engine("none")  # it is laid out now: a second time would cost as much again
         figure.savefig(svg, dpi=200, metadata={"Date": None})
     return png, svg
 

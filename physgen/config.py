@@ -123,7 +123,7 @@ class TrackingConfig(Section):
 class JudgingConfig(Section):
     """What a verdict rests on."""
 
-    tolerances: dict[str, Annotated[float, Field(gt=0)]] = Field(
+    tolerances: dict[str, float] = Field(
         {}, description="accepted deviation of a diagnostic in its own terms, e.g. {power_spectrum: 0.05}; left out, "
         "what the diagnostic says of itself"
     )  # fmt: skip
@@ -131,6 +131,13 @@ class JudgingConfig(Section):
         0.01, gt=0, lt=0.5, description="probability that any diagnostic at all fails where the law is right"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the simultaneous band that must lie in the tolerance")
+
+    @model_validator(mode="after")
+    def _positive(self) -> JudgingConfig:
+        wrong = {name: limit for name, limit in self.tolerances.items() if not limit > 0}
+        if wrong:
+            raise ValueError(f"tolerances must be positive, got {wrong}")
+        return self
 
 
 class NetworkConfig(BaseModel):

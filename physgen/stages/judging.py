@@ -109,6 +109,9 @@ def _without_sample_variance(verdict: Verdict, generated: Any, reference: Any) -
 
 
 def _check_tolerances(rules: JudgingConfig, known: list[str]) -> None:
+    wrong = {name: limit for name, limit in rules.tolerances.items() if not limit > 0}
+    if wrong:
+        raise InputError(f"tolerances must be positive, got {wrong}: give how far a diagnostic may deviate")
     unknown = sorted(set(rules.tolerances) - set(known))
     if unknown:
         raise InputError(f"tolerance of {unknown[0]!r}: no such diagnostic here, choose from {', '.join(known)}")

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from physgen.diagnostics.hotelling import ROUNDING
+
 KINDS = ("ratio", "difference", "distribution")
 DEFAULTS = {  # kind of the result -> tolerance, kind, of what: for results that say nothing of themselves
     "spectrum": (0.1, "ratio", "the spectrum"),
@@ -139,8 +141,8 @@ def _finished(value, variances, counts, size):
         spread = sum(v**2 / (n - 1) for v, n in zip(variances, counts, strict=True))
         freedom = np.where(spread > 0, variance**2 / spread, min(counts) - 1)
         error = np.sqrt(variance)
-        constant = ~(error > 1e-9 * size)
-        same = constant & (np.abs(value) <= 1e-9 * size)
+        constant = ~(error > ROUNDING * size)
+        same = constant & (np.abs(value) <= ROUNDING * size)
     # units that agree to the last digit and yet differ: certain to no more than one unit in n
     error = np.where(constant & ~same & np.isfinite(error), np.abs(value) / np.sqrt(min(counts)), error)
     return Deviation(np.where(same, np.nan, value), error, np.maximum(freedom, 1.0))

@@ -12,6 +12,7 @@ from scipy import stats
 
 # directions whose variance is smaller than this part of all variance are constraints (a histogram sums to one)
 CONSTRAINT = 1e-9
+ROUNDING = 1e-7  # part of its size below which the scatter of a point is that of single precision
 
 
 class JointTest(NamedTuple):
@@ -68,7 +69,7 @@ def _test(groups, scale, max_points):
     scale = np.ones(groups[0].shape[1]) if scale is None else np.asarray(scale, float)
     scatter = np.max([g.std(axis=0) for g in groups], axis=0)
     size = np.max([np.abs(g).max(axis=0) for g in groups], axis=0)
-    usable = np.isfinite(scatter) & (scatter > 1e-12 * size) & (scale > 0)  # constant points carry no information
+    usable = np.isfinite(scatter) & (scatter > ROUNDING * size) & (scale > 0)  # constant points carry no information
     if not usable.any():
         return NOTHING
     wanted = max(1, freedom // 2) if max_points is None else max(1, min(max_points, freedom))

@@ -165,6 +165,17 @@ def test_identical_ensembles_are_not_called_equal(lattice):
     assert found.verdict == "open" and "identical" in found.text
 
 
+def test_a_constant_that_differs_by_rounding_is_no_difference():
+    """The mean of a periodic box: one to eight digits on both sides, whatever the joint test makes of the ninth."""
+    rng = np.random.default_rng(6)
+    attrs = {"diagnostic": "mean", "kind": "scalar", "tolerance": 0.02, "tolerance_kind": "ratio", "tolerance_of": "x"}
+    sides = [make_result(1 + shift + 3e-9 * rng.standard_normal(30), (), {}, **attrs) for shift in (0, 1e-8)]
+    found = judgement(compare_results(*sides))[1]
+    assert found.verdict == "pass" and found.p_value is None and "rounding" in found.text
+    other = make_result(1.1 + 3e-9 * rng.standard_normal(30), (), {}, **attrs)
+    assert judgement(compare_results(sides[0], other))[1].verdict == "fail"
+
+
 def test_no_deviation_at_all_is_open():
     empty = Deviation(np.full(3, np.nan), np.ones(3), np.ones(3))
     assert decide(empty, RATIO) is None

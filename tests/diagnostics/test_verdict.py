@@ -172,6 +172,10 @@ def test_a_constant_that_differs_by_rounding_is_no_difference():
     sides = [make_result(1 + shift + 3e-9 * rng.standard_normal(30), (), {}, **attrs) for shift in (0, 1e-8)]
     found = judgement(compare_results(*sides))[1]
     assert found.verdict == "pass" and found.p_value is None and "rounding" in found.text
+    paired = [
+        make_result(r["per_unit"].values, (), {}, range(30), **attrs) for r in sides
+    ]  # the difference of pairs is all rounding
+    assert judgement(compare_results(*paired))[1].p_value is None
     other = make_result(1.1 + 3e-9 * rng.standard_normal(30), (), {}, **attrs)
     assert judgement(compare_results(sides[0], other))[1].verdict == "fail"
 

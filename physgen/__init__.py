@@ -14,8 +14,8 @@ _PUBLIC = {
     "open_ensemble": "physgen.ensemble",
     "load_ensemble": "physgen.ensemble",
     "save_ensemble": "physgen.ensemble",
-    "get_domain": "physgen.domain",
-    "list_domains": "physgen.domain",
+    "get_domain": "physgen.domains.contract",
+    "list_domains": "physgen.domains.contract",
     "OU": "physgen.diffusion.sde",
     "VP": "physgen.diffusion.sde",
     "SubVP": "physgen.diffusion.sde",
@@ -31,7 +31,7 @@ _PUBLIC = {
     "power_spectrum": "physgen.diagnostics.spectrum",
     "memorization": "physgen.diagnostics.memorization",
 }
-_ROOMS = ("diffusion", "networks", "diagnostics", "domains", "engine", "figures", "stages")
+_ROOMS = ("diffusion", "networks", "diagnostics", "domains", "figures", "report", "runs", "stages", "tracking")
 
 __all__ = [*_PUBLIC, *_ROOMS]
 

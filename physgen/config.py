@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from physgen.domain import get_domain
+from physgen.domains.contract import get_domain
 from physgen.errors import InputError
 from physgen.units import parse_quantity
 

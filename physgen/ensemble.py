@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen import __version__
-from physgen.disk_space import reserve, sync_to_disk
 from physgen.errors import InputError
 from physgen.provenance import git_commit
+from physgen.storage.disk import reserve, sync_to_disk
 
 if TYPE_CHECKING:
     import xarray as xr

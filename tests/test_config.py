@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from physgen.config import SamplingConfig, check_config, explain_key, json_schema, load_config
-from physgen.diffusion.sampler import SAMPLERS
-from physgen.domain import list_domains
+from physgen.diffusion.sampling.samplers import SAMPLERS
+from physgen.domains.contract import list_domains
 from physgen.errors import InputError
 from physgen.units import parse_quantity
 

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from physgen.config import load_config
-from physgen.domain import Domain, get_domain, list_domains
+from physgen.domains.contract import Domain, get_domain, list_domains
 from physgen.ensemble import (
     check_ensemble,
     flatten,

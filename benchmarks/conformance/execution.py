@@ -6,10 +6,10 @@ import torch
 from torch._dynamo.utils import counters
 
 from benchmarks.conformance.row import Row
-from physgen.diffusion.denoiser import FieldDenoiser, SpinDenoiser
-from physgen.diffusion.grid import log_uniform
+from physgen.diffusion.learning.denoisers import FieldDenoiser, SpinDenoiser
+from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import noise_like
-from physgen.diffusion.sampler import sample
+from physgen.diffusion.sampling.samplers import sample
 from physgen.networks.message_passing import MessagePassing
 from physgen.networks.unet import UNet
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 
 from benchmarks.conformance.row import Row
-from physgen.diffusion.convergence import candidate_levels, convergence, safest
+from physgen.diffusion.discretization.check import candidate_levels, convergence, safest
+from physgen.diffusion.discretization.search import optimal_levels
 from physgen.diffusion.exact import GaussianField, GaussianMixture, phi4_site
-from physgen.diffusion.grid_search import optimal_levels
-from physgen.diffusion.sampler import find_sampler
+from physgen.diffusion.sampling.samplers import find_sampler
 
 SIZE, STEPS = 48, 16
 FOURIER = torch.fft.fft(torch.eye(SIZE, dtype=torch.complex128), norm="ortho")

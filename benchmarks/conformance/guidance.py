@@ -6,8 +6,7 @@ import torch
 
 from benchmarks.conformance.row import Row
 from physgen.diffusion.exact import GaussianField, GaussianMixture
-from physgen.diffusion.grid import log_uniform
-from physgen.diffusion.guidance import (
+from physgen.diffusion.inference.guidance import (
     ClassifierGuided,
     Product,
     classifier_free,
@@ -15,9 +14,10 @@ from physgen.diffusion.guidance import (
     sample_guided,
     tempered,
 )
-from physgen.diffusion.inverse import Observation, dps, mmps, pigdm, repaint
+from physgen.diffusion.inference.inverse import Observation, dps, mmps, pigdm, repaint
+from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for
-from physgen.diffusion.sampler import SAMPLERS
+from physgen.diffusion.sampling.samplers import SAMPLERS
 
 POPULATIONS, PARTICLES, STEPS = 10, 3000, 100
 SITES, SEEN, NOISE_VARIANCE = 12, 5, 0.25

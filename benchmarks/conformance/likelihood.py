@@ -6,9 +6,9 @@ import torch
 
 from benchmarks.conformance.row import Row
 from physgen.diffusion.exact import GaussianField, GaussianMixture, IsingRing
-from physgen.diffusion.grid import log_uniform
-from physgen.diffusion.importance import weight_statistics
-from physgen.diffusion.likelihood import log_likelihood, sample_with_log_density
+from physgen.diffusion.inference.likelihood import log_likelihood, sample_with_log_density
+from physgen.diffusion.inference.weight_statistics import weight_statistics
+from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for, noise_like
 
 

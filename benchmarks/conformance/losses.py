@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from benchmarks.conformance.row import Row
-from physgen.diffusion.averaging import PowerAverages, exponent_of, synthesize
 from physgen.diffusion.convention import like
-from physgen.diffusion.denoiser import LogUniform
 from physgen.diffusion.exact import GaussianMixture
-from physgen.diffusion.heads import PREDICTIONS, EnergyDenoiser, PredictionDenoiser
-from physgen.diffusion.losses import (
+from physgen.diffusion.learning.denoisers import PREDICTIONS, EnergyDenoiser, LogUniform, PredictionDenoiser
+from physgen.diffusion.learning.ema import PowerAverages, exponent_of, synthesize
+from physgen.diffusion.learning.losses import (
     ImplicitScoreMatching,
     LearnedWeight,
     SlicedScoreMatching,

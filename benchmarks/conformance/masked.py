@@ -7,7 +7,7 @@ import torch
 from benchmarks.conformance.row import Row
 from physgen.diffusion.exact import EnumeratedIsing
 from physgen.diffusion.exact.atoms import enumerate_spins
-from physgen.diffusion.importance import reweighted_mean, weight_statistics
+from physgen.diffusion.inference.weight_statistics import reweighted_mean, weight_statistics
 from physgen.diffusion.masked import from_denoiser, log_probability, sample_masked
 from physgen.diffusion.noise import generator_for, noise_like
 

@@ -13,14 +13,13 @@ from azula.sample import DDIMSampler, EulerSampler, HeunSampler, xEABSampler
 from diffusers import EDMDPMSolverMultistepScheduler
 
 from benchmarks.conformance.row import Row
-from physgen.diffusion.covariance import KernelSampler
+from physgen.diffusion.discretization.gaussian import largest_error
+from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels, steps_for
 from physgen.diffusion.exact import GaussianField
-from physgen.diffusion.grid import log_uniform
-from physgen.diffusion.grid_search import best_log_uniform, optimal_levels, steps_for
-from physgen.diffusion.kernels import FourierCovariance
-from physgen.diffusion.sampler import SAMPLERS, evaluations
-from physgen.diffusion.solver import Solver
-from physgen.diffusion.surrogate import largest_error
+from physgen.diffusion.inference.reverse_kernels import FourierCovariance, KernelSampler
+from physgen.diffusion.levels import log_uniform
+from physgen.diffusion.sampling.samplers import SAMPLERS, evaluations
+from physgen.diffusion.sampling.solver import Solver
 
 BROAD = torch.logspace(-4, 2, 64, dtype=torch.float64)
 NARROW = torch.logspace(-1, 1, 16, dtype=torch.float64)

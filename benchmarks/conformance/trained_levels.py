@@ -7,10 +7,10 @@ import torch
 
 from benchmarks.conformance.row import Row
 from benchmarks.conformance.trained_symmetry import lognormal_fields, train_denoiser
-from physgen.diffusion.convergence import candidate_levels, convergence, safest
-from physgen.diffusion.denoiser import FieldDenoiser, LogUniform
-from physgen.diffusion.spectrum import fit_spectrum
-from physgen.diffusion.training import Recipe
+from physgen.diffusion.discretization.check import candidate_levels, convergence, safest
+from physgen.diffusion.learning.denoisers import FieldDenoiser, LogUniform
+from physgen.diffusion.learning.prior_spectrum import fit_spectrum
+from physgen.diffusion.learning.training import Recipe
 from physgen.networks.unet import UNet
 
 TRAINED, TRIED, COUNT, SHAPE = 500, 16, 32, (1, 32, 32)

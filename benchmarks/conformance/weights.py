@@ -6,11 +6,17 @@ import torch
 
 from benchmarks.conformance.row import Row
 from physgen.diffusion.exact import GaussianField, GaussianMixture, IsingRing, phi4_site
-from physgen.diffusion.grid import log_uniform
-from physgen.diffusion.importance import independence_metropolis, reweighted_mean, weight_statistics
-from physgen.diffusion.kernels import Ancestral, EulerMaruyama, FourierCovariance, LocalCovariance, SpinMixture
+from physgen.diffusion.inference.path_weights import noising_log_weight, weighted_sample
+from physgen.diffusion.inference.reverse_kernels import (
+    Ancestral,
+    EulerMaruyama,
+    FourierCovariance,
+    LocalCovariance,
+    SpinMixture,
+)
+from physgen.diffusion.inference.weight_statistics import independence_metropolis, reweighted_mean, weight_statistics
+from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for, noise_like
-from physgen.diffusion.path_weights import noising_log_weight, weighted_sample
 
 BETA, SITES = 0.7, 32
 COUPLINGS = noise_like(0, "weights", [0], (SITES,), dtype=torch.float64)[0].sign()

@@ -115,7 +115,7 @@ def rates_section(chosen):
 def trained_section(folder):
     """The network of a run, judged on its own test part, as ``physgen evaluate`` does."""
     from physgen.ensemble import load_ensemble
-    from physgen.run import Run
+    from physgen.runs.folder import Run
     from physgen.stages import sample
 
     run = Run(folder)

@@ -7,7 +7,7 @@ from physgen.diagnostics.result import units
 
 def leaked_rows(nearest, heldout, train, rows, similarity):
     """Which held-out configurations are no null: in the training set themselves, or of one of its simulations."""
-    from physgen.conditions import unit_conditions
+    from physgen.diagnostics.conditions import unit_conditions
     from physgen.ensemble import units_of_samples
 
     mine, theirs = units(heldout), units(train)

@@ -105,7 +105,7 @@ def _unit_labels(ensemble, rows):
 
 def _instances(ensemble, train):
     """Couplings of the samples of both by their digest, if the training set holds every instance of the ensemble."""
-    from physgen.conditions import entry_conditions
+    from physgen.diagnostics.conditions import entry_conditions
     from physgen.ensemble import sample_dims
 
     if "disorder" not in ensemble.dims or "disorder" not in train.dims:

@@ -28,7 +28,8 @@ def make_result(per_unit, dims, coords, unit_ids=None, conditions=None, **attrs)
         coords: name -> values, (values, attrs) or anything xarray accepts as a coordinate.
         unit_ids: (U,) names of the units; None if they are exchangeable.
         conditions: (U,) what tells which units of two results share all their conditions (see
-            :func:`physgen.conditions.unit_conditions`); False if that is not known, then results are never paired; None
+            :func:`physgen.diagnostics.conditions.unit_conditions`); False if that is not known, then results are
+            never paired; None
             if the names themselves tell it.
         **attrs: ``diagnostic`` and ``kind`` (one of KINDS) are needed; ``long_name``, ``units``, ``symbol`` (LaTeX),
             ``measure`` (probability or density per bin), ``scale`` go to ``value``, the others to the Dataset.
@@ -112,7 +113,7 @@ def units(ensemble):
     single entry is none: then its replicas are, or the chains that ``chain`` names); else each sample is. Replicas
     and samples are averaged within a unit, every other sample dim is kept.
     """
-    from physgen.conditions import unit_conditions
+    from physgen.diagnostics.conditions import unit_conditions
     from physgen.ensemble import sample_dims, units_of_samples
 
     dims = sample_dims(ensemble)

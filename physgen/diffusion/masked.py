@@ -7,7 +7,8 @@ so for a target :math:`e^{-\beta E}` each draw has the weight
 
 .. math:: \log w = -\beta E(S) - \log q(S|\mathrm{order}), \qquad E[w] = Z,
 
-unbiased for any model, any law of orders and any number of steps: :mod:`physgen.diffusion.importance` judges it.
+unbiased for any model, any law of orders and any number of steps:
+:mod:`physgen.diffusion.inference.weight_statistics` judges it.
 
 All probabilities are float64 and a spin is +1 where a float64 uniform number lies below p: float32 Gumbel draws
 lower the temperature (Zheng et al., arXiv:2409.02908, section 4), and temperature is what spins are about.
@@ -28,8 +29,8 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from physgen.diffusion.convention import Condition, Denoiser
-from physgen.diffusion.execution import Execution, check_condition
 from physgen.diffusion.noise import generator_for
+from physgen.diffusion.sampling.tiles import Execution, check_condition
 
 CLOSEST = 1e-15  # of a magnetisation to +-1; the field stays finite, below 18
 
@@ -128,7 +129,7 @@ def sample_masked(
         steps: evaluations of the model; the sites are unmasked in this many groups as equal as can be. None: one site
             a step, which draws from the model's law exactly; fewer steps have their own law, and their own exact q.
         order: (n,) sites for all samples. None: an independent random order each.
-        **execution: tile, start_index and device of :class:`physgen.diffusion.execution.Execution`.
+        **execution: tile, start_index and device of :class:`physgen.diffusion.sampling.tiles.Execution`.
 
     Raises:
         ValueError: steps not in 1...n, or an order that is not a permutation of the sites.

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from physgen.figures.notation import mathtext_value
 from physgen.figures.style import GENERATED, REFERENCE, THIRD, abscissa, condition_title, label, plain_log_ticks, styled
-from physgen.notation import mathtext_value
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from physgen.conditions import condition_names, entry_conditions
+from physgen.diagnostics.conditions import condition_names, entry_conditions
 from physgen.ensemble import sample_dims, space_dims, spacing
+from physgen.figures.notation import latex_units
 from physgen.figures.style import condition_title, label, styled, symbol_of
-from physgen.notation import latex_units
 
 if TYPE_CHECKING:
     import xarray as xr

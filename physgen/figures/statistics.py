@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from physgen.figures.notation import mathtext_value
 from physgen.figures.style import GENERATED, REFERENCE, abscissa, label, plain_log_ticks, styled
-from physgen.notation import mathtext_value
 
 if TYPE_CHECKING:
     import xarray as xr

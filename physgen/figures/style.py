@@ -12,7 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from physgen.notation import latex_units
+from physgen.figures.notation import latex_units
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from physgen.diagnostics.verdict import amount
-from physgen.notation import format_value, html_units
+from physgen.figures.notation import format_value, html_units
 
 VERDICTS = "verdicts"
 NAMES = {  # of the metrics of physgen.diagnostics.verdict, for readers

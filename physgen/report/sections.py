@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from physgen.notation import format_value, html_units
+from physgen.figures.notation import format_value, html_units
 from physgen.report.fidelity import words
 
 if TYPE_CHECKING:

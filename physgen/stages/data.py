@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from physgen.config import Experiment
-from physgen.domain import get_domain, list_domains
+from physgen.domains.contract import get_domain, list_domains
 from physgen.ensemble import open_ensemble, sample_count, save_ensemble
 from physgen.errors import InputError
-from physgen.stages.checks import check_new
 
 Progress = Callable[[int, int], None]
 
@@ -106,3 +105,11 @@ def describe_import(path: Path, train: str) -> str:
     if reason:
         todo = f"physgen train cannot take it ({reason}); physgen evaluate can, as --reference {shlex.quote(str(path))}"
     return "\n".join([*notes.splitlines(), f"wrote {path}", todo])
+
+
+def check_new(output: Path) -> None:
+    """Say before any work is done that a file cannot be written."""
+    if output.exists():
+        raise InputError(f"{output} exists already: choose another -o, or remove it first; nothing is overwritten")
+    if not output.parent.is_dir():
+        raise InputError(f"{output.parent} is not a folder: create it first, or give another -o")

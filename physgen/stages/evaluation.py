@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from physgen.config import JudgingConfig
-from physgen.domain import domain_of
-from physgen.ensemble import load_ensemble
+from physgen.domains.contract import check_same_domain, domain_of
+from physgen.ensemble import load_ensemble, sample_count, space_dims, units_of_samples
 from physgen.errors import InputError
-from physgen.run import open_run
-from physgen.stages.checks import check_comparable, check_same_domain
+from physgen.runs.folder import open_run
 from physgen.stages.judging import judge_ensembles, write_evaluation
 
 
@@ -55,3 +54,21 @@ def evaluate(
     sources = {"generated": generated, "reference": reference, "train": train}
     evaluation = write_evaluation(judged, output, sources, logged_to)
     return Evaluation(output, evaluation.summary, evaluation.table)
+
+
+def check_comparable(generated: Any, other: Any, name: str) -> None:
+    """The same lattice, and enough configurations and independent units for errors."""
+    mine = {d: generated.sizes[d] for d in space_dims(generated)}
+    theirs = {d: other.sizes[d] for d in space_dims(other)}
+    if mine != theirs:
+        raise InputError(
+            f"the generated lattice is {mine}, that of the {name} is {theirs}: compare ensembles on the same lattice"
+        )
+    if sample_count(other) < 4:
+        raise InputError(
+            f"the {name} holds {sample_count(other)} configurations; at least 4 are needed for errors: make more"
+        )
+    if len(set(units_of_samples(other))) < 2:
+        raise InputError(
+            f"the {name} holds one independent unit (simulation or disorder instance); errors need at least 2: add some"
+        )

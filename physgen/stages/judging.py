@@ -16,15 +16,15 @@ from physgen.config import JudgingConfig
 from physgen.diagnostics.comparison import measure
 from physgen.diagnostics.memorization import memorization_verdict
 from physgen.diagnostics.verdict import Verdict, judgement, skipped
-from physgen.disk_space import reserve
-from physgen.engine.journal import read_journal
 from physgen.ensemble import sample_count, sample_dims
 from physgen.errors import InputError
-from physgen.facts import data_facts, shown_data
-from physgen.notation import format_value
+from physgen.figures.notation import format_value
 from physgen.provenance import file_digest, git_commit
 from physgen.report import Picture, Section, diagnostic_section, verdict_table, write_report, write_summary
-from physgen.run import Run
+from physgen.runs.facts import data_facts, shown_data
+from physgen.runs.folder import Run
+from physgen.storage.disk import reserve
+from physgen.tracking.journal import read_journal
 
 MEMORIZATION = "memorization"
 MEMORIZATION_METRICS = ("copies", "copied_fraction", "auc", "fraction_above_null", "duplicates")
@@ -298,9 +298,9 @@ def _write_diagnostics(judged: Judged, path: Path) -> None:
 
 
 def _log_to_run(judged: Judged, folder: Path, run: Run) -> None:
-    from physgen.engine.journal import Journal
-    from physgen.engine.launch import Launch
-    from physgen.engine.tracking import Tracker, tracked_at
+    from physgen.processes.launch import Launch
+    from physgen.tracking.journal import Journal
+    from physgen.tracking.tracker import Tracker, tracked_at
 
     last = max((e["step"] for e in read_journal(run.folder) if "step" in e and "metrics" in e), default=0)
     tracking = run.experiment.tracking

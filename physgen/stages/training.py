@@ -15,22 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from physgen.config import Experiment
-from physgen.diffusion.training import Step, TrainingState
-from physgen.diffusion.training import train as training_steps
-from physgen.diffusion.validation import ValidationLoss
-from physgen.engine.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
-from physgen.engine.journal import Journal
-from physgen.engine.launch import Launch, launch
-from physgen.engine.signals import StopRequest
-from physgen.engine.tracking import Tracker
+from physgen.diffusion.learning.training import Step, TrainingState
+from physgen.diffusion.learning.training import train as training_steps
+from physgen.diffusion.learning.validation import ValidationLoss
 from physgen.errors import InputError
-from physgen.facts import settings_in_use
-from physgen.model import save_model
+from physgen.processes.launch import Launch, launch
+from physgen.processes.signals import StopRequest
 from physgen.provenance import file_digest, git_commit
-from physgen.run import Run, open_run, withdraw_run
-from physgen.stages.averages import AverageRecord
-from physgen.stages.training_start import Data, first_state, prepare
-from physgen.stages.validation import validate
+from physgen.runs.facts import settings_in_use
+from physgen.runs.folder import Run, open_run, withdraw_run
+from physgen.runs.model import save_model
+from physgen.stages.ema import AverageRecord
+from physgen.stages.training_setup import Data, first_state, prepare, validate
+from physgen.storage.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
+from physgen.tracking.journal import Journal
+from physgen.tracking.tracker import Tracker
 
 
 def train(
@@ -126,7 +125,7 @@ def _finish(tracker: Tracker, run: Run, constants: dict[str, Any], state: Traini
         return
     name = run.experiment.tracking.register_as or f"physgen-{run.experiment.domain}"
     shape = (constants["channels"], *constants["grid"])
-    tracker.model(run.folder / "model", "physgen.model:load_sampler", name, "newest", shape, state.step)
+    tracker.model(run.folder / "model", "physgen.runs.model:load_sampler", name, "newest", shape, state.step)
 
 
 # --- the loop -------------------------------------------------------------------------------------

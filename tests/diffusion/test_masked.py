@@ -8,7 +8,8 @@ from torch import nn
 
 from physgen.diffusion.exact import EnumeratedIsing
 from physgen.diffusion.exact.atoms import enumerate_spins
-from physgen.diffusion.importance import reweighted_mean, weight_statistics
+from physgen.diffusion.inference.weight_statistics import reweighted_mean, weight_statistics
+from physgen.diffusion.learning.training import Recipe, TrainingState, train
 from physgen.diffusion.masked import (
     MaskedDenoiser,
     MaskedLoss,
@@ -17,7 +18,6 @@ from physgen.diffusion.masked import (
     sample_masked,
     uniform_fraction,
 )
-from physgen.diffusion.training import Recipe, TrainingState, train
 
 GRID = (2, 3)
 STATES = enumerate_spins(6).double()

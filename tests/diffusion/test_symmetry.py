@@ -7,9 +7,9 @@ import torch
 
 from physgen.diffusion.convention import like
 from physgen.diffusion.exact import GaussianField
-from physgen.diffusion.grid import log_uniform
-from physgen.diffusion.likelihood import log_likelihood
-from physgen.diffusion.sampler import find_sampler, sample
+from physgen.diffusion.inference.likelihood import log_likelihood
+from physgen.diffusion.levels import log_uniform
+from physgen.diffusion.sampling.samplers import find_sampler, sample
 from physgen.diffusion.symmetry import (
     SPIN_FLIP,
     GroupAverage,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from physgen.config import load_config
-from physgen.domain import list_domains
+from physgen.domains.contract import list_domains
 from physgen.networks.layers import PeriodicConvolution, downsample, moving_average, upsample
 from physgen.networks.unet import UNet
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from physgen.config import JudgingConfig, load_config
-from physgen.domain import get_domain, list_domains
+from physgen.domains.contract import get_domain, list_domains
 from physgen.ensemble import save_ensemble, split
 from physgen.errors import InputError
 from physgen.report import verdict_table

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from physgen.config import load_config
-from physgen.domain import list_domains
-from physgen.engine.journal import read_journal
-from physgen.engine.mlflow_store import Store
-from physgen.engine.run_file import read_run
+from physgen.domains.contract import list_domains
 from physgen.errors import InputError
-from physgen.run import open_run
+from physgen.runs.folder import open_run
 from physgen.stages import simulate, train
+from physgen.tracking.identity import read_run
+from physgen.tracking.journal import read_journal
+from physgen.tracking.server import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 20  # with checkpoints at 10 and 20
@@ -26,7 +26,7 @@ every_domain = pytest.mark.parametrize("domain", list_domains())
 DEADLY = """
 import os, signal, sys
 from physgen.cli import main
-from physgen.engine.journal import Journal
+from physgen.tracking.journal import Journal
 
 log = Journal.log
 

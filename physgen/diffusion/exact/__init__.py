@@ -2,11 +2,11 @@
 
 from physgen.diffusion.exact.atoms import EmpiricalMeasure, EnumeratedIsing
 from physgen.diffusion.exact.curie_weiss import CurieWeiss
+from physgen.diffusion.exact.entropy import entropy_rates, field_entropy_production, field_entropy_rate, field_KL
 from physgen.diffusion.exact.field import GaussianField
 from physgen.diffusion.exact.glass import from_interactions, p_spin
 from physgen.diffusion.exact.law import ExactLaw
 from physgen.diffusion.exact.mixture import GaussianMixture
-from physgen.diffusion.exact.production import entropy_rates, field_entropy_production, field_entropy_rate, field_KL
 from physgen.diffusion.exact.site import SiteLaw, phi4_site
 from physgen.diffusion.exact.spins import SpinLaw
 from physgen.diffusion.exact.strip import IsingStrip

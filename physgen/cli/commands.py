@@ -1,0 +1,281 @@
+"""The command line: it calls a stage, and prints what was written and what to do next."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from physgen.cli.parser import STOPPED, parser
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command. Bad input prints one message and gives 2."""
+    top = parser()
+    arguments, rest = top.parse_known_args(words)
+    _take_late_pairs(top, arguments, rest)
+    if arguments.version:
+        from physgen import __version__
+
+        print(f"physgen {__version__}")
+        return 0
+    if arguments.command is None:
+        parser().print_help()
+        return 0
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from physgen.errors import InputError
+
+    try:
+        return COMMANDS[arguments.command](arguments) or 0
+    except InputError as error:
+        print(f"physgen {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nphysgen {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"physgen {arguments.command}: {where}{error.strerror or error}; free space or get the right to write "
+            "there, or choose another place",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def _take_late_pairs(top: argparse.ArgumentParser, arguments: argparse.Namespace, rest: list[str]) -> None:
+    """key=value words may stand after options too; anything else that is left is an error."""
+    taker = next((name for name in ("overrides", "paths") if hasattr(arguments, name)), None)
+    strange = [word for word in rest if taker is None or word.startswith("-") or "=" not in word]
+    if strange:
+        top.error(f"unrecognized arguments: {' '.join(strange)}")
+    if rest:
+        getattr(arguments, taker).extend(rest)
+
+
+def _progress(title: str):
+    """A progress bar on a terminal, a line each tenth elsewhere."""
+    state = {"tenth": -1}
+    live = sys.stderr.isatty()
+
+    def show(done: int, total: int) -> None:
+        share = done / max(total, 1)
+        if live:
+            bar = "#" * int(30 * share)
+            end = "\n" if done >= total else ""
+            print(f"\r{title} [{bar:<30}] {done}/{total}", end=end, file=sys.stderr, flush=True)
+        elif int(10 * share) > state["tenth"]:
+            state["tenth"] = int(10 * share)
+            print(f"{title} {done}/{total}", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _pairs(words: list[str], what: str) -> dict[str, str]:
+    from physgen.errors import InputError
+
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f"{what} {word!r} is not of the form name=value")
+        found[name] = value
+    return found
+
+
+def _command(*words: object) -> str:
+    """A command of physgen that runs as it is printed."""
+    return shlex.join(["physgen", *map(str, words)])
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, ... that is no file yet: nothing is overwritten."""
+    number, chosen = 1, path
+    while chosen.exists():
+        number += 1
+        chosen = path.with_stem(f"{path.stem}-{number}")
+    return chosen
+
+
+def _demo(arguments) -> int:
+    from physgen.cli.demo import demo
+
+    return demo(arguments.output, arguments.only, _progress)
+
+
+def _domains(arguments) -> None:
+    from physgen.stages import describe_domains
+
+    print(describe_domains())
+
+
+def _experiment(arguments):
+    import yaml
+
+    from physgen.config import load_config
+    from physgen.errors import InputError
+
+    try:
+        return load_config(arguments.config, arguments.overrides)
+    except yaml.YAMLError as error:  # of an override; errors of the file are explained by load_config
+        words = " ".join(str(error).split())
+        raise InputError(f"an override in {arguments.overrides} is no YAML value ({words}): quote it") from None
+
+
+def _simulate(arguments) -> None:
+    from physgen.stages import default_dataset, simulate
+
+    experiment = _experiment(arguments)
+    processes = (os.cpu_count() or 1) if arguments.processes is None else arguments.processes
+    path = simulate(experiment, arguments.output, processes, _progress("simulate"))
+    where = [] if path == default_dataset(experiment) else [f"dataset={path}"]
+    print(f"wrote {path}\nnext: {_command('train', arguments.config, *arguments.overrides, *where)}")
+
+
+def _import(arguments) -> None:
+    from physgen.cli.demo import shipped_config
+    from physgen.stages import describe_import, domain_of_format, import_files
+
+    paths = [Path(w) for w in arguments.paths if "=" not in w or Path(w).exists()]
+    options = _pairs([w for w in arguments.paths if "=" in w and not Path(w).exists()], "option")
+    path = import_files(arguments.format, paths, arguments.output, options)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
+    config = shipped_config(domain_of_format(arguments.format), "demo")
+    print(describe_import(path, _command("train", config or "CONFIG", f"name={name}", f"dataset={path}")))
+
+
+def _train(arguments) -> int:
+    from physgen.stages import is_complete, train
+
+    experiment = _experiment(arguments)
+    written = train(experiment, arguments.runs, arguments.resume, arguments.device, _progress("train"))
+    run = arguments.runs / experiment.name
+    complete = is_complete(run)  # asked by every process: they end alike
+    if written is not None:
+        todo = _command("sample", run, "-o", _free(run / "generated.h5"))
+        if not complete:
+            runs = [] if arguments.runs == Path("runs") else ["--runs", arguments.runs]
+            device = [] if arguments.device == "auto" else ["--device", arguments.device]
+            todo = _command("train", arguments.config, *arguments.overrides, *runs, *device, "--resume")
+        print(f"wrote {run}\nnext: {todo}")
+    return 0 if complete else STOPPED
+
+
+def _sample(arguments) -> None:
+    from physgen.stages import DrawOptions, describe_average, sample
+
+    given = {k: _number(v, k) for k, v in _pairs(arguments.condition, "condition").items()}
+    options = DrawOptions(
+        arguments.n,
+        arguments.like,
+        given,
+        arguments.sampler,
+        arguments.steps,
+        arguments.seed,
+        arguments.levels,
+        arguments.average,
+    )
+    path = sample(arguments.run, arguments.output, options, arguments.device, _progress("sample"))
+    if arguments.average is not None:
+        print(describe_average(arguments.run, arguments.average))
+    print(f"wrote {path}\n{_after_sample(arguments, path, given)}")
+
+
+def _after_sample(arguments, path: Path, given: dict[str, float]) -> str:
+    from physgen.stages import conditions_without_data
+
+    data = arguments.run / "data"
+    reference = arguments.like or data / "test.h5"
+    strange = conditions_without_data(reference, given)
+    if strange:
+        return (
+            f"{reference} has none of the conditions {', '.join(strange)}: judge this ensemble against one that was "
+            "made under the same conditions, see physgen evaluate --help"
+        )
+    words = (path, "--reference", reference, "--train", data / "train.h5", "--run", arguments.run)
+    return f"next: {_command('evaluate', *words)}"
+
+
+def _number(text: str, name: str) -> float:
+    from physgen.errors import InputError
+
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name}={text!r} is not a number") from None
+
+
+def _average(arguments) -> None:
+    from physgen.stages import best_width, compare_widths, width_table
+
+    found = compare_widths(arguments.run, arguments.device, _progress("average"))
+    best = best_width(found)
+    words = [] if best is None else ["--average", f"{best:g}"]
+    output = _free(arguments.run / "generated.h5")
+    print(f"{width_table(found)}\nnext: {_command('sample', arguments.run, *words, '-o', output)}")
+
+
+def _evaluate(arguments) -> None:
+    from physgen.stages import evaluate
+
+    named = arguments.generated
+    folder = arguments.output or (
+        named.with_suffix("") if named.suffix else named.with_name(f"{named.name}-evaluation")
+    )
+    tolerances = {k: _number(v, k) for k, v in _pairs(arguments.tolerance, "tolerance").items()}
+    result = evaluate(arguments.generated, arguments.reference, arguments.train, folder, arguments.run, tolerances)
+    print(result.table)
+    print(f"wrote {result.folder}/report.html, summary.json, diagnostics.nc and figures/")
+
+
+def _ui(arguments) -> int:
+    from physgen.errors import InputError
+    from physgen.tracking.server import default_tracking_uri
+    from physgen.tracking.ui import ui
+
+    if not 0 < arguments.port < 65536:
+        raise InputError(f"--port {arguments.port} is no port: give one from 1 to 65535")
+    return ui(arguments.uri or default_tracking_uri(arguments.runs / "any"), port=arguments.port)
+
+
+def _sync(arguments) -> None:
+    from physgen.tracking.tracker import sync
+
+    print(f"{arguments.run} is in MLflow at {sync(arguments.run, arguments.uri)}")
+
+
+def _config(arguments) -> None:
+    import json
+
+    from physgen.config import explain_key, json_schema, load_config
+
+    if arguments.action == "schema":
+        print(json.dumps(json_schema(arguments.domain), indent=2))
+    elif arguments.action == "explain":
+        print(explain_key(arguments.domain, arguments.key or "training"))
+    else:
+        load_config(arguments.domain)
+        print(f"{arguments.domain} is a valid experiment")
+
+
+COMMANDS = {
+    "demo": _demo,
+    "domains": _domains,
+    "simulate": _simulate,
+    "import": _import,
+    "train": _train,
+    "sample": _sample,
+    "average": _average,
+    "evaluate": _evaluate,
+    "ui": _ui,
+    "sync": _sync,
+    "config": _config,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Discretization: the noise levels of least error, and a check of them on the network itself."""

@@ -1,0 +1,1 @@
+"""Inference: likelihoods, path weights, guidance, linear inverse problems."""

@@ -1,0 +1,305 @@
+r"""Reverse kernels :math:`p(y'|y)` from level s to s' < s: Gaussians of one mean, and a mixture for spins.
+
+Given :math:`x_0`, :math:`q(y'|y, x_0) = N((1 - \rho) y + \rho x_0, s'^2 \rho)` with :math:`\rho = 1 - s'^2/s^2`. Given
+y alone, :math:`x_0` has mean D and covariance C, so that the first two moments of :math:`q(y'|y)` are
+
+.. math:: (1 - \rho) y + \rho D, \qquad s'^2 \rho + \rho^2 C.
+
+A Gaussian kernel states what it takes for C, diagonal in the sites or in the Fourier modes. Nothing of it needs to be
+right for path weights to be unbiased; the better it is, the less they scatter.
+Shapes: B batch, C channels, \*grid lattice; variances broadcast against (B, C, \*grid).
+
+The stochastic sampler that draws each step from a Gaussian kernel with a posterior covariance.
+
+DDPM's step is a draw from :math:`q(y'|y, x_0 = D)`, as if :math:`x_0` were known: it misses the posterior covariance C
+of :math:`x_0` given y, and with it variance. A kernel of :mod:`physgen.diffusion.inference.reverse_kernels` puts it in:
+
+.. math:: y' \sim N\big((1 - \rho) y + \rho D,\; s'^2 \rho + \rho^2 C\big), \qquad \rho = 1 - s'^2/s^2,
+
+the step to s' = 0, where it is N(D, C), included. With the Fourier-diagonal :math:`C = P s^2/(P + s^2)` of a stationary
+Gaussian field every step and the start are exact: so is the law of the samples, from a single step on.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.exact.field import GaussianField
+from physgen.diffusion.exact.law import LOG_2PI
+from physgen.diffusion.levels import check_levels
+from physgen.diffusion.sampling.solver import StepNoise
+
+CLOSEST = 1e-9  # of |m| to 1, so that a rounded denoiser gives no state probability zero
+
+
+def share(s: float, s_next: float) -> float:
+    r""":math:`\rho = 1 - s'^2/s^2` without cancellation."""
+    return (s - s_next) * (s + s_next) / s**2
+
+
+def bridge(s: float, s_next: float) -> float:
+    r"""Variance :math:`s'^2 \rho` of :math:`q(y'|y, x_0)`."""
+    return s_next**2 * share(s, s_next)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Random numbers of a block of samples, each from its own generator, (B, C, *grid) float64."""
+
+    generators: list[torch.Generator]
+    shape: tuple[int, ...]
+    device: torch.device | str = "cpu"
+
+    def normal(self) -> Tensor:
+        return self._stack([torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
+
+    def uniform(self) -> Tensor:
+        return self._stack([torch.rand(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
+
+    def _stack(self, rows: list[Tensor]) -> Tensor:
+        return torch.stack(rows).to(self.device)
+
+
+@dataclass(frozen=True)
+class Move:
+    """From y with denoised D(y, s) at level s to level s_next < s, which may be 0."""
+
+    y: Tensor
+    denoised: Tensor
+    s: float
+    s_next: float
+
+    def toward(self, x0: Tensor) -> Tensor:
+        r"""Mean :math:`(1 - \rho) y + \rho x_0` of :math:`q(y'|y, x_0)`."""
+        rho = share(self.s, self.s_next)
+        return self.y * (1 - rho) + x0 * rho
+
+
+class PathKernel(ABC):
+    """Law of y' given y, and of the first y."""
+
+    @abstractmethod
+    def draw(self, move: Move, noise: Noise) -> Tensor:
+        """y' (B, C, *grid)."""
+
+    @abstractmethod
+    def log_density(self, move: Move, y_next: Tensor) -> Tensor:
+        """log p(y'|y), (B,)."""
+
+    @abstractmethod
+    def start(self, noise: Noise, s: float) -> Tensor:
+        """The first y."""
+
+    @abstractmethod
+    def log_start(self, y: Tensor, s: float) -> Tensor:
+        """Its log-density, (B,)."""
+
+
+class Kernel(PathKernel):
+    """Gaussian: mean (1 - rho) y + rho D, variances diagonal in an orthonormal basis."""
+
+    @abstractmethod
+    def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
+        """Variances of y' given y; for s_next = 0 those of x0, positive there too."""
+
+    def mean(self, y: Tensor, denoised: Tensor, s: float, s_next: float) -> Tensor:
+        r""":math:`(1 - \rho) y + \rho D`."""
+        return Move(y, denoised, s, s_next).toward(denoised)
+
+    def start_mean(self, y: Tensor) -> Tensor:
+        return torch.zeros_like(y)
+
+    def start_variance(self, y: Tensor, s: float) -> Tensor:
+        return torch.full_like(y, s**2)
+
+    def colour(self, white: Tensor, variance: Tensor) -> Tensor:
+        """White noise (B, C, *grid) given these variances."""
+        return white * variance.sqrt()
+
+    def draw(self, move: Move, noise: Noise) -> Tensor:
+        mean, variance = self._moments(move)
+        return mean + self.colour(noise.normal(), variance)
+
+    def log_density(self, move: Move, y_next: Tensor) -> Tensor:
+        mean, variance = self._moments(move)
+        return self._log_normal(y_next - mean, variance)
+
+    def start(self, noise: Noise, s: float) -> Tensor:
+        white = noise.normal()
+        return self.start_mean(white) + self.colour(white, self.start_variance(white, s))
+
+    def log_start(self, y: Tensor, s: float) -> Tensor:
+        return self._log_normal(y - self.start_mean(y), self.start_variance(y, s))
+
+    def _moments(self, move: Move) -> tuple[Tensor, Tensor]:
+        variance = self.variance(move.denoised, move.s, move.s_next)
+        return self.mean(move.y, move.denoised, move.s, move.s_next), variance
+
+    def _log_normal(self, residual: Tensor, variance: Tensor) -> Tensor:
+        return log_normal(self.colour(residual, 1 / variance), variance)
+
+
+def log_normal(white: Tensor, variance: Tensor) -> Tensor:
+    """Log-density (B,), at the coloured point, of white noise coloured with these variances."""
+    return -0.5 * (white.square() + torch.log(variance) + LOG_2PI).flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class Ancestral(Kernel):
+    r"""DDPM's kernel, C = 0: variance :math:`s'^2 \rho`; the read-out at s' = 0, where this vanishes, takes s^2.
+
+    Source: Ho, Jain, Abbeel, arXiv:2006.11239, eqs. 6 and 7, in (y, s).
+    """
+
+    def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
+        return torch.full_like(denoised, bridge(s, s_next) if s_next > 0 else s**2)
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Kernel):
+    r"""Euler-Maruyama in the clock s^2: variance :math:`s^2 - s'^2`. Source: arXiv:2011.13456, eq. 6."""
+
+    def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
+        return torch.full_like(denoised, s**2 * share(s, s_next))
+
+
+@dataclass(frozen=True)
+class LocalCovariance(Kernel):
+    r"""Spins :math:`\pm1`: :math:`C_{ii} = 1 - m_i^2` with m = D, the exact posterior variance of each spin.
+
+    Correlations of the posterior between spins are left out. The start has variance 1 + s^2.
+
+    Args:
+        averaged: take the mean of 1 - m^2 over the sites in every one of them.
+    """
+
+    averaged: bool = False
+
+    def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
+        spread = 1 - magnetisation(denoised).square()
+        if self.averaged:
+            spread = spread.mean(dim=tuple(range(1, spread.ndim)), keepdim=True).expand_as(spread)
+        return bridge(s, s_next) + share(s, s_next) ** 2 * spread
+
+    def start_variance(self, y: Tensor, s: float) -> Tensor:
+        return torch.full_like(y, 1 + s**2)
+
+
+@dataclass(frozen=True)
+class FourierCovariance(Kernel):
+    r"""Stationary fields: :math:`C_k = P s^2/(P + s^2)` in the Fourier modes, from a Gaussian surrogate.
+
+    Exact for the Gaussian field itself, read-out and start (variance P + s^2) included, at any number of steps.
+
+    Args:
+        surrogate: Gaussian field with the mean and the spectrum P of the data, e.g. ``GaussianField.fit(x)``.
+    """
+
+    surrogate: GaussianField
+
+    def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
+        power = self._power(denoised)
+        return bridge(s, s_next) + share(s, s_next) ** 2 * (power / (power / s**2 + 1))
+
+    def start_mean(self, y: Tensor) -> Tensor:
+        mean = torch.as_tensor(self.surrogate.mean).to(y).expand(y.shape[1])
+        return mean.reshape(-1, *[1] * (y.ndim - 2)).expand_as(y)
+
+    def start_variance(self, y: Tensor, s: float) -> Tensor:
+        return self._power(y) + s**2
+
+    def colour(self, white: Tensor, variance: Tensor) -> Tensor:
+        axes = tuple(range(2, white.ndim))
+        return torch.fft.ifftn(torch.fft.fftn(white, dim=axes) * variance.sqrt(), dim=axes).real
+
+    def _power(self, y: Tensor) -> Tensor:
+        return self.surrogate.spectrum.to(y).expand_as(y)
+
+
+@dataclass(frozen=True)
+class SpinMixture(PathKernel):
+    r"""Spins :math:`\pm1`, every one with its exact posterior and independent of the others:
+    :math:`p(y'_i|y) = \sum_\pm \tfrac12 (1 \pm D_i)\, N(y'_i; (1 - \rho) y_i \pm \rho, s'^2 \rho)`.
+
+    Two Gaussians a spin where :class:`LocalCovariance` takes one of the same mean and variance: a spin that is nearly
+    sure may still turn, so that weights keep no heavy tail at small s. At s' = 0 it is the Bernoulli read-out.
+    """
+
+    def draw(self, move: Move, noise: Noise) -> Tensor:
+        up = 0.5 * (1 + magnetisation(move.denoised))
+        spins = torch.where(noise.uniform() < up, 1.0, -1.0).to(move.y)
+        return move.toward(spins) + bridge(move.s, move.s_next) ** 0.5 * noise.normal() if move.s_next > 0 else spins
+
+    def log_density(self, move: Move, y_next: Tensor) -> Tensor:
+        m = magnetisation(move.denoised)
+        if move.s_next == 0:
+            return torch.log(0.5 * (1 + y_next * m)).flatten(1).sum(1)
+        ends = []
+        for sign in (1, -1):
+            residual = y_next - move.toward(torch.full_like(y_next, sign))
+            ends.append(torch.log(0.5 * (1 + sign * m)) - 0.5 * residual.square() / bridge(move.s, move.s_next))
+        return (torch.logaddexp(*ends) - 0.5 * (LOG_2PI + math.log(bridge(move.s, move.s_next)))).flatten(1).sum(1)
+
+    def start(self, noise: Noise, s: float) -> Tensor:
+        return LocalCovariance().start(noise, s)
+
+    def log_start(self, y: Tensor, s: float) -> Tensor:
+        return LocalCovariance().log_start(y, s)
+
+
+def magnetisation(denoised: Tensor) -> Tensor:
+    """The denoised, kept away from certainty."""
+    return denoised.clamp(-1 + CLOSEST, 1 - CLOSEST)
+
+
+@dataclass(frozen=True)
+class KernelSampler:
+    r"""Sampler of a kernel, e.g. ``KernelSampler(FourierCovariance(GaussianField.fit(x)))`` for stationary fields.
+
+    One evaluation a step, stochastic, every step to 0 included. It takes y as white noise of variance
+    :math:`s_{max}^2` and gives it the mean and the variance of the kernel's start. Weak order 1 in general, like
+    :data:`physgen.diffusion.sampling.stochastic.ancestral`, with a much smaller error; no error at all for Gaussian
+    fields of
+    the kernel's spectrum. The last step draws noise: the spread of :math:`x_0` that D does not resolve is that of the
+    surrogate there, right in variance, Gaussian in shape.
+
+    Source: Bao et al., arXiv:2201.06503 (scalar covariance).
+    """
+
+    kernel: Kernel
+
+    def step(
+        self, denoiser: Denoiser, y: Tensor, s: float, s_next: float, condition: Condition = None
+    ) -> tuple[Tensor, Tensor]:
+        r"""Mean (B, C, \*grid) of y' given y, and standard deviations in the kernel's basis (sites or modes)."""
+        denoised = denoiser(y, torch.full((y.shape[0],), s, dtype=y.dtype, device=y.device), condition)
+        return self.kernel.mean(y, denoised, s, s_next), self.kernel.variance(denoised, s, s_next).sqrt()
+
+    def start(self, white: Tensor, s: float) -> Tensor:
+        """y at the first level from white noise of unit variance."""
+        return self.kernel.start_mean(white) + self.kernel.colour(white, self.kernel.start_variance(white, s))
+
+    def __call__(
+        self, denoiser: Denoiser, levels: Tensor, y: Tensor, condition: Condition = None, noise: StepNoise | None = None
+    ) -> Tensor:
+        draw = _source(noise)
+        values = check_levels(levels)
+        y = self.start(y / values[0], values[0])
+        for i, (s, s_next) in enumerate(pairwise(values)):
+            mean, std = self.step(denoiser, y, s, s_next, condition)
+            y = mean + self.kernel.colour(draw(i), std.square())
+        return y
+
+
+def _source(noise: StepNoise | None) -> Callable[[int], Tensor]:
+    if noise is None:
+        raise ValueError("a stochastic sampler needs noise, got None; pass a function: step index -> tensor like y")
+    return noise

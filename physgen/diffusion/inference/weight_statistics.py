@@ -1,0 +1,127 @@
+r"""What log-weights can tell: ln Z with its error, effective sample size, path KL, reweighted means, exact resampling.
+
+With independent weights of mean Z (:mod:`physgen.diffusion.inference.path_weights`) everything here is exact as N
+grows. The
+effective sample size alone is blind: a sampler that misses a mode, or a density that is not that of the map which
+drew the samples, has a fine one. So it is never given without ln Z and its error. Shapes: N weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from physgen.diffusion.noise import generator_for
+
+BOOTSTRAP_DRAWS = 400
+
+
+@dataclass(frozen=True)
+class WeightStatistics:
+    r"""Figures of N log-weights.
+
+    Attributes:
+        count: N.
+        log_Z: log-mean-exp; Z is unbiased, ln Z is low by about log_Z_error^2/2.
+        log_Z_error: jackknife standard error.
+        log_Z_interval: 95 % bootstrap interval (percentiles).
+        effective_fraction: :math:`(\sum w)^2 / (N \sum w^2)`, the effective sample size over N.
+        path_KL: :math:`KL(p\,\|\,q) = \ln Z - \langle\ln w\rangle \ge 0` in nats between drawn and reversed paths, the
+            dissipated work; it bounds the KL of the samples from the target.
+        path_KL_error: jackknife standard error.
+    """
+
+    count: int
+    log_Z: float
+    log_Z_error: float
+    log_Z_interval: tuple[float, float]
+    effective_fraction: float
+    path_KL: float
+    path_KL_error: float
+
+    @property
+    def effective_sample_size(self) -> float:
+        return self.count * self.effective_fraction
+
+
+def weight_statistics(log_weight: Tensor, seed: int = 0) -> WeightStatistics:
+    """ln Z, effective sample size and path KL of log-weights (N,), N >= 2; ``seed`` is that of the bootstrap.
+
+    Raises:
+        ValueError: fewer than two weights, or one that is NaN or +infinity.
+    """
+    logs = _checked(log_weight)
+    count, top = len(logs), logs.max()
+    weights = torch.exp(logs - top)
+    without = torch.log((weights.sum() - weights).clamp(min=torch.finfo(torch.float64).tiny) / (count - 1)) + top
+    log_mean = torch.log(weights.mean()) + top
+    divergence = without - (logs.sum() - logs) / (count - 1)
+    draws = torch.randint(count, (BOOTSTRAP_DRAWS, count), generator=generator_for(seed, "bootstrap", 0))
+    bootstrap = torch.log(weights.cpu()[draws].mean(1)) + top.cpu()
+    low, high = torch.quantile(bootstrap, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return WeightStatistics(
+        count=count,
+        log_Z=float(log_mean),
+        log_Z_error=_jackknife_error(without),
+        log_Z_interval=(low, high),
+        effective_fraction=float(weights.sum() ** 2 / (weights.square().sum() * count)),
+        path_KL=float(log_mean - logs.mean()),
+        path_KL_error=_jackknife_error(divergence),
+    )
+
+
+def reweighted_mean(values: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Self-normalised mean :math:`\sum w f/\sum w` of values (N, ...) and its standard error, both of shape (...).
+
+    The error is that of a ratio of means, linearised; the bias is of order 1/N.
+    """
+    logs = _checked(log_weight)
+    share = torch.softmax(logs, dim=0).reshape(-1, *[1] * (values.ndim - 1))
+    mean = (share * values).sum(0)
+    return mean, (share * (values - mean)).square().sum(0).sqrt()
+
+
+def independence_metropolis(log_weight: Tensor, seed: int) -> tuple[Tensor, float]:
+    r"""Independence Metropolis chain through the samples in their order: sample j replaces i with probability
+    :math:`\min(1, w_j/w_i)`.
+
+    Returns:
+        indices (N,) of the states of the chain, whose law tends to the target, and the accepted fraction of proposals.
+    """
+    logs = _checked(log_weight).tolist()
+    uniform = torch.rand(len(logs), generator=generator_for(seed, "metropolis", 0), dtype=torch.float64).tolist()
+    here, states, accepted = 0, [0], 0
+    for proposal in range(1, len(logs)):
+        if math.log(max(uniform[proposal], 1e-300)) < logs[proposal] - logs[here]:
+            here, accepted = proposal, accepted + 1
+        states.append(here)
+    return torch.tensor(states, device=log_weight.device), accepted / (len(logs) - 1)
+
+
+def resample(log_weight: Tensor, count: int, seed: int) -> Tensor:
+    """Indices (count,) of a systematic resampling: sample i appears count * w_i / sum(w) times, rounded up or down."""
+    if count < 1:
+        raise ValueError(f"resampling needs count >= 1, got {count}")
+    edges = torch.softmax(_checked(log_weight), dim=0).cumsum(0)
+    offset = torch.rand((), generator=generator_for(seed, "resample", 0), dtype=torch.float64).to(edges.device)
+    comb = (torch.arange(count, dtype=torch.float64, device=edges.device) + offset) / count
+    return torch.searchsorted(edges, comb * edges[-1], right=True).clamp(max=len(edges) - 1)
+
+
+def _checked(log_weight: Tensor) -> Tensor:
+    logs = log_weight.double()
+    if logs.ndim != 1 or len(logs) < 2:
+        raise ValueError(f"log-weights must be one-dimensional and at least two, got shape {tuple(logs.shape)}")
+    if not bool((logs < math.inf).all()) or not bool((logs > -math.inf).any()):
+        raise ValueError(
+            "log-weights must be below infinity and not all -infinity, got NaN, infinity or no weight at all"
+        )
+    return logs
+
+
+def _jackknife_error(without: Tensor) -> float:
+    count = len(without)
+    return float(((without - without.mean()).square().sum() * ((count - 1) / count)).sqrt())

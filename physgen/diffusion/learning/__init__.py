@@ -1,0 +1,1 @@
+"""Learning: denoisers, losses, the training loop of one process, EMA and validation."""

@@ -1,0 +1,262 @@
+r"""Denoisers :math:`D(y, s, c) \approx E[x_0 | y]` made of a network, their loss, and laws of training noise levels.
+
+y = x0 + s * noise. The networks see inputs of unit variance and c_noise = ln(s)/4.
+Shapes: B batch, C channels, *grid lattice; y (B, C, *grid), s (B,), condition a dict of tensors (B, ...) or None.
+Everything outside the network is computed in the precision of its weights, float64 or else float32, under autocast too.
+
+Heads: what a network predicts, adapted to the one denoiser D(y, s).
+
+Networks see the variance-preserving :math:`x = \alpha x_0 + \sigma z = y/\sqrt{1 + s^2}, \alpha = 1/\sqrt{1 + s^2},
+\sigma = s \alpha`, and c_noise = ln(s)/4. All heads have the same information; they differ in the levels at which an
+error of the network hurts.
+
+Shapes: B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from physgen.diffusion.convention import Condition, Denoiser, in_dtype, like
+from physgen.diffusion.learning.prior_spectrum import Spectrum
+
+
+def working_dtype(network: Callable[..., Tensor]) -> torch.dtype:
+    """float64 where the first weight is float64 (``denoiser.double()``), else float32."""
+    first = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+    return torch.float64 if first is not None and first.dtype == torch.float64 else torch.float32
+
+
+class LevelLaw(Protocol):
+    """Law of training noise levels, given by its quantile function u in (0, 1) -> s."""
+
+    def __call__(self, u: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    r""":math:`\ln s \sim N(\mathrm{mean}, \mathrm{std}^2)`; images: -1.2, 1.2 (Karras et al. 2206.00364, table 1)."""
+
+    mean: float = -1.2
+    std: float = 1.2
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return torch.exp(self.mean + self.std * torch.special.ndtri(u))
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    r""":math:`\ln s` uniform between ``s_min`` and ``s_max``."""
+
+    s_min: float = 0.01
+    s_max: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.s_min < self.s_max:
+            raise ValueError(f"noise levels need 0 < s_min < s_max, got {self.s_min}, {self.s_max}")
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return self.s_min * torch.exp(u * math.log(self.s_max / self.s_min))
+
+
+def denoising_loss(
+    denoiser: Denoiser, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition = None, scale: Tensor | None = None
+) -> Tensor:
+    r"""Denoising score matching :math:`\langle (D(x_0 + s z, s) - x_0)^2 \rangle / \mathrm{scale}(s)`, shape (B,).
+
+    ``scale`` (B,) is the mean squared error expected of a reference at this level, so that every level contributes
+    O(1). Default: the denoiser's own ``error_scale(s, condition)`` if it has one, else s^2/(1 + s^2) (unit-variance
+    data; then this is the weighting of Karras et al. 2206.00364).
+    """
+    s = s.float()
+    error = (denoiser(x0 + like(s, x0) * noise, s, condition) - x0).float().square().flatten(1).mean(1)
+    if scale is None:
+        own = getattr(denoiser, "error_scale", None)
+        scale = own(s, condition) if own is not None else s.square() / (1 + s.square())
+    return error / scale
+
+
+class FieldDenoiser(nn.Module):
+    r"""Wiener filter plus network, mode by mode:
+
+    .. math:: D_k = \frac{P}{P + s^2} y_k + \frac{s \sqrt P}{\sqrt{P + s^2}} F_k, \qquad
+              F = \mathrm{network}\big(y_k / \sqrt{P + s^2}, \ln(s)/4, c\big).
+
+    The preconditioning of Karras et al. (2206.00364, table 1) with sigma_data^2 replaced by the power P(k; labels)
+    of each Fourier mode. With F = 0, as a network with a zero last layer starts, it is the exact denoiser of the
+    Gaussian field of that spectrum. Without a spectrum P = sigma_data^2 (no Fourier transform). The loss is the squared
+    error over that of the Wiener filter, which is also, up to a factor of the level, the likelihood weighting of modes.
+
+    Args:
+        network: module F(x, c_noise, condition).
+        spectrum: Spectrum (see fit_spectrum) or None. sigma_data: used without a spectrum.
+    """
+
+    def __init__(self, network: nn.Module, spectrum: Spectrum | None = None, sigma_data: float = 1.0) -> None:
+        super().__init__()
+        self.network, self.spectrum = network, spectrum
+        self.sigma_data = sigma_data
+
+    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        dtype = working_dtype(self.network)
+        y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
+        power, modes = self._power(y, condition), self._modes(y)
+        variance = like(s, modes).square()
+        total = power + variance
+        output = self.network(self._field(modes / total.sqrt(), y), s.log() / 4, condition).to(dtype)
+        gain = (power * variance / total).sqrt()
+        return self._field(power / total * modes + gain * self._modes(output), y)
+
+    def baseline(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """The Wiener filter alone: what Gaussian information gives."""
+        dtype = working_dtype(self.network)
+        y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
+        power, modes = self._power(y, condition), self._modes(y)
+        return self._field(power / (power + like(s, modes).square()) * modes, y)
+
+    def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
+        """Expected mean squared error of the Wiener filter, mean over modes of P s^2/(P + s^2), shape (B,)."""
+        if self.spectrum is None:
+            return s.square() * self.sigma_data**2 / (s.square() + self.sigma_data**2)
+        power = self.spectrum(condition)
+        variance = like(s, power).square()
+        return self.spectrum.mean_over_modes(power * variance / (power + variance))
+
+    def _power(self, y: Tensor, condition: Condition) -> Tensor:
+        if self.spectrum is None:
+            return torch.full((), self.sigma_data**2, dtype=y.dtype, device=y.device)
+        if tuple(y.shape[2:]) != self.spectrum.grid:
+            raise ValueError(
+                f"this denoiser has a spectrum on the grid {self.spectrum.grid}, got a field on {tuple(y.shape[2:])}"
+            )
+        return self.spectrum(condition)
+
+    def _modes(self, x: Tensor) -> Tensor:
+        return x if self.spectrum is None else torch.fft.rfftn(x, dim=list(range(2, x.ndim)))
+
+    def _field(self, modes: Tensor, y: Tensor) -> Tensor:
+        return modes if self.spectrum is None else torch.fft.irfftn(modes, s=y.shape[2:], dim=list(range(2, y.ndim)))
+
+
+class SpinDenoiser(nn.Module):
+    r"""Magnetisation of +-1 spins in the field y/s^2: :math:`m = \tanh\big(y/s^2 + F/\sqrt{1 + s^2}\big)`.
+
+    :math:`F = \mathrm{network}(y/\sqrt{1 + s^2}, \ln(s)/4, c)`; F = 0 is exact for free spins. The optimal m is the
+    mean spin of the same model in the additional field T y/s^2 (Bayes), hence the logit; the factor of F is its
+    size: couplings add O(1) to the logit at small s and O(1/s) at large s.
+
+    Args:
+        network: module F(x, c_noise, condition).
+        antisymmetric: use (F(x) - F(-x))/2, exact Z2 symmetry for a network that lacks it (twice the cost).
+    """
+
+    def __init__(self, network: nn.Module, antisymmetric: bool = False) -> None:
+        super().__init__()
+        self.network, self.antisymmetric = network, antisymmetric
+
+    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        dtype = working_dtype(self.network)
+        y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
+        variance = like(s, y).square()
+        x, c_noise = y / (1 + variance).sqrt(), s.log() / 4
+        output = self.network(x, c_noise, condition).to(dtype)
+        if self.antisymmetric:
+            output = (output - self.network(-x, c_noise, condition).to(dtype)) / 2
+        return torch.tanh(y / variance + output / (1 + variance).sqrt())
+
+    def baseline(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """Free spins, tanh(y/s^2)."""
+        return torch.tanh(y / like(s, y).square())
+
+    def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
+        """s^2/(1 + s^2): the error of the best linear denoiser of free spins."""
+        return s.square() / (1 + s.square())
+
+
+HEADS: dict[str, Callable[..., nn.Module]] = {"real": FieldDenoiser, "binary": SpinDenoiser}
+
+
+def make_denoiser(network: nn.Module, values: str, spectrum: Spectrum | None = None, **options: float) -> nn.Module:
+    """The denoiser for ``values`` "real" (FieldDenoiser) or "binary" (SpinDenoiser) around ``network``."""
+    if values == "real":
+        return FieldDenoiser(network, spectrum, **options)
+    if values == "binary" and spectrum is None:
+        return SpinDenoiser(network, **{name: bool(value) for name, value in options.items()})
+    raise ValueError(f'values are "real" or "binary" (without a spectrum), got {values!r}')
+
+
+PREDICTIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (F, y, s) -> D
+    "x0": lambda output, y, s: output,
+    "eps": lambda output, y, s: y - s * output,
+    "v": lambda output, y, s: y / (1 + s**2) - s / (1 + s**2).sqrt() * output,
+    "score": lambda output, y, s: y + s**2 / (1 + s**2).sqrt() * output,
+}
+
+
+class PredictionDenoiser(nn.Module):
+    r"""D of a network F(x, c_noise, condition) that predicts
+
+    ===========  ============================================  ==========================================
+    prediction   F                                             D
+    ===========  ============================================  ==========================================
+    ``x0``       :math:`x_0`                                   :math:`F`
+    ``eps``      :math:`z`                                     :math:`y - s F`
+    ``v``        :math:`\alpha z - \sigma x_0`                 :math:`(y - s \sqrt{1 + s^2} F)/(1 + s^2)`
+    ``score``    :math:`\nabla_x \log p_t(x) = -z/\sigma`      :math:`y + s^2 F/\sqrt{1 + s^2}`
+    ===========  ============================================  ==========================================
+
+    Source: Salimans and Ho, arXiv:2202.00512, section 4, for v.
+
+    Args:
+        network: module F. prediction: a name of the table.
+    """
+
+    def __init__(self, network: nn.Module, prediction: str) -> None:
+        super().__init__()
+        if prediction not in PREDICTIONS:
+            raise ValueError(f"unknown prediction {prediction!r}; choose one of {', '.join(PREDICTIONS)}")
+        self.network, self.prediction = network, prediction
+
+    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        level = like(s, y)
+        output = self.network(y / (1 + level.square()).sqrt(), s.log() / 4, condition)
+        return PREDICTIONS[self.prediction](output.to(y.dtype), y, level)
+
+
+class EnergyDenoiser(nn.Module):
+    r"""A curl-free score: :math:`\nabla_y \log p_s = -\nabla_y E`, so D = y - s^2 grad E, with
+
+    .. math:: E(y, s) = \frac{|x|^2}{2} - \alpha \sum_{i} F_i(x, \ln(s)/4, c).
+
+    F = 0 is the exact denoiser of unit-variance white data. Knowing E = -log p_s up to a constant of s gives Metropolis
+    tests, and ratios of densities at one level without an integral; the price is a second backward pass. Source:
+    Salimans and Ho, "Should EBMs model the energy or the score?", EBM workshop of ICLR 2021.
+
+    Args:
+        network: module F(x, c_noise, condition), twice differentiable (no ReLU); all its outputs are summed.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def energy(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """E(y, s), shape (B,)."""
+        scale = (1 + s.square()).rsqrt()
+        x = y * like(scale, y)
+        output = self.network(x, s.log() / 4, condition).to(y.dtype)
+        return 0.5 * x.square().flatten(1).sum(1) - scale * output.flatten(1).sum(1)
+
+    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        keep = torch.is_grad_enabled()
+        with torch.enable_grad():  # samplers run without gradients
+            point = y if y.requires_grad else y.detach().requires_grad_()
+            energy = self.energy(point, s, condition).sum()
+            (slope,) = torch.autograd.grad(energy, point, create_graph=keep)
+        return y - like(s, y).square() * slope

@@ -1,0 +1,1 @@
+"""Sampling: solvers of stated order, and the one function that draws with them."""

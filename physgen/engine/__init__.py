@@ -1,1 +1,0 @@
-"""What surrounds the physics: processes, checkpoints, signals, the journal and its way into MLflow."""

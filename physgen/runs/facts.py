@@ -1,0 +1,78 @@
+"""The facts of the data in hand: what they are, whoever made them.
+
+The ``data`` section of a configuration tells a simulator what to make. An imported ensemble, or one that was made from
+another section, knows nothing of it: then the section's settings, defaults most of them, are shown nowhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from physgen.config import Experiment, data_section
+from physgen.domains.contract import domain_of
+from physgen.ensemble import sample_count, space_dims, units_of_samples
+from physgen.provenance import file_digest
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+PROVENANCE = ("source", "format", "generator", "seed", "physgen_version", "git_commit")
+
+
+def data_facts(ensemble: xr.Dataset, path: Path | None = None) -> dict[str, Any]:
+    """Facts of an ensemble as plain values; units stand in the keys (``box_size_Mpc_h``).
+
+    Counts, lattice and provenance are those of every ensemble; a domain adds its own where it has a function
+    ``facts(ensemble) -> dict``.
+
+    Args:
+        ensemble: it names its domain.
+        path: its file, for the digest.
+    """
+    domain = domain_of(ensemble)
+    found: dict[str, Any] = {} if path is None else {"file": str(path), "sha256": file_digest(path)}
+    found |= {key: _plain(ensemble.attrs[key]) for key in PROVENANCE if ensemble.attrs.get(key) not in (None, "")}
+    found |= {
+        "lattice": " x ".join(str(ensemble.sizes[dim]) for dim in space_dims(ensemble)),
+        "configurations": sample_count(ensemble),
+        "independent_units": len(set(units_of_samples(ensemble).tolist())),
+        "unit": domain.split_by,
+    }
+    own = getattr(domain, "facts", None)
+    return found | ({} if own is None else {key: _plain(value) for key, value in own(ensemble).items()})
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as those of JSON."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def is_made_from(experiment: Experiment, ensemble: xr.Dataset) -> bool:
+    """Whether the ensemble says that it was simulated from exactly this ``data`` section."""
+    try:
+        made = json.loads(ensemble.attrs["config_json"])
+        same = made["data"] == json.loads(json.dumps(data_section(experiment.data)))
+        return bool(same) and made["domain"] == experiment.domain
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def settings_in_use(experiment: Experiment, made_from_section: bool) -> list[str]:
+    """Names of the ``data`` section that have to do with the data in hand.
+
+    All, where the data were simulated from it; else those that a domain lists as ``learning_settings``: they act when
+    a network is trained, whoever made the data.
+    """
+    names = [item.name for item in dataclasses.fields(experiment.data)]
+    return names if made_from_section else [n for n in names if n in getattr(experiment.data, "learning_settings", ())]
+
+
+def shown_data(experiment: Experiment, facts: dict[str, Any]) -> dict[str, Any]:
+    """What stands for the data in a report: the settings in use, as in a file, and the facts."""
+    section = data_section(experiment.data)
+    return {name: section[name] for name in settings_in_use(experiment, facts["made_from_this_section"])} | facts

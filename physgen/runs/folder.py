@@ -1,0 +1,155 @@
+"""A run: one folder that is enough to continue, to draw, to judge and to send to MLflow again.
+
+runs/<name>/
+  experiment.yaml   the resolved configuration
+  facts.json        what the data in hand are: counts, box, temperatures, provenance, digest
+  encoding.json     constants of the encoding and of the noise levels, fitted on the training split
+  data/             train.h5, validation.h5, test.h5
+  journal.jsonl     every metric, the local truth
+  checkpoints/      to resume
+  averages/         snapshots of running averages, where training.averages asks for them
+  model/            weights of the moving average (safetensors) + model.json: all that a sampler needs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from physgen.config import Experiment, check_config
+from physgen.ensemble import load_ensemble, sample_count, save_ensemble, split, splitting_label, subset
+from physgen.errors import InputError
+from physgen.runs.facts import data_facts, is_made_from, settings_in_use
+
+FACTS = "facts.json"
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment and the folder that holds what came of it."""
+
+    folder: Path
+    experiment: Experiment
+
+    @property
+    def domain(self) -> Any:
+        return self.experiment.data
+
+    def part(self, name: str) -> Any:
+        """One part of the data: train, validation or test."""
+        return load_ensemble(self.folder / "data" / f"{name}.h5")
+
+    def facts(self) -> dict[str, Any]:
+        """Facts of the data in hand; a run of an earlier physgen has those of its training part."""
+        path = self.folder / FACTS
+        return read_json(path) if path.exists() else _facts(self.experiment, self.part("train"), None)
+
+    def constants(self) -> dict[str, Any]:
+        """Constants of the encoding and of the noise levels."""
+        return read_json(self.folder / "encoding.json")
+
+
+def open_run(folder: Path) -> Run:
+    """The run in ``folder``."""
+    folder = Path(folder)
+    path = folder / "experiment.yaml"
+    if not path.is_file():
+        raise InputError(f"{folder} is not a run: it has no experiment.yaml. Make one with `physgen train CONFIG`")
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is damaged ({' '.join(str(error).split())[:120]}): restore it from a copy") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged (no keys in it): restore it from a copy")
+    return Run(folder, check_config(content, str(path)))
+
+
+def _facts(experiment: Experiment, ensemble: Any, dataset: Path | None) -> dict[str, Any]:
+    return {"made_from_this_section": is_made_from(experiment, ensemble)} | data_facts(ensemble, dataset)
+
+
+def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Path | None = None) -> Run:
+    """A new folder with the configuration, the three parts of the data, from the file ``dataset``, and their facts.
+
+    Raises InputError if the folder holds a run already: nothing is ever overwritten.
+    """
+    if (folder / "experiment.yaml").exists():
+        raise InputError(
+            f"{folder} holds a run already; go on with --resume, or choose another name, e.g. name={folder.name}-2"
+        )
+    domain = experiment.data
+    if ensemble.attrs.get("domain") != experiment.domain:
+        raise InputError(
+            f"the data are of domain {ensemble.attrs.get('domain')!r}, the configuration of {experiment.domain!r}: "
+            "give the dataset that belongs to it (dataset=FILE)"
+        )
+    shares, facts = experiment.split, _facts(experiment, ensemble, dataset)
+    fractions = {part: getattr(shares, part) for part in PARTS}
+    by = splitting_label(ensemble, domain.split_by, len(fractions))
+    if shares.units is not None:
+        ensemble = subset(ensemble, shares.units, experiment.seed, by)
+    parts = split(ensemble, by, fractions, experiment.seed)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for part, members in parts.items():
+        save_ensemble(members.assign_attrs(part=part), folder / "data" / f"{part}.h5")
+    counts = {part: sample_count(members) for part, members in parts.items()}
+    write_json(folder / FACTS, facts | {"configurations_of_parts": counts})
+    write_config(experiment, folder / "experiment.yaml")
+    return Run(folder, experiment)
+
+
+def withdraw_run(run: Run) -> None:
+    """Take back what :func:`create_run` made, of a run without a step, so that its name is free again."""
+    for name in ("experiment.yaml", FACTS, "encoding.json", *(f"data/{part}.h5" for part in PARTS)):
+        (run.folder / name).unlink(missing_ok=True)
+    for folder in (run.folder / "data", run.folder):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def write_config(experiment: Experiment, path: Path) -> None:
+    """Write the resolved experiment as YAML; beside the facts of the data, with a comment on its ``data`` section."""
+    import yaml
+
+    text = yaml.safe_dump(experiment.resolved(), sort_keys=False, allow_unicode=True)
+    facts = path.with_name(FACTS)
+    if facts.exists():
+        text = text.replace("\ndata:\n", f"\n{_comment(experiment, read_json(facts))}data:\n", 1)
+    replace_text(path, text)
+
+
+def _comment(experiment: Experiment, facts: dict[str, Any]) -> str:
+    """What stands above the section ``data``: the facts of the data in hand, and whether the section is about them."""
+    lines = [f"the data in hand ({FACTS}):", *(f"  {key}: {json.dumps(value)}" for key, value in facts.items())]
+    if not facts["made_from_this_section"]:
+        used = settings_in_use(experiment, False)
+        lines.append(f"they were not simulated from this section: it is not used{f', save {used}' if used else ''}")
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a run. Raises InputError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: the run was not started, or the folder was moved in parts") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): restore it, or train anew under another name") from None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that the name holds the old file or the whole new one."""
+    replace_text(path, json.dumps(content, indent=1))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a small text file in one step."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

@@ -1,0 +1,110 @@
+"""Levels of a model: chosen on its surrogate, checked on its own denoiser, kept beside its weights."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from physgen.diffusion.discretization.check import Convergence
+from physgen.diffusion.exact import GaussianField, phi4_site
+from physgen.diffusion.learning.prior_spectrum import Spectrum, rfft_shape
+from physgen.runs.levels import CHECKED, choose_levels, surrogate_spectra
+from physgen.runs.model import Model
+
+GRID = (32,)
+
+
+class Known(torch.nn.Module):
+    """An exact law in the place of a network; it counts its calls."""
+
+    def __init__(self, law, power):
+        super().__init__()
+        self.law, self.calls = law, 0
+        self.spectrum = Spectrum(power.log().expand(1, 1, *rfft_shape(GRID)), GRID)
+
+    def forward(self, y, s, condition=None):
+        self.calls += 1
+        return self.law(y.double(), s.double()).to(y.dtype)
+
+
+def model_of(law, power, folder=None):
+    constants = {
+        "s_min": 0.01 * float(power.min()) ** 0.5, "s_max": 100 * float(power.max()) ** 0.5,
+        "channels": 1, "grid": list(GRID), "condition_shapes": {},
+    }  # fmt: skip
+    return Model(Known(law, power), None, constants, torch.device("cpu"), folder)
+
+
+WELLS = phi4_site(1.0, -3.0, (1, *GRID))
+FLAT = torch.tensor(WELLS.moment(2))
+STEEP = 100 * torch.arange(1, 18, dtype=torch.float64) ** -4.0  # the half-spectrum
+GAUSSIAN = GaussianField(torch.cat([STEEP, STEEP[1:-1].flip(0)])[None])
+
+
+def test_a_gaussian_law_keeps_the_levels_chosen_for_it():
+    found = choose_levels(model_of(GAUSSIAN, STEEP), "dpmpp_2m", 16)
+    assert found.name in ("chosen", "cautious", "near")
+    assert found.figures[found.name].worst < 0.3 * found.figures["log-uniform"].worst
+    facts = found.facts()
+    assert facts["levels"] == found.name and facts["levels_power"] == found.figures[found.name].power
+    assert facts["levels_log_uniform_distance"] == found.figures["log-uniform"].distance
+
+
+def test_two_wells_get_other_levels_than_those_chosen_on_their_surrogate():
+    model = model_of(WELLS, FLAT)
+    found = choose_levels(model, "dpmpp_2m", 16)
+    assert found.figures["chosen"].worst > 2 * found.figures[found.name].worst
+    assert not torch.equal(found.values, choose_levels(model, "dpmpp_2m", 16, "chosen").values)
+
+
+def test_the_outcome_is_kept_and_belongs_to_weights_sampler_and_steps(tmp_path):
+    model = model_of(GAUSSIAN, STEEP, tmp_path)
+    first = choose_levels(model, "dpmpp_2m", 8)
+    model.denoiser.calls = 0
+    again = choose_levels(model, "dpmpp_2m", 8)
+    assert model.denoiser.calls == 0
+    assert again.name == first.name and torch.equal(again.values, first.values) and again.figures == first.figures
+    choose_levels(model, "heun", 8)
+    other = model_of(GAUSSIAN, 1.1 * STEEP, tmp_path)
+    choose_levels(other, "dpmpp_2m", 8)
+    assert other.denoiser.calls > 0
+    assert len(json.loads((tmp_path / "levels.json").read_text())) == 3
+
+
+@pytest.mark.parametrize("content", ["no json", '{"a": 1}', "[]"])
+def test_a_damaged_file_is_no_obstacle(content, tmp_path):
+    (tmp_path / "levels.json").write_text(content)
+    model = model_of(GAUSSIAN, STEEP, tmp_path)
+    assert torch.equal(choose_levels(model, "dpmpp_2m", 6).values, choose_levels(model, "dpmpp_2m", 6).values)
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path):
+    model = model_of(GAUSSIAN, STEEP, tmp_path / "gone")
+    assert len(choose_levels(model, "dpmpp_2m", 6).values) == 7
+
+
+@pytest.mark.parametrize(("sampler", "name"), [("ancestral", "chosen"), ("dopri5", "log-uniform")])
+def test_samplers_that_cannot_be_checked_are_not(sampler, name):
+    model = model_of(GAUSSIAN, STEEP)
+    found = choose_levels(model, sampler, 8, CHECKED)
+    assert found.name == name and not found.figures and model.denoiser.calls == 0
+
+
+def test_a_grid_on_which_the_samples_diverge_is_not_taken():
+    fine = Convergence(0.1, 0.01, 0.02, 0.001)
+    for broken in (Convergence(math.nan, 0, 0.01, 0), Convergence(0.01, 0, math.nan, 0)):
+        assert broken.worst == math.inf > fine.worst == 0.1
+
+
+@pytest.mark.parametrize(("labels", "spectra"), [(2, 5), (6, 65), (28, 65)])
+def test_many_labels_do_not_multiply_the_corners_of_their_range(labels, spectra):
+    """2^28 corners would not fit into any memory; those that are taken differ."""
+    model = model_of(GAUSSIAN, STEEP)
+    slopes = torch.zeros(1 + labels, 1, *rfft_shape(GRID))
+    slopes[1:, 0, :1] = 0.1 * 2.0 ** -torch.arange(labels)[:, None]
+    model.denoiser.spectrum = Spectrum(slopes, GRID)
+    model.constants["condition_shapes"] = {"labels": [labels]}
+    found = surrogate_spectra(model)
+    assert len(found) == spectra and len(found[:, 0, 0].unique()) == spectra
+    assert found[0, 0, 0] == 1

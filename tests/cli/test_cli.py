@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from physgen import __version__, cli, cli_parser
+from physgen import __version__
+from physgen.cli import commands as cli
 from physgen.cli import main
+from physgen.cli import parser as cli_parser
 from physgen.domains.contract import list_domains
 from physgen.ensemble import load_ensemble, save_ensemble
 from physgen.tracking.journal import read_journal

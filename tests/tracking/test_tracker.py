@@ -10,7 +10,8 @@ import pytest
 
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
-from physgen.tracking import shipper, tracking
+from physgen.tracking import shipper
+from physgen.tracking import tracker as tracking
 from physgen.tracking.identity import read_run
 from physgen.tracking.journal import Journal, read_journal
 from physgen.tracking.server import Store

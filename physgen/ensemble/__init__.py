@@ -11,6 +11,7 @@ HDF5 file with a flipped bit loads without complaint.
 
 from physgen.ensemble.check import check_ensemble
 from physgen.ensemble.files import SCHEMA, load_ensemble, open_ensemble, save_ensemble
+from physgen.ensemble.from_array import from_array
 from physgen.ensemble.layout import SPACE, flatten, sample_count, sample_dims, space_dims, spacing
 from physgen.ensemble.split import select_units, shuffled_units, split, splitting_label, subset
 from physgen.ensemble.units import units_of_samples
@@ -20,6 +21,7 @@ __all__ = [
     "SPACE",
     "check_ensemble",
     "flatten",
+    "from_array",
     "load_ensemble",
     "open_ensemble",
     "sample_count",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from physgen.config import Experiment
 from physgen.domains.contract import get_domain, list_domains
 from physgen.ensemble import open_ensemble, sample_count, save_ensemble
 from physgen.errors import InputError
+from physgen.progress import Progress
 
-Progress = Callable[[int, int], None]
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def describe_domains() -> str:
@@ -33,14 +35,17 @@ def describe_domains() -> str:
     return "\n\n".join(paragraphs)
 
 
-def simulate(
-    experiment: Experiment, output: Path | None, processes: int = 1, progress: Callable[[int, int], None] | None = None
-) -> Path:
+def simulate(experiment: Experiment, output: Path | None, processes: int = 1, progress: Progress | None = None) -> Path:
     """Make the ensemble of an experiment and write it."""
     output = output or default_dataset(experiment)
     with suppress(FileExistsError, NotADirectoryError):
         output.parent.mkdir(parents=True, exist_ok=True)
     check_new(output)
+    return save_ensemble(simulate_ensemble(experiment, processes, progress), output)
+
+
+def simulate_ensemble(experiment: Experiment, processes: int = 1, progress: Progress | None = None) -> xr.Dataset:
+    """The ensemble of an experiment, which says how it was made."""
     if processes < 1:
         raise InputError(f"{processes} processes cannot simulate: give at least 1")
     before = _cpu_seconds()
@@ -52,7 +57,7 @@ def simulate(
         "simulation_cpu_seconds": round(_cpu_seconds() - before, 1),
         "simulation_count": sample_count(ensemble),
     }
-    return save_ensemble(ensemble.assign_attrs(provenance), output)
+    return ensemble.assign_attrs(provenance)
 
 
 def _cpu_seconds() -> float:
@@ -75,7 +80,13 @@ def domain_of_format(format: str) -> str:
 
 
 def import_files(format: str, paths: list[Path], output: Path, options: dict[str, str]) -> Path:
-    """Bring foreign files in as an ensemble, with the importer of the domain that knows the format."""
+    """Bring foreign files in as an ensemble file, with the importer of the domain that knows the format."""
+    check_new(output)
+    return save_ensemble(import_ensemble(format, paths, options), output)
+
+
+def import_ensemble(format: str, paths: list[Path], options: dict[str, str]) -> xr.Dataset:
+    """The ensemble of foreign files."""
     owner = domain_of_format(format)
     missing = [p for p in paths if not p.exists()]
     if missing:
@@ -86,12 +97,10 @@ def import_files(format: str, paths: list[Path], output: Path, options: dict[str
         raise InputError(
             "give the files to import" + "".join(f" ({word} is no file: it was read as an option)" for word in read)
         )
-    check_new(output)
     if {"format", "paths"} & set(options):
         raise InputError("'format' and 'paths' are no options: give the format first, then the files")
     ensemble = get_domain(owner).load(format, paths, **options)
-    source = {"domain": owner, "source": ", ".join(map(str, paths)), "format": format}
-    return save_ensemble(ensemble.assign_attrs(source), output)
+    return ensemble.assign_attrs(domain=owner, source=", ".join(map(str, paths)), format=format)
 
 
 def describe_import(path: Path, train: str) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from physgen.domains.contract import check_same_domain
 from physgen.ensemble import load_ensemble, save_ensemble, space_dims
 from physgen.errors import InputError
+from physgen.progress import Progress
 from physgen.runs.folder import Run, open_run
 from physgen.runs.levels import RULES, choose_levels
 from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
 from physgen.stages.ema import check_width, take_average
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class DrawOptions:
     """What to draw. What is left out comes from the run's configuration."""
 
     n: int | None = None
-    like: Path | None = None
+    like: Path | xr.Dataset | None = None
     given: dict[str, float] = field(default_factory=dict)
     sampler: str | None = None
     steps: int | None = None
@@ -36,21 +40,36 @@ def sample(
     output: Path,
     options: DrawOptions | None = None,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Draw configurations from a run and write them as an ensemble."""
-    options = options or DrawOptions()
     run = run if isinstance(run, Run) else open_run(run)
-    settings = run.experiment.sampling
     check_new(output)
+    return save_ensemble(draw_ensemble(run, options, device=device, progress=progress), output)
+
+
+def draw_ensemble(
+    run: Run,
+    options: DrawOptions | None = None,
+    *,
+    device: str = "auto",
+    model: Model | None = None,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Draw configurations from a run: an ensemble that says how it was made.
+
+    ``model`` saves reading that of the run again; with ``options.average`` it takes on other weights.
+    """
+    options = options or DrawOptions()
+    settings = run.experiment.sampling
     _check_options(options)
-    model = load_model(run.folder / "model", device)
-    like = load_ensemble(options.like) if options.like else run.part("test")
-    check_same_domain(like, run.experiment.domain, str(options.like), "the run")
+    model = model or load_model(run.folder / "model", device)
+    like, name = _conditions(options.like, run)
+    check_same_domain(like, run.experiment.domain, name, "the run")
     grid = [like.sizes[d] for d in space_dims(like)]
     if grid != model.constants["grid"]:
         raise InputError(
-            f"{options.like} has the lattice {grid}, the run {model.constants['grid']}: "
+            f"{name} has the lattice {grid}, the run {model.constants['grid']}: "
             "take conditions on the lattice that the model was trained on"
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
@@ -66,7 +85,14 @@ def sample(
         "draw_seconds": round(time.perf_counter() - started, 2),
         "draw_device": str(model.device),
     }
-    return save_ensemble(generated.assign_attrs(made | averaged), output)
+    return generated.assign_attrs(made | averaged)
+
+
+def _conditions(like: Path | xr.Dataset | None, run: Run) -> tuple[xr.Dataset, str]:
+    """The ensemble whose conditions are taken, and what to call it."""
+    if like is None:
+        return run.part("test"), "the test part"
+    return (load_ensemble(like), str(like)) if isinstance(like, str | Path) else (like, "the ensemble of like")
 
 
 def conditions_without_data(reference: Path, given: dict[str, float]) -> list[str]:

@@ -9,10 +9,9 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from physgen.config import Experiment
 from physgen.diffusion.learning.training import Step, TrainingState
@@ -21,6 +20,7 @@ from physgen.diffusion.learning.validation import ValidationLoss
 from physgen.errors import InputError
 from physgen.processes.launch import Launch, launch
 from physgen.processes.signals import StopRequest
+from physgen.progress import Progress
 from physgen.provenance import file_digest, git_commit
 from physgen.runs.facts import settings_in_use
 from physgen.runs.folder import Run, open_run, withdraw_run
@@ -31,13 +31,17 @@ from physgen.storage.checkpoint import checkpoint_steps, load_checkpoint, save_c
 from physgen.tracking.journal import Journal
 from physgen.tracking.tracker import Tracker
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 def train(
     experiment: Experiment,
     runs: Path,
     resume: bool = False,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    data: xr.Dataset | None = None,
 ) -> Path | None:
     """Train an experiment; the folder of its run, or None where another process writes it.
 
@@ -46,19 +50,20 @@ def train(
         runs: folder that holds the folders of runs.
         resume: go on from the last good checkpoint; the configuration must be that of the run.
         device: auto, cpu or cuda.
-        progress: called as progress(step, steps) after each step.
+        progress: called as progress(step, steps, note) after each step; the note is its loss.
+        data: the ensemble to train on, in place of the experiment's dataset.
     """
     folder = Path(runs) / experiment.name
     with launch(device) as here:
         # in a function of its own: when the processes part, nothing may hold the wrapped network any more
-        _train(experiment, folder, resume, here, progress)
+        _train(experiment, folder, resume, here, progress, data)
     return folder if here.is_main else None
 
 
 def _train(
-    experiment: Experiment, folder: Path, resume: bool, here: Launch, progress: Callable[[int, int], None] | None
+    experiment: Experiment, folder: Path, resume: bool, here: Launch, progress: Progress | None, ensemble: Any
 ) -> None:
-    run = prepare(experiment, folder, resume, here)
+    run = prepare(experiment, folder, resume, here, ensemble)
     try:
         data, constants, state = first_state(run, here)
     except InputError:
@@ -143,7 +148,7 @@ class _Loop:
     constants: dict[str, Any]
     averages: AverageRecord
 
-    def go(self, stop: StopRequest, progress: Callable[[int, int], None] | None) -> bool:
+    def go(self, stop: StopRequest, progress: Progress | None) -> bool:
         """Train to the end or to a request to stop; whether the end was reached."""
         settings, total = self.run.experiment.training, self.run.experiment.training.steps
         augment = functools.partial(self.run.domain.augment, constants=self.constants) if settings.augment else None
@@ -165,7 +170,7 @@ class _Loop:
             if step.step % settings.checkpoint_every == 0 or step.step == total or stopping:
                 self.save()
             if progress:
-                progress(step.step, total)
+                progress(step.step, total, f"loss {step.loss:.3g}")
             if stopping:
                 return step.step == total
         return True

@@ -31,8 +31,11 @@ class Data:
     held: HeldOut
 
 
-def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -> Run:
-    """The run folder: made by process 0, opened by all. A message of process 0 is raised on all."""
+def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch, ensemble: Any = None) -> Run:
+    """The run folder: made by process 0, opened by all. A message of process 0 is raised on all.
+
+    ``ensemble`` are data in memory, which come before the experiment's dataset.
+    """
     problem = None
     if here.is_main:
         try:
@@ -41,8 +44,8 @@ def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) ->
                 _check_same(experiment, open_run(folder))
                 write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
             else:
-                dataset = default_dataset(experiment)
-                create_run(experiment, folder, load_ensemble(dataset), dataset)
+                dataset = default_dataset(experiment) if ensemble is None else None
+                create_run(experiment, folder, ensemble if dataset is None else load_ensemble(dataset), dataset)
         except InputError as error:
             problem = str(error)
     problem = here.broadcast_object(problem)

@@ -1,5 +1,7 @@
 """Disordered spins: glasses and ferromagnets on lattices and complete graphs."""
 
-from physgen.domains.spins.domain import Spins as Domain
+from physgen.domains.spins.domain import Spins
 
-__all__ = ["Domain"]
+Domain = Spins
+
+__all__ = ["Domain", "Spins"]

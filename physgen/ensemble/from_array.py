@@ -45,7 +45,7 @@ def from_array(
         labels: name -> N numbers, or one for all; a mapping, a table of pandas or astropy. A quantity gives the units.
         simulation: N whole numbers or names: configurations that share one are not independent of each other, and
             errors are taken over simulations. None: every configuration is independent.
-        independent_unit: name of the label that has the part of ``simulation`` (``"chain"``, ``"patient"``).
+        independent_unit: name of the label over which errors are taken, where it is another one (``"chain"``).
         components: names of the C fields along axis 1.
         dimension: of space; needed in one dimension, where an array is taken for one map else.
         units: of the values; long_name: what they are, for figures.
@@ -60,17 +60,14 @@ def from_array(
     values, own_units = _numbers(array)
     sides, length = _sides(box_size)
     dims = _space(values.shape, sides, components, dimension)
-    layout = ("sample", *(["component"] if components is not None else []), *dims)
+    layout = ("sample", *dims) if components is None else ("sample", "component", *dims)
     described = {"long_name": long_name, "units": units or own_units}
     variables: dict[Hashable, Any] = {"field": (layout, values, described)}
     for name, column in _columns(labels, len(values)).items():
         variables[name] = ("sample", *column)
-    unit = independent_unit
+    unit = independent_unit or (None if simulation is None else "simulation")
     if simulation is not None:
-        if independent_unit not in (None, "simulation"):
-            raise InputError(f"simulation and independent_unit={independent_unit!r} were both given: give one of them")
-        unit = "simulation"
-        variables[unit] = ("sample", _names_of_units(simulation, len(values)), {"long_name": "simulation"})
+        variables["simulation"] = ("sample", _names_of_units(simulation, len(values)), {"long_name": "simulation"})
     if unit is not None and unit not in variables:
         raise InputError(f"independent_unit={unit!r} is no label: give labels={{{unit!r}: ...}} too")
     coords: dict[Hashable, Any] = {

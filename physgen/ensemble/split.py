@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from physgen.ensemble.units import WITHIN
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,22 +15,24 @@ if TYPE_CHECKING:
 
 
 def splitting_label(ensemble: xr.Dataset, by: str, parts: int) -> str:
-    """``by`` where it has enough units for ``parts`` parts; else the ``chain`` or ``replica`` of configurations.
+    """``by`` where it has enough units for ``parts`` parts; else what is independent within a unit, where that is said.
 
-    Few disorder instances (one, often) are split by their replicas, or by whole chains where these are named.
+    Few units (a single disorder instance, often) are split by what the root attribute ``unit_within`` names: their
+    chains, their replicas.
     """
     if by not in ensemble.variables and by not in ensemble.dims:
         return by
     units = len(np.unique(ensemble[by].values)) if by in ensemble.variables else ensemble.sizes[by]
-    finer = [name for name in ("chain", "replica") if name in ensemble.variables or name in ensemble.dims]
+    named = str(ensemble.attrs.get(WITHIN, "")).split()
+    finer = [name for name in named if name in ensemble.variables or name in ensemble.dims]
     return by if units >= parts or not finer else finer[0]
 
 
 def split(ensemble: xr.Dataset, by: str, fractions: Mapping[str, float], seed: int) -> dict[str, xr.Dataset]:
-    """Split by whole independent units, so that no simulation or disorder instance is on both sides.
+    """Split by whole independent units, so that no unit is on both sides.
 
     Args:
-        by: a sample dim (``disorder``) or a label variable on one (``simulation`` on ``sample``).
+        by: a sample dim or a label variable on one.
         fractions: part -> share of the units; the shares sum to 1. Every part gets at least one unit.
         seed: the order of the units is a pure function of it, so a split is repeatable from the file alone.
     """

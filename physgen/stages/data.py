@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen.config import Experiment
-from physgen.domains.contract import get_domain, list_domains
+from physgen.domains.contract import get_domain, list_domains, with_units
 from physgen.ensemble import open_ensemble, sample_count, save_ensemble
 from physgen.errors import InputError
 from physgen.progress import Progress
@@ -57,7 +57,7 @@ def simulate_ensemble(experiment: Experiment, processes: int = 1, progress: Prog
         "simulation_cpu_seconds": round(_cpu_seconds() - before, 1),
         "simulation_count": sample_count(ensemble),
     }
-    return ensemble.assign_attrs(provenance)
+    return with_units(ensemble.assign_attrs(provenance), experiment.data)
 
 
 def _cpu_seconds() -> float:
@@ -100,7 +100,8 @@ def import_ensemble(format: str, paths: list[Path], options: dict[str, str]) -> 
     if {"format", "paths"} & set(options):
         raise InputError("'format' and 'paths' are no options: give the format first, then the files")
     ensemble = get_domain(owner).load(format, paths, **options)
-    return ensemble.assign_attrs(domain=owner, source=", ".join(map(str, paths)), format=format)
+    source = {"domain": owner, "source": ", ".join(map(str, paths)), "format": format}
+    return with_units(ensemble.assign_attrs(source))
 
 
 def describe_import(path: Path, train: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physgen.domains.contract import check_same_domain
+from physgen.domains.contract import check_same_domain, with_units
 from physgen.ensemble import load_ensemble, save_ensemble, space_dims
 from physgen.errors import InputError
 from physgen.progress import Progress
@@ -85,7 +85,7 @@ def draw_ensemble(
         "draw_seconds": round(time.perf_counter() - started, 2),
         "draw_device": str(model.device),
     }
-    return generated.assign_attrs(made | averaged)
+    return with_units(generated.assign_attrs(made | averaged), run.domain)
 
 
 def _conditions(like: Path | xr.Dataset | None, run: Run) -> tuple[xr.Dataset, str]:

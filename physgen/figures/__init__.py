@@ -14,6 +14,7 @@ from physgen.lazy import lazy_names
 if TYPE_CHECKING:
     from physgen.figures.curves import curve_comparison as curve_comparison
     from physgen.figures.notation import format_value as format_value
+    from physgen.figures.overlay import curve_overlay as curve_overlay
     from physgen.figures.stamps import differing_conditions as differing_conditions
     from physgen.figures.stamps import gallery as gallery
     from physgen.figures.statistics import correlation_matrices as correlation_matrices
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "physgen.figures.curves": ("curve_comparison",),
     "physgen.figures.notation": ("format_value",),
+    "physgen.figures.overlay": ("curve_overlay",),
     "physgen.figures.stamps": ("differing_conditions", "gallery"),
     "physgen.figures.statistics": ("correlation_matrices", "memorization_panel"),
     "physgen.figures.style": ("label", "save_figure"),

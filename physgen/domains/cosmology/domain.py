@@ -146,6 +146,14 @@ class Cosmology:
 
         return with_units(load(format, paths, options).assign_attrs(domain=cls.name))
 
+    @classmethod
+    def adopt(cls, ensemble: xr.Dataset) -> xr.Dataset:
+        """An ensemble that names no physics as density fields, after the checks of an importer; see ``adopt.py``."""
+        from physgen.domains.contract import with_units
+        from physgen.domains.cosmology.adopt import adopt_fields
+
+        return with_units(adopt_fields(ensemble).assign_attrs(domain=cls.name), cls)
+
     @staticmethod
     def facts(ensemble: xr.Dataset) -> dict[str, Any]:
         """Box (the number of cells times their size), redshift, kind and units of the field, ranges of the labels."""

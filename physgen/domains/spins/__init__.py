@@ -1,7 +1,8 @@
 """Disordered spins: glasses and ferromagnets on lattices and complete graphs."""
 
 from physgen.domains.spins.domain import Spins
+from physgen.domains.spins.from_arrays import from_arrays
 
 Domain = Spins
 
-__all__ = ["Domain", "Spins"]
+__all__ = ["Domain", "Spins", "from_arrays"]

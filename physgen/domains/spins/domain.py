@@ -118,6 +118,19 @@ class Spins:
 
         return load_spins(format, [Path(path) for path in paths], options)
 
+    @classmethod
+    def adopt(cls, ensemble: xr.Dataset) -> xr.Dataset:
+        """An ensemble that names no physics but holds couplings and temperatures; else ``from_arrays`` makes one."""
+        from physgen.domains.contract import with_units
+        from physgen.domains.spins.layout import check_spins
+
+        if "couplings" not in ensemble:
+            raise InputError(
+                "spins come with their couplings: make the ensemble with "
+                f"{__package__}.from_arrays(spins, couplings, temperatures)"
+            )
+        return with_units(check_spins(ensemble).assign_attrs(domain=cls.name), cls)
+
     @staticmethod
     def facts(ensemble: xr.Dataset) -> dict[str, Any]:
         """Temperatures, counts, and what the couplings are: values or moments, and which sides of the lattice join."""

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from physgen.report.fidelity import VERDICTS, fidelity_rows, standing, verdict_rows, verdict_sentence
 from physgen.report.sections import Section
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+STYLE = Path(__file__).with_name("page.css")
 
 
 def write_report(
@@ -39,9 +41,9 @@ def write_report(
         not_tested: sentences; what a reader must not conclude from this page.
         headline: the verdict in one sentence; None for :func:`verdict_sentence`.
     """
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters["picture"] = _data_uri
-    text = page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return write_page(
+        Path(folder) / "report.html",
+        TEMPLATE,
         title=title,
         headline=headline or verdict_sentence(summary),
         standing=standing(summary.get(VERDICTS, ())),
@@ -51,7 +53,14 @@ def write_report(
         not_tested=list(not_tested),
         facts=[(name, *_fact(value)) for name, value in provenance.items() if value not in ("", None)],
     )
-    return _write(Path(folder) / "report.html", text)
+
+
+def write_page(path: Path, template: Path, **content: Any) -> Path:
+    """Fill a template of this room and write it whole; the style and every ``| picture`` are embedded."""
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.filters["picture"] = _data_uri
+    style = Markup(STYLE.read_text(encoding="utf-8").strip())
+    return _write(path, page.from_string(template.read_text(encoding="utf-8")).render(style=style, **content))
 
 
 def write_summary(folder: str | Path, summary: Mapping[str, Any]) -> Path:

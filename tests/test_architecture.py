@@ -29,7 +29,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "figures": {"ensemble", "diagnostics"},
     "tracking": {"storage", "processes"},
     "domains/contract": {"ensemble", "domains"},
-    "config": {"domains"},
+    "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
     "report": {"runs", "figures", "ensemble", "diagnostics"},
     "stages": {

@@ -296,3 +296,8 @@ class RectifiedFlow(SDE):
     def t_of_s(self, s: float | Tensor) -> Tensor:
         s = _tensor(s)
         return s / (1 + s)
+
+
+SDES: dict[str, type[SDE]] = {
+    "ou": OU, "vp": VP, "sub_vp": SubVP, "ve": VE, "cosine": Cosine, "rectified_flow": RectifiedFlow,
+}  # fmt: skip

@@ -19,13 +19,14 @@ from physgen.diffusion import levels as grid
 from physgen.diffusion.discretization.check import Convergence, candidate_levels, safest
 from physgen.diffusion.discretization.gaussian import sampled_power
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels
+from physgen.diffusion.names import RULES, LevelRule
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
 from physgen.diffusion.sampling.tiles import tile_of
 from physgen.storage.disk import write_atomically
 from physgen.storage.weights import weights_digest
 
-RULES = CHECKED, CHOSEN, EVEN = "checked", "chosen", "log-uniform"
+CHECKED, CHOSEN, EVEN = RULES
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
 KEPT_IN = "levels.json"
 CORNERS = 64
@@ -60,14 +61,14 @@ class Levels:
         return said
 
 
-def choose_levels(model: Model, sampler: str, steps: int, rule: str = CHECKED) -> Levels:
+def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None = None) -> Levels:
     r"""Levels within the range that was trained.
 
     Args:
-        rule: "checked": of the grids of :func:`physgen.diffusion.discretization.check.candidate_levels` the one that
-            is safest
-            on the network itself, at label values spread over their range; "chosen": of least error on the surrogate,
-            unchecked; "log-uniform": the best of these on the surrogate.
+        rule: "checked", the default: of the grids of
+            :func:`physgen.diffusion.discretization.check.candidate_levels` the one that is safest on the network
+            itself, at label values spread over their range; "chosen": of least error on the surrogate, unchecked;
+            "log-uniform": the best of these on the surrogate.
 
     For spins, and for samplers that take no grid, the levels are log-uniform over the trained range; for stochastic
     samplers, whose samples do not follow the noise of the start, "checked" is "chosen". The outcome of a check is kept

@@ -9,32 +9,25 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from physgen.config import DiffusionConfig, Experiment, check_config
-from physgen.diffusion import sde
-from physgen.diffusion.learning.denoisers import make_denoiser
+from physgen.diffusion.learning.denoisers import LogNormal, LogUniform, make_denoiser
 from physgen.diffusion.learning.prior_spectrum import Spectrum, fit_spectrum
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
+from physgen.diffusion.sde import SDES
 from physgen.ensemble import SPACE
 from physgen.errors import InputError
 from physgen.processes.launch import choose_device
-from physgen.runs.levels import Levels, choose_levels, sampler_bias
+from physgen.runs.levels import Levels, sampler_bias
 from physgen.storage.weights import export_weights, load_weights
 
-SDES = {
-    "ou": sde.OU, "vp": sde.VP, "sub_vp": sde.SubVP, "ve": sde.VE, "cosine": sde.Cosine,
-    "rectified_flow": sde.RectifiedFlow,
-}  # fmt: skip
 # s_max = 10 sqrt(P) starts the largest mode with 1/100 of its variance missing, s_min = sqrt(P)/10 ends the
 # smallest one with 1/100 missing
 START, END = 10.0, 0.1
-SERVED_WITH = "dpmpp_2m"
 BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in a million
 # Above it the nearest vertex is the likeliest configuration, not a drawn one: with the exact denoiser of 2-D glasses at
 # T = 1, energies per site come out low by .001 at .4, .003 at .5, .014 at .7, .029 at 1. Drawing each site from its
@@ -124,8 +117,14 @@ def draw(
     sampler: str,
     levels: Levels,
     progress: Callable[[int, int], None] | None = None,
+    streams: Sequence[int] | None = None,
+    tile: int | None = None,
 ) -> Any:
-    """Configurations under the conditions of ``template``, as an ensemble in physical units."""
+    """Configurations under the conditions of ``template``, as an ensemble in physical units.
+
+    ``streams`` number the noise of each sample, as the domain does where None; ``tile`` is that of
+    :class:`physgen.diffusion.sampling.tiles.Execution`.
+    """
     condition = dict(model.domain.condition(template, model.constants))
     # without a condition the template counts its configurations by its sample dims alone
     free = [size for dim, size in template.sizes.items() if dim not in (*SPACE, "component")]
@@ -133,7 +132,8 @@ def draw(
     shape = (count, model.constants["channels"], *model.constants["grid"])
     x = sample(
         model.denoiser, levels.values, shape, seed, condition or None, sampler,
-        device=model.device, home="cpu", streams=_streams(model.domain, template), progress=progress,
+        device=model.device, home="cpu", tile=tile, progress=progress,
+        streams=_streams(model.domain, template) if streams is None else streams,
     )  # fmt: skip
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
@@ -152,42 +152,14 @@ def _streams(domain: Any, template: Any) -> Any:
     return None if named is None else [int(number) for number in named(template)]
 
 
-def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.ndarray]:
-    """A function (seeds (n,), steps, condition) -> float32 (n, C, \\*grid) of encoded configurations, for serving.
-
-    Every sample depends on its own seed alone. Without a condition the labels stand at the middle of their range.
-    """
-    model = load_model(Path(folder), "auto")
-
-    @cache
-    def levels_for(steps: int) -> torch.Tensor:
-        return choose_levels(model, SERVED_WITH, steps).values
-
-    def draw_seeds(seeds: np.ndarray, steps: int = 24, condition: Mapping[str, Any] | None = None) -> np.ndarray:
-        shape = (1, model.constants["channels"], *model.constants["grid"])
-        needed = {k: torch.zeros(1, *v) for k, v in model.constants["condition_shapes"].items()}
-        given = {k: torch.as_tensor(np.asarray(v), dtype=torch.float32)[None] for k, v in (condition or {}).items()}
-        chosen = needed | given
-        levels = levels_for(steps)
-        drawn = [
-            sample(model.denoiser, levels, shape, int(s), chosen or None, SERVED_WITH, tile=1, device=model.device)
-            for s in seeds
-        ]
-        return torch.cat(drawn).cpu().numpy().astype(np.float32)
-
-    return draw_seeds
-
-
 def schedule_law(experiment: Experiment, s_min: float, s_max: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Law of the training levels, as a quantile function u in (0, 1) -> s."""
-    from physgen.diffusion.learning.denoisers import LogNormal, LogUniform
-
-    settings = experiment.diffusion
-    if settings.law == "log_uniform":
+    """Distribution of the noise level in training, as a quantile function u in (0, 1) -> s."""
+    chosen = experiment.diffusion.noise_levels
+    if chosen.kind == "log_uniform":
         return LogUniform(s_min, s_max)
-    if settings.law == "log_normal":
-        return LogNormal(settings.log_mean, settings.log_std)
-    process = SDES[settings.sde](**({"sigma_min": s_min, "sigma_max": s_max} if settings.sde == "ve" else {}))
+    if chosen.kind == "log_normal":
+        return LogNormal(chosen.log_mean, chosen.log_std)
+    process = SDES[chosen.sde](**({"sigma_min": s_min, "sigma_max": s_max} if chosen.sde == "ve" else {}))
     first, last = (float(process.t_of_s(torch.tensor(s, dtype=torch.float64))) for s in (s_min, s_max))
 
     def quantile(u: torch.Tensor) -> torch.Tensor:

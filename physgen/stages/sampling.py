@@ -114,6 +114,6 @@ def _check_options(options: DrawOptions) -> None:
     if options.sampler is not None:
         check_sampler(options.sampler)
     if options.levels is not None and options.levels not in RULES:
-        raise InputError(f"--levels {options.levels} is no rule: choose one of {', '.join(RULES)}")
+        raise InputError(f"--levels {options.levels}: unknown rule, choose one of {', '.join(RULES)}")
     if options.average is not None:
         check_width(options.average)

@@ -25,6 +25,7 @@ from physgen.provenance import file_digest, git_commit
 from physgen.runs.facts import settings_in_use
 from physgen.runs.folder import Run, open_run, withdraw_run
 from physgen.runs.model import save_model
+from physgen.runs.serving import save_template
 from physgen.stages.ema import AverageRecord
 from physgen.stages.training_setup import Data, first_state, prepare, validate
 from physgen.storage.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
@@ -130,7 +131,7 @@ def _finish(tracker: Tracker, run: Run, constants: dict[str, Any], state: Traini
         return
     name = run.experiment.tracking.register_as or f"physgen-{run.experiment.domain}"
     shape = (constants["channels"], *constants["grid"])
-    tracker.model(run.folder / "model", "physgen.runs.model:load_sampler", name, "newest", shape, state.step)
+    tracker.model(run.folder / "model", "physgen.runs.serving:load_sampler", name, "newest", shape, state.step)
 
 
 # --- the loop -------------------------------------------------------------------------------------
@@ -193,7 +194,10 @@ class _Loop:
             keep_last=self.run.experiment.training.keep_checkpoints,
         )  # fmt: skip
         if self.here.is_main:
-            save_model(self.run.folder / "model", self.state.ema.state_dict(), self.run.experiment, self.constants)
+            model = save_model(
+                self.run.folder / "model", self.state.ema.state_dict(), self.run.experiment, self.constants
+            )
+            save_template(model, self.run.domain, self.run.part("train"), self.constants)
 
 
 def _metrics(step: Step, rate: float) -> dict[str, float]:

@@ -200,7 +200,8 @@ class Tracker:
 
         Args:
             folder: weights in safetensors, configuration in JSON: all that the loader needs.
-            loader: ``module:function``; function(folder) -> sampler(seeds int64 (N,), steps, condition) -> float32.
+            loader: ``module:function``; function(folder) -> sampler(seeds int64 (N,), steps, condition) -> float32,
+                whose ``conditions`` are the names of the conditions with their defaults.
             name: registered name.
             alias: alias that moves to this version (``latest`` is MLflow's own word).
             sample_shape: shape (C, grid ...) of one sample.

@@ -73,8 +73,11 @@ def test_the_registered_sampler_draws_what_the_loader_draws_without_any_pickle(r
     assert drawn.dtype == np.float32
     assert np.array_equal(drawn, expected(np.arange(5), 4, 1.5))
     assert np.array_equal(model.predict(np.arange(3)), expected(np.arange(3), 40))
+    nested = {"n_steps": 4, "condition": '{"temperature": 1.5, "couplings": [[1, 2], [3, 4.5]]}'}
+    assert np.array_equal(model.predict(np.arange(5), params=nested), expected(np.arange(5), 4, 12.0))
+    assert "n_steps" in model.metadata.metadata["example"]
     files = [path.name for path in (registered.parent / "mlartifacts").rglob("*") if path.is_file()]
-    assert "weights.safetensors" in files and "sampler_model.py" in files
+    assert "weights.safetensors" in files and "served_model.py" in files
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".bin"))]
 
 
@@ -82,8 +85,10 @@ def test_the_registered_sampler_draws_what_the_loader_draws_without_any_pickle(r
     ("seeds", "params", "message"),
     [
         (np.arange(3), {"n_steps": 0}, "n_steps is 0"),
-        (np.arange(3), {"condition": "warm"}, "JSON object"),
+        (np.arange(3), {"condition": "warm"}, """JSON object.* e.g. {"temperature": 1.0}"""),
         (np.arange(3), {"condition": '{"temperature": "hot"}'}, "JSON object"),
+        (np.arange(3), {"condition": '{"couplings": [[1, true]]}'}, "JSON object"),
+        (np.arange(3), {"condition": "[1]"}, "JSON object"),
         (np.arange(3.0), {}, "int64"),
         (np.arange(4).reshape(2, 2), {}, "shape"),
     ],

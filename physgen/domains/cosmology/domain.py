@@ -65,7 +65,7 @@ class Cosmology:
     transform: Literal["gaussian", "log", "asinh"] = _option(
         "gaussian", "encoding: normal scores of ln(1 + delta), ln(1 + delta) or asinh(delta)"
     )
-    device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run")
+    device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run", execution=True)
 
     def __post_init__(self):
         if self.dimension not in (2, 3):

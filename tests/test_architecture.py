@@ -89,6 +89,29 @@ def test_no_domain_is_named_outside_its_folder(path):
             assert node.value not in DOMAINS, f"{path}:{node.lineno} names the domain {node.value!r}"
 
 
+def words_of_units() -> set[str]:
+    """What the domains call their independent units and the dims that count draws."""
+    from physgen.domains.contract import get_domain
+
+    found = set()
+    for name in DOMAINS:
+        domain = get_domain(name)
+        found |= {domain.split_by, *getattr(domain, "exchangeable", ()), *getattr(domain, "unit_within", ())}
+    return found - {"sample"}
+
+
+def test_no_unit_of_a_domain_is_named_outside_its_folder():
+    """What is independent is read from the ensemble's attributes: a third physics has other words."""
+    words = words_of_units()
+    assert len(words) >= len(DOMAINS)
+    for path in FILES:
+        if room(path).startswith("domains"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant):
+                assert node.value not in words, f"{path}:{node.lineno} names the unit {node.value!r}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_heavy_libraries_stay_in_their_room(path):
     for name in imports(path):

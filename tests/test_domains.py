@@ -17,10 +17,11 @@ import xarray as xr
 
 from physgen.cli import main
 from physgen.config import load_config
-from physgen.domains.contract import Domain, get_domain, list_domains
+from physgen.domains.contract import Domain, get_domain, list_domains, with_units
 from physgen.ensemble import (
     check_ensemble,
     flatten,
+    independent_units,
     load_ensemble,
     sample_count,
     sample_dims,
@@ -91,6 +92,22 @@ def test_simulations_are_ensembles_that_depend_on_the_seed_alone(name, tmp_path)
 
 
 @every_domain
+def test_every_ensemble_says_what_is_independent_in_it(name):
+    """A bare file of the domain is judged by these attributes; one of an earlier version gets them when it is used."""
+    domain, ensemble, parts, _ = data(name)
+    nothing = ensemble.drop_attrs(deep=False)
+    said = with_units(nothing.assign_attrs(domain=name)).attrs
+    words = {key: said[key] for key in ("independent_unit", "exchangeable", "unit_within") if key in said}
+    assert words["independent_unit"] == domain.split_by
+    for made in (ensemble, *parts.values(), domain.request(parts["test"], 2, {})):
+        assert words.items() <= made.attrs.items()
+    assert with_units(ensemble.assign_attrs(independent_unit="other")).attrs["independent_unit"] == "other"
+    assert "independent_unit" not in with_units(nothing).attrs
+    assert with_units(nothing, domain).attrs["independent_unit"] == domain.split_by
+    assert independent_units(with_units(nothing, domain)).count == independent_units(ensemble).count > 1
+
+
+@every_domain
 def test_encode_and_decode_are_inverse_and_of_order_one(name):
     domain, _, parts, constants = data(name)
     test = parts["test"]
@@ -119,6 +136,7 @@ def test_a_request_asks_for_conditions_not_for_values(name):
     shape = (count.pop() if count else math.prod(sizes), *domain.encode(parts["test"], constants)[0].shape[1:])
     drawn = domain.decode(torch.ones(shape), template, constants)
     check_ensemble(drawn)
+    assert drawn.attrs["independent_unit"] == domain.split_by
     with pytest.raises(InputError):
         domain.request(parts["test"], 2, {"no_such_label": 1.0})
 

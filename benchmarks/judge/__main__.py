@@ -120,7 +120,7 @@ def trained_section(folder):
 
     run = Run(folder)
     generated = sample(folder, data.CACHE / f"generated-{folder.resolve().name}.h5")
-    parts = [load_ensemble(folder / "data" / f"{name}.h5") for name in ("test", "train")]
+    parts = [run.part(name) for name in ("test", "train")]
     judged = judge_ensembles(run.domain, load_ensemble(generated), *parts)
     rows = list(table.power_rows(judged.summary["verdicts"]))
     return [f"\n## The trained network of {folder.name}\n", *table.markdown(rows)]

@@ -71,8 +71,8 @@ def lognormal_maps(seed, units, dex, labels_seed):
             "simulation": ("sample", np.repeat(np.arange(units), MAPS)),
         },
         {d: (d, centres, {"units": "Mpc/h"}) for d in ("y", "x")},
-        {"domain": "cosmology", "field_kind": "surface_density", "box_size": SIDE, "box_size_units": "Mpc/h",
-         "periodic": 1, "redshift": 0.0},
+        {"domain": "cosmology", "independent_unit": "simulation", "field_kind": "surface_density", "box_size": SIDE,
+         "box_size_units": "Mpc/h", "periodic": 1, "redshift": 0.0},
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from physgen.diagnostics import hotelling
 from physgen.diagnostics.density import in_one_frame
 from physgen.diagnostics.equivalence import Tolerance, deviations, permuted_log_p
-from physgen.diagnostics.resampling import halves
+from physgen.diagnostics.resampling import halves, jackknife_variance, leave_one_out
 from physgen.diagnostics.result import are_paired, check_comparable
 
 NULL_DRAWS = 200
@@ -49,11 +49,11 @@ class Pair:
     def distance(self, metric):
         """metric(mean generated, mean reference) and its jackknife error over units."""
         g, r = self.generated.mean(axis=0), self.reference.mean(axis=0)
-        without_g, without_r = _leave_one_out(self.generated), _leave_one_out(self.reference)
+        without_g, without_r = leave_one_out(self.generated), leave_one_out(self.reference)
         if self.paired:
-            variance = _jackknife_variance(metric(without_g, without_r))
+            variance = jackknife_variance(metric(without_g, without_r))
         else:
-            variance = _jackknife_variance(metric(without_g, r)) + _jackknife_variance(metric(g, without_r))
+            variance = jackknife_variance(metric(without_g, r)) + jackknife_variance(metric(g, without_r))
         return metric(g, r), np.sqrt(variance)
 
     def null(self, metric, rng):
@@ -68,16 +68,6 @@ class Pair:
             for signs, c in zip(drawn, centred, strict=True)
         )
         return metric(common + g, common + r).mean(axis=0)
-
-
-def _leave_one_out(per_unit):
-    count = len(per_unit)
-    return (per_unit.sum(axis=0) - per_unit) / (count - 1) if count > 1 else np.full_like(per_unit, np.nan)
-
-
-def _jackknife_variance(without):
-    count = len(without)
-    return (count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
 
 
 def total_variation(p, q):

@@ -155,7 +155,7 @@ def condition_response(ensemble, transform=None):
     spread of y over that of z: a deviation of 1 is a response that is missing altogether. Of the scatter it is 2.
 
     Args:
-        ensemble: ``field`` on a lattice, labels = floating-point variables on the dim ``sample`` alone.
+        ensemble: ``field`` on a lattice, labels = floating-point variables on the dim of its units alone.
         transform: as in :func:`feature_statistics`.
 
     Returns:
@@ -184,19 +184,20 @@ def condition_response(ensemble, transform=None):
 
 def _conditions(ensemble):
     """Units, names and values (U, L) of the labels that differ between units."""
-    group = units(ensemble)
+    from physgen.ensemble import at_samples, independent_units
+
+    group, along = units(ensemble), independent_units(ensemble).condition_dim
     names = [
-        str(n) for n, v in ensemble.data_vars.items()
-        if v.dims == ("sample",) and v.dtype.kind == "f" and np.ptp(v.values)
-    ]  # fmt: skip
-    if not names or group.dims or group.name == "sample":
+        str(n) for n, v in ensemble.data_vars.items() if v.dims == (along,) and v.dtype.kind == "f" and np.ptp(v.values)
+    ]
+    if not names or group.dims or group.ids is None:
         raise InputError("no label varies between independent units: the response to conditions needs such labels")
     needed = 2 * len(names) + 4
     if group.count < needed:
         raise InputError(
             f"{group.count} independent units cannot tell the response to {len(names)} labels: give at least {needed}"
         )
-    columns = [ensemble[n].values for n in names]
+    columns = [at_samples(ensemble, along, ensemble[n].values) for n in names]
     return group, names, group.mean(np.stack([np.log(c) if c.min() > 0 else c for c in columns], axis=1))
 
 

@@ -40,12 +40,13 @@ LIMIT = 1.6e10  # numbers compared, symmetries included: a minute of one process
 def memorization(generated, train, heldout, similarity="field", transform=None, limit=LIMIT, seed=0, **judged):
     r"""Nearest-neighbour memorization test of an ensemble against held-out data.
 
-    Held-out configurations that are in the training set, or come from one of its simulations, are no null: they are
+    Held-out configurations that are in the training set, or share an independent unit with it, are no null: they are
     taken out of it, and where that leaves fewer than 8 the verdict rests on exact duplicates alone and is never pass.
 
     Args:
-        generated, train, heldout: ensembles on one lattice; held-out and training data share no simulation
-            (for spins they may share the disorder: then each configuration is compared within its own instance).
+        generated, train, heldout: ensembles on one lattice; held-out and training data share no unit
+            (where samples are independent given the conditions of a unit, ``unit_within``, they may: then each
+            configuration is compared with those under its own conditions).
         similarity: "field": correlation coefficient, maximal over translations and the point group of the lattice;
             "translations": the same over translations alone (for 3-D at less cost);
             "overlap": of spins, \|s.s'\|/N up to a global flip; "euclidean": minus the distance.
@@ -86,7 +87,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
     else:
         result = test(found["g"], found["h"], labels["g"], labels["h"], groups=(groups["g"], groups["h"]))
     facts = {"similarity": similarity, "n_train": len(arrays["t"]), "leaked": int(leaked.sum())}
-    return with_leak(result, leaked).assign_attrs(facts)
+    return with_leak(result, leaked, heldout).assign_attrs(facts)
 
 
 def _chosen(nearest, rows):
@@ -98,25 +99,27 @@ def _unit_labels(ensemble, rows):
     """Name of the unit of each row (None where every row is independent), and its point of the kept dims."""
     group = units(ensemble)
     kept = max(int(np.prod(group.shape)), 1)
-    ids = np.arange(group.count) if group.ids is None and "disorder" in ensemble.dims else group.ids
+    ids = np.arange(group.count) if group.ids is None and group.count < len(group.index) else group.ids
     unit = None if ids is None else np.asarray(ids)[group.index[rows] // kept]
     return unit, group.index[rows] % kept
 
 
 def _instances(ensemble, train):
-    """Couplings of the samples of both by their digest, if the training set holds every instance of the ensemble."""
-    from physgen.diagnostics.conditions import entry_conditions
-    from physgen.ensemble import sample_dims
+    """Conditions of the samples of both by their digest, if the training set holds all those of the ensemble.
 
-    if "disorder" not in ensemble.dims or "disorder" not in train.dims:
-        return None
+    Only where samples are independent given the conditions of their unit: a configuration is then compared with those
+    under the same conditions.
+    """
+    from physgen.diagnostics.conditions import entry_conditions
+    from physgen.ensemble import at_samples, independent_units
+
     labels = []
     for one in (ensemble, train):
-        known, dims = entry_conditions(one, "disorder"), sample_dims(one)
+        unit = independent_units(one)
+        known = None if unit.within is None or unit.condition_dim is None else entry_conditions(one, unit.condition_dim)
         if known is None:
             return None
-        shape = [one.sizes[d] for d in dims]
-        labels.append(known[np.indices(shape)[dims.index("disorder")].reshape(-1)])
+        labels.append(at_samples(one, unit.condition_dim, known))
     mine, theirs = labels
     return (mine, theirs) if np.isin(mine, theirs).all() else None
 
@@ -154,7 +157,7 @@ def memorization_test(
 
     Args:
         generated, heldout: :class:`physgen.diagnostics.nearest.Nearest` against the same training set.
-        generated_unit, heldout_unit: simulation or disorder of each; None if every one is independent.
+        generated_unit, heldout_unit: independent unit of each; None if every one is independent.
         level: null quantile; default leaves 5 held-out configurations or 1 % above, whichever is more.
         seed: of permutations and bootstrap.
         groups: labels of both whose laws differ, such as the temperature (:func:`physgen.diagnostics.copying`).

@@ -36,6 +36,9 @@ class Domain(Protocol):
     such as a subset of the temperatures. ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample
     to draw: a domain whose samples have more than one dim gives it, so that a sample depends on its condition and its
     number within it, not on how many are drawn of the others; without it the stream is the flattened index.
+    Beside ``split_by``, class variables ``exchangeable`` and ``unit_within``, tuples of names: which sample dims count
+    draws under one condition, and what is independent within a unit (:mod:`physgen.ensemble.units`). Ensembles that
+    the domain makes, decodes or requests carry all three as root attributes (:func:`with_units`).
     """
 
     name: ClassVar[str]
@@ -128,6 +131,22 @@ def domain_of(ensemble: xr.Dataset) -> type[Domain]:
             f"to one of {', '.join(list_domains())}"
         )
     return get_domain(name)
+
+
+def with_units(ensemble: xr.Dataset, domain: Any = None) -> xr.Dataset:
+    """The ensemble with the root attributes that say what is independent in it (:mod:`physgen.ensemble.units`).
+
+    They are those of ``domain``, else of the domain that the ensemble names. One that says itself what its units are,
+    or names no domain, is returned as it is.
+    """
+    from physgen.ensemble import unit_attrs
+
+    name = str(ensemble.attrs.get("domain", ""))
+    if "independent_unit" in ensemble.attrs or (domain is None and name not in list_domains()):
+        return ensemble
+    said = get_domain(name) if domain is None else domain
+    more = [tuple(getattr(said, words, ())) for words in ("exchangeable", "unit_within")]
+    return ensemble.assign_attrs(unit_attrs(said.split_by, *more))
 
 
 def check_same_domain(ensemble: xr.Dataset, domain: str, name: str, owner: str) -> None:

@@ -11,7 +11,7 @@ from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from physgen.diagnostics.conditions import condition_names, entry_conditions
-from physgen.ensemble import sample_dims, space_dims, spacing
+from physgen.ensemble import independent_units, sample_dims, space_dims, spacing
 from physgen.figures.notation import latex_units
 from physgen.figures.style import condition_title, label, styled, symbol_of
 
@@ -71,14 +71,20 @@ def _shared(reference: xr.Dataset, generated: xr.Dataset, dim: str) -> tuple[np.
     if dim not in generated.sizes:
         return np.arange(reference.sizes[dim]), np.zeros(0, int), np.zeros(0, int)
     ours, theirs = (entry_conditions(e, dim) for e in (reference, generated))
-    named = dim in reference.coords and dim in generated.coords and dim not in ("sample", "replica", "disorder")
-    if ours is None and theirs is None and named:
+    kept = all(dim in e.coords and dim in independent_units(e).kept for e in (reference, generated))
+    if ours is None and theirs is None and kept:
         ours, theirs = (np.round(e[dim].values.astype(float), 9) for e in (reference, generated))
-    elif ours is None and theirs is None and dim != "disorder":  # nothing is known to differ
+    elif ours is None and theirs is None and not _is_condition(reference, dim):  # nothing is known to differ
         ours, theirs = (np.arange(e.sizes[dim]) for e in (reference, generated))
     elif ours is None or theirs is None:
         ours, theirs = np.arange(reference.sizes[dim]), -1 - np.arange(generated.sizes[dim])
     return ours, theirs, np.intersect1d(ours, theirs)
+
+
+def _is_condition(ensemble: xr.Dataset, dim: str) -> bool:
+    """Whether entries of a sample dim are conditions (temperatures, quenched units) and not draws under one."""
+    units = independent_units(ensemble)
+    return dim in units.kept or (units.within is not None and dim == units.condition_dim != units.within)
 
 
 def _equal_conditions(reference: xr.Dataset, generated: xr.Dataset, count: int) -> list[tuple[dict, dict, str]]:
@@ -115,7 +121,7 @@ def _stamp_title(ensemble: xr.Dataset, where: Mapping[str, int]) -> str:
     """The coordinates and labels of one configuration, one a line."""
     lines = []
     for dim, i in where.items():
-        if dim in ensemble.coords and dim not in ("sample", "replica"):
+        if dim in ensemble.coords and _is_condition(ensemble, dim):
             lines.append(condition_title(ensemble, {dim: i}))
         for name in condition_names(ensemble, dim):
             variable = ensemble[name]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physgen.config import Experiment, data_section
-from physgen.domains.contract import domain_of
-from physgen.ensemble import sample_count, space_dims, units_of_samples
+from physgen.domains.contract import domain_of, with_units
+from physgen.ensemble import independent_units, sample_count, space_dims
 from physgen.provenance import file_digest
 
 if TYPE_CHECKING:
@@ -35,11 +35,12 @@ def data_facts(ensemble: xr.Dataset, path: Path | None = None) -> dict[str, Any]
     domain = domain_of(ensemble)
     found: dict[str, Any] = {} if path is None else {"file": str(path), "sha256": file_digest(path)}
     found |= {key: _plain(ensemble.attrs[key]) for key in PROVENANCE if ensemble.attrs.get(key) not in (None, "")}
+    units = independent_units(with_units(ensemble))
     found |= {
         "lattice": " x ".join(str(ensemble.sizes[dim]) for dim in space_dims(ensemble)),
         "configurations": sample_count(ensemble),
-        "independent_units": len(set(units_of_samples(ensemble).tolist())),
-        "unit": domain.split_by,
+        "independent_units": units.count,
+        "unit": units.name,
     }
     own = getattr(domain, "facts", None)
     return found | ({} if own is None else {key: _plain(value) for key, value in own(ensemble).items()})

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen.config import Experiment, check_config
+from physgen.domains.contract import with_units
 from physgen.ensemble import load_ensemble, sample_count, save_ensemble, split, splitting_label, subset
 from physgen.errors import InputError
 from physgen.runs.facts import data_facts, is_made_from, settings_in_use
@@ -41,7 +42,7 @@ class Run:
 
     def part(self, name: str) -> Any:
         """One part of the data: train, validation or test."""
-        return load_ensemble(self.folder / "data" / f"{name}.h5")
+        return with_units(load_ensemble(self.folder / "data" / f"{name}.h5"), self.domain)
 
     def facts(self) -> dict[str, Any]:
         """Facts of the data in hand; a run of an earlier physgen has those of its training part."""
@@ -89,6 +90,7 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Pat
             f"the data are of domain {ensemble.attrs.get('domain')!r}, the configuration of {experiment.domain!r}: "
             "give the dataset that belongs to it (dataset=FILE)"
         )
+    ensemble = with_units(ensemble, domain)
     shares, facts = experiment.split, _facts(experiment, ensemble, dataset)
     fractions = {part: getattr(shares, part) for part in PARTS}
     by = splitting_label(ensemble, domain.split_by, len(fractions))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from physgen.config import Experiment
-from physgen.domains.contract import get_domain, list_domains
+from physgen.domains.contract import get_domain, list_domains, with_units
 from physgen.ensemble import open_ensemble, sample_count, save_ensemble
 from physgen.errors import InputError
 
@@ -52,7 +52,7 @@ def simulate(
         "simulation_cpu_seconds": round(_cpu_seconds() - before, 1),
         "simulation_count": sample_count(ensemble),
     }
-    return save_ensemble(ensemble.assign_attrs(provenance), output)
+    return save_ensemble(with_units(ensemble.assign_attrs(provenance), experiment.data), output)
 
 
 def _cpu_seconds() -> float:
@@ -91,7 +91,7 @@ def import_files(format: str, paths: list[Path], output: Path, options: dict[str
         raise InputError("'format' and 'paths' are no options: give the format first, then the files")
     ensemble = get_domain(owner).load(format, paths, **options)
     source = {"domain": owner, "source": ", ".join(map(str, paths)), "format": format}
-    return save_ensemble(ensemble.assign_attrs(source), output)
+    return save_ensemble(with_units(ensemble.assign_attrs(source)), output)
 
 
 def describe_import(path: Path, train: str) -> str:

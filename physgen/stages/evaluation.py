@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from physgen.config import JudgingConfig
-from physgen.domains.contract import check_same_domain, domain_of
-from physgen.ensemble import load_ensemble, sample_count, space_dims, units_of_samples
+from physgen.domains.contract import check_same_domain, domain_of, with_units
+from physgen.ensemble import independent_units, load_ensemble, sample_count, space_dims
 from physgen.errors import InputError
 from physgen.runs.folder import open_run
 from physgen.stages.judging import judge_ensembles, write_evaluation
@@ -44,7 +44,9 @@ def evaluate(
     for name, other in (("generated ensemble", new), ("reference", truth), ("training set", learned)):
         if other is not None:
             check_same_domain(other, domain.name, f"the {name}", "the reference")
-            check_comparable(new, other, name)
+            check_comparable(new, with_units(other, domain), name)
+    new, truth = with_units(new, domain), with_units(truth, domain)
+    learned = None if learned is None else with_units(learned, domain)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file: give a folder for the report with -o")
     logged_to = open_run(run) if run else None
@@ -68,7 +70,6 @@ def check_comparable(generated: Any, other: Any, name: str) -> None:
         raise InputError(
             f"the {name} holds {sample_count(other)} configurations; at least 4 are needed for errors: make more"
         )
-    if len(set(units_of_samples(other))) < 2:
-        raise InputError(
-            f"the {name} holds one independent unit (simulation or disorder instance); errors need at least 2: add some"
-        )
+    units = independent_units(other)
+    if units.count < 2:
+        raise InputError(f"the {name} holds one independent unit ({units.name}); errors need at least 2: add some")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from physgen.domains.contract import check_same_domain
+from physgen.domains.contract import check_same_domain, with_units
 from physgen.ensemble import load_ensemble, save_ensemble, space_dims
 from physgen.errors import InputError
 from physgen.runs.folder import Run, open_run
@@ -66,7 +66,7 @@ def sample(
         "draw_seconds": round(time.perf_counter() - started, 2),
         "draw_device": str(model.device),
     }
-    return save_ensemble(generated.assign_attrs(made | averaged), output)
+    return save_ensemble(with_units(generated.assign_attrs(made | averaged), run.domain), output)
 
 
 def conditions_without_data(reference: Path, given: dict[str, float]) -> list[str]:

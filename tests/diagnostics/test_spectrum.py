@@ -135,7 +135,9 @@ def test_ensemble_of_any_sample_dims_keeps_conditions_and_averages_replicas(latt
     fields = rng.standard_normal((3, 2, 5, 12, 12))
     ensemble = lattice(fields.reshape(-1, 12, 12)).drop_vars("field")
     ensemble["field"] = (("disorder", "temperature", "replica", "y", "x"), fields)
-    ensemble = ensemble.assign_coords(disorder=[4, 2, 9], temperature=[0.5, 1.0])
+    ensemble = ensemble.assign_coords(disorder=[4, 2, 9], temperature=[0.5, 1.0]).assign_attrs(
+        independent_unit="disorder"
+    )
     found = power_spectrum(ensemble)
     assert found["value"].dims == ("temperature", "k") and found["unit"].values.tolist() == [2, 4, 9]
     expected = power_spectrum_array(fields, (1.0, 1.0))[1].mean(axis=2)

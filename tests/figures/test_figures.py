@@ -13,6 +13,7 @@ from physgen.diagnostics.comparison import compare_results
 from physgen.diagnostics.memorization import memorization_test
 from physgen.diagnostics.nearest import Nearest
 from physgen.diagnostics.result import make_result
+from physgen.ensemble import unit_attrs
 
 NYQUIST = 6.0
 TEMPERATURES = np.array([0.5, 0.8, 1.0, 1.5, 2.0, 3.0])
@@ -209,6 +210,9 @@ def fields(seed=0, size=16, depth=None, order=None):
     )
 
 
+UNITS = unit_attrs("disorder", exchangeable=["replica"], within=["chain", "replica"])
+
+
 def lattice(seed=0, length=8):
     spins = np.random.default_rng(seed).choice([-1, 1], size=(3, len(TEMPERATURES), 2, length, length)).astype("i1")
     attrs = {"units": "lattice spacing"}
@@ -218,7 +222,7 @@ def lattice(seed=0, length=8):
     bonds = np.random.default_rng(99).standard_normal((3, 2, length, length))  # what makes an instance the same
     couplings = (("disorder", "direction", "y", "x"), bonds)
     field = (("disorder", "temperature", "replica", "y", "x"), spins, described)
-    return xr.Dataset({"field": field, "couplings": couplings}, coords=coords)
+    return xr.Dataset({"field": field, "couplings": couplings}, coords=coords, attrs=UNITS)
 
 
 def stamps(figure):

@@ -11,6 +11,7 @@ import xarray as xr
 from physgen.domains.cosmology.encoding import LOWEST, check_bound
 from physgen.domains.cosmology.means import mean_densities
 from physgen.domains.cosmology.options import Box
+from physgen.ensemble import unit_attrs
 from physgen.errors import InputError
 
 LABEL_LONG_NAMES = {
@@ -83,6 +84,7 @@ def make_ensemble(
         "box_size": float(sides[0]) if equal else [float(side) for side in sides],
         "box_size_units": box.units,
         "periodic": 1,
+        **unit_attrs("simulation"),
         "mean_convention": "global: the mean over the box or data set, not over each map",
     }
     ensemble = xr.Dataset(variables, coords, {**root, **attrs})

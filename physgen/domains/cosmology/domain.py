@@ -141,9 +141,10 @@ class Cosmology:
     @classmethod
     def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
         """Read foreign files; see physgen.domains.cosmology.load for the options of each format."""
+        from physgen.domains.contract import with_units
         from physgen.domains.cosmology.load import load
 
-        return load(format, paths, options).assign_attrs(domain=cls.name)
+        return with_units(load(format, paths, options).assign_attrs(domain=cls.name))
 
     @staticmethod
     def facts(ensemble: xr.Dataset) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Spins:
     description: ClassVar[str] = "disordered spins: Edwards-Anderson and Sherrington-Kirkpatrick glasses, ferromagnet"
     values: ClassVar[str] = "binary"
     split_by: ClassVar[str] = "disorder"
+    exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
+    unit_within: ClassVar[tuple[str, ...]] = ("chain", "replica")
     formats: ClassVar[dict[str, str]] = {
         "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
         "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",

@@ -19,7 +19,7 @@ from physgen.domains.spins.conventions import COMMON, SIGNS, Conventions, agreei
 from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice, read_edge_table
 from physgen.domains.spins.equilibrium import check_equilibrium
 from physgen.domains.spins.foreign import read_mcising, read_peapods
-from physgen.domains.spins.layout import check_spins, is_lattice
+from physgen.domains.spins.layout import UNITS, check_spins, is_lattice
 from physgen.domains.spins.merge import equal_blocks, merge_ensembles, with_chains
 from physgen.errors import InputError
 
@@ -208,7 +208,7 @@ def _load_ensembles(paths: list[Path], said: Conventions) -> Read:
         if part.attrs.get("domain", "spins") != "spins":
             raise InputError(f"{path} is of the domain {part.attrs['domain']!r}, not of spins: leave it out")
         check_spins(part)
-    return parts, []
+    return [part.assign_attrs(UNITS | part.attrs) for part in parts], []
 
 
 GIVEN = ("temperatures", "betas")

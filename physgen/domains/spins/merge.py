@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.domains.spins.equilibration import integrated_time
+from physgen.diagnostics.resampling import integrated_time
 from physgen.domains.spins.layout import (
     Disorder,
     check_spins,

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from physgen.diagnostics import memorization, power_spectrum
 from physgen.diagnostics.result import result_of_samples
+from physgen.domains.contract import with_units
 from physgen.errors import InputError
 from physgen.networks.unet import UNet
 
@@ -44,7 +45,8 @@ class Domain:
         pair = {"field": sky, "blurred": gaussian_filter(sky, (0, self.width, self.width), mode="wrap")}
         made = xr.Dataset({k: (("sample", "y", "x"), v.astype(np.float32), {"units": "Jy"}) for k, v in pair.items()})
         made = made.assign_coords({d: (d, 0.5 * np.arange(made.sizes[d]), {"units": "arcsec"}) for d in ("y", "x")})
-        return made.assign_coords(sample=np.arange(self.count)).assign_attrs(domain=self.name)
+        made = made.assign_coords(sample=np.arange(self.count)).assign_attrs(domain=self.name)
+        return with_units(made, self)
 
     @classmethod
     def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:

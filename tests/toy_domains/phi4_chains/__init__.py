@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from physgen.diagnostics import memorization, moments, power_spectrum
+from physgen.domains.contract import with_units
 from physgen.errors import InputError
 from physgen.networks.unet import UNet
 
@@ -26,6 +27,7 @@ class Domain:
     description: ClassVar[str] = "phi^4 theory in two dimensions by Markov chains"
     values: ClassVar[str] = "real"
     split_by: ClassVar[str] = "chain"
+    exchangeable: ClassVar[tuple[str, ...]] = ("draw",)
     formats: ClassVar[dict[str, str]] = {}
 
     length: int = field(default=8, metadata={"help": "sites along each side", "min": 2})
@@ -51,7 +53,7 @@ class Domain:
         sites = {d: (d, 0.1 * np.arange(self.length), {"units": "fm"}) for d in ("y", "x")}
         made = xr.Dataset({"field": (("chain", "draw", "y", "x"), np.stack(kept, axis=1))}, sites)
         made = made.assign_coords(chain=np.arange(self.chains), draw=np.arange(self.draws))
-        return made.assign(kappa=("chain", kappa)).assign_attrs(domain=self.name)
+        return with_units(made.assign(kappa=("chain", kappa)).assign_attrs(domain=self.name), self)
 
     @classmethod
     def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:

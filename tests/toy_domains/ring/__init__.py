@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 
 from physgen.diagnostics import memorization, moments, power_spectrum
+from physgen.domains.contract import with_units
 from physgen.errors import InputError
 from physgen.networks.unet import UNet
 
@@ -42,7 +43,8 @@ class Domain:
         space, cells = ("z", "y", "x")[-len(axes) :], np.arange(self.cells) + 0.5
         made = xr.Dataset({"field": (("configuration", "component", *space), filtered.astype(np.float32))})
         made = made.assign_coords({dim: (dim, cells, {"units": "rad"}) for dim in space})
-        return made.assign_coords(configuration=np.arange(self.count)).assign_attrs(domain=self.name)
+        made = made.assign_coords(configuration=np.arange(self.count)).assign_attrs(domain=self.name)
+        return with_units(made, self)
 
     @classmethod
     def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:

@@ -45,10 +45,21 @@ class UNetOptions:
     undecimated: bool = False
 
     def __post_init__(self) -> None:
-        if not self.multipliers or min(self.multipliers) < 1 or self.blocks < 1:
-            raise ValueError(f"a U-Net needs multipliers >= 1 and blocks >= 1, got {self.multipliers}, {self.blocks}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is a probability below 1, got {self.dropout}")
+        listed = isinstance(self.multipliers, (tuple, list)) and len(self.multipliers) > 0
+        if not listed or not all(_is_count(multiplier) for multiplier in self.multipliers):
+            raise ValueError(f"multipliers must be whole numbers >= 1 such as [1, 2, 4], got {self.multipliers!r}")
+        object.__setattr__(self, "multipliers", tuple(self.multipliers))
+        if not _is_count(self.blocks):
+            raise ValueError(f"blocks must be a whole number >= 1, got {self.blocks!r}")
+        if isinstance(self.dropout, str) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a probability below 1, got {self.dropout!r}")
+        for name in ("attention", "inject", "undecimated"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is true or false, got {getattr(self, name)!r}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 class Level(nn.Module):
@@ -113,6 +124,8 @@ class UNet(nn.Module):
         if unknown := set(options) - known:
             raise ValueError(f"unknown U-Net option {sorted(unknown)}; known options: {sorted(known)}")
         self.options = UNetOptions(**options)
+        if not _is_count(width) or width % 8:
+            raise ValueError(f"width must be a multiple of 8 (channels of a normalisation group), got {width!r}")
         self.dimension, self.condition_channels = dimension, condition_channels
         sizes = [width * multiplier for multiplier in self.options.multipliers]
         embedding = 4 * width

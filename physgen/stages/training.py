@@ -17,7 +17,6 @@ from physgen.config import Experiment
 from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
-from physgen.errors import InputError
 from physgen.processes.launch import Launch, launch
 from physgen.processes.signals import StopRequest
 from physgen.progress import Progress
@@ -67,7 +66,7 @@ def _train(
     run = prepare(experiment, folder, resume, here, ensemble)
     try:
         data, constants, state = first_state(run, here)
-    except InputError:
+    except BaseException:  # out of memory, Ctrl-C, a mistake in a domain: whatever it was, no step was made
         if here.is_main and not resume:
             withdraw_run(run)
         raise

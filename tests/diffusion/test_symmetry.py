@@ -179,6 +179,13 @@ def test_what_cannot_be_transformed_gets_one_clear_message(call, message):
 
 def test_shifts_and_signs_need_no_rule():
     for group in (translations((2, 3)), SPIN_FLIP):
-        GroupAverage(lambda y, s, c: y * c["channels"].sum(1, keepdim=True), group)(Y, S, {"channels": Y})
-    matrix = {"matrix": torch.zeros(1, 24, 24)}
-    assert GroupAverage(lambda y, s, c: y, SPIN_FLIP)(Y, S, matrix).shape == Y.shape
+        # y c moves with both of its factors and changes sign with y alone: it is its own average
+        averaged = GroupAverage(lambda y, s, c: y * c["channels"].sum(1, keepdim=True), group)(Y, S, {"channels": Y})
+        torch.testing.assert_close(averaged, Y * Y, rtol=0, atol=1e-12)
+    matrix = {"matrix": torch.ones(1, 24, 24, dtype=Y.dtype)}
+
+    def uneven(y, s, condition):  # an odd and an even part: the flip keeps the first
+        return (y.flatten(1) @ condition["matrix"][0]).reshape(y.shape) + y.square()
+
+    kept = GroupAverage(uneven, SPIN_FLIP)(Y, S, matrix)
+    torch.testing.assert_close(kept, Y.sum().expand(Y.shape), rtol=0, atol=1e-12)

@@ -24,8 +24,6 @@ def build_network(options: Mapping[str, Any], constants: dict[str, Any]) -> torc
     if constants["graph"]:
         raise InputError("networks for couplings that are not on a lattice are not available yet: use a lattice model")
     sizes = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
-    if "multipliers" in settings:
-        settings["multipliers"] = tuple(settings["multipliers"])
     try:
         if kind == "unet":
             from physgen.networks.unet import UNet

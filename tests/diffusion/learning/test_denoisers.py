@@ -118,10 +118,18 @@ def test_fitted_spectrum_depends_on_labels_as_the_truth_does():
 
 
 def test_fitted_spectrum_is_linear_on_request_and_takes_any_grid():
-    x = draw(20, 2, 5, 4, 6)
-    assert fit_spectrum(x, draw(20, 3), quadratic=False).ln_power.shape == (4, 2, 5, 4, 4)
-    assert fit_spectrum(draw(20, 1, 2))().shape == (1, 1, 2)
-    assert torch.isfinite(fit_spectrum(torch.zeros(3, 1, 4, 4))()).all()
+    n, grid = 400, (5, 4, 6)
+    labels = draw(n, 3, seed=3).clamp(-2, 2)
+    scale = (0.25 * labels[:, 0]).exp().reshape(-1, 1, 1, 1, 1)
+    fitted = fit_spectrum(draw(n, 2, *grid) * scale, labels, quadratic=False).ln_power
+    assert fitted.shape == (4, 2, 5, 4, 4)
+    # white noise of ln P = l0 / 2: coefficients of 1, l0, l1, l2 in the shell |k| = 1/6, which holds 2 modes at least
+    error = 4 * math.sqrt(2 / (n * 2 * 0.7))
+    assert ((fitted[:, :, 0, 0, 1] - torch.tensor([0.0, 0.5, 0.0, 0.0])[:, None]).abs() < error).all()
+    pair = fit_spectrum(draw(n, 1, 2))()  # two cells: the modes 0 and Nyquist
+    assert pair.shape == (1, 1, 2) and (pair.log().abs() < 4 * math.sqrt(2 / n)).all()
+    nothing = fit_spectrum(torch.zeros(3, 1, 4, 4))()
+    assert torch.isfinite(nothing.log()).all() and nothing.max() < 1e-9
 
 
 def test_untrained_spin_denoiser_is_exact_for_free_spins():

@@ -53,8 +53,13 @@ def test_decoding_inverts_encoding_empty_cells_included(kind, transform, empty):
 def test_held_out_empty_cells_are_finite_though_training_had_none():
     domain = Domain()
     constants = domain.fit_encoding(ensemble(empty=False))
-    x, _ = domain.encode(ensemble(empty=True, seed=1), constants)
-    assert torch.isfinite(x).all()
+    held = ensemble(empty=True, seed=1)
+    x, _ = domain.encode(held, constants)
+    empty = torch.from_numpy(held.field.values.reshape(x.shape) == held.field.values.min())
+    assert torch.isfinite(x).all() and 0 < empty.sum() < empty.numel()
+    assert x[empty].max() < x[~empty].min()  # below all that is not empty, however empty the training data were
+    back = domain.decode(x, held, constants).field.values.reshape(x.shape)
+    assert np.abs(back[empty.numpy()] - float(held.field.min())).max() < 1e-3  # the floor of a density
 
 
 def test_wild_values_decode_to_bounded_densities_and_are_counted():

@@ -4,11 +4,19 @@ Legend: B fields, d dimensions, \*grid cells, J octave bands. A Gaussian field h
 spectrum; filaments and haloes have both, strongest where they are thinnest.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from physgen.diagnostics.bands import crop, octave_bands, to_field, to_modes
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
+
+if TYPE_CHECKING:
+    pass
+
 
 MOMENTS = ("skewness", "kurtosis")
 YARDSTICK = (1.0, 2.0)  # a kurtosis moves twice as far as a skewness for a like change of shape
@@ -62,7 +70,7 @@ def band_moments(ensemble, transform=None, phases_only=False):
 
     Args:
         ensemble: periodic ``field`` in one to three dimensions.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
         phases_only: the same of the field with every Fourier modulus set to 1: sees random phases even where every
             single modulus is right.
 

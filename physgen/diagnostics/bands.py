@@ -5,12 +5,18 @@ Legend: d dimensions, \*grid = (n_1, ..., n_d) cells of sizes a_i, sides L_i = n
 its FFT costs as little as the band holds modes.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
 
 from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    pass
 
 
 def components(grid, spacing):

@@ -8,7 +8,10 @@ closed triples of modes. A product of three fields of modes below k is exact on 
 each triangle costs the FFT of its own coarse lattice.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +19,10 @@ from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, 
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
 
 CONFIGURATIONS = ("equilateral", "squeezed", "folded")
 HALF_WIDTH = 0.15  # of a shell, in units of its wavenumber; at least half a fundamental wavenumber
@@ -159,7 +166,7 @@ def bispectrum(ensemble, triangles=None, transform=None, reduced=True, bins=8, p
     Args:
         ensemble: periodic ``field`` in two or three dimensions.
         triangles: None for equilateral, squeezed and folded ones; "all" for every triple of shells.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
         reduced: False gives B itself, units length^2d, with a ``yardstick`` so that deviations are those of Q.
         bins: shells for "all": a number or edges.
         points: wavenumbers for the three configurations, at most.

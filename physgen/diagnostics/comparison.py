@@ -5,15 +5,21 @@ Two results are paired when their units hold the same conditions (all labels, or
 unit by unit differences are taken, and the variance of labels or disorder between units drops out.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from physgen.diagnostics import hotelling
-from physgen.diagnostics.density import in_one_frame
 from physgen.diagnostics.equivalence import Tolerance, deviations, permuted_log_p
 from physgen.diagnostics.resampling import halves, jackknife_variance, leave_one_out
 from physgen.diagnostics.result import are_paired, check_comparable
+
+if TYPE_CHECKING:
+    pass
+
 
 NULL_DRAWS = 200
 WITH_DISTANCES = ("histogram", "spectrum")  # kinds of result whose distances need a floor
@@ -93,7 +99,8 @@ def compare(reference, generated, diagnostic, seed=0):
     """Measure two ensembles with one diagnostic and compare them, each distance beside its floor.
 
     The floor is the same distance between two independent halves of the reference: halves of the samples of every
-    unit if the results are paired, else halves of the units. Densities are measured against the mean of the reference.
+    unit if the results are paired, else halves of the units. Both ensembles are in one frame (units, means that fields
+    are divided by): see ``confront`` of the domain.
 
     Args:
         reference, generated: ensembles on the same lattice.
@@ -108,7 +115,6 @@ def compare(reference, generated, diagnostic, seed=0):
 
 def measure(reference, generated, diagnostic, seed=0):
     """:func:`compare`, with the two results that it is made of: (of the reference, of the generated, comparison)."""
-    reference, generated = in_one_frame(reference, generated)
     results = [_measured(diagnostic, ensemble) for ensemble in (reference, generated)]
     parts = ()
     if results[0].attrs["kind"] in WITH_DISTANCES:

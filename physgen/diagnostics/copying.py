@@ -8,10 +8,17 @@ second nearest, is a copy. Where even a perfect copy would not be improbable (fe
 equilibrium), copies cannot be told one by one.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
+
+if TYPE_CHECKING:
+    pass
+
 
 EULER = 0.5772156649
 SEEN_AT = 0.98  # correlation of a copy that must be seen where copies are said to be seen

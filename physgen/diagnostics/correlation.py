@@ -3,7 +3,10 @@
 Legend: B fields, d dimensions, *grid cells of sizes a_i, N cells, R bins of separation.
 """
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +15,9 @@ from scipy import fft
 from physgen.diagnostics.batches import BATCH_CELLS, each_sample
 from physgen.diagnostics.result import length_unit, result_of_samples
 from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    pass
 
 
 def separation_bins(grid, spacing, bins=None):
@@ -92,7 +98,7 @@ def two_point_correlation(ensemble, bins=None, connected=False, transform=None):
         ensemble: periodic ``field``, spacing from its coordinates, any sample dims.
         bins: edges in r; default: r = 0, then one cell size wide up to half the shortest side.
         connected: subtract the mean of each configuration first.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
 
     Returns:
         Dataset over ``r`` (mean separation in the bin) with ``value`` (units of the field squared), ``error`` (standard

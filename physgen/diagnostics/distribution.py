@@ -3,16 +3,25 @@
 Legend: B samples, C components, N cells, J bins.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from physgen.diagnostics.batches import each_sample
-from physgen.diagnostics.density import DENSITIES
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import result_of_samples, units
 from physgen.errors import InputError
 
-LOG10_EDGES = np.linspace(-2.5, 2.5, 51)  # tenths of a decade: the same bins for every ensemble
-STANDARD_EDGES = np.linspace(-5.0, 5.0, 41)
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.batches import Transform
+
+
+STANDARD_EDGES = np.linspace(-5.0, 5.0, 41)  # the same bins for every ensemble
 MOMENTS = ("mean", "variance", "skewness", "kurtosis")
 
 
@@ -47,36 +56,37 @@ def bin_of(values, edges):
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, count - 1)
 
 
-def one_point(ensemble, edges=None, scale=None):
-    r"""One-point distribution: probability density of the field's values, with fixed bins so that ensembles compare.
+def one_point(
+    ensemble: xr.Dataset,
+    edges: ArrayLike | None = None,
+    scale: str = "standard",
+    transform: Transform | None = None,
+    axis: tuple[str, dict[str, Any]] | None = None,
+) -> xr.Dataset:
+    """One-point distribution: probability density of the field's values, with fixed bins so that ensembles compare.
 
     Args:
-        ensemble: any ``field``; attr ``field_kind`` tells what it holds.
-        edges: bin edges; default tenths of a decade in [-2.5, 2.5] for "log10", quarters in [-5, 5] for "standard";
-            "linear" needs them.
-        scale: "log10": :math:`\log_{10}` of the density in units of its mean, 1 + delta (default for field kinds delta,
-            counts, density, surface_density); "standard": (field - mean) / std over the whole ensemble (default for any
-            other kind); "linear": the field itself.
+        ensemble: any ``field``.
+        edges: bin edges; default quarters in [-5, 5] for "standard"; "linear" needs them.
+        scale: "standard": (field - mean) / std over the whole ensemble; "linear": the field itself, or what
+            ``transform`` makes of it.
+        transform: for "linear", a function of the array of fields, applied before; None for none.
+        axis: name and attributes of the abscissa; default ``standardised_field`` or ``field_value``.
 
     Returns:
         Dataset of kind histogram: ``value`` (density per unit of the abscissa), ``error`` over independent units,
         ``width`` of the bins. Values outside the bins count in the first and last one.
     """
-    kind = ensemble.attrs.get("field_kind")
-    scale = scale or ("log10" if kind in DENSITIES else "standard")
-    transform = None
-    if scale == "log10":
-        transform, default = "log10", LOG10_EDGES
-        name, attrs = "log10_density", {"long_name": "log10 of density / mean", "symbol": r"\log_{10}(1+\delta)"}
-    elif scale == "standard":
-        transform, default = _standardised_field(ensemble), STANDARD_EDGES
+    if scale == "standard":
+        transform, edges = _standardised_field(ensemble), STANDARD_EDGES if edges is None else edges
         name, attrs = "standardised_field", {"long_name": "(field - mean) / standard deviation", "symbol": r"\nu"}
     elif scale == "linear" and edges is not None:
         name, attrs = "field_value", {"long_name": str(ensemble["field"].attrs.get("long_name", "field"))}
-        attrs["units"], default = str(ensemble["field"].attrs.get("units", "1")), edges
+        attrs["units"] = str(ensemble["field"].attrs.get("units", "1"))
     else:
-        raise InputError(f"scale {scale!r} is not log10, standard or linear (with edges=...): choose one of them")
-    edges = np.asarray(default if edges is None else edges, dtype=float)
+        raise InputError(f"scale {scale!r} is not standard or linear (with edges=...): choose one of them")
+    name, attrs = axis or (name, attrs)
+    edges = np.asarray(edges, dtype=float)
     if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
         raise InputError(f"bin edges must be at least two increasing values, got {edges.tolist()}")
     width = np.diff(edges)
@@ -118,7 +128,7 @@ def moments(ensemble, transform=None):
 
     Args:
         ensemble: any ``field``.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
 
     Returns:
         Dataset of kind scalar over ``moment`` = 1 to 4, named by the coordinate's attr ``flag_meanings`` (as in the CF

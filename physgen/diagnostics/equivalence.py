@@ -14,12 +14,19 @@ tolerance (and a deviation as large as the tolerance would have been seen), *fai
 than its error at a family-wise rate of false alarms, else *open*.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from physgen.diagnostics.hotelling import ROUNDING
+
+if TYPE_CHECKING:
+    pass
+
 
 KINDS = ("ratio", "difference", "distribution")
 DEFAULTS = {  # kind of the result -> tolerance, kind, of what: for results that say nothing of themselves

@@ -9,6 +9,10 @@ T^2 of the comparison), so that its p value holds with maps that depend on each 
 Legend: B samples, C components, d dimensions, J bands, F features, U units, L labels.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
@@ -16,6 +20,10 @@ from physgen.diagnostics.bands import fundamental, wavenumber
 from physgen.diagnostics.result import result_of_samples, units
 from physgen.diagnostics.spectrum import as_tensor, nyquist, transformed
 from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
 
 MOST_BANDS = 4
 WIDTH = 0.5  # octaves; standard deviation of a band in log2 k
@@ -104,7 +112,7 @@ def feature_statistics(ensemble, transform=None, features=8, seed=0):
 
     Args:
         ensemble: periodic ``field`` on a lattice, any sample dims.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
         features: F; with the bands at most half the units of an ensemble should be left, or neighbours are merged.
         seed: of the features.
 

@@ -5,10 +5,16 @@ independent of the measured difference, keep the p-value exact for Gaussian unit
 until p <= nu / 2, and T^2 is referred to the F law of its degrees of freedom nu instead of to chi-square.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import stats
+
+if TYPE_CHECKING:
+    pass
+
 
 # directions whose variance is smaller than this part of all variance are constraints (a histogram sums to one)
 CONSTRAINT = 1e-9

@@ -4,8 +4,11 @@ Held-out configurations are compared with the same training set as the generated
 are extremes of the same number of comparisons, and their law is the null: no threshold is guessed.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -18,6 +21,10 @@ from physgen.diagnostics.spectrum import transformed
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resample
 from physgen.diagnostics.verdict import Verdict
 from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
 
 GAP = 1 / 3  # d1/d2 below which a configuration counts as memorised (Yoon et al. 2023; Bonnaire et al. 2505.17638)
 DRAWS = 200
@@ -50,7 +57,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
         similarity: "field": correlation coefficient, maximal over translations and the point group of the lattice;
             "translations": the same over translations alone (for 3-D at less cost);
             "overlap": of spins, \|s.s'\|/N up to a global flip; "euclidean": minus the distance.
-        transform: None, "log10" (of the density) or a function, applied before; as in ``power_spectrum``.
+        transform: None or a function of the fields, applied before.
         limit: most numbers to compare (configurations times training set times symmetries times cells). Above it fewer
             configurations, at least 20 and chosen by ``seed``, are tested. The training set is never thinned.
         seed: of that choice, the permutations and the bootstrap.

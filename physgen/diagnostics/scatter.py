@@ -4,6 +4,10 @@ Legend: B samples, C components, U units, Q bands of wavenumbers. All samples co
 on how many of them a unit has; errors by jackknife over units.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from physgen.diagnostics.batches import each_sample
@@ -11,6 +15,9 @@ from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import units
 from physgen.diagnostics.spectrum import bin_edges, inverse_length, nyquist, power_spectrum_array
 from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    pass
 
 
 def standard_deviation(first_two):

@@ -7,7 +7,10 @@ for :math:`k_j/2 < k < 2k_j`, :math:`k_j = k_{Ny}/2^j`. Four orientations, 45 de
 in three. (Mallat 2012; Cheng and Menard 2021, arXiv:2112.01288; steerable pyramid of Simoncelli and Freeman 1995)
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
@@ -15,6 +18,10 @@ from scipy import fft
 from physgen.diagnostics.bands import coarse_grid, octave, octave_centres
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
+
+if TYPE_CHECKING:
+    pass
+
 
 FARTHEST = 3  # octaves between the two wavelets of a pair
 ORIENTATIONS = ("parallel", "perpendicular")
@@ -145,7 +152,7 @@ def scattering(ensemble, transform=None, most=None):
 
     Args:
         ensemble: periodic ``field`` in two or three dimensions.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
         most: octaves at most, from the finest.
 
     Returns:

@@ -4,8 +4,15 @@ Numbers of one unit (a simulation, a disorder realisation) depend on each other,
 resampled.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import stats
+
+if TYPE_CHECKING:
+    pass
 
 
 def auc(first, second):

@@ -5,6 +5,7 @@ Legend: B samples, C components, N cells, J bins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ STANDARD_EDGES = np.linspace(-5.0, 5.0, 41)  # the same bins for every ensemble
 MOMENTS = ("mean", "variance", "skewness", "kurtosis")
 
 
-def histogram_array(values, edges):
+def histogram_array(values: ArrayLike, edges: Sequence[float] | np.ndarray) -> np.ndarray:
     """Probability of each bin, for each leading entry; mass outside is kept in the first and the last bin.
 
     Args:
@@ -44,7 +45,7 @@ def histogram_array(values, edges):
     return found.reshape(*values.shape[:-1], count) / values.shape[-1]
 
 
-def bin_of(values, edges):
+def bin_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Bin of each value, edges[j] <= value < edges[j+1]; values outside go to the first and the last bin.
 
     Single precision in bins of one width is divided by it: a value within rounding of an edge may fall on either side.
@@ -91,7 +92,7 @@ def one_point(
         raise InputError(f"bin edges must be at least two increasing values, got {edges.tolist()}")
     width = np.diff(edges)
     coords = {name: ((edges[1:] + edges[:-1]) / 2, {"units": "1"} | attrs)}
-    described = {"long_name": "probability density", "units": "1", "measure": "density", "scale": "log"}
+    described: dict[str, Any] = {"long_name": "probability density", "units": "1", "measure": "density", "scale": "log"}
     described |= {"diagnostic": "one_point", "kind": "histogram"}
     described |= {"tolerance": 0.02, "tolerance_kind": "distribution", "tolerance_of": "probability"}
     found = each_sample(ensemble, lambda v: histogram_array(v.reshape(*v.shape[:2], -1), edges), transform)
@@ -100,20 +101,20 @@ def one_point(
     return result
 
 
-def _standardised_field(ensemble):
+def _standardised_field(ensemble: xr.Dataset) -> Transform:
     """(field - mean) / std over all samples and cells of each component, as a function of a batch (b, C, *grid)."""
     centre = each_sample(ensemble, lambda v: _raw_moments(v, 0.0)[..., 0]).mean(axis=0)  # (C,)
     variance = each_sample(ensemble, lambda v: _raw_moments(v, centre)[..., 1]).mean(axis=0)
     spread = np.where(variance > 0, np.sqrt(variance), 1.0)
 
-    def standardise(values):
+    def standardise(values: np.ndarray) -> np.ndarray:
         view = (-1, *[1] * (values.ndim - 2))
         return (values - centre.reshape(view)) / spread.reshape(view)
 
     return standardise
 
 
-def _raw_moments(values, centre):
+def _raw_moments(values: np.ndarray, centre: ArrayLike) -> np.ndarray:
     """Means of (field - centre)^j, j = 1 to 4, over the cells: (b, C, 4) in double precision."""
     flat = values.reshape(*values.shape[:2], -1).astype(float)
     flat -= np.reshape(centre, (-1, 1))
@@ -121,7 +122,7 @@ def _raw_moments(values, centre):
     return np.stack([x.mean(axis=-1) for x in (flat, square, square * flat, square * square)], axis=-1)
 
 
-def moments(ensemble, transform=None):
+def moments(ensemble: xr.Dataset, transform: Transform | None = None) -> xr.Dataset:
     r"""Mean, variance, skewness :math:`\mu_3/\mu_2^{3/2}` and excess kurtosis :math:`\mu_4/\mu_2^2 - 3` of the field.
 
     Central moments :math:`\mu_j` of all cells of all samples (units weigh equally); errors by jackknife over units.
@@ -140,15 +141,20 @@ def moments(ensemble, transform=None):
     per_unit = group.mean(raw)  # (U, *kept, C, 4)
     found = jackknife(per_unit, _standardised)[2] if group.count > 1 else _standardised(per_unit)
     found[..., 0] += centre
-    dims = ("component", "moment")
+    dims: tuple[str, ...] = ("component", "moment")
     if found.shape[-2] == 1:
         found, dims = found[..., 0, :], ("moment",)
-    attrs = {"diagnostic": "moments", "kind": "scalar", "long_name": "moments of the field", "units": "1"}
+    attrs: dict[str, Any] = {
+        "diagnostic": "moments",
+        "kind": "scalar",
+        "long_name": "moments of the field",
+        "units": "1",
+    }
     order = {"long_name": "mean, variance, skewness, kurtosis", "units": "1", "flag_meanings": " ".join(MOMENTS)}
     return group.result(found, dims, {"moment": (np.arange(1, 5), order)}, **attrs)
 
 
-def _standardised(raw):
+def _standardised(raw: np.ndarray) -> np.ndarray:
     """Raw moments 1..4 (..., 4) to mean, variance, skewness, excess kurtosis."""
     m1, m2, m3, m4 = np.moveaxis(raw, -1, 0)
     variance = m2 - m1**2

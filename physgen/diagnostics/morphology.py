@@ -10,6 +10,7 @@ largest adjacent cell is: one histogram of maxima over adjacent cells serves eve
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from physgen.diagnostics.batches import Transform
 
+
 Axis = tuple[str, dict[str, Any]]  # name and attributes of a coordinate
 FUNCTIONALS = {
     2: ("volume", "surface", "euler_characteristic"),
@@ -38,13 +40,13 @@ NAMES = {  # long names in two and three dimensions
 }
 
 
-def _above(levels, count):
+def _above(levels: np.ndarray, count: int) -> np.ndarray:
     """Fraction of the N cells at or above each of T thresholds, (B, T), from the thresholds reached (B, N)."""
     found = np.stack([np.bincount(row, minlength=count + 1) for row in levels])
     return found[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:] / levels.shape[1]
 
 
-def _levels(flat, thresholds):
+def _levels(flat: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Number of thresholds that each value reaches, as small integers."""
     if len(thresholds) > 254:
         raise InputError(f"{len(thresholds)} thresholds are more than 254: use fewer")
@@ -57,7 +59,7 @@ def _levels(flat, thresholds):
     return np.searchsorted(thresholds, flat, side="right").astype(np.uint8)
 
 
-def element_counts(field, thresholds, d):
+def element_counts(field: np.ndarray, thresholds: ArrayLike, d: int) -> dict[tuple[int, ...], np.ndarray]:
     r"""Elements of the regions above each threshold, by the axes along which they extend.
 
     Args:
@@ -69,10 +71,11 @@ def element_counts(field, thresholds, d):
         dict: tuple of the axes along which an element extends ((0, 1) for a cell in two dimensions, () for a corner)
         -> (B, T) number of such elements over the number of cells.
     """
-    levels = _levels(field, np.asarray(thresholds, dtype=float))
-    found = {}
+    thresholds = np.asarray(thresholds, dtype=float)
+    levels = _levels(field, thresholds)
+    found: dict[tuple[int, ...], np.ndarray] = {}
     everything = tuple(range(d))
-    largest = {(): levels}  # axes across which maxima were taken
+    largest: dict[tuple[int, ...], np.ndarray] = {(): levels}  # axes across which maxima were taken
     for r in range(d + 1):
         for across in itertools.combinations(everything, r):
             if r:
@@ -83,7 +86,7 @@ def element_counts(field, thresholds, d):
     return found
 
 
-def minkowski_array(field, thresholds, spacing):
+def minkowski_array(field: ArrayLike, thresholds: ArrayLike, spacing: Sequence[float]) -> np.ndarray:
     r"""Minkowski functionals per volume of the regions above thresholds, in two or three dimensions.
 
     With n_c cells, n_i faces across axis i, n_ij edges across axes i and j and n_0 corners of the region per cell, and
@@ -119,9 +122,9 @@ def minkowski_array(field, thresholds, spacing):
     return np.stack(found, axis=1).reshape(*field.shape[:-d], len(found), -1)
 
 
-def _mean_curvature(n, spacing):
+def _mean_curvature(n: dict[tuple[int, ...], np.ndarray], spacing: Sequence[float]) -> np.ndarray:
     """Crofton: 2 pi times the mean over the axes of the Euler characteristic of plane sections per length."""
-    total = 0.0
+    total = np.zeros_like(n[(0, 1, 2)])
     for normal in range(3):
         i, j = (a for a in range(3) if a != normal)
         cells = n[(0, 1, 2)]
@@ -131,7 +134,9 @@ def _mean_curvature(n, spacing):
     return 2 * np.pi * total / 3
 
 
-def extrema_array(field, thresholds, spacing, minima=False):
+def extrema_array(
+    field: ArrayLike, thresholds: ArrayLike, spacing: Sequence[float], minima: bool = False
+) -> np.ndarray:
     r"""Number density of maxima at or above each threshold (or of minima below it).
 
     A maximum is a cell above all its 3^d - 1 neighbours (a plateau is none).
@@ -145,7 +150,7 @@ def extrema_array(field, thresholds, spacing, minima=False):
     Returns:
         (..., T), per volume.
     """
-    field = np.asarray(field)
+    field, thresholds = np.asarray(field), np.asarray(thresholds, dtype=float)
     d = len(spacing)
     flat = field.reshape(-1, *field.shape[-d:])
     values = -flat if minima else flat
@@ -155,7 +160,7 @@ def extrema_array(field, thresholds, spacing, minima=False):
         sides = np.maximum(np.roll(block, 1, axis), np.roll(block, -1, axis))
         around = np.maximum(around, sides)
         block = np.maximum(block, sides)
-    levels = np.where(values > around, 1 + _levels(flat, np.asarray(thresholds, dtype=float)), 0)
+    levels = np.where(values > around, 1 + _levels(flat, thresholds), 0)
     levels = levels.reshape(len(flat), -1)
     count = len(thresholds)
     found = np.stack([np.bincount(row, minlength=count + 2)[1:] for row in levels])  # extrema by thresholds reached
@@ -175,7 +180,7 @@ def _thresholds(ensemble: xr.Dataset, thresholds: ArrayLike, axis: Axis | None) 
     return points, axis or ("threshold", said)
 
 
-def _per_volume(ensemble, power):
+def _per_volume(ensemble: xr.Dataset, power: int | None) -> str:
     from physgen.ensemble import space_dims
 
     length, d = length_unit(ensemble), len(space_dims(ensemble))
@@ -224,7 +229,11 @@ def minkowski(
     place = FUNCTIONALS[d].index(functional)
     found = each_sample(ensemble, lambda v: minkowski_array(v, points, steps)[..., place, :], transform)
     power = {"volume": 0, "surface": 1, "mean_curvature": 2}.get(functional)
-    attrs = {"diagnostic": functional, "long_name": NAMES[functional][d - 2], "units": _per_volume(ensemble, power)}
+    attrs: dict[str, Any] = {
+        "diagnostic": functional,
+        "long_name": NAMES[functional][d - 2],
+        "units": _per_volume(ensemble, power),
+    }
     attrs["convention"] = (
         "Regions of closed cells at or above the threshold, cells that share a corner connected; elements counted on "
         "the lattice, boundaries by Crofton's formula along the axes."
@@ -257,7 +266,10 @@ def extrema(
     points, axis = _thresholds(ensemble, thresholds, axis)
     found = each_sample(ensemble, lambda v: extrema_array(v, points, steps, minima), transform)
     what = "minima below" if minima else "maxima above"
-    attrs = {"diagnostic": "minima" if minima else "peaks", "long_name": f"density of {what} the threshold"}
+    attrs: dict[str, Any] = {
+        "diagnostic": "minima" if minima else "peaks",
+        "long_name": f"density of {what} the threshold",
+    }
     attrs["units"] = _per_volume(ensemble, None)
     attrs["convention"] = "Cells above (below) all their 3^d - 1 neighbours."
     of = f"number of {'minima' if minima else 'peaks'} / all of them"

@@ -1,8 +1,8 @@
 """Compare a measurement on generated configurations with the same one on a reference: every figure with its floor.
 
 Legend: U, V units of the reference and the generated result, P points, *lead the dims before a histogram's bins.
-Two results are paired when their units hold the same conditions (all labels, or the disorder itself), each once: then
-unit by unit differences are taken, and the variance of labels or disorder between units drops out.
+Two results are paired when their units hold the same conditions (labels, couplings), each once: then unit by unit
+differences are taken, and the variance of conditions between units drops out.
 """
 
 from __future__ import annotations
@@ -179,16 +179,7 @@ def compare_results(
     found |= joint._asdict()
     tolerance = Tolerance.of(reference)
     found |= _deviations(pair, tolerance, reference, np.random.default_rng([seed, 0x7E57]))
-    dims = reference["value"].dims
-    for name, (metric, lead, attrs) in _metrics(reference).items():
-        value, error = pair.distance(metric)
-        found[name] = (dims[:lead], value, attrs)
-        found[f"{name}_error"] = (dims[:lead], error)
-        found[f"{name}_null"] = (dims[:lead], pair.null(metric, np.random.default_rng(seed)))
-        if floor:
-            value, error = floor.distance(metric)
-            found[f"{name}_floor"] = (dims[:lead], value * scale)
-            found[f"{name}_floor_error"] = (dims[:lead], error * scale)
+    found |= _distances(pair, floor, scale, reference, seed)
     return _dataset(reference, found).assign_attrs(
         paired=int(paired),
         n_reference=len(pair.reference),
@@ -199,6 +190,20 @@ def compare_results(
         tolerance_of=tolerance.quantity,
         tolerance_percent=int(tolerance.kind != "difference" or "yardstick" in reference),
     )
+
+
+def _distances(pair: Pair, floor: Pair | None, scale: float, reference: xr.Dataset, seed: int) -> dict[str, Any]:
+    """Distances with their errors, null and, where there are halves, floor."""
+    found: dict[str, Any] = {}
+    for name, (metric, lead, attrs) in _metrics(reference).items():
+        dims = reference["value"].dims[:lead]
+        value, error = pair.distance(metric)
+        found |= {name: (dims, value, attrs), f"{name}_error": (dims, error)}
+        found[f"{name}_null"] = (dims, pair.null(metric, np.random.default_rng(seed)))
+        if floor:
+            value, error = floor.distance(metric)
+            found |= {f"{name}_floor": (dims, value * scale), f"{name}_floor_error": (dims, error * scale)}
+    return found
 
 
 def _deviations(pair: Pair, tolerance: Tolerance, reference: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Do two groups of numbers follow one law? Kolmogorov-Smirnov and AUC, with units that are not single numbers.
 
-Numbers of one unit (a simulation, a disorder realisation) depend on each other, so whole units are permuted and
+Numbers of one independent unit depend on each other, so whole units are permuted and
 resampled.
 """
 

@@ -187,9 +187,9 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
 }
 
 
-def memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float) -> xr.Dataset:
+def memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:
     """Nearest-neighbour test on log10(1 + delta), modulo translations and the lattice point group."""
     from physgen.diagnostics.memorization import memorization
 
-    fields = [overdensity(e) for e in (generated, train, heldout)]
-    return memorization(*fields, similarity="field", transform=logarithm(fields[1]), **judged)
+    new, known, null = (overdensity(e) for e in (generated, train, heldout))
+    return memorization(new, known, null, transform=logarithm(known), **judged)

@@ -7,7 +7,6 @@ from physgen.diagnostics.band_moments import band_moments
 from physgen.diagnostics.bispectrum import bispectrum
 from physgen.diagnostics.comparison import compare, compare_results
 from physgen.diagnostics.correlation import two_point_correlation
-from physgen.diagnostics.density import density_scatter, mean_density
 from physgen.diagnostics.distribution import moments, one_point
 from physgen.diagnostics.memorization import memorization
 from physgen.diagnostics.morphology import extrema, minkowski
@@ -23,12 +22,10 @@ __all__ = [
     "compare",
     "compare_results",
     "cross_spectrum",
-    "density_scatter",
     "extrema",
     "judge",
     "judgement",
     "make_result",
-    "mean_density",
     "memorization",
     "minkowski",
     "moments",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import fft
 
-from physgen.diagnostics.batches import BATCH_CELLS, each_sample, transform_of
+from physgen.diagnostics.batches import BATCH_CELLS, each_sample
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
@@ -194,7 +194,7 @@ def power_spectrum(ensemble, bins=None, transform=None):
         ensemble: periodic ``field``, spacing from its coordinates, any sample dims.
         bins: None for bins of width k_F = 2 pi / L centred on its multiples up to Nyquist, a number of linear bins over
             the same range, or bin edges (:func:`bin_edges`).
-        transform: None, "log10" (log10 of the density in units of its mean), or a function of the array of fields.
+        transform: None, or a function of the array of fields, whose ``__name__`` goes into the name of the result.
 
     Returns:
         Dataset over ``k`` (mean |k| of the modes in the bin) with ``value`` (length^d), ``error`` (standard error over
@@ -222,14 +222,15 @@ def _with_modes(result, modes):
 
 
 def transformed(ensemble, transform):
-    """``field`` as one array (B, C, *grid), through None, "log10" or a function of the array."""
+    """``field`` as one array (B, C, *grid), through None or a function of the array."""
     from physgen.ensemble import flatten
 
-    return transform_of(ensemble, transform)(flatten(ensemble))
+    values = flatten(ensemble)
+    return values if transform is None else transform(values)
 
 
 def _transform_name(transform):
-    return transform if isinstance(transform, str) else getattr(transform, "__name__", "transformed")
+    return getattr(transform, "__name__", "transformed")
 
 
 def inverse_length(ensemble):

@@ -193,6 +193,9 @@ def test_memorization_shows_generated_beside_held_out():
 # --- stamps ---------------------------------------------------------------------------------------
 
 
+OVERDENSITY = {"long_name": "overdensity", "symbol": r"\delta", "display_offset": 1.0}
+
+
 def fields(seed=0, size=16, depth=None, order=None):
     rng = np.random.default_rng(seed)
     shape = (6, *([depth] if depth else []), size, size)
@@ -201,12 +204,12 @@ def fields(seed=0, size=16, depth=None, order=None):
     attrs = {"units": "Mpc/h", "long_name": "position"}
     return xr.Dataset(
         {
-            "field": (dims, np.exp(rng.normal(size=shape)) - 1, {"long_name": "overdensity", "symbol": r"\delta"}),
+            "field": (dims, np.exp(rng.normal(size=shape)) - 1, OVERDENSITY),
             "simulation": ("sample", simulation),
             "Omega_m": ("sample", 0.1 + 0.1 * simulation, {"symbol": r"\Omega_m", "units": "1"}),
         },
         coords={d: (d, (np.arange(n) + 0.5) * 25.0 / size, attrs) for d, n in zip(dims[1:], shape[1:], strict=True)},
-        attrs={"field_kind": "delta"},
+        attrs={"independent_unit": "simulation"},
     )
 
 

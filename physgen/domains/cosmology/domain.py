@@ -207,7 +207,8 @@ class Cosmology:
         dims = (*samples, *channel, *("z", "y", "x")[-len(constants["grid"]) :])
         values = values.reshape(-1, *sizes, *(values.shape[1:] if channel else values.shape[2:]))
         kind = join_kinds([part["field_kind"] for part in component_constants(constants)])
-        made = template.assign(field=(dims, values, constants["field_attrs"]))
+        shown = {"display_offset": 1.0} if kind == "delta" else {}
+        made = template.assign(field=(dims, values, constants["field_attrs"] | shown))
         return made.assign_attrs(field_kind=kind, clipped_fraction=clipped)
 
     def request(
@@ -269,6 +270,12 @@ class Cosmology:
         from physgen.domains.cosmology import statistics
 
         return dict(statistics.DIAGNOSTICS)
+
+    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+        """The reference, stating the mean density that both are divided by: its halves then have none of their own."""
+        if "mean_density" in other.attrs and "mean_density" not in reference.attrs:
+            return reference.assign_attrs(mean_density=other.attrs["mean_density"])
+        return reference
 
     def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
         """``other`` with the constants of ``reference``; what cannot be compared is refused. See confront.confront."""

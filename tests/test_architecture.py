@@ -29,7 +29,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "domains/contract": {"ensemble", "domains"},
     "config": {"domains"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
-    "report": {"runs", "figures", "ensemble", "diagnostics"},
+    "report": {"figures", "ensemble", "diagnostics", "storage"},
     "stages": {
         "config", "domains", "runs", "report", "figures", "diagnostics", "ensemble", "diffusion", "tracking",
         "storage", "processes",

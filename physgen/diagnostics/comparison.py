@@ -118,13 +118,38 @@ def compare(reference, generated, diagnostic, seed=0):
 
 def measure(reference, generated, diagnostic, seed=0):
     """:func:`compare`, with the two results that it is made of: (of the reference, of the generated, comparison)."""
-    reference, generated = in_one_frame(reference, generated)
-    results = [_measured(diagnostic, ensemble) for ensemble in (reference, generated)]
-    parts = ()
-    if results[0].attrs["kind"] in WITH_DISTANCES:
-        sides = halves(reference, seed, within=are_paired(*results))
-        parts = [_measured(diagnostic, half) for half in sides]
-    return *results, compare_results(*results, *parts, seed=seed)
+    return MeasuredReference(reference, seed).compare(generated, diagnostic)
+
+
+class MeasuredReference:
+    """A reference for any number of ensembles: each diagnostic of it, and of its halves, is computed once and kept.
+
+    Args:
+        ensemble: the reference.
+        seed: of the halves and of the null draws.
+    """
+
+    def __init__(self, ensemble, seed=0):
+        self.ensemble, self._seed, self._found = in_one_frame(ensemble, ensemble)[0], seed, {}
+
+    def compare(self, generated, diagnostic):
+        """(result of the reference, result of the generated, comparison), see :func:`compare`."""
+        reference, parts = self._result(diagnostic), ()
+        generated = _measured(diagnostic, in_one_frame(self.ensemble, generated)[1])
+        if reference.attrs["kind"] in WITH_DISTANCES:
+            parts = self._halves(diagnostic, are_paired(reference, generated))
+        return reference, generated, compare_results(reference, generated, *parts, seed=self._seed)
+
+    def _result(self, diagnostic):
+        if diagnostic not in self._found:
+            self._found[diagnostic] = _measured(diagnostic, self.ensemble)
+        return self._found[diagnostic]
+
+    def _halves(self, diagnostic, within):
+        if (diagnostic, within) not in self._found:
+            sides = halves(self.ensemble, self._seed, within=within)
+            self._found[diagnostic, within] = [_measured(diagnostic, half) for half in sides]
+        return self._found[diagnostic, within]
 
 
 def _measured(diagnostic, ensemble):

@@ -22,7 +22,9 @@ _PUBLIC = {
     "width_table": "ema",
     "best_width": "ema",
     "Evaluation": "evaluation",
+    "Evaluator": "evaluation",
     "evaluate": "evaluation",
+    "evaluate_ensembles": "evaluation",
 }
 
 __all__ = [*_PUBLIC]

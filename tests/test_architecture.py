@@ -31,7 +31,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "domains/contract": {"ensemble", "domains"},
     "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
-    "report": {"runs", "figures", "ensemble", "diagnostics"},
+    "report": {"figures", "ensemble", "diagnostics", "storage"},
     "stages": {
         "config", "domains", "runs", "report", "figures", "diagnostics", "ensemble", "diffusion", "tracking",
         "storage", "processes", "progress",

@@ -120,12 +120,40 @@ def measure(
     reference: xr.Dataset, generated: xr.Dataset, diagnostic: Diagnostic, seed: int = 0
 ) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     """:func:`compare`, with the two results that it is made of: (of the reference, of the generated, comparison)."""
-    mine, other = (_measured(diagnostic, ensemble) for ensemble in (reference, generated))
-    parts: tuple[xr.Dataset | None, xr.Dataset | None] = (None, None)
-    if mine.attrs["kind"] in WITH_DISTANCES:
-        first, second = halves(reference, seed, within=are_paired(mine, other))
-        parts = _measured(diagnostic, first), _measured(diagnostic, second)
-    return mine, other, compare_results(mine, other, *parts, seed=seed)
+    return MeasuredReference(reference, seed).compare(generated, diagnostic)
+
+
+class MeasuredReference:
+    """A reference for any number of ensembles: each diagnostic of it, and of its halves, is computed once and kept.
+
+    Args:
+        ensemble: the reference.
+        seed: of the halves and of the null draws.
+    """
+
+    def __init__(self, ensemble: xr.Dataset, seed: int = 0) -> None:
+        self.ensemble, self._seed = ensemble, seed
+        self._results: dict[Diagnostic, xr.Dataset] = {}
+        self._half_results: dict[tuple[Diagnostic, bool], list[xr.Dataset]] = {}
+
+    def compare(self, generated: xr.Dataset, diagnostic: Diagnostic) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+        """(result of the reference, result of the generated, comparison), see :func:`compare`."""
+        reference, parts = self._result(diagnostic), [None, None]
+        measured = _measured(diagnostic, generated)
+        if reference.attrs["kind"] in WITH_DISTANCES:
+            parts = self._halves(diagnostic, are_paired(reference, measured))
+        return reference, measured, compare_results(reference, measured, *parts, seed=self._seed)
+
+    def _result(self, diagnostic: Diagnostic) -> xr.Dataset:
+        if diagnostic not in self._results:
+            self._results[diagnostic] = _measured(diagnostic, self.ensemble)
+        return self._results[diagnostic]
+
+    def _halves(self, diagnostic: Diagnostic, within: bool) -> list[xr.Dataset | None]:
+        if (diagnostic, within) not in self._half_results:
+            sides = halves(self.ensemble, self._seed, within=within)
+            self._half_results[diagnostic, within] = [_measured(diagnostic, half) for half in sides]
+        return list(self._half_results[diagnostic, within])
 
 
 def _measured(diagnostic: Diagnostic, ensemble: xr.Dataset) -> xr.Dataset:

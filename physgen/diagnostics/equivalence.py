@@ -17,7 +17,7 @@ than its error at a family-wise rate of false alarms, else *open*.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from physgen.diagnostics.comparison import Pair
 
-
+Status = Literal["pass", "fail", "open", "not computed"]  # of a verdict; the last where nothing could be compared
+STATUSES: tuple[Status, ...] = get_args(Status)
 KINDS = ("ratio", "difference", "distribution")
 DEFAULTS = {  # kind of the result -> tolerance, kind, of what: for results that say nothing of themselves
     "spectrum": (0.1, "ratio", "the spectrum"),
@@ -198,7 +199,7 @@ def permuted_log_p(
 class Decision:
     """Pass, fail or open with the figures that it rests on; ``worst`` is the index of the point that decided."""
 
-    verdict: str
+    status: Status
     worst: int
     deviation: float
     error: float
@@ -253,12 +254,12 @@ def decide(
     fail_p = np.exp(log_p if not smallest.size else calibrated(log_p, smallest, points))
     failed = fail_p < false_alarms
     inside = (np.abs(value) + half <= limit) & (seen <= limit)
-    verdict = "fail" if failed.any() else "pass" if inside.all() else "open"
+    status: Status = "fail" if failed.any() else "pass" if inside.all() else "open"
     # a failed point is named by its significance, else the point whose band reaches farthest
     worst = int(np.argmin(log_p) if failed.any() else np.argmax(np.abs(value) + half))
-    needed = 1.0 if verdict != "open" else _needed(value, error, half, seen, limit, freedom, false_alarms / points)
+    needed = 1.0 if status != "open" else _needed(value, error, half, seen, limit, freedom, false_alarms / points)
     decision = Decision(
-        verdict, int(usable[worst]), value[worst], error[worst], value[worst] - half[worst], value[worst] + half[worst],
+        status, int(usable[worst]), value[worst], error[worst], value[worst] - half[worst], value[worst] + half[worst],
         seen.max(), fail_p.min(), needed, points,
     )  # fmt: skip
     return _as_ratio(decision) if logarithmic else decision

@@ -270,7 +270,7 @@ def memorization_verdict(result: xr.Dataset) -> Verdict:
     """The verdict of a memorization test as :class:`physgen.diagnostics.verdict.Verdict`."""
     attrs = result.attrs
     return Verdict(
-        "memorization", attrs["verdict"], attrs["verdict_text"], attrs["tolerance"], "ratio", "copies", True,
+        "memorization", attrs["verdict"], attrs["verdict_text"], attrs["tolerance"], "ratio", "copies", percent=True,
         deviation=float(result["copies"]), error=float(result["copies_error"]), low=0.0,
         high=float(result["copied_upper"]), fail_p=float(np.nan_to_num(attrs["fail_p"], nan=1.0)),
         detectable=float(result["copied_upper"]), confidence=0.95, false_alarms=attrs["false_alarms"],

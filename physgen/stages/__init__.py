@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from physgen.stages.ema import describe_average as describe_average
     from physgen.stages.ema import width_table as width_table
     from physgen.stages.evaluation import Evaluation as Evaluation
+    from physgen.stages.evaluation import Evaluator as Evaluator
     from physgen.stages.evaluation import evaluate as evaluate
+    from physgen.stages.evaluation import evaluate_ensembles as evaluate_ensembles
     from physgen.stages.sampling import DrawOptions as DrawOptions
     from physgen.stages.sampling import conditions_without_data as conditions_without_data
     from physgen.stages.sampling import sample as sample
@@ -40,7 +42,7 @@ _NAMES = {
     "physgen.stages.training": ("train", "is_complete"),
     "physgen.stages.sampling": ("DrawOptions", "sample", "conditions_without_data"),
     "physgen.stages.ema": ("describe_average", "compare_widths", "width_table", "best_width"),
-    "physgen.stages.evaluation": ("Evaluation", "evaluate"),
+    "physgen.stages.evaluation": ("Evaluation", "Evaluator", "evaluate", "evaluate_ensembles"),
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)

@@ -15,7 +15,7 @@ from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
 from physgen.stages import DrawOptions, sample, simulate, train
 from physgen.stages.ema import WORST_RESIDUAL, WidthLoss, best_width, compare_widths, read_average, snapshot_steps
-from physgen.storage.snapshots import drop_snapshots, read_snapshots
+from physgen.storage.weights import drop_snapshots, read_snapshots
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = list_domains()[0]
@@ -75,7 +75,7 @@ def test_snapshots_stand_at_evenly_spread_steps(run):
     assert [s.step for s in found[::2]] == [s.step for s in found[1::2]] == list(range(1, STEPS + 1))
     assert [s.metadata["update"] for s in found] == [s.step for s in found]  # no step was skipped
     assert {s.metadata["exponent"] for s in found} == {exponent_of(0.05), exponent_of(0.10)}
-    assert not list((run / "averages").glob("*.tmp"))
+    assert not list((run / "averages").glob(".*"))
 
 
 def test_the_command_draws_with_the_average_and_records_its_residual(run, tmp_path, capsys):
@@ -117,7 +117,7 @@ def test_a_poor_average_is_refused(width, value, remedy, run, tmp_path, capsys):
 def test_a_flipped_bit_is_found_and_later_snapshots_are_taken_back(run, tmp_path):
     for path in (run / "averages").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "step-00000014-0.safetensors.tmp").write_bytes(b"half")
+    (tmp_path / ".step-00000014-0.safetensors.123.tmp").write_bytes(b"half")
     drop_snapshots(tmp_path, after=13)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         f"step-{s:08d}-{n}.safetensors" for s in range(1, 14) for n in (0, 1)

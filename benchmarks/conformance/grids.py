@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.conformance.row import Row
-from physgen.diffusion.discretization.check import candidate_levels, convergence, safest
+from physgen.diffusion.discretization.check import candidate_levels, convergence, most_converged
 from physgen.diffusion.discretization.search import optimal_levels
 from physgen.diffusion.exact import GaussianField, GaussianMixture, phi4_site
 from physgen.diffusion.sampling.samplers import find_sampler
@@ -53,7 +53,7 @@ def rows():
         ends = 1e3 * float(power.max().sqrt()), 1e-3 * float(power.min().sqrt())
         settings = {"ends": ends, "dtype": torch.float64}
         grids = candidate_levels(power, STEPS)
-        picked, _ = safest(exact, grids, (TRIED, 1, SIZE), 7, tile=TRIED, **settings)
+        picked, _ = most_converged(exact, grids, (TRIED, 1, SIZE), 7, tile=TRIED, **settings)
         bare = {"no hedge": optimal_levels(power, STEPS, hedge=0)[0]}
         found = convergence(exact, grids | bare, (COUNT, 1, SIZE), 0, tile=COUNT, **settings)
         yield from field_rows(law, found, picked)
@@ -83,7 +83,7 @@ def site_rows(name, law):
     power = torch.tensor([second], dtype=torch.float64)
     grids, (first, last) = candidate_levels(power, STEPS), (1e3 * second**0.5, 1e-3 * second**0.5)
     lattice = replace(law, shape=(1, SIZE))
-    picked, figures = safest(lattice, grids, (TRIED, 1, SIZE), 7, ends=(first, last), dtype=torch.float64)
+    picked, figures = most_converged(lattice, grids, (TRIED, 1, SIZE), 7, ends=(first, last), dtype=torch.float64)
     start = torch.linspace(-8, 8, 2001, dtype=torch.float64)
     weight = torch.softmax(-0.5 * start.square(), 0)
     moments = {}

@@ -36,8 +36,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser, like
-from physgen.diffusion.inference.weight_statistics import resample
+from physgen.diffusion.convention import Condition, Denoiser, bridge_draw, like
+from physgen.diffusion.inference.weight_statistics import effective_fraction, log_mean_exp, resample
 from physgen.diffusion.levels import check_levels
 
 
@@ -199,29 +199,29 @@ def sample_guided(
         ValueError: levels that do not descend, threshold outside [0, 1].
     """
     if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold is an effective fraction between 0 and 1, got {threshold}")
-    grid = check_levels(levels)
+        raise ValueError(f"threshold is an effective fraction between 0 and 1, got {threshold}; 0.5 is usual")
+    values = check_levels(levels)
 
     def evaluate(y: Tensor, s: float) -> tuple[Tensor, Tensor]:
         pairs = [_evaluate_part(guided, part, s, condition) for part in y.split(batch)]
         return torch.cat([denoised for denoised, _ in pairs]), torch.cat([rate for _, rate in pairs])
 
-    y = _normal(shape, generator) * (grid[0] / math.sqrt(guided.power))
+    y = _normal(shape, generator) * (values[0] / math.sqrt(guided.power))
     log_weights, family = y.new_zeros(len(y)), torch.arange(len(y), device=y.device)
-    log_normalizer, least_ess, resamplings = _log_start(guided.power, grid[0], y[0].numel()), 1.0, 0
+    log_normalizer, least_ess, resamplings = _log_start(guided.power, values[0], y[0].numel()), 1.0, 0
     with torch.no_grad():
-        for s, s_next in pairwise(grid):
+        for s, s_next in pairwise(values):
             white = _normal(shape, generator)
             y, gain = guided_step(evaluate, y, s, s_next, white)
             log_weights = log_weights + gain
-            ess = _effective_fraction(log_weights)
+            ess = effective_fraction(log_weights)
             least_ess = min(least_ess, ess)
             if ess < threshold:
                 chosen = resample(log_weights, len(y), seed=int(torch.randint(2**62, (), generator=generator)))
-                log_normalizer += _log_mean(log_weights)
+                log_normalizer += log_mean_exp(log_weights)
                 y, family, log_weights = y[chosen], family[chosen], torch.zeros_like(log_weights)
                 resamplings += 1
-    log_normalizer += _log_mean(log_weights)
+    log_normalizer += log_mean_exp(log_weights)
     weights = torch.softmax(log_weights, 0)
     return Particles(y, weights, log_normalizer, least_ess, resamplings, len(torch.unique(family)))
 
@@ -233,19 +233,9 @@ def guided_step(
     denoised, rate = evaluate(y, s)
     if s_next == 0:
         return denoised, rate
-    share = (s - s_next) * (s + s_next) / s**2
-    stay = (1 - share) * y + white * (s_next * math.sqrt(share))
-    ahead, rate_ahead = evaluate(stay + share * denoised, s_next)
-    return stay + share * (denoised + ahead) / 2, (rate + rate_ahead) * math.log(s / s_next)
-
-
-def _log_mean(log_weights: Tensor) -> float:
-    return float(torch.logsumexp(log_weights, 0)) - math.log(len(log_weights))
-
-
-def _effective_fraction(log_weights: Tensor) -> float:
-    squares = 2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0)
-    return float(torch.exp(squares)) / len(log_weights)
+    ahead, rate_ahead = evaluate(bridge_draw(y, denoised, s, s_next, white), s_next)
+    moved = bridge_draw(y, (denoised + ahead) / 2, s, s_next, white)
+    return moved, (rate + rate_ahead) * math.log(s / s_next)
 
 
 def _evaluate_part(guided: Guided, y: Tensor, s: float, condition: Condition) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,8 @@
 r"""Losses beside plain denoising: other weights of the noise levels, and score matching without the clean field.
 
 Each is a module with the call of :class:`physgen.diffusion.learning.training.DenoisingLoss`, (x0, s, noise,
-condition) -> (B,),
-and is put in its place through the ``wrap`` of :class:`physgen.diffusion.learning.training.TrainingState`:
-``wrap=lambda loss:
+condition) -> (B,), and takes its place through the ``wrap`` of
+:class:`physgen.diffusion.learning.training.TrainingState`: ``wrap=lambda loss:
 ImplicitScoreMatching(loss.denoiser)``. All are means over the C x grid values of a sample of
 
 .. math:: \lambda(s)\, \ell, \qquad E[\ell] = E (D(y, s) - x_0)^2,

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from physgen.diffusion.convention import Condition
-from physgen.diffusion.learning.denoisers import LevelLaw, LogNormal, denoising_loss
+from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, denoising_loss
 from physgen.diffusion.noise import generator_for, noise_like
 
 Augmentation = Callable[[Tensor, dict[str, Tensor], torch.Generator], tuple[Tensor, dict[str, Tensor]]]
-U_MARGIN = 1e-6  # keeps quantiles of the level law finite
+U_MARGIN = 1e-6  # keeps quantiles of the noise levels finite
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Recipe:
         steps: optimizer steps of the whole run (the learning rate ends there). batch_size: B, over all ranks.
         learning_rate: peak of AdamW's; linear warm-up over ``warmup`` steps, then cosine to ``final_fraction`` of
             the peak.
-        law: quantile function of the noise levels, stratified over the batch.
+        level_distribution: quantile function of the noise levels, stratified over the batch.
         clip_norm: gradients are scaled down to this norm. weight_decay: of AdamW.
         ema_exponent: weights are averaged with the profile :math:`t^\gamma` (Karras et al. 2312.02696, section 3.1);
             relative width 0.10 at 6.94, 0.05 at 16.97.
@@ -47,7 +47,7 @@ class Recipe:
     batch_size: int
     learning_rate: float = 1e-3
     seed: int = 0
-    law: LevelLaw = field(default_factory=LogNormal)
+    level_distribution: LevelDistribution = field(default_factory=LogNormal)
     warmup: int = 100
     final_fraction: float = 0.01
     clip_norm: float = 1.0
@@ -168,7 +168,7 @@ def draw_indices(count: int, recipe: Recipe, step: int) -> Tensor:
 
 
 def draw_levels(recipe: Recipe, step: int) -> Tensor:
-    """Noise levels (B,) of a step, one from each of B equally probable strata of the law."""
+    """Noise levels (B,) of a step, one from each of B equally probable strata of the distribution."""
     first = step * recipe.batch_size
     jitter = torch.cat(
         [
@@ -177,7 +177,7 @@ def draw_levels(recipe: Recipe, step: int) -> Tensor:
         ]
     )
     u = (torch.arange(recipe.batch_size) + jitter.double()) / recipe.batch_size
-    return recipe.law(u.clamp(U_MARGIN, 1 - U_MARGIN)).float()
+    return recipe.level_distribution(u.clamp(U_MARGIN, 1 - U_MARGIN)).float()
 
 
 def draw_batch(

@@ -3,6 +3,21 @@ r"""Sampling: from :math:`y = s_{max} z`, or from any given y, down the noise le
 The solvers are in :mod:`physgen.diffusion.sampling.deterministic` and :mod:`physgen.diffusion.sampling.stochastic`,
 their loop in :mod:`physgen.diffusion.sampling.solver`; here they get their names, and noise that belongs to a sample.
 
+**Same bits.** Sample number ``start_index + j`` depends on (seed, its index, its condition, its start) alone, bit for
+bit: not on N, ``start_index``, how much is kept in memory or how the work is split over processes
+(:mod:`physgen.diffusion.sampling.tiles`).
+
+**Starting from a given y.** From :math:`y = x_0 + s z` a stochastic sampler draws :math:`x_0'` from the posterior
+:math:`p(x_0'|y)`, up to its order in the steps: a U-turn of the diffusion, in one line::
+
+    y = x + s * noise_like(seed, "u-turn", range(len(x)), x.shape[1:])
+    returned = sample(denoiser, levels, x.shape, seed, sampler="ancestral", start=y, from_level=s)
+
+A deterministic one gives the one point that the probability flow assigns to y; its law over all y is :math:`p(x_0)`
+too. The sampler takes the level s, then those of ``levels`` below it (:func:`physgen.diffusion.levels.levels_from`).
+The noise in y must not come from the streams "sampler start" and "sampler step" of the same seed, which are used here.
+A sampler with a method ``start(white, s)`` makes its own y at the first level, where none is given.
+
 Shapes: N samples, B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,).
 """
 
@@ -79,35 +94,18 @@ def sample(
     streams: Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    r"""Draw samples from :math:`y = s_{max} z`, or from a given y, without gradients.
-
-    Sample number ``start_index + j`` depends on (seed, its index, its condition, its start) alone, bit for bit: not on
-    N, ``start_index``, how much is held in memory or how the work is split over processes
-    (:mod:`physgen.diffusion.sampling.tiles`).
-
-    Starting from :math:`y = x_0 + s z` (``start=y, from_level=s``), a stochastic sampler draws :math:`x_0'` from the
-    posterior :math:`p(x_0'|y)`, up to its order in the steps: a U-turn of the diffusion. A deterministic one gives the
-    one point that the probability flow assigns to y; its law over all y is :math:`p(x_0)` too. Noise of the start must
-    not come from the streams "sampler start" and "sampler step" of the same seed.
+    r"""Draw samples from :math:`y = s_{max} z`, or from a given y, without gradients; the module says more.
 
     Args:
         denoiser: D(y, s, condition).
         levels: noise levels, descending, the last one 0 for samples of :math:`x_0`.
-        shape: (N, C, \*grid).
-        seed: any whole number.
+        shape: (N, C, \*grid). seed: any whole number.
         condition: tensors that lead with N; floating ones are cast to ``dtype``.
         sampler: a name of ``SAMPLERS`` or a function of the same signature.
-        start: y (N, C, \*grid) to start from; None is noise of standard deviation ``levels[0]`` (for a sampler with a
-            method ``start(white, s)`` what that makes of white noise).
-        from_level: noise level of ``start``; None is ``levels[0]``. The sampler then takes this level and those of
-            ``levels`` below it; higher ones are dropped (:func:`physgen.diffusion.levels.levels_from`).
-        tile: samples in one call of the denoiser; None: :func:`physgen.diffusion.sampling.tiles.tile_of` the shape.
-        start_index: index of the first sample in the whole ensemble.
-        device: where the denoiser runs.
-        home: where the samples are gathered; None is the device.
-        dtype: float32 or float64.
-        streams: N numbers of the samples' noise streams; None: their indices.
-        progress: called as progress(done, total) after each evaluation of the denoiser on a tile.
+        start: y (N, C, \*grid); None: noise of standard deviation ``levels[0]``.
+        from_level: noise level of ``start``, ``levels[0]`` where None; higher levels are dropped.
+        tile, start_index, device, home, dtype, streams, progress: how the samples are computed, as in
+            :class:`physgen.diffusion.sampling.tiles.Execution`.
 
     Returns:
         Tensor (N, C, \*grid) on ``home``.
@@ -115,12 +113,6 @@ def sample(
     Raises:
         ValueError: unknown sampler, wrong levels, a condition or start that does not fit N, ``from_level`` without a
             start or outside the levels, a dtype that is not float32 or float64.
-
-    Example:
-        A U-turn at s = 1 of fields x (N, C, \*grid)::
-
-            y = x + 1.0 * noise_like(seed, "u-turn", range(len(x)), x.shape[1:])
-            returned = sample(denoiser, levels, x.shape, seed, sampler="ancestral", start=y, from_level=1.0)
     """
     plan = Execution(tile, start_index, device, home, dtype, streams, progress)
     count, one = int(shape[0]), tuple(shape[1:])

@@ -9,8 +9,8 @@ A reading path, six files: ``convention`` (y, s, D and the way down), ``sde`` (s
 - ``discretization``: noise levels of least error, and their check on the denoiser at hand;
 - ``learning``: denoisers made of networks, losses, training, EMA, validation;
 - ``inference``: likelihoods, path weights, guidance, inverse problems;
-- ``masked`` (diffusion of spins by unmasking), ``symmetry`` (exact equivariance), ``noise`` (random numbers that belong to
-  a sample) and ``traces`` (Jacobians).
+- ``masked`` (diffusion of spins by unmasking), ``symmetry`` (exact equivariance), ``noise`` (random numbers that belong
+  to a sample) and ``traces`` (Jacobians).
 
 Names are imported when they are first used.
 

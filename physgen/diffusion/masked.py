@@ -54,6 +54,7 @@ class MaskedDenoiser(nn.Module):
         self.network, self.antisymmetric = network, antisymmetric
 
     def forward(self, x: Tensor, u: Tensor, condition: Condition = None) -> Tensor:
+        """Local fields h (B, C, *grid), float64."""
         x, u = x.float(), u.float()
         fields = self.network(x, u, condition)
         if self.antisymmetric:
@@ -77,6 +78,7 @@ class MaskedLoss(nn.Module):
         self.denoiser = denoiser
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        """The loss (B,) in nats per masked site; ``s`` is the masked fraction u."""
         sites = x0[0].numel()
         rank = noise.flatten(1).argsort(1).argsort(1)
         count = (s.double() * sites).ceil().clamp(1, sites)
@@ -94,7 +96,7 @@ def uniform_fraction(u: Tensor) -> Tensor:
 def from_denoiser(denoiser: Denoiser) -> MaskedModel:
     r"""The masked model inside a denoiser of spins, with one noise level for known sites and none for the others.
 
-    y/s^2 is a field on every spin: a strong one (60) holds the known spins, none acts on the masked ones, and the
+    y/s^2 is a field on every spin: a strong one (60) fixes the known spins, none acts on the masked ones, and the
     magnetisation m gives h = artanh m. With an exact law of spins, e.g. EnumeratedIsing, it is the exact model.
     """
 
@@ -188,13 +190,13 @@ def _unmask(
     seen = torch.zeros_like(spins)
     for group in range(groups):
         start, stop = group * sites // groups, (group + 1) * sites // groups
-        here = order[:, start:stop]
+        group_sites = order[:, start:stop]
         u = x.new_full((len(x),), 1 - start / sites)
-        fields = model(seen.reshape(x.shape), u, condition).double().flatten(1).gather(1, here)
+        fields = model(seen.reshape(x.shape), u, condition).double().flatten(1).gather(1, group_sites)
         if uniform is not None:
             up = uniform[:, start:stop] < torch.sigmoid(2 * fields)
-            spins = spins.scatter(1, here, 2.0 * up.double() - 1)
-        value = spins.gather(1, here)
+            spins = spins.scatter(1, group_sites, 2.0 * up.double() - 1)
+        value = spins.gather(1, group_sites)
         total = total + logsigmoid(2 * fields * value).sum(1)
-        seen = seen.scatter(1, here, value)
+        seen = seen.scatter(1, group_sites, value)
     return spins.reshape(x.shape), total, order

@@ -74,6 +74,7 @@ class PeriodicConvolution(nn.Module):
         self.convolution = convolution.to(memory_format=MEMORY_FORMATS[dimension])
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, *grid) -> (B, out_channels, *grid)."""
         if not self.padding:
             return self.convolution(x)
         if self.periodic:
@@ -131,6 +132,7 @@ class Normalization(nn.Module):
         self.groups = channels // GROUP
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shape of x, float32 or float64."""
         return F.group_norm(full_precision(x), self.groups)
 
 
@@ -187,6 +189,7 @@ class ResidualBlock(nn.Module):
             self.project = PeriodicConvolution(dimension, in_channels, out_channels, kernel=1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, in_channels, *grid) and embedding (B, E) -> (B, out_channels, *grid)."""
         hidden = self.norm_out(self.first(F.silu(self.norm_in(x))))
         modulation = full_precision(self.modulation(embedding))
         gain, bias = modulation.reshape(*modulation.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
@@ -207,6 +210,7 @@ class Attention(nn.Module):
         self.out = zeroed(PeriodicConvolution(dimension, channels, channels, kernel=1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shape of x."""
         batch, channels, *grid = x.shape
         tokens = self.query_key_value(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, -1)
         query, key, value = tokens.transpose(-1, -2).unbind(1)  # (B, heads, sites, channels per head)

@@ -56,6 +56,7 @@ class Level(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, C, *grid) and embedding (B, E) -> (B, C', *grid)."""
         for block in self.blocks:
             x = block(x, embedding)
         return x

@@ -127,7 +127,7 @@ def _label_count(model: Model) -> int:
 def surrogate_spectra(model: Model) -> torch.Tensor | None:
     """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft); None for spins.
 
-    Of more than CORNERS corners as many, spread evenly, stand for all.
+    Of more than CORNERS corners that many, spread evenly, represent all.
     """
     spectrum = getattr(model.denoiser, "spectrum", None)
     if spectrum is None:

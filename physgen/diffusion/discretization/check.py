@@ -129,7 +129,7 @@ def _compare(x: Tensor, fine: Tensor) -> Convergence:
     apart = (x - fine).flatten(1).norm(dim=1) / fine.flatten(1).norm(dim=1)
     ratio = (fit_spectrum(x).ln_power - fit_spectrum(fine).ln_power).expm1()[0]
     worst = int(ratio.abs().argmax())
-    # fit_spectrum averages over the samples, so that of each sample alone serves the jackknife of a ratio of means
+    # fit_spectrum averages over the samples: that of each sample alone gives the jackknife of a ratio of means
     ours, theirs = (_powers(part, worst) for part in (x, fine))
     left_out = (ours.sum() - ours) / (theirs.sum() - theirs) - 1
     return Convergence(

@@ -1,7 +1,7 @@
 r"""What a deterministic solver makes of two laws that are not Gaussian, as a hedge in the choice of noise levels.
 
 On a Gaussian mode the errors of large and of small levels have opposite signs, and chosen levels make them cancel. On
-other laws they cancel differently. Two extremes of unit variance, each a mixture of two Gaussians, stand for them at
+other laws they cancel differently. Two extremes of unit variance, each a mixture of two Gaussians, represent them at
 every scale :math:`\sqrt P` of the data: two narrow peaks, and a narrow peak with wide tails. Their error is that of the
 variance of the samples, by quantiles of the start followed one by one.
 

@@ -251,7 +251,7 @@ def _program(
     if np.isfinite(neighbours):
         for one, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
             left.append(change[one] - neighbours * change[other])
-            # the bound may be met to rounding only
+            # the bound may hold to rounding only
             right.append(np.maximum(neighbours * step[other] - step[one], 0))
     within = np.vstack(left)
     minimax = np.block([[slopes, -np.ones((len(errors), 1))], [-slopes, -np.ones((len(errors), 1))]])

@@ -83,8 +83,8 @@ class EmpiricalMeasure(ExactLaw):
     def _mean(self, probability: Tensor) -> Tensor:
         """Mean point (b, d) under probabilities (b, n)."""
         parts = self._points(probability.device)
-        shares = probability.split(max(1, BLOCK // self.data[0].numel()), dim=1)
-        return torch.stack([share @ points for share, points in zip(shares, parts, strict=True)]).sum(0)
+        weights = probability.split(max(1, BLOCK // self.data[0].numel()), dim=1)
+        return torch.stack([weight @ points for weight, points in zip(weights, parts, strict=True)]).sum(0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 r"""Guidance: denoisers made of denoisers, and the Feynman-Kac weights that make the guided law exact.
 
-A guided denoiser stands for the path of laws :math:`q_s \propto \prod_i p_{i,s}^{g_i}`, whose score :math:`\bar S =
+A guided denoiser belongs to the path of laws :math:`q_s \propto \prod_i p_{i,s}^{g_i}`, whose score :math:`\bar S =
 \sum_i g_i S_i` is known but which no noising of a law :math:`q_0` makes: a plain sampler that is handed
 :math:`\bar D = y + s^2 \bar S` draws from another law (for classifier-free guidance too narrow and too far out).
 
@@ -78,9 +78,11 @@ class Product(Guided):
 
     @property
     def power(self) -> float:
+        r"""The sum of the exponents, :math:`\sum_i g_i`."""
         return sum(self.exponents)
 
     def evaluate(self, y: Tensor, s: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        r""":math:`\bar D` and the rate, the common part of the squares cancelled exactly."""
         first, *others = [denoiser(y, s, condition) - y for denoiser in self.denoisers]
         # relative to the first, the large common part of the squares cancels by hand and not by rounding
         apart = [other - first for other in others]
@@ -130,9 +132,11 @@ class ClassifierGuided(Guided):
 
     @property
     def power(self) -> float:
+        """1: the guidance fades at large s."""
         return 1.0
 
     def evaluate(self, y: Tensor, s: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        r""":math:`\bar D` and the rate; one backward pass through the classifier."""
         with torch.enable_grad():  # samplers run without gradients
             point = y.detach().requires_grad_()
             (slope,) = torch.autograd.grad(self.classifier(point, s, condition).sum(), point)
@@ -159,8 +163,8 @@ class Particles:
         x: (N, C, \*grid). weights: (N,), sum 1, float64.
         log_normalizer: estimate of :math:`\ln \int \prod_i p_i^{g_i}`, natural logarithm; its exponential is unbiased
             up to the order of the steps.
-        least_ess: smallest effective fraction of the particles met on the way. resamplings: how often they were drawn
-            anew. ancestors: first particles that still have descendants.
+        least_ess: smallest effective fraction of the particles at any level. resamplings: how often they were
+            resampled. ancestors: number of first particles that still have descendants.
     """
 
     x: Tensor
@@ -183,7 +187,7 @@ def sample_guided(
     r"""Sequential Monte Carlo for a guided law, weak order 2 in the steps of log s, two evaluations a step.
 
     A stochastic Heun step that is exact for constant :math:`\bar D`: with :math:`\rho = 1 - s'^2/s^2`, :math:`y' = (1
-    - \rho) y + \rho (\bar D + \bar D')/2 + s' \sqrt\rho z`, where :math:`\bar D'` stands at the step with
+    - \rho) y + \rho (\bar D + \bar D')/2 + s' \sqrt\rho z`, where :math:`\bar D'` is evaluated after the step with
     :math:`\bar D` alone and the same z; log w by the trapezoidal rule in log s. The last step, to s = 0, returns
     :math:`\bar D`; end the levels above 0 for the law :math:`q_s` itself. Systematic resampling whenever the effective
     fraction falls below the threshold. The particles are one population: for an error bar run several generators.

@@ -48,7 +48,7 @@ class Likelihood:
         probe_error: standard error over the Hutchinson probes, zero for an exact trace, (N,).
         step_error: bound of the error of the integration, (N,): three times what halving the number of steps changes,
             over 2^order - 1 (adaptive: tenfold tolerance, over 9); zero for the exact Jacobian, which has none. The
-            factor is Roache's for two grids (1994).
+            factor is Roache's for two step sizes (1994).
         prior_error: what the prior :math:`N(0, s^2)` misses of the signal at s_max, (N,), to first order in signal over
             noise; zero with a prior given, and for the exact Jacobian, whose density is that of the map from this
             prior.

@@ -9,7 +9,7 @@ with :math:`q(y_{k+1}|y_k) = N(y_k, s_{k+1}^2 - s_k^2)` and :math:`\tilde p` the
 in the other direction, from a sample of the target, has :math:`E[1/w] = 1/Z`, which detects modes that the sampler
 never visits.
 
-Two things may stand beside the kernels. A multistep D, extrapolated from the level before, makes p depend on the path
+Two extensions of the kernels are allowed. A multistep D, extrapolated from the level before, makes p depend on the path
 so far, :math:`p(y_k | y_{k+1}, y_{k+2})`, and changes nothing in w. A Langevin move K at a level is undone by the same
 move in the extended q: w gains :math:`K(y|y')/K(y'|y)`. A step that is a deterministic map of a noised state, Heun's
 with churn, has no density, and annealed Langevin, which changes the level without a draw, has none either.

@@ -46,9 +46,11 @@ class Noise:
     device: torch.device | str = "cpu"
 
     def normal(self) -> Tensor:
+        """Standard normal numbers (B, C, *grid), float64."""
         return self._stack([torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
 
     def uniform(self) -> Tensor:
+        """Uniform numbers in [0, 1), (B, C, *grid), float64."""
         return self._stack([torch.rand(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
 
     def _stack(self, rows: list[Tensor]) -> Tensor:
@@ -101,9 +103,11 @@ class Kernel(PathKernel):
         return Move(y, denoised, s, s_next).toward(denoised)
 
     def start_mean(self, y: Tensor) -> Tensor:
+        """Mean of the first y, shape of y; 0 unless a kernel knows better."""
         return torch.zeros_like(y)
 
     def start_variance(self, y: Tensor, s: float) -> Tensor:
+        """Variances of the first y in the kernel's basis; s^2 unless a kernel knows better."""
         return torch.full_like(y, s**2)
 
     def colour(self, white: Tensor, variance: Tensor) -> Tensor:

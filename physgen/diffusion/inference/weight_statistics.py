@@ -2,7 +2,7 @@ r"""Statistics of log-weights: ln Z with its error, effective sample size, path 
 
 With independent weights of mean Z (:mod:`physgen.diffusion.inference.path_weights`) everything here is exact as N
 grows. The effective sample size alone is blind: a sampler that misses a mode, or a density that is not that of the map
-which drew the samples, has a fine one. So it is never given without ln Z and its error. Shapes: N weights.
+which drew the samples, has a good one. So it is never given without ln Z and its error. Shapes: N weights.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class WeightStatistics:
 
     @property
     def effective_sample_size(self) -> float:
+        r""":math:`(\sum w)^2 / \sum w^2`."""
         return self.count * self.effective_fraction
 
 
@@ -110,11 +111,11 @@ def independence_metropolis(log_weight: Tensor, seed: int) -> tuple[Tensor, floa
     """
     logs = _checked(log_weight).tolist()
     uniform = torch.rand(len(logs), generator=generator_for(seed, "metropolis", 0), dtype=torch.float64).tolist()
-    here, states, accepted = 0, [0], 0
+    current, states, accepted = 0, [0], 0
     for proposal in range(1, len(logs)):
-        if math.log(max(uniform[proposal], 1e-300)) < logs[proposal] - logs[here]:
-            here, accepted = proposal, accepted + 1
-        states.append(here)
+        if math.log(max(uniform[proposal], 1e-300)) < logs[proposal] - logs[current]:
+            current, accepted = proposal, accepted + 1
+        states.append(current)
     return torch.tensor(states, device=log_weight.device), accepted / (len(logs) - 1)
 
 

@@ -1,8 +1,8 @@
 r"""Learning: denoisers, losses, the training loop of one process, EMA and validation.
 
-``denoisers`` turns a network into D(y, s); ``training`` is the loop, a generator of steps; ``prior_spectrum`` is the P(k)
-that a field denoiser starts from; ``losses`` has other objectives; ``ema`` makes an EMA of any width; ``validation`` is
-the loss by noise level.
+``denoisers`` turns a network into D(y, s); ``training`` is the loop, a generator of steps; ``prior_spectrum`` is the
+P(k) that a field denoiser starts from; ``losses`` has other objectives; ``ema`` makes an EMA of any width;
+``validation`` is the loss by noise level.
 """
 
 from typing import TYPE_CHECKING

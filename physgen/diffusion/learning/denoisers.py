@@ -101,6 +101,7 @@ class FieldDenoiser(nn.Module):
         self.sigma_data = sigma_data
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s), shape of y; condition as the network and the spectrum want it."""
         dtype = working_dtype(self.network)
         y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
         power, modes = self._power(y, condition), self._modes(y)
@@ -159,6 +160,7 @@ class SpinDenoiser(nn.Module):
         self.network, self.antisymmetric = network, antisymmetric
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """Magnetisation (B, C, *grid) in (-1, 1)."""
         dtype = working_dtype(self.network)
         y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
         variance = like(s, y).square()
@@ -222,6 +224,7 @@ class PredictionDenoiser(nn.Module):
         self.network, self.prediction = network, prediction
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s), shape of y."""
         level = like(s, y)
         output = self.network(y / (1 + level.square()).sqrt(), s.log() / 4, condition)
         return PREDICTIONS[self.prediction](output.to(y.dtype), y, level)
@@ -252,6 +255,7 @@ class EnergyDenoiser(nn.Module):
         return 0.5 * x.square().flatten(1).sum(1) - scale * output.flatten(1).sum(1)
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s), shape of y; with a graph where gradients are enabled."""
         keep = torch.is_grad_enabled()
         with torch.enable_grad():  # samplers run without gradients
             point = y if y.requires_grad else y.detach().requires_grad_()

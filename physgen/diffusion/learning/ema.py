@@ -88,9 +88,11 @@ class PowerEMA:
         ]
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold: count, exponents and EMAs."""
         return {"count": self.count, "exponents": self.exponents, "emas": self.emas}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`state_dict` of the same widths; ValueError for others."""
         if state["exponents"] != self.exponents:
             raise ValueError(
                 f"these EMAs have exponents {self.exponents}, the stored ones {state['exponents']}; the widths differ"

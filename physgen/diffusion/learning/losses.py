@@ -58,6 +58,7 @@ class WeightedDenoising(nn.Module):
         self.denoiser, self.weight = denoiser, weight
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        r""":math:`\lambda(s)\,\ell`, shape (B,)."""
         return self.weight(s) * self.error(x0, s, noise, condition)
 
     def error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
@@ -140,6 +141,7 @@ class UncertainDenoiser(nn.Module):
         self.coefficients = nn.Parameter(torch.zeros(terms + 1))
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s) of the denoiser inside."""
         return self.denoiser(y, s, condition)
 
     def log_loss(self, s: Tensor) -> Tensor:
@@ -162,6 +164,7 @@ class LearnedWeight(nn.Module):
         self.denoiser, self.weight = denoiser, weight
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        """The loss (B,) with its learned weight."""
         u = self.denoiser.log_loss(s)
         denoised = self.denoiser(x0 + like(s, x0) * noise, s, condition)
         return self.weight(s) * (denoised - x0).square().flatten(1).mean(1) * torch.exp(-u) + u

@@ -1,9 +1,9 @@
 r"""How samples are computed, as opposed to what: in full tiles at fixed places of the sample index.
 
 A matrix product, a convolution or a normalisation may round differently when another number of samples goes through it
-at once. So the number that does is no free parameter: samples :math:`jT \dots (j + 1)T - 1` are always computed
+at once. So that number is not a free parameter: samples :math:`jT \dots (j + 1)T - 1` are always computed
 together, with the tile T fixed by the size of a configuration alone, whichever of them are asked for. Sample number
-j then has the same bits whatever the number of samples asked for, where the request starts, how much is held in memory
+j then has the same bits whatever the number of samples asked for, where the request starts, how much is kept in memory
 and how many processes share the work.
 
 Shapes: N samples asked for, T samples of a tile, C channels, \*grid lattice.
@@ -77,7 +77,7 @@ class Execution:
 
     Args:
         tile: samples in one call of the denoiser, :func:`tile_of` the configuration where None. Other tiles give the
-            same samples up to rounding, exact laws often to the bit; a large one suits small laws on one site.
+            same samples up to rounding, exact laws often to the bit; a large one suits small configurations.
         start_index: index of the first sample in the whole ensemble; processes take ranges (multiples of the tile
             waste nothing).
         device: where the denoiser runs.

@@ -20,7 +20,7 @@ def rows() -> Iterator[Row]:
     x = lognormal_fields(1024, torch.Generator().manual_seed(0))
     spectrum = fit_spectrum(x)
     power = spectrum.ln_power.exp().double()
-    # of the training and of the fine levels: wider than those that any grid chooses
+    # of the training and of the fine levels: wider than those of any candidate
     ends = 30 * float(power.max().sqrt()), 0.03 * float(power.min().sqrt())
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -29,9 +29,9 @@ def rows() -> Iterator[Row]:
     recipe = Recipe(TRAINED, batch_size=16, learning_rate=2e-3, warmup=30, level_distribution=law)
     denoiser = train_denoiser(denoiser, x, recipe, turned=True)
     for steps in (10, 16):
-        grids = candidate_levels(power, steps)
-        picked, _ = most_converged(denoiser, grids, (TRIED, *SHAPE), 7, ends=ends)
-        found = convergence(denoiser, grids, (COUNT, *SHAPE), 0, ends=ends)
+        candidates = candidate_levels(power, steps)
+        picked, _ = most_converged(denoiser, candidates, (TRIED, *SHAPE), 7, ends=ends)
+        found = convergence(denoiser, candidates, (COUNT, *SHAPE), 0, ends=ends)
         for name, measured in found.items():
             distance = f"mean distance {measured.distance:.2g}({measured.distance_error:.1g})"
             yield Row(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from physgen.lazy import lazy_names
+from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen import config as config
@@ -66,30 +66,4 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_NAMES = {
-    "physgen.config": (
-        "DiffusionConfig", "Experiment", "JudgingConfig", "NetworkConfig", "SamplingConfig", "SplitConfig",
-        "TrackingConfig", "TrainingConfig", "load_config",
-    ),
-    "physgen.diagnostics.memorization": ("memorization",),
-    "physgen.diagnostics.spectrum": ("power_spectrum",),
-    "physgen.diffusion": ("exact",),
-    "physgen.diffusion.convention": ("Denoiser",),
-    "physgen.diffusion.levels": ("karras", "log_uniform"),
-    "physgen.diffusion.sampling.samplers": ("sample",),
-    "physgen.diffusion.sde": ("OU", "VE", "VP", "Cosine", "RectifiedFlow", "SubVP", "s_of_t_OU", "t_OU"),
-    "physgen.domains.contract": ("get_domain", "list_domains"),
-    "physgen.ensemble.files": ("load_ensemble", "open_ensemble", "save_ensemble"),
-    "physgen.ensemble.from_array": ("from_array",),
-    "physgen.ensemble.split": ("split",),
-    "physgen.errors": ("InputError",),
-    "physgen.figures.value": ("Value",),
-    "physgen.networks": ("MessagePassing", "UNet"),
-    "physgen.session": ("import_files", "open_run", "simulate", "train"),
-}  # fmt: skip
-_ROOMS = (
-    "config", "diagnostics", "diffusion", "domains", "ensemble", "figures", "networks", "report", "runs", "stages",
-    "tracking",
-)  # fmt: skip
-
-__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES, _ROOMS)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

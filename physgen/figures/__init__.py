@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from physgen.lazy import lazy_names
+from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.figures.curves import curve_comparison as curve_comparison
@@ -25,15 +25,4 @@ if TYPE_CHECKING:
     from physgen.figures.training import loss_curves as loss_curves
     from physgen.figures.value import Value as Value
 
-_NAMES = {
-    "physgen.figures.curves": ("curve_comparison",),
-    "physgen.figures.notation": ("format_value",),
-    "physgen.figures.overlay": ("curve_overlay",),
-    "physgen.figures.stamps": ("differing_conditions", "gallery"),
-    "physgen.figures.statistics": ("correlation_matrices", "memorization_panel"),
-    "physgen.figures.style": ("label", "save_figure"),
-    "physgen.figures.training": ("loss_by_noise_level", "loss_curves"),
-    "physgen.figures.value": ("Value",),
-}
-
-__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from physgen.lazy import lazy_names
+from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.report.comparison import Comparison as Comparison
@@ -27,12 +27,4 @@ if TYPE_CHECKING:
     from physgen.report.sections import Table as Table
     from physgen.report.sections import diagnostic_section as diagnostic_section
 
-_NAMES = {
-    "physgen.report.comparison": ("Comparison",),
-    "physgen.report.evaluation": ("Evaluation", "Training"),
-    "physgen.report.fidelity": ("metric_rows", "overall_status", "strip", "verdict_sentence", "verdict_table"),
-    "physgen.report.page": ("flat_summary", "write_report", "write_summary"),
-    "physgen.report.sections": ("Picture", "Section", "Table", "diagnostic_section"),
-}
-
-__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from physgen.lazy import lazy_names
+from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.runs.facts import data_facts as data_facts
@@ -17,11 +17,4 @@ if TYPE_CHECKING:
     from physgen.runs.model import draw as draw
     from physgen.runs.model import load_model as load_model
 
-_NAMES = {
-    "physgen.runs.facts": ("data_facts",),
-    "physgen.runs.folder": ("Run", "create_run"),
-    "physgen.runs.levels": ("Levels", "choose_levels", "sampler_bias"),
-    "physgen.runs.model": ("Model", "draw", "load_model"),
-}
-
-__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from physgen.lazy import lazy_names
+from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.stages.data import default_dataset as default_dataset
@@ -30,19 +30,4 @@ if TYPE_CHECKING:
     from physgen.stages.training import is_complete as is_complete
     from physgen.stages.training import train as train
 
-_NAMES = {
-    "physgen.stages.data": (
-        "describe_domains",
-        "simulate",
-        "describe_import",
-        "import_files",
-        "default_dataset",
-        "domain_of_format",
-    ),
-    "physgen.stages.training": ("train", "is_complete"),
-    "physgen.stages.sampling": ("DrawOptions", "sample", "conditions_without_data"),
-    "physgen.stages.ema": ("describe_average", "compare_widths", "width_table", "best_width"),
-    "physgen.stages.evaluation": ("Evaluation", "Evaluator", "evaluate", "evaluate_ensembles"),
-}
-
-__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from physgen.diffusion.learning.ema import PowerAverages, Snapshot, exponent_of, synthesis_shares, synthesize
+from physgen.diffusion.learning.ema import PowerEMA, Snapshot, exponent_of, synthesis_coefficients, synthesize
 from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
@@ -49,7 +49,7 @@ class AverageRecord:
         settings = run.experiment.training
         self.folder, self.here, self.state = run.folder / "averages", here, state
         self.steps = set(snapshot_steps(settings.steps, settings.averages))
-        self.running = PowerAverages(state.model) if settings.averages and here.is_main else None
+        self.running = PowerEMA(state.model) if settings.averages and here.is_main else None
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold besides the state of the training; empty where nothing is averaged."""
@@ -110,7 +110,7 @@ def read_average(run: Path | Run, width: float) -> tuple[list[Snapshot], Average
             f"--average {width:g}: {run.folder} holds no snapshots of averages; train with training.averages=20, or "
             "leave --average out for the run's own average"
         )
-    _, residual = synthesis_shares(found, width)
+    _, residual = synthesis_coefficients(found, width)
     if residual > WORST_RESIDUAL:
         raise InputError(
             f"--average {width:g}: the {len(found)} snapshots of {run.folder} miss it by a residual of {residual:.2g}, "
@@ -178,7 +178,7 @@ def compare_widths(
     snapshots, _ = read_average(run, 0.10)
     own, other = (load_model(run.folder / "model", device) for _ in range(2))
     held = held_out(run, own.constants, own.device)
-    chosen = [width for width in WIDTHS if synthesis_shares(snapshots, width)[1] <= WORST_RESIDUAL]
+    chosen = [width for width in WIDTHS if synthesis_coefficients(snapshots, width)[1] <= WORST_RESIDUAL]
     found = []
     for width in chosen:
         facts = take_average(other.denoiser, run, width)

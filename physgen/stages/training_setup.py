@@ -133,7 +133,7 @@ def _recipe(experiment: Experiment, constants: dict[str, Any]) -> Recipe:
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         seed=experiment.seed,
-        law=schedule_law(experiment, constants["s_min"], constants["s_max"]),
+        level_distribution=schedule_law(experiment, constants["s_min"], constants["s_max"]),
         warmup=settings.warmup,
         clip_norm=settings.clip,
         weight_decay=settings.weight_decay,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from physgen.lazy import lazy_names
+from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.tracking.journal import Journal as Journal
@@ -14,10 +14,4 @@ if TYPE_CHECKING:
     from physgen.tracking.tracker import Tracker as Tracker
     from physgen.tracking.tracker import sync as sync
 
-_NAMES = {
-    "physgen.tracking.journal": ("Journal", "read_journal"),
-    "physgen.tracking.server": ("Store", "default_tracking_uri"),
-    "physgen.tracking.tracker": ("Tracker", "sync"),
-}
-
-__getattr__, __dir__, __all__ = lazy_names(__name__, _NAMES)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

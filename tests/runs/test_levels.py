@@ -45,16 +45,16 @@ GAUSSIAN = GaussianField(torch.cat([STEEP, STEEP[1:-1].flip(0)])[None])
 def test_a_gaussian_law_keeps_the_levels_chosen_for_it():
     found = choose_levels(model_of(GAUSSIAN, STEEP), "dpmpp_2m", 16)
     assert found.name in ("chosen", "cautious", "near")
-    assert found.figures[found.name].worst < 0.3 * found.figures["log-uniform"].worst
+    assert found.errors[found.name].worst < 0.3 * found.errors["log-uniform"].worst
     facts = found.facts()
-    assert facts["levels"] == found.name and facts["levels_power"] == found.figures[found.name].power
-    assert facts["levels_log_uniform_distance"] == found.figures["log-uniform"].distance
+    assert facts["levels"] == found.name and facts["levels_power"] == found.errors[found.name].power
+    assert facts["levels_log_uniform_distance"] == found.errors["log-uniform"].distance
 
 
 def test_two_wells_get_other_levels_than_those_chosen_on_their_surrogate():
     model = model_of(WELLS, FLAT)
     found = choose_levels(model, "dpmpp_2m", 16)
-    assert found.figures["chosen"].worst > 2 * found.figures[found.name].worst
+    assert found.errors["chosen"].worst > 2 * found.errors[found.name].worst
     assert not torch.equal(found.values, choose_levels(model, "dpmpp_2m", 16, "chosen").values)
 
 
@@ -64,7 +64,7 @@ def test_the_outcome_is_kept_and_belongs_to_weights_sampler_and_steps(tmp_path):
     model.denoiser.calls = 0
     again = choose_levels(model, "dpmpp_2m", 8)
     assert model.denoiser.calls == 0
-    assert again.name == first.name and torch.equal(again.values, first.values) and again.figures == first.figures
+    assert again.name == first.name and torch.equal(again.values, first.values) and again.errors == first.errors
     choose_levels(model, "heun", 8)
     other = model_of(GAUSSIAN, 1.1 * STEEP, tmp_path)
     choose_levels(other, "dpmpp_2m", 8)
@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path):
 def test_samplers_that_cannot_be_checked_are_not(sampler, name):
     model = model_of(GAUSSIAN, STEEP)
     found = choose_levels(model, sampler, 8, CHECKED)
-    assert found.name == name and not found.figures and model.denoiser.calls == 0
+    assert found.name == name and not found.errors and model.denoiser.calls == 0
 
 
 def test_a_grid_on_which_the_samples_diverge_is_not_taken():

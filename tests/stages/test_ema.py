@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from physgen.cli import main
 from physgen.config import load_config
-from physgen.diffusion.learning.ema import exponent_of, synthesis_shares, synthesize
+from physgen.diffusion.learning.ema import exponent_of, synthesis_coefficients, synthesize
 from physgen.domains.contract import list_domains
 from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
@@ -57,7 +57,7 @@ def test_an_average_made_afterwards_is_the_running_one_within_the_residual(width
     every = [load_file(run / f"checkpoints/step-{step:08d}/model.safetensors") for step in range(1, STEPS + 1)]
     course = torch.stack([flat({k.removeprefix("model/"): v for k, v in w.items()}, names) for w in every])
     made = flat(synthesize(snapshots, width)[0], names)
-    shares, residual = synthesis_shares(snapshots, width)
+    shares, residual = synthesis_coefficients(snapshots, width)
     assert residual == facts.residual and facts.update == STEPS and facts.snapshots == 2 * TIMES
     gamma = exponent_of(width)
     norm = (gamma + 1) / math.sqrt((2 * gamma + 1) * STEPS)

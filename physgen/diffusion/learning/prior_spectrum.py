@@ -23,7 +23,7 @@ def rfft_shape(grid: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def multiplicity(grid: tuple[int, ...]) -> Tensor:
-    """Number of full-spectrum modes (1 or 2) that each half-spectrum mode stands for, shape (n//2 + 1,)."""
+    """Number of full-spectrum modes (1 or 2) that each half-spectrum mode represents, shape (n//2 + 1,)."""
     size = grid[-1]
     twice = torch.full((size // 2 + 1,), 2.0)
     twice[0] = 1.0

@@ -246,6 +246,7 @@ class Cosmology:
         Where the box is not periodic it pads with zeros.
         """
         from physgen.domains.cosmology.encoding import component_constants
+        from physgen.networks.layers import option_names
         from physgen.networks.unet import UNet
 
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
@@ -262,7 +263,9 @@ class Cosmology:
                 periodic=periodic,
                 **options,
             )
-        except (TypeError, ValueError) as error:
+        except TypeError as error:
+            raise InputError(f"network: {error}; known options: {', '.join(option_names(UNet))}") from None
+        except ValueError as error:
             raise InputError(f"network: {error}") from None
 
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:

@@ -24,13 +24,14 @@ def build_network(options: Mapping[str, Any], constants: dict[str, Any]) -> torc
     if constants["graph"]:
         raise InputError("networks for couplings that are not on a lattice are not available yet: use a lattice model")
     sizes = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
+    from physgen.networks.layers import option_names
+    from physgen.networks.message_passing import MessagePassing
+    from physgen.networks.unet import UNet
+
+    network = UNet if kind == "unet" else MessagePassing
     try:
-        if kind == "unet":
-            from physgen.networks.unet import UNet
-
-            return UNet(**sizes, **settings)
-        from physgen.networks.message_passing import MessagePassing
-
-        return MessagePassing(**sizes, **settings)
-    except (TypeError, ValueError) as error:
+        return network(**sizes, **settings)
+    except TypeError as error:
+        raise InputError(f"network: {error}; known options: {', '.join(option_names(network))}") from None
+    except ValueError as error:
         raise InputError(f"network: {error}") from None

@@ -15,7 +15,7 @@ from physgen.diffusion.learning.validation import validation_loss
 from physgen.networks.unet import UNet
 
 GRID = (16,)
-RECIPE = Recipe(steps=6, batch_size=8, learning_rate=1e-2, warmup=2, law=LogUniform(0.1, 10.0))
+RECIPE = Recipe(steps=6, batch_size=8, learning_rate=1e-2, warmup=2, level_distribution=LogUniform(0.1, 10.0))
 
 
 def gaussian_chain(n, seed=0):

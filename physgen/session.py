@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.runs.encoding import Encoding
     from physgen.runs.model import Model
 
 Denoise = Callable[..., "torch.Tensor"]
@@ -138,17 +139,17 @@ class OpenRun:
         return self.model.denoiser
 
     @property
-    def constants(self) -> Any:
-        """Constants of the encoding, and the range of noise levels."""
-        return self.model.constants
+    def encoding(self) -> Encoding:
+        """Shapes and noise levels (``s_min``, ``s_max``) of the encoded data, and the constants of its domain."""
+        return self.model.encoding
 
     def encode(self, ensemble: xr.Dataset) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """(x0 (B, C, *grid), condition) of an ensemble, as the denoiser takes them."""
-        return self.run.domain.encode(self._adopted(ensemble), self.constants)
+        return self.run.domain.encode(self._adopted(ensemble), self.encoding.domain)
 
     def decode(self, x: torch.Tensor, template: xr.Dataset) -> xr.Dataset:
         """The ensemble of x (B, C, *grid), with the labels of ``template``, in physical units."""
-        return self.run.domain.decode(x.cpu(), self._adopted(template), self.constants)
+        return self.run.domain.decode(x.cpu(), self._adopted(template), self.encoding.domain)
 
     def data(self, part: str = "train") -> xr.Dataset:
         """A part of the data: train, validation or test."""

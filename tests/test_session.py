@@ -70,8 +70,8 @@ def test_the_denoiser_of_a_run_takes_what_encode_gives(run):
     """Without noise to remove a denoiser gives back what it gets, and decode undoes encode."""
     test = run.data("test").isel(sample=slice(0, 3))
     x, condition = run.encode(test)
-    s = torch.full((3,), run.constants["s_min"])
-    assert torch.allclose(run.denoiser(x, s, condition), x, atol=10 * run.constants["s_min"])
+    s = torch.full((3,), run.encoding.s_min)
+    assert torch.allclose(run.denoiser(x, s, condition), x, atol=10 * run.encoding.s_min)
     back = run.decode(x, test)
     assert np.allclose(back["field"], test["field"], atol=1e-4)
     with pytest.raises(InputError, match="train, validation, test"):

@@ -132,7 +132,7 @@ def check_config(content: dict[str, Any], source: str = "configuration") -> Expe
         domain = get_domain(raw.domain)(**{k: _frozen(v) for k, v in dict(raw.data).items()})
     except InputError as error:
         raise InputError(f"{source}: data: {error}") from None
-    if domain.values != "real" and raw.sampling.levels not in (None, "log-uniform"):
+    if not domain.values.has_prior and raw.sampling.levels not in (None, "log-uniform"):
         raise InputError(
             f"{source}: sampling.levels={raw.sampling.levels!r} has no effect on {raw.domain}, whose values are not "
             "real: their noise levels are log-uniform, leave the key out"

@@ -154,7 +154,7 @@ def _training_section(training: Training, folder: Path) -> Section:
         s, ratios = training.validation[:, 0], training.validation[:, 1:]
         figure = figures.loss_by_noise_level(s, {"validation": ratios}, ylabel="loss / baseline", level=1.0)
         caption = (
-            f"Denoising loss of held-out data over that of the baseline at the same noise ({training.baseline}). "
+            f"Denoising loss of held-out data over that of the baseline at the same noise, {training.baseline}. "
             "1: no more than that was learned."
         )
         pictures.append(_picture(figure, folder, "validation_loss", caption))

@@ -80,7 +80,7 @@ class ServedSampler:
         numbers = {name: float(value) for name, value in (condition or {}).items() if np.ndim(value) == 0}
         arrays = {name: value for name, value in (condition or {}).items() if np.ndim(value) > 0}
         like = _with_arrays(self.template, arrays, self.conditions)
-        template = self.model.domain.request(like, len(seeds), numbers, self.model.constants)
+        template = self.model.domain.request(like, len(seeds), numbers, self.model.encoding.domain)
         made = draw(
             self.model, template, seed=NOISE_SEED, sampler=SERVED_WITH, levels=self._levels(int(steps)),
             streams=[int(seed) for seed in seeds], tile=1,

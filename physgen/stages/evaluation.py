@@ -25,14 +25,13 @@ from physgen.report.evaluation import MEMORIZATION, Evaluation, Training
 from physgen.runs.facts import data_facts, shown_data
 from physgen.runs.folder import Run, open_run
 from physgen.tracking.evaluation_log import log_evaluation
-from physgen.tracking.journal import read_journal
+from physgen.tracking.journal import read_journal, read_validation
 
 if TYPE_CHECKING:
     import xarray as xr
 
 TRAINING, HELDOUT = "training set", "held-out data"
 MEMORIZATION_METRICS = ("copies", "copied_fraction", "auc", "fraction_above_null", "duplicates")
-BASELINE = "fields: the Wiener filter with the training spectrum; spins: free spins"
 
 
 def evaluate(
@@ -181,8 +180,7 @@ class Evaluator:
 
     def _restricted_to(self, generated: xr.Dataset) -> MeasuredReference:
         """The reference at the conditions that it shares with an ensemble; the same object for the same conditions."""
-        restrict = getattr(self.domain, "restrict", lambda reference, other: reference)
-        reference = restrict(self.reference, generated)
+        reference = self.domain.restrict(self.reference, generated)
         for known, measured in self._measured:
             if known is reference or known.identical(reference):
                 return measured
@@ -241,17 +239,6 @@ def training_of(run: Run) -> Training:
     """What the page of an evaluation tells of a run: its losses, its last validation, its configuration."""
     records = [entry for entry in read_journal(run.folder) if "metrics" in entry]
     configuration = run.experiment.resolved() | {"data": shown_data(run.experiment, run.facts())}
-    return Training(records, _last_validation(records), BASELINE, configuration)
-
-
-def _last_validation(records: list[dict[str, Any]]) -> np.ndarray:
-    """(K, 3): noise level, loss over that of the baseline, its error; K is 0 where nothing was validated."""
-    last: dict[str, float] = next(
-        (r["metrics"] for r in reversed(records) if "validation/ratio_mean" in r["metrics"]), {}
-    )
-    rows = sorted(
-        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last.get(key.replace("ratio_s", "ratio_error_s"), 0.0))
-        for key, value in last.items()
-        if key.startswith("validation/ratio_s")
-    )
-    return np.array(rows).reshape(-1, 3)
+    last = read_validation(run.folder)
+    validation = np.array([last[name] for name in ("level", "ratio", "error")]).T.reshape(-1, 3)
+    return Training(records, np.nan_to_num(validation), run.domain.values.baseline, configuration)

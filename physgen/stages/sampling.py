@@ -66,14 +66,14 @@ def draw_ensemble(
     model = model or load_model(run.folder / "model", device)
     like, name = _conditions(options.like, run)
     check_same_domain(like, run.experiment.domain, name, "the run")
-    grid = [like.sizes[d] for d in space_dims(like)]
-    if grid != model.constants["grid"]:
+    grid = tuple(like.sizes[d] for d in space_dims(like))
+    if grid != model.encoding.grid:
         raise InputError(
-            f"{name} has the lattice {grid}, the run {model.constants['grid']}: "
+            f"{name} has the lattice {grid}, the run {model.encoding.grid}: "
             "take conditions on the lattice that the model was trained on"
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
-    template = run.domain.request(like, options.n or settings.n, options.given, model.constants)
+    template = run.domain.request(like, options.n or settings.n, options.given, model.encoding.domain)
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
     levels = choose_levels(model, sampler, steps, options.levels or settings.levels)
     started = time.perf_counter()

@@ -86,7 +86,7 @@ def test_levels_descend_to_zero_within_what_was_trained(domain, rule, trained):
     for sampler in ("euler", "dpmpp_2m"):
         levels = choose_levels(model, sampler, 7, rule).values
         assert len(levels) == 8 and levels[-1] == 0 and (levels.diff() < 0).all()
-        s_min, s_max = model.constants["s_min"], model.constants["s_max"]
+        s_min, s_max = model.encoding.s_min, model.encoding.s_max
         assert s_min * (1 - 1e-6) <= levels[-2] and levels[0] <= s_max * (1 + 1e-6)
 
 

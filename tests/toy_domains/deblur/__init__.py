@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from physgen.diagnostics import memorization, power_spectrum
 from physgen.diagnostics.result import result_of_samples
+from physgen.domains.contract import Domain as Contract
 from physgen.domains.contract import with_units
 from physgen.errors import InputError
 from physgen.networks.unet import UNet
@@ -27,12 +28,11 @@ def residual(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 @dataclass(frozen=True)
-class Domain:
+class Domain(Contract):
     """White noise smoothed over one cell; the condition is the same smoothed over ``width`` cells more."""
 
     name: ClassVar[str] = "deblur"
     description: ClassVar[str] = "sky given its blurred image"
-    values: ClassVar[str] = "real"
     split_by: ClassVar[str] = "sample"
     formats: ClassVar[dict[str, str]] = {}
 

@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from physgen.diagnostics import memorization, moments, power_spectrum
+from physgen.domains.contract import Domain as Contract
 from physgen.domains.contract import with_units
 from physgen.errors import InputError
 from physgen.networks.unet import UNet
@@ -20,12 +21,11 @@ LAMBDA = 0.5
 
 
 @dataclass(frozen=True)
-class Domain:
+class Domain(Contract):
     r""":math:`S = \sum_x [\phi^2 + \lambda(\phi^2 - 1)^2 - 2\kappa\sum_\mu \phi_x\phi_{x+\mu}]`; Metropolis."""
 
     name: ClassVar[str] = "phi4_chains"
     description: ClassVar[str] = "phi^4 theory in two dimensions by Markov chains"
-    values: ClassVar[str] = "real"
     split_by: ClassVar[str] = "chain"
     exchangeable: ClassVar[tuple[str, ...]] = ("draw",)
     formats: ClassVar[dict[str, str]] = {}

@@ -15,18 +15,18 @@ import torch
 import xarray as xr
 
 from physgen.diagnostics import memorization, moments, power_spectrum
+from physgen.domains.contract import Domain as Contract
 from physgen.domains.contract import with_units
 from physgen.errors import InputError
 from physgen.networks.unet import UNet
 
 
 @dataclass(frozen=True)
-class Domain:
+class Domain(Contract):
     """White noise filtered by 1/(1 + |n|), n the whole wave numbers."""
 
     name: ClassVar[str] = "ring"
     description: ClassVar[str] = "Gaussian field on a ring, unconditional"
-    values: ClassVar[str] = "real"
     split_by: ClassVar[str] = "configuration"
     formats: ClassVar[dict[str, str]] = {}
 

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from physgen.diffusion.learning.denoisers import LogNormal as LogNormal
     from physgen.diffusion.learning.denoisers import LogUniform as LogUniform
     from physgen.diffusion.learning.denoisers import SpinDenoiser as SpinDenoiser
-    from physgen.diffusion.learning.denoisers import make_denoiser as make_denoiser
     from physgen.diffusion.learning.training import Recipe as Recipe
     from physgen.diffusion.learning.training import TrainingState as TrainingState
     from physgen.diffusion.learning.training import train as train

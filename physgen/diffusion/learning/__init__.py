@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from physgen.diffusion.learning.denoisers import PredictionDenoiser as PredictionDenoiser
     from physgen.diffusion.learning.denoisers import SpinDenoiser as SpinDenoiser
     from physgen.diffusion.learning.denoisers import denoising_loss as denoising_loss
-    from physgen.diffusion.learning.denoisers import make_denoiser as make_denoiser
     from physgen.diffusion.learning.ema import PowerEMA as PowerEMA
     from physgen.diffusion.learning.ema import Snapshot as Snapshot
     from physgen.diffusion.learning.ema import exponent_of as exponent_of

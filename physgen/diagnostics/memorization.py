@@ -80,12 +80,7 @@ def memorization(
         raise InputError(f"similarity {similarity!r} is unknown: choose one of {', '.join(SEARCHES)}")
     rng = np.random.default_rng(seed)
     arrays = {name: transformed(e, transform) for name, e in (("g", generated), ("t", train), ("h", heldout))}
-    shapes = {a.shape[1:] for a in arrays.values()}
-    if len(shapes) > 1 or len(arrays["t"]) < 2:
-        raise InputError(
-            f"configurations of shapes {sorted(map(str, shapes))} against {len(arrays['t'])} training configurations: "
-            "memorization needs one lattice and at least 2 training configurations"
-        )
+    _check_lattices(arrays)
     search, symmetries = in_box(SEARCHES[similarity], train)
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
     found, labels, groups = {}, {}, {}
@@ -105,6 +100,15 @@ def memorization(
     )  # fmt: skip
     facts = {"similarity": similarity, "n_train": len(arrays["t"]), "leaked": int(leaked.sum())}
     return with_leak(result, leaked, heldout).assign_attrs(facts)
+
+
+def _check_lattices(arrays: dict[str, np.ndarray]) -> None:
+    shapes = {a.shape[1:] for a in arrays.values()}
+    if len(shapes) > 1 or len(arrays["t"]) < 2:
+        raise InputError(
+            f"configurations of shapes {sorted(map(str, shapes))} against {len(arrays['t'])} training configurations: "
+            "memorization needs one lattice and at least 2 training configurations"
+        )
 
 
 def _chosen(nearest: Nearest, rows: np.ndarray) -> Nearest:

@@ -377,7 +377,7 @@ def test_samplers_without_a_density_are_refused():
     for name in ("heun_churn", "annealed_langevin", "dpmpp_2m"):
         with pytest.raises(ValueError, match=f"{name}.*no path weights; choose one of ancestral"):
             weighted_sample(TWO, name, log_uniform(8, 0.15, 4), (4, 1, 1), 3, zero)
-    with pytest.raises(ValueError, match="climb.*without multistep and corrector"):
+    with pytest.raises(ValueError, match="upward paths.*without multistep and corrector"):
         noising_log_weight(TWO, "dpmpp_2m_sde", log_uniform(8, 0.15, 4), torch.ones(4, 1, 1), 3, zero)
     with pytest.raises(ValueError, match="corrector must be >= 0, got -1"):
         Chain(Ancestral(), corrector=-1)

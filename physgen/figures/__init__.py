@@ -7,11 +7,11 @@ draws. Every function returns a matplotlib ``Figure`` of its own, without pyplot
 
 from physgen.figures.curves import curve_comparison
 from physgen.figures.stamps import differing_conditions, gallery
-from physgen.figures.statistics import correlation_matrices, memorization_panel
+from physgen.figures.statistics import memorization_panel
 from physgen.figures.style import label, save_figure
 from physgen.figures.training import loss_by_noise_level, loss_curves
 
 __all__ = [
-    "correlation_matrices", "curve_comparison", "differing_conditions", "gallery", "label",
+    "curve_comparison", "differing_conditions", "gallery", "label",
     "loss_by_noise_level", "loss_curves", "memorization_panel", "save_figure",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ Each is imported when it is first used, so that the command line answers at once
 """
 
 import importlib
+from typing import Any
 
 _PUBLIC = {
     "describe_domains": "data",
@@ -30,11 +31,11 @@ _PUBLIC = {
 __all__ = [*_PUBLIC]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(f"physgen.stages.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module 'physgen.stages' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])

@@ -50,7 +50,7 @@ def import_files(format: str, paths: str | Path | Sequence[str | Path], **option
     from physgen.stages.data import import_ensemble
 
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    return import_ensemble(format, [Path(path) for path in listed], {k: str(v) for k, v in options.items()})
+    return import_ensemble(format, listed, {k: str(v) for k, v in options.items()})
 
 
 def train(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from physgen.figures.overlay import curve_overlay as curve_overlay
     from physgen.figures.stamps import differing_conditions as differing_conditions
     from physgen.figures.stamps import gallery as gallery
-    from physgen.figures.statistics import correlation_matrices as correlation_matrices
     from physgen.figures.statistics import memorization_panel as memorization_panel
     from physgen.figures.style import label as label
     from physgen.figures.style import save_figure as save_figure

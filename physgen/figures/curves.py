@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from physgen.figures.notation import mathtext_value
 from physgen.figures.style import GENERATED, REFERENCE, THIRD, abscissa, condition_title, label, plain_log_ticks, styled
@@ -44,8 +45,8 @@ def curve_comparison(
     kind = reference.attrs.get("kind", "curve")
     lower = tuple(lower if lower is not None else (("ratio", "pull") if kind == "spectrum" else ("pull",)))
     panels = chosen_panels(reference["value"], most)
-    figure = Figure(figsize=(max(4.9, 2.75 * len(panels) + 0.6), 3.1 + 1.05 * len(lower)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
+    tight = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
+    figure = Figure(figsize=(max(4.9, 2.75 * len(panels) + 0.6), 3.1 + 1.05 * len(lower)), layout=tight)
     heights = [3.0] + [1.0] * len(lower)
     grid = figure.subplots(len(heights), len(panels), squeeze=False, sharex="col", sharey="row", height_ratios=heights)
     for axes, where in zip(grid.T, panels, strict=True):
@@ -84,7 +85,8 @@ def _main_panel(axes: Axes, reference: xr.Dataset, generated: xr.Dataset, names:
         axes.errorbar(x - shift, truth, spread, fmt="o", mfc="white", color=REFERENCE, label=names[0])
         axes.errorbar(x + shift, drawn, error, fmt="o", color=GENERATED, label=names[1])
         return
-    step, line = ("mid", "steps-mid") if kind == "histogram" else (None, "default")
+    step: Literal["mid"] | None = "mid" if kind == "histogram" else None
+    line = "steps-mid" if step else "default"
     axes.fill_between(x, truth - spread, truth + spread, step=step, color=REFERENCE, alpha=0.22, lw=0)
     axes.plot(x, truth, color=REFERENCE, drawstyle=line, label=names[0], zorder=2)
     if step:

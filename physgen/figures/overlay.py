@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from physgen.figures.curves import LOWER, chosen_panels, finish_column, finish_main_row, leave_empty_ends
 from physgen.figures.style import REFERENCE, abscissa, condition_title, styled
@@ -39,8 +40,8 @@ def curve_overlay(
     kind = reference.attrs.get("kind", "curve")
     lower = ("ratio", "pull") if kind == "spectrum" else ("pull",)
     panels = chosen_panels(reference["value"], most)
-    figure = Figure(figsize=(max(6.4, 2.9 * len(panels) + 0.8), 3.6 + 1.25 * len(lower)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
+    tight = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
+    figure = Figure(figsize=(max(6.4, 2.9 * len(panels) + 0.8), 3.6 + 1.25 * len(lower)), layout=tight)
     heights = [3.0] + [1.15] * len(lower)
     grid = figure.subplots(len(heights), len(panels), squeeze=False, sharex="col", sharey="row", height_ratios=heights)
     for axes, where in zip(grid.T, panels, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,9 +36,27 @@ def describe_domains() -> str:
     return "\n\n".join(paragraphs)
 
 
-def simulate(experiment: Experiment, output: Path | None, processes: int = 1, progress: Progress | None = None) -> Path:
-    """Make the ensemble of an experiment and write it."""
-    output = output or default_dataset(experiment)
+def simulate(
+    experiment: Experiment,
+    output: str | Path | None = None,
+    processes: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Make the ensemble of an experiment and write it.
+
+    Args:
+        experiment: its ``data`` section and seed say what to make.
+        output: new file; None for :func:`default_dataset`.
+        processes: how many work at once; the result does not depend on it.
+        progress: called with (done, total).
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: the file exists, or its folder does not.
+    """
+    output = default_dataset(experiment) if output is None else Path(output)
     with suppress(FileExistsError, NotADirectoryError):
         output.parent.mkdir(parents=True, exist_ok=True)
     check_new(output)
@@ -79,35 +98,48 @@ def domain_of_format(format: str) -> str:
     return owners[format]
 
 
-def import_files(format: str, paths: list[Path], output: Path, options: dict[str, str]) -> Path:
-    """Bring foreign files in as an ensemble file, with the importer of the domain that knows the format."""
+def import_files(
+    format: str, paths: Sequence[str | Path], output: str | Path, options: Mapping[str, str] | None = None
+) -> Path:
+    """Bring foreign files in as an ensemble file; see :func:`import_ensemble`. ``output`` is a new file, returned."""
+    output = Path(output)
     check_new(output)
     return save_ensemble(import_ensemble(format, paths, options), output)
 
 
-def import_ensemble(format: str, paths: list[Path], options: dict[str, str]) -> xr.Dataset:
-    """The ensemble of foreign files."""
-    owner = domain_of_format(format)
-    missing = [p for p in paths if not p.exists()]
+def import_ensemble(format: str, paths: Sequence[str | Path], options: Mapping[str, str] | None = None) -> xr.Dataset:
+    """The ensemble of foreign files, read with the importer of the domain that knows the format.
+
+    Args:
+        format: one of those that :func:`describe_domains` lists.
+        paths: files, in the order that the format asks for.
+        options: of the importer, name -> value as text.
+
+    Raises:
+        InputError: unknown format or option, a missing or unreadable file.
+    """
+    owner, options = domain_of_format(format), dict(options or {})
+    files = [Path(path) for path in paths]
+    missing = [file for file in files if not file.exists()]
     if missing:
         raise InputError(f"{missing[0]} does not exist: check the path")
-    if not paths:
+    if not files:
         words = [f"{name}={value}" for name, value in options.items()]
         read = [word for word in words if Path(word).suffix[1:].isalnum() and " " not in Path(word).suffix]
         raise InputError(
-            "give the files to import" + "".join(f" ({word} is no file: it was read as an option)" for word in read)
+            "give the files to import" + "".join(f" ({word} is not a file: it was read as an option)" for word in read)
         )
     if {"format", "paths"} & set(options):
-        raise InputError("'format' and 'paths' are no options: give the format first, then the files")
-    ensemble = get_domain(owner).load(format, paths, **options)
-    source = {"domain": owner, "source": ", ".join(map(str, paths)), "format": format}
+        raise InputError("'format' and 'paths' are not options: give the format first, then the files")
+    ensemble = get_domain(owner).load(format, files, **options)
+    source = {"domain": owner, "source": ", ".join(map(str, files)), "format": format}
     return with_units(ensemble.assign_attrs(source))
 
 
-def describe_import(path: Path, train: str) -> str:
-    """What the importer has to say of a file (attribute ``import_notes``), where it is, and the command that trains.
+def describe_import(path: str | Path, train: str) -> str:
+    """What the importer notes about a file (attribute ``import_notes``), where it is, and the command that trains.
 
-    An attribute ``not_trainable`` says why no network takes it; it can be a reference all the same.
+    An attribute ``not_trainable`` says why no network can be trained on it; it can still serve as a reference.
     """
     with open_ensemble(path) as ensemble:
         notes, reason = (str(ensemble.attrs.get(name, "")) for name in ("import_notes", "not_trainable"))
@@ -118,8 +150,8 @@ def describe_import(path: Path, train: str) -> str:
 
 
 def check_new(output: Path) -> None:
-    """Say before any work is done that a file cannot be written."""
+    """Refuse an output that exists or has no folder, before any work is done."""
     if output.exists():
-        raise InputError(f"{output} exists already: choose another -o, or remove it first; nothing is overwritten")
+        raise InputError(f"{output} exists already: choose another output, or remove it first; nothing is overwritten")
     if not output.parent.is_dir():
-        raise InputError(f"{output.parent} is not a folder: create it first, or give another -o")
+        raise InputError(f"{output.parent} is not a folder: create it first, or choose another output")

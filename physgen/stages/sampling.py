@@ -26,23 +26,38 @@ class DrawOptions:
     """What to draw. What is left out comes from the run's configuration."""
 
     n: int | None = None
-    like: Path | xr.Dataset | None = None
+    like: str | Path | xr.Dataset | None = None
     given: dict[str, float] = field(default_factory=dict)
     sampler: str | None = None
     steps: int | None = None
     seed: int = 0
     levels: str | None = None  # which noise levels: checked, chosen, log-uniform
-    average: float | None = None  # relative width of the average of the weights; None is the run's own
+    average: float | None = None  # relative width of a post-hoc EMA of the weights; None for the run's own EMA
 
 
 def sample(
-    run: Path | Run,
-    output: Path,
+    run: str | Path | Run,
+    output: str | Path,
     options: DrawOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Path:
-    """Draw configurations from a run and write them as an ensemble."""
+    """Draw configurations from a run and write them as an ensemble.
+
+    Args:
+        run: a run or its folder.
+        output: new file.
+        options: what to draw; None for the run's own settings.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: called with (done, total).
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: no run, options out of range, conditions that the model was not trained on, an output that exists.
+    """
+    output = Path(output)
     run = run if isinstance(run, Run) else open_run(run)
     check_new(output)
     return save_ensemble(draw_ensemble(run, options, device=device, progress=progress), output)
@@ -88,32 +103,32 @@ def draw_ensemble(
     return with_units(generated.assign_attrs(made | averaged), run.domain)
 
 
-def _conditions(like: Path | xr.Dataset | None, run: Run) -> tuple[xr.Dataset, str]:
+def _conditions(like: str | Path | xr.Dataset | None, run: Run) -> tuple[xr.Dataset, str]:
     """The ensemble whose conditions are taken, and what to call it."""
     if like is None:
         return run.part("test"), "the test part"
     return (load_ensemble(like), str(like)) if isinstance(like, str | Path) else (like, "the ensemble of like")
 
 
-def conditions_without_data(reference: Path, given: dict[str, float]) -> list[str]:
+def conditions_without_data(reference: str | Path, given: dict[str, float]) -> list[str]:
     """Which of the given conditions, as name=value, no configuration of the reference was made under."""
     known = load_ensemble(reference)
     return [f"{name}={value:g}" for name, value in given.items() if value not in known[name].values]
 
 
 def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int]:
-    """Draw with another average of the weights; the attributes that say so."""
+    """Put a post-hoc EMA of the weights into the model; the attributes that say so."""
     facts = take_average(model.denoiser, run, width)
     return {"average_width": width, "average_residual": facts.residual, "average_update": facts.update}
 
 
 def _check_options(options: DrawOptions) -> None:
-    for name, value, least in (("-n", options.n, 1), ("--steps", options.steps, 2)):
+    for name, value, least in (("n", options.n, 1), ("steps", options.steps, 2)):
         if value is not None and value < least:
-            raise InputError(f"{name} {value} is too few: give at least {least}, or leave it out for the run's own")
+            raise InputError(f"{name} = {value} is too few: give at least {least}, or leave it out for the run's own")
     if options.sampler is not None:
         check_sampler(options.sampler)
     if options.levels is not None and options.levels not in RULES:
-        raise InputError(f"--levels {options.levels}: unknown rule, choose one of {', '.join(RULES)}")
+        raise InputError(f"levels = {options.levels!r} is an unknown rule: choose one of {', '.join(RULES)}")
     if options.average is not None:
         check_width(options.average)

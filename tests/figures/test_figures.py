@@ -164,15 +164,6 @@ def test_a_bare_number_and_a_list_of_named_numbers_can_be_drawn():
     assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == ["mean", "variance"]
 
 
-def test_correlation_matrices_are_those_of_the_units():
-    reference, generated, _ = compared(spectrum)
-    figure = figures.correlation_matrices(reference, generated)
-    for axes, result in zip(figure.axes[:2], (reference, generated), strict=True):
-        drawn = np.asarray(axes.collections[0].get_array()).reshape(12, 12)
-        np.testing.assert_allclose(drawn, np.corrcoef(result["per_unit"].values.T))
-        assert axes.collections[0].get_clim() == (-1, 1)
-
-
 def test_memorization_shows_generated_beside_held_out():
     rng = np.random.default_rng(0)
     index, never = np.zeros((200, 2), int), np.zeros(200, bool)

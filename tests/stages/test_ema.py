@@ -1,4 +1,4 @@
-"""Averages of any width after a real training: held to the weights of each step, drawn with, refused where poor."""
+"""Post-hoc EMA of any width after a real training: checked against the weights of each step, refused where poor."""
 
 import math
 from pathlib import Path
@@ -102,15 +102,15 @@ def test_the_command_draws_with_the_average_and_records_its_residual(run, tmp_pa
         ("0.5", "(0, 0.2887], got 0.5", "choose one"),
         ("0", "(0, 0.2887], got 0", "choose one"),
         ("nan", "(0, 0.2887], got nan", "choose one"),
-        ("0.2886", f"at most {WORST_RESIDUAL:g} is taken", "training.averages"),
-        ("0.01", f"at most {WORST_RESIDUAL:g} is taken", "training.averages"),
+        ("0.2886", f"at most {WORST_RESIDUAL:g} is accepted", "training.averages"),
+        ("0.01", f"at most {WORST_RESIDUAL:g} is accepted", "training.averages"),
     ],
 )
 def test_a_poor_average_is_refused(width, value, remedy, run, tmp_path, capsys):
     output = tmp_path / "new.h5"
     assert main(["sample", str(run), "-o", str(output), "--device", "cpu", "--average", width]) == 2
     said = capsys.readouterr()
-    assert f"--average {width}" in said.err and value in said.err and remedy in said.err
+    assert f"EMA of width {width}" in said.err and value in said.err and remedy in said.err
     assert said.err.count("physgen sample: ") == 1 and not output.exists()
 
 

@@ -5,7 +5,6 @@ Shapes: N particles per side, n = N^3; positions (3, n). Lengths in Mpc/h unless
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,8 +151,3 @@ def simulate_particles(
 ) -> torch.Tensor:
     """Positions (3, n) in Mpc/h of one simulation: ``linear_field`` then ``evolve``."""
     return evolve(linear_field(params, box, seed, method, device), params, box)
-
-
-def particle_nyquist(box: SimulationBox) -> float:
-    """k_Nyq = pi N / L of the particle lattice, h/Mpc: the field has no physical power beyond it."""
-    return math.pi * box.particles / box.box_size

@@ -11,18 +11,7 @@ import numpy as np
 from scipy import fft
 
 from physgen.errors import InputError
-
-
-def components(grid, spacing):
-    """Wavenumber along each axis, in the layout of rfftn: d arrays that broadcast to half."""
-    axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
-    axes[-1] = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1])
-    return np.meshgrid(*axes, indexing="ij", sparse=True)
-
-
-def wavenumber(grid, spacing):
-    r"""\|k\| of every mode, in the layout of rfftn."""
-    return np.sqrt(sum(np.square(k) for k in components(grid, spacing)))
+from physgen.lattice import wavenumber
 
 
 def fundamental(grid, spacing):

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes, wavenumber
+from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 from physgen.errors import InputError
+from physgen.lattice import wavenumber
 
 CONFIGURATIONS = ("equilateral", "squeezed", "folded")
 HALF_WIDTH = 0.15  # of a shell, in units of its wavenumber; at least half a fundamental wavenumber

@@ -12,10 +12,11 @@ Legend: B samples, C components, d dimensions, J bands, F features, U units, L l
 import numpy as np
 import torch
 
-from physgen.diagnostics.bands import fundamental, wavenumber
+from physgen.diagnostics.bands import fundamental
 from physgen.diagnostics.result import result_of_samples, units
-from physgen.diagnostics.spectrum import as_tensor, nyquist, transformed
+from physgen.diagnostics.spectrum import as_tensor, transformed
 from physgen.errors import InputError
+from physgen.lattice import nyquist, wavenumber
 
 MOST_BANDS = 4
 WIDTH = 0.5  # octaves; standard deviation of a band in log2 k

@@ -223,10 +223,11 @@ class Cosmology:
 
         The box is that of the ``constants``: without translations if it is not periodic.
         """
-        from physgen.domains.cosmology.symmetry import random_symmetry
+        from physgen.lattice import random_moves
 
-        box = constants or {}
-        return random_symmetry(x, generator, box.get("cell_size"), box.get("periodic", True)), condition
+        box, grid = constants or {}, tuple(x.shape[2:])
+        moves = random_moves(len(x), grid, generator, box.get("cell_size"), box.get("periodic", True))
+        return moves.move(x), condition
 
     # --- learning and judging ---------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from physgen.domains.spins.couplings import (
     lattice_couplings,
     lattice_edges,
 )
-from physgen.domains.spins.enumeration import enumerate_graph, states
+from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import Disorder, spin_ensemble
 
 if TYPE_CHECKING:
@@ -83,12 +83,15 @@ def _transfer_matrix(
 
 
 def _enumerated(disorder: Disorder, i: int, temperature: float, n: int, rng: np.random.Generator) -> exact.ExactSamples:
+    from physgen.diffusion.exact.atoms import enumerate_spins
+
     couplings = disorder.couplings[i]
     grid = couplings.shape[1:] if disorder.edges is None else (int(disorder.edges.max()) + 1,)
     edges = lattice_edges(grid) if disorder.edges is None else disorder.edges
     law = enumerate_graph(int(np.prod(grid)), edges, couplings.reshape(-1), temperature)
     chosen = rng.choice(len(law.probabilities), n, p=law.probabilities)
-    return exact.ExactSamples(states(int(np.prod(grid)))[chosen].reshape(n, *grid), law.log_partition, law.energy)
+    every = enumerate_spins(int(np.prod(grid))).numpy()
+    return exact.ExactSamples(every[chosen].reshape(n, *grid), law.log_partition, law.energy)
 
 
 def run_jobs(

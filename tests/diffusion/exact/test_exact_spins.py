@@ -18,6 +18,7 @@ from physgen.diffusion.exact import (
 )
 from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.diffusion.noise import generator_for, noise_like
+from physgen.errors import InputError
 
 
 def normal(*shape, seed=0):
@@ -222,6 +223,22 @@ def test_p_spin_interactions_equal_the_sum_written_out():
             float(J) * math.prod(spins[i] for i in g) for g, J in zip(groups.tolist(), couplings, strict=True)
         )
         assert float(law.log_weights[state]) == pytest.approx(-0.7 * energy, abs=1e-12)
+
+
+def test_states_are_numbered_by_their_bits_everywhere():
+    """Bit i of the number is 1 where spin i is up: in the list of states, and in the weights of a law."""
+    states = enumerate_spins(4)
+    assert states[0].tolist() == [-1, -1, -1, -1] and states[0b0110].tolist() == [-1, 1, 1, -1]
+    assert ((states > 0).long() @ (1 << torch.arange(4))).tolist() == list(range(16))
+    weights = torch.full((16,), -torch.inf)
+    weights[0b0110] = 0.0
+    law = EnumeratedIsing(weights, (1, 4))
+    assert law.sample(3, generator_for(15, "draw", 0)).tolist() == 3 * [[[-1, 1, 1, -1]]]
+    field = torch.tensor([0.1, -0.4, 0.9, 0.2], dtype=torch.float64)
+    alone = EnumeratedIsing.from_couplings(torch.zeros(4, 4), 1.0, (1, 4), field)
+    torch.testing.assert_close(alone.log_weights, states.double() @ field)
+    with pytest.raises(InputError, match="enumeration of 21 spins"):
+        enumerate_spins(21)
 
 
 def test_two_spin_interactions_are_sherrington_kirkpatrick():

@@ -202,7 +202,7 @@ class Spins:
         return build_network(options, constants)
 
     def exact_denoiser(self, template: xr.Dataset, constants: dict[str, Any]) -> Callable[..., torch.Tensor]:
-        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 12 spins."""
+        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 20 spins."""
         from physgen.domains.spins.denoiser import TransferMatrixDenoiser
 
         return TransferMatrixDenoiser.for_template(template)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from physgen.diffusion.exact.atoms import enumerate_spins
+
 
 class Enumeration(NamedTuple):
     """The Boltzmann law of a tiny system."""
@@ -30,8 +32,6 @@ def enumerate_graph(
 
     Energies in units of J, the temperature too (k_B = 1). InputError for more spins.
     """
-    from physgen.diffusion.exact.atoms import enumerate_spins  # torch takes a second, and only tiny systems need it
-
     all_states = enumerate_spins(spins).numpy().astype(np.float64)
     energies = np.zeros(len(all_states))
     for (i, j), coupling in zip(edges, couplings, strict=True):

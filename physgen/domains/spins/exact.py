@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from physgen.diffusion.exact.strip import check_width
 from physgen.domains.spins import transfer_matrix
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.errors import InputError
 
-WIDEST_CYLINDER = 20  # 2^20 states of 8 bytes per layer and stage
-WIDEST_TORUS = 10
 LARGEST_EXPONENT = 600.0  # of e; float64 ends at e^708
 
 
@@ -38,12 +37,6 @@ class _Chain(NamedTuple):
     @property
     def closed(self) -> bool:
         return bool(np.any(self.links[-1]))
-
-
-def can_solve(couplings: np.ndarray) -> bool:
-    """Whether the layers of these bonds (d, \\*grid) are narrow enough for this file."""
-    width = int(np.prod(couplings.shape[2:]))
-    return width <= (WIDEST_TORUS if np.any(couplings[0, -1]) else WIDEST_CYLINDER)
 
 
 def log_partition(
@@ -101,11 +94,7 @@ def _chain(couplings: np.ndarray, temperature: float, external_field: np.ndarray
     shape = couplings.shape[1:]
     layers, width = shape[0], int(np.prod(shape[1:]))
     links = couplings[0].reshape(layers, width)
-    if not can_solve(couplings):
-        raise InputError(
-            f"a layer of {width} spins is too wide for the transfer matrix (at most {WIDEST_CYLINDER}, or "
-            f"{WIDEST_TORUS} where the first dim is periodic): use method parallel_tempering, or a smaller lattice"
-        )
+    check_width(width, ring=bool(np.any(links[-1])))
     exponent = 2 * np.abs(links).sum(axis=1).max()
     if exponent > LARGEST_EXPONENT:
         raise InputError(

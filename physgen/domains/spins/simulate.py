@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.domains.spins import exact
 from physgen.domains.spins.couplings import (
     complete_graph,
@@ -83,8 +84,6 @@ def _transfer_matrix(
 
 
 def _enumerated(disorder: Disorder, i: int, temperature: float, n: int, rng: np.random.Generator) -> exact.ExactSamples:
-    from physgen.diffusion.exact.atoms import enumerate_spins
-
     couplings = disorder.couplings[i]
     grid = couplings.shape[1:] if disorder.edges is None else (int(disorder.edges.max()) + 1,)
     edges = lattice_edges(grid) if disorder.edges is None else disorder.edges

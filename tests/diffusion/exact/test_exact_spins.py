@@ -17,6 +17,7 @@ from physgen.diffusion.exact import (
     tree_chain,
 )
 from physgen.diffusion.exact.atoms import enumerate_spins
+from physgen.diffusion.exact.strip import Layers
 from physgen.diffusion.noise import generator_for, noise_like
 from physgen.errors import InputError
 
@@ -116,7 +117,7 @@ def test_samples_have_the_frequencies_of_the_law(pair):
     n, sites = 4000, exact.log_weights.shape[0].bit_length() - 1
     spins = law.sample(n, generator_for(10, "draw", 0))
     assert spins.shape == (n, *exact.shape)
-    number = ((1 - spins.flatten(1).long()) // 2 * 2 ** torch.arange(sites)).sum(1)
+    number = ((1 + spins.flatten(1).long()) // 2 * 2 ** torch.arange(sites)).sum(1)
     expected = n * torch.softmax(exact.log_weights, 0)
     order = expected.argsort(descending=True)
     common = order[expected[order] > 8]
@@ -191,6 +192,23 @@ def test_strip_without_cross_bonds_is_a_bundle_of_chains():
         bonds = torch.cat([torch.zeros(1).double(), couplings[0, :-1, column]])
         chain = IsingTree(tree_chain(40), bonds, 1.1, (1, 40))
         torch.testing.assert_close(strip(y, s)[..., column], chain(y[..., column], s), rtol=1e-9, atol=1e-10)
+
+
+def test_layers_hold_couplings_of_their_own_for_each_sample():
+    """ln Z, means and draws of a batch are those of its samples one by one; so many that several blocks are needed."""
+    batch, ends = 700, torch.tensor([[0, 1], [1, 2], [0, 9], [3, 7]])
+    inside, links = normal(batch, 6, 4, seed=33), normal(batch, 5, 10, seed=34)
+    field = normal(batch, 6, 10, seed=35)
+    layers = Layers(inside, ends, links)
+    log_z, means = layers.log_partition(field), layers.magnetisation(field)
+    gradient = torch.func.grad(lambda h: layers.log_partition(h).sum())(field)
+    torch.testing.assert_close(means, gradient, rtol=1e-11, atol=1e-12)
+    for b in (0, 341, 699):
+        alone = Layers(inside[b : b + 1], ends, links[b : b + 1])
+        torch.testing.assert_close(alone.log_partition(field[b : b + 1])[0], log_z[b], rtol=1e-13, atol=0)
+        drawn = alone.sample(field[b : b + 1].expand(4000, -1, -1), generator_for(16, "draw", b))
+        off = (drawn.mean(0) - means[b]) / ((1 - means[b] ** 2) / 4000).sqrt()
+        assert float((off**2).sum()) < 60 + 6 * math.sqrt(120)  # 60 spins that depend on each other: a wide band
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 1.5])
@@ -273,12 +291,12 @@ def test_annealed_entropy_of_p_spin(p):
         lambda: IsingTree(tree_chain(3), torch.ones(2), 1.0, (1, 3)),
         lambda: IsingRing(torch.ones(2), 1.0, (1, 2)),
         lambda: IsingStrip(torch.ones(2, 4, 3), 1.0),
-        lambda: IsingStrip(torch.zeros(2, 4, 11), 1.0),
+        lambda: IsingStrip(torch.zeros(2, 4, 21), 1.0),
         lambda: CurieWeiss(0.0, (1, 4)),
         lambda: p_spin(4, 5, 1.0, generator_for(0, "couplings", 0)),
         lambda: from_interactions(torch.zeros(3, 2).long(), torch.ones(2), 1.0, (1, 4)),
     ],
 )
 def test_impossible_models_are_refused_with_the_value(make):
-    with pytest.raises(ValueError, match="got"):
+    with pytest.raises(ValueError, match="got|layer of 21 spins"):
         make()

@@ -62,8 +62,8 @@ def test_the_answer_to_one_sample_does_not_depend_on_the_others():
 def test_couplings_that_it_cannot_solve_are_refused():
     with pytest.raises(InputError, match="free boundary"):
         TransferMatrixDenoiser(torch.ones(1, 4, 4, 4))(torch.ones(1, 1, 4, 4), torch.ones(1))
-    with pytest.raises(InputError, match="at most 12 spins"):
-        TransferMatrixDenoiser()(torch.ones(1, 1, 4, 13), torch.ones(1), {"channels": torch.zeros(1, 4, 4, 13)})
+    with pytest.raises(InputError, match="layer of 21 spins is too wide"):
+        TransferMatrixDenoiser()(torch.ones(1, 1, 4, 21), torch.ones(1), {"channels": torch.zeros(1, 4, 4, 21)})
     with pytest.raises(InputError, match="channels"):
         TransferMatrixDenoiser()(torch.ones(2, 1, 4, 4), torch.ones(2))
 

@@ -88,12 +88,10 @@ class Spins:
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
-        from physgen.domains.spins.simulate import exact_ensemble
+        from physgen.domains.spins.simulate import exact_ensemble, tempering_ensemble
 
         method = self._method()
         if method == "parallel_tempering":
-            from physgen.domains.spins.tempering_ensemble import tempering_ensemble
-
             made = tempering_ensemble(self, seed, processes, progress)
         else:
             made = exact_ensemble(self, seed, method == "enumeration", processes, progress)

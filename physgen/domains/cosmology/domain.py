@@ -67,12 +67,14 @@ class Cosmology:
     )
     device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.dimension not in (2, 3):
             raise InputError(f"dimension = {self.dimension} must be 2 (slabs) or 3 (boxes)")
         for name, (low, high) in {"Omega_m": self.Omega_m, "sigma_8": self.sigma_8}.items():
             if not 0 < low <= high:
-                raise InputError(f"{name} = [{low}, {high}] is no range: give 0 < low <= high")
+                raise InputError(
+                    f"{name} = [{low}, {high}] does not satisfy 0 < low <= high: give the lower bound first"
+                )
         if self.cells > 2 * self.particles:
             raise InputError(
                 f"cells = {self.cells} is more than twice particles = {self.particles}: most cells would be empty, "

@@ -133,7 +133,7 @@ def _density_constants(values: np.ndarray, ascending: np.ndarray, kind: str) -> 
     offset = -LOWEST[kind] + 0.0
     scale = 1.0 if kind == "delta" else sum_in_blocks(values, lambda v: v) / values.size
 
-    def density(v: np.ndarray) -> np.ndarray:
+    def density(v: Any) -> Any:
         return (v + offset) / scale
 
     empty = np.asarray(-offset, ascending.dtype)  # of the same type: else numpy would copy the whole as float64
@@ -283,7 +283,7 @@ def overdensity(ensemble: xr.Dataset) -> xr.Dataset:
         which = xr.DataArray(contrast, dims="component")
         mean, shift = xr.where(which, mean, 1.0), which.astype(np.float32)
     else:
-        shift = np.float32(1)
+        shift = xr.DataArray(np.float32(1))
     scaled = (field / mean.astype(np.float32)).astype(np.float32, copy=False).transpose(*field.dims)
     scaled -= shift  # in place: a second copy of the data would double the memory of an evaluation
     scaled.attrs = {"long_name": "density contrast", "units": "1"}  # nothing of the density or of its mean

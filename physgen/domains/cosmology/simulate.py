@@ -96,7 +96,7 @@ def displacements(modes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     potential = modes * laplacian
     first = torch.stack([torch.fft.irfftn(-g * potential, s=shape) for g in gradient])
 
-    def second_derivative(i, j):
+    def second_derivative(i: int, j: int) -> torch.Tensor:
         symbol = -(k[i] ** 2) if i == j else gradient[i] * gradient[j]
         return torch.fft.irfftn(symbol * potential, s=shape)
 

@@ -22,7 +22,7 @@ LARGEST_EXPONENT = 600.0  # of e; float64 ends at e^708
 
 
 class ExactSamples(NamedTuple):
-    """Independent configurations and the exact figures of their law."""
+    """Independent configurations, with ln Z and the mean energy of their law."""
 
     spins: np.ndarray  # (n, *grid) int8
     log_partition: float  # ln Z
@@ -105,7 +105,8 @@ def _chain(couplings: np.ndarray, temperature: float, external_field: np.ndarray
     if len(shape) > 1:
         edges = lattice_edges(shape[1:])
         bonds = np.moveaxis(couplings[1:], 0, 1).reshape(layers, -1)
-        np.add.at(inside, (slice(None), edges[:, 0], edges[:, 1]), bonds)
+        for (i, j), strengths in zip(edges, bonds.T, strict=True):
+            inside[:, i, j] += strengths
     field = np.zeros((layers, width))
     if external_field is not None:
         field += np.asarray(external_field, dtype=np.float64).reshape(layers, width) / temperature
@@ -149,13 +150,13 @@ def _sample_ring(chain: _Chain, rng: np.random.Generator, spins: np.ndarray) -> 
     total = weights.sum()
     drawn = np.sort(rng.choice(len(weights), len(spins), p=weights / total))
     width = chain.field.shape[1]
-    for state in np.unique(drawn):
-        rest, _ = _held(chain, int(state))
+    for state in np.unique(drawn).tolist():
+        rest, _ = _held(chain, state)
         keep = _storage(rest)
         transfer_matrix.forward(rest.inside, rest.links, rest.field, keep)
-        low, high = np.searchsorted(drawn, [state, state + 1])
+        low, high = (int(end) for end in np.searchsorted(drawn, [state, state + 1]))
         chosen = np.empty((high - low, *rest.field.shape), dtype=np.int8)
-        transfer_matrix.backward_samples(keep, rest.links, rng.random(chosen.shape), chosen)
+        transfer_matrix.backward_samples(keep, rest.links, np.asarray(rng.random(chosen.shape)), chosen)
         spins[low:high, 0] = ((state >> np.arange(width)) & 1) * 2 - 1
         spins[low:high, 1:] = chosen
     rng.shuffle(spins, axis=0)  # they stand sorted by the first layer

@@ -23,7 +23,7 @@ def build_network(options: Mapping[str, Any], constants: dict[str, Any]) -> torc
         raise InputError(f"network kind {kind!r} is unknown; choose unet or message_passing")
     if constants["graph"]:
         raise InputError("networks for couplings that are not on a lattice are not available yet: use a lattice model")
-    sizes = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
+    sizes: dict[str, Any] = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
     if "multipliers" in settings:
         settings["multipliers"] = tuple(settings["multipliers"])
     try:

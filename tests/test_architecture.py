@@ -136,7 +136,7 @@ def test_heavy_libraries_stay_in_their_room(path):
         assert top not in {"torchvision", "lightning", "accelerate", "wandb"}, f"{path} imports {top}"
 
 
-@pytest.mark.parametrize("folder", ["diffusion", "networks", "diagnostics"])
+@pytest.mark.parametrize("folder", ["diffusion", "networks", "diagnostics", "lattice"])
 def test_the_core_imports_on_a_bare_gpu_machine(folder):
     """torch, numpy and scipy are all that a compute node needs to have."""
     for path in (PACKAGE / folder).rglob("*.py"):
@@ -148,7 +148,7 @@ def test_the_core_imports_on_a_bare_gpu_machine(folder):
 def test_the_core_runs_without_the_other_libraries():
     modules = [
         ".".join(p.relative_to(ROOT).with_suffix("").parts)
-        for folder in ("diffusion", "networks", "diagnostics")
+        for folder in ("diffusion", "networks", "diagnostics", "lattice")
         for p in (PACKAGE / folder).rglob("*.py")
         if p.stem != "__init__"
     ]

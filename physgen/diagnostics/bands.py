@@ -14,18 +14,7 @@ import numpy as np
 from scipy import fft
 
 from physgen.errors import InputError
-
-
-def components(grid: Sequence[int], spacing: Sequence[float]) -> tuple[np.ndarray, ...]:
-    """Wavenumber along each axis, in the layout of rfftn: d arrays that broadcast to half."""
-    axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
-    axes[-1] = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1])
-    return np.meshgrid(*axes, indexing="ij", sparse=True)
-
-
-def wavenumber(grid: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
-    r"""\|k\| of every mode, in the layout of rfftn."""
-    return np.sqrt(sum(np.square(k) for k in components(grid, spacing)))
+from physgen.lattice import wavenumber
 
 
 def fundamental(grid: Sequence[int], spacing: Sequence[float]) -> float:

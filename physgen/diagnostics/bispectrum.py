@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes, wavenumber
+from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 from physgen.errors import InputError
+from physgen.lattice import wavenumber
 
 if TYPE_CHECKING:
     import xarray as xr

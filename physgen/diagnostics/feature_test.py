@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from physgen.diagnostics.bands import fundamental, wavenumber
+from physgen.diagnostics.bands import fundamental
 from physgen.diagnostics.result import Units, result_of_samples, units
-from physgen.diagnostics.spectrum import as_tensor, nyquist, transformed
+from physgen.diagnostics.spectrum import as_tensor, transformed
 from physgen.errors import InputError
+from physgen.lattice import nyquist, wavenumber
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -5,12 +5,12 @@ Legend: Q queries, T training configurations, C components, *grid lattice, D num
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import permutations, product
 
 import numpy as np
 import torch
 
 from physgen.diagnostics.spectrum import as_tensor
+from physgen.lattice import Symmetry, multiplicity, point_group
 
 # numbers held at once in a block of comparisons: a processor's cache, or a fair share of an accelerator's memory
 CHUNK = {"cpu": 2**18, "cuda": 2**26}
@@ -27,30 +27,6 @@ class Nearest:
     compared: int  # configurations that each query was compared with (symmetries not counted)
 
 
-def lattice_symmetries(grid, group="point", spacing=None):
-    """Symmetries of a lattice besides translations: (order of the axes, axes to flip).
-
-    ``"point"``: all reflections and the permutations of axes of equal length (8 in a square, 48 in a cube, 4 in a
-    rectangle); ``"none"``: the identity alone. With ``spacing``, the cell size along each axis, axes of unequal cells
-    are not exchanged.
-    """
-    d = len(grid)
-    if group == "none":
-        return [(tuple(range(d)), ())]
-    if group != "point":
-        raise ValueError(f"group must be 'point' or 'none', got {group!r}")
-    steps = [1.0] * d if spacing is None else spacing
-    alike = [[grid[i] == grid[j] and abs(steps[i] - steps[j]) <= 1e-6 * steps[j] for j in range(d)] for i in range(d)]
-    orders = [p for p in permutations(range(d)) if all(alike[i][j] for i, j in enumerate(p))]
-    flips = [tuple(i for i in range(d) if chosen[i]) for chosen in product((False, True), repeat=d)]
-    return list(product(orders, flips))
-
-
-def _transformed(x, order, flip):
-    """Apply one symmetry to the space axes of (B, C, *grid)."""
-    return x.permute(0, 1, *(2 + i for i in order)).flip([2 + i for i in flip])
-
-
 def nearest_field(query, train, group="point", spacing=None, periodic=True):
     r"""Nearest neighbour modulo translations and the point group: :math:`\rho = \max_{g,s} \mathrm{corr}(g\,a, T_s b)`.
 
@@ -59,7 +35,9 @@ def nearest_field(query, train, group="point", spacing=None, periodic=True):
 
     Args:
         query, train: (Q, C, *grid) and (T, C, *grid), numpy or torch on one device; components are summed.
-        group, spacing: of :func:`lattice_symmetries`; rotations mix the axes of scalar components only.
+        group: "point", the reflections and the exchange of equal axes (:func:`physgen.lattice.point_group`), which is
+            right for scalar components only; "none": the identity alone.
+        spacing: cell size along each axis; axes of unequal cells are not exchanged. None where all are equal.
         periodic: whether opposite sides touch; if not, fields are compared in place, s = 0.
 
     Returns:
@@ -77,8 +55,8 @@ def nearest_field(query, train, group="point", spacing=None, periodic=True):
     rho = torch.empty(len(query), len(train))
     for q in range(0, len(query), rows):
         best = None
-        for order, flip in lattice_symmetries(grid, group, spacing):
-            f_query = torch.fft.rfftn(_transformed(query[q : q + rows], order, flip), dim=dims)
+        for g in _group(grid, group, spacing):
+            f_query = torch.fft.rfftn(g.move(query[q : q + rows]), dim=dims)
             found = [peak(f_query, f_train[t : t + columns], grid, dims) for t in range(0, len(train), columns)]
             found = torch.cat(found, dim=1)
             best = found if best is None else torch.maximum(best, found)
@@ -98,8 +76,15 @@ def in_box(search, ensemble):
     if (search.func if isinstance(search, partial) else search) is not nearest_field:
         return search, 1
     steps, grid = spacing(ensemble), [ensemble.sizes[d] for d in space_dims(ensemble)]
-    count = len(lattice_symmetries(grid, given.get("group", "point"), steps))
+    count = len(_group(grid, given.get("group", "point"), steps))
     return partial(search, spacing=steps, periodic=bool(int(ensemble.attrs.get("periodic", 1)))), count
+
+
+def _group(grid, group, spacing):
+    """Symmetries besides translations."""
+    if group not in ("point", "none"):
+        raise ValueError(f"group must be 'point' or 'none', got {group!r}")
+    return point_group(grid, spacing) if group == "point" else (Symmetry(),)
 
 
 def _normalised(x):
@@ -118,10 +103,7 @@ def _peak(f_query, f_train, grid, dims):
 def _in_place(f_query, f_train, grid, dims):
     """The cross correlation of every pair without a shift, by Parseval's theorem."""
     cells = int(np.prod(grid))
-    weight = torch.full((grid[-1] // 2 + 1,), 2.0, device=f_query.device)
-    weight[0] = 1.0
-    if grid[-1] % 2 == 0:
-        weight[-1] = 1.0
+    weight = multiplicity(grid).to(f_query.device)
     left, right = (torch.view_as_real(f).flatten(1) for f in (f_query * weight, f_train.conj()))
     return left @ right.T / cells
 

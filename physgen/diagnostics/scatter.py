@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from physgen.diagnostics.batches import each_sample
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import units
-from physgen.diagnostics.spectrum import bin_edges, inverse_length, nyquist, power_spectrum_array
+from physgen.diagnostics.spectrum import inverse_length, power_spectrum_array
 from physgen.errors import InputError
+from physgen.lattice import bin_edges, nyquist
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -4,9 +4,6 @@ Legend: B fields, d dimensions, *grid = (n_1, ..., n_d) cells of sizes a_i, V vo
 half-space FFT.
 """
 
-import functools
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from scipy import fft
@@ -15,6 +12,7 @@ from physgen.diagnostics.batches import BATCH_CELLS, each_sample
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
+from physgen.lattice import mode_bins, nyquist
 
 CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
 
@@ -22,81 +20,6 @@ CONVENTION = (
     "P = |FFT|^2 V/N^2 with V the volume and N the number of cells, so white noise of unit variance has "
     "P = cell volume; no shot noise is subtracted and no window divided out. The dotted line is the Nyquist wavenumber."
 )
-
-
-def nyquist(spacing):
-    r"""Largest wavenumber resolved along every axis, :math:`\min_i \pi/a_i`."""
-    return float(np.pi / max(spacing))
-
-
-def bin_edges(grid, spacing, bins=None):
-    r"""Edges of linear bins in |k|.
-
-    Args:
-        grid, spacing: lattice of sides :math:`L_i = n_i a_i`.
-        bins: None: from :math:`k_0/2`, :math:`k_0 = 2\pi/\max_i L_i`, in steps of :math:`2\pi/\min_i L_i`, up to
-            Nyquist; in a cube these are the half-integers of k_F = 2 pi / L, which no mode hits, so that rounding
-            never decides on which side of an edge a mode falls. A number: that many bins from :math:`k_0/2` to
-            Nyquist. An increasing sequence: the edges themselves.
-    """
-    lengths = np.asarray(grid) * np.asarray(spacing)
-    first, step = np.pi / lengths.max(), 2 * np.pi / lengths.min()
-    if bins is None:
-        count = int((nyquist(spacing) - first) / step * (1 + 1e-9))
-        if count < 1:
-            raise InputError(f"a grid of {tuple(grid)} cells has no bin of width 2 pi/L below Nyquist: use more cells")
-        return first + step * np.arange(count + 1)
-    if np.ndim(bins) == 0:
-        return np.linspace(first, nyquist(spacing), int(bins) + 1)
-    return increasing_edges(bins)
-
-
-def increasing_edges(bins):
-    """Edges as an array; InputError unless there are at least two that increase."""
-    edges = np.asarray(bins, dtype=float)
-    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
-        raise InputError(f"bin edges must be at least two increasing wavenumbers, got {edges.tolist()}")
-    return edges
-
-
-@dataclass(frozen=True)
-class ModeBins:
-    """Which bin each mode of the half-space FFT falls in; modes outside every bin are left out."""
-
-    modes: np.ndarray  # (M,) positions in the flattened rfft layout
-    bin: np.ndarray  # (M,) bin of each, 0..K-1
-    weight: np.ndarray  # (M,) 2 for a mode that stands for itself and its conjugate, 1 for a self-conjugate plane
-    k: np.ndarray  # (K,) mean |k| of the modes
-    count: np.ndarray  # (K,) modes of the full FFT
-    edges: np.ndarray  # (K, 2)
-
-
-def mode_bins(grid, spacing, bins=None):
-    """Bins of the modes of a grid, edges[j] <= |k| < edges[j+1]; k = 0 never counts, empty bins are dropped."""
-    edges = None if bins is None else bins if np.ndim(bins) == 0 else tuple(increasing_edges(bins))
-    return _mode_bins(tuple(grid), tuple(spacing), edges)
-
-
-@functools.lru_cache(maxsize=16)
-def _mode_bins(grid, spacing, bins):
-    edges = bin_edges(grid, spacing, bins)
-    axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
-    last, n = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1]), grid[-1]
-    k_squared = sum(np.square(k) for k in np.meshgrid(*axes[:-1], last, indexing="ij"))
-    k = np.sqrt(k_squared).ravel()
-    weight = np.full(len(last), 2.0)
-    weight[0] = 1.0
-    if n % 2 == 0:
-        weight[-1] = 1.0
-    weight = np.broadcast_to(weight, k_squared.shape).ravel()
-    index = np.searchsorted(edges, k, side="right") - 1
-    index[k >= edges[-1]] = -1
-    index[0] = -1
-    modes = np.flatnonzero(index >= 0)
-    filled, bin_ = np.unique(index[modes], return_inverse=True)
-    count = np.bincount(bin_, weights=weight[modes])
-    mean_k = np.bincount(bin_, weights=(weight * k)[modes]) / count
-    return ModeBins(modes, bin_, weight[modes], mean_k, count, np.stack([edges[:-1], edges[1:]], axis=1)[filled])
 
 
 def as_tensor(x):

@@ -5,8 +5,9 @@ import powerbox
 import pytest
 import torch
 
-from physgen.diagnostics.spectrum import bin_edges, cross_spectrum, power_spectrum, power_spectrum_array
+from physgen.diagnostics.spectrum import cross_spectrum, power_spectrum, power_spectrum_array
 from physgen.errors import InputError
+from physgen.lattice import bin_edges
 
 BOXES = [((64,), (0.5,)), ((32, 32), (1.0, 1.0)), ((33, 48), (0.4, 0.7)), ((16, 24, 20), (0.6, 0.5, 0.45))]
 

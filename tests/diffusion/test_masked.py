@@ -91,7 +91,7 @@ def test_drawn_frequencies_are_the_probabilities_of_the_model():
     drawn = sample_masked(RANDOM, (count, 1, *GRID), seed=2, steps=3, order=order, tile=count)
     with torch.no_grad():
         expected = count * log_probability(RANDOM, STATES.reshape(-1, 1, *GRID), order, steps=3).exp()
-    number = ((drawn.x.flatten(1) < 0) * 2 ** torch.arange(6)).sum(1)
+    number = ((drawn.x.flatten(1) > 0) * 2 ** torch.arange(6)).sum(1)
     observed = torch.bincount(number, minlength=64)
     full = expected > 5
     chi2 = ((observed - expected) ** 2 / expected)[full].sum()

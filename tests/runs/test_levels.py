@@ -8,7 +8,8 @@ import torch
 
 from physgen.diffusion.discretization.check import Convergence
 from physgen.diffusion.exact import GaussianField, phi4_site
-from physgen.diffusion.learning.prior_spectrum import Spectrum, rfft_shape
+from physgen.diffusion.learning.prior_spectrum import Spectrum
+from physgen.lattice import half_grid
 from physgen.runs.encoding import Encoding
 from physgen.runs.levels import CHECKED, choose_levels, surrogate_spectra
 from physgen.runs.model import Model
@@ -22,7 +23,7 @@ class Known(torch.nn.Module):
     def __init__(self, law, power):
         super().__init__()
         self.law, self.calls = law, 0
-        self.spectrum = Spectrum(power.log().expand(1, 1, *rfft_shape(GRID)), GRID)
+        self.spectrum = Spectrum(power.log().expand(1, 1, *half_grid(GRID)), GRID)
 
     def forward(self, y, s, condition=None):
         self.calls += 1
@@ -100,7 +101,7 @@ def test_a_grid_on_which_the_samples_diverge_is_not_taken():
 def test_many_labels_do_not_multiply_the_corners_of_their_range(labels, spectra):
     """2^28 corners would not fit into any memory; those that are taken differ."""
     model = model_of(GAUSSIAN, STEEP, labels=labels)
-    slopes = torch.zeros(1 + labels, 1, *rfft_shape(GRID))
+    slopes = torch.zeros(1 + labels, 1, *half_grid(GRID))
     slopes[1:, 0, :1] = 0.1 * 2.0 ** -torch.arange(labels)[:, None]
     model.denoiser.spectrum = Spectrum(slopes, GRID)
     found = surrogate_spectra(model)

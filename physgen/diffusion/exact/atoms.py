@@ -19,6 +19,7 @@ from torch import Tensor
 
 from physgen.diffusion.convention import Condition, like
 from physgen.diffusion.exact.law import LOG_2PI, ExactLaw
+from physgen.errors import InputError
 
 BLOCK = 2**22  # float64 entries of a work array: 32 MiB
 LARGEST_SYSTEM = 20
@@ -94,11 +95,12 @@ class EnumeratedIsing(ExactLaw):
 
     Args:
         log_weights: (2^N,) logarithms of the weights up to a constant. In state number j, site i (C order of
-            ``shape``) is up, +1, where bit i of j is 0: state 0 is all up.
+            ``shape``) is up, +1, where bit i of j is 1: state 0 is all down.
         shape: (C, \*grid) of one configuration, N sites in all.
 
     Raises:
-        ValueError: N above 20, or log_weights not of length 2^N.
+        InputError: N above 20.
+        ValueError: log_weights not of length 2^N.
     """
 
     log_weights: Tensor
@@ -178,8 +180,16 @@ def from_interactions(groups: Tensor, couplings: Tensor, beta: float, shape: tup
 
 
 def enumerate_spins(sites: int) -> Tensor:
-    """All states (2^N, N) of N spins as int8; site i of state j is +1 where bit i of j is 0."""
+    """All states (2^N, N) of N spins as int8; site i of state j is +1 where bit i of j is 1, so state 0 is all down.
+
+    The one convention of this package: transfer matrices number the states of a layer in this way too.
+
+    Raises:
+        InputError: more than 20 spins: 2^20 states fill 20 MiB here and 170 MiB as float64.
+    """
     if not 1 <= sites <= LARGEST_SYSTEM:
-        raise ValueError(f"enumeration takes 1 to {LARGEST_SYSTEM} spins, got {sites}; use a transfer matrix")
+        raise InputError(
+            f"enumeration of {sites} spins: it takes 1 to {LARGEST_SYSTEM}; use a transfer matrix or parallel tempering"
+        )
     numbers = torch.arange(2**sites)
-    return (1 - 2 * ((numbers[:, None] >> torch.arange(sites)) & 1)).to(torch.int8)
+    return (2 * ((numbers[:, None] >> torch.arange(sites)) & 1) - 1).to(torch.int8)

@@ -67,12 +67,14 @@ class Cosmology(Domain):
     )
     device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run", execution=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.dimension not in (2, 3):
             raise InputError(f"dimension = {self.dimension} must be 2 (slabs) or 3 (boxes)")
         for name, (low, high) in {"Omega_m": self.Omega_m, "sigma_8": self.sigma_8}.items():
             if not 0 < low <= high:
-                raise InputError(f"{name} = [{low}, {high}] is no range: give 0 < low <= high")
+                raise InputError(
+                    f"{name} = [{low}, {high}] does not satisfy 0 < low <= high: give the lower bound first"
+                )
         if self.cells > 2 * self.particles:
             raise InputError(
                 f"cells = {self.cells} is more than twice particles = {self.particles}: most cells would be empty, "
@@ -235,10 +237,11 @@ class Cosmology(Domain):
 
         The box is that of the ``constants``: without translations if it is not periodic.
         """
-        from physgen.domains.cosmology.symmetry import random_symmetry
+        from physgen.lattice import random_moves
 
-        box = constants or {}
-        return random_symmetry(x, generator, box.get("cell_size"), box.get("periodic", True)), condition
+        box, grid = constants or {}, tuple(x.shape[2:])
+        moves = random_moves(len(x), grid, generator, box.get("cell_size"), box.get("periodic", True))
+        return moves.move(x), condition
 
     # --- learning and judging ---------------------------------------------------------------------
 

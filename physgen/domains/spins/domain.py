@@ -92,12 +92,10 @@ class Spins(Domain):
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
-        from physgen.domains.spins.simulate import exact_ensemble
+        from physgen.domains.spins.simulate import exact_ensemble, tempering_ensemble
 
         method = self._method()
         if method == "parallel_tempering":
-            from physgen.domains.spins.tempering_ensemble import tempering_ensemble
-
             made = tempering_ensemble(self, seed, processes, progress)
         else:
             made = exact_ensemble(self, seed, method == "enumeration", processes, progress)
@@ -221,7 +219,7 @@ class Spins(Domain):
         return build_network(kind, options, constants)
 
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 12 spins."""
+        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 20 spins."""
         from physgen.domains.spins.denoiser import TransferMatrixDenoiser
 
         return TransferMatrixDenoiser.for_template(template)

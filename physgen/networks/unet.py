@@ -113,6 +113,8 @@ class UNet(nn.Module):
         if unknown := set(options) - known:
             raise ValueError(f"unknown U-Net option {sorted(unknown)}; known options: {sorted(known)}")
         self.options = UNetOptions(**options)
+        if self.options.inject and not condition_channels:
+            raise ValueError("inject adds condition channels, of which these data have none: leave it out")
         self.dimension, self.condition_channels = dimension, condition_channels
         sizes = [width * multiplier for multiplier in self.options.multipliers]
         embedding = 4 * width

@@ -84,11 +84,12 @@ def import_files(format: str, paths: list[Path], output: Path, options: dict[str
         words = [f"{name}={value}" for name, value in options.items()]
         read = [word for word in words if Path(word).suffix[1:].isalnum() and " " not in Path(word).suffix]
         raise InputError(
-            "give the files to import" + "".join(f" ({word} is no file: it was read as an option)" for word in read)
+            "give the files to import"
+            + "".join(f" ({word} is not an existing file, so it was read as an option)" for word in read)
         )
     check_new(output)
     if {"format", "paths"} & set(options):
-        raise InputError("'format' and 'paths' are no options: give the format first, then the files")
+        raise InputError("'format' and 'paths' are not options: give the format first, then the files")
     ensemble = get_domain(owner).load(format, paths, **options)
     source = {"domain": owner, "source": ", ".join(map(str, paths)), "format": format}
     return save_ensemble(ensemble.assign_attrs(source), output)

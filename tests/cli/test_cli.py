@@ -158,7 +158,7 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         ((*DRAW, "-n", "many"), "'many'", "usage"),
         ((*DRAW, "--steps", 1), "--steps 1", "at least 2"),
         ((*DRAW, "--average", 0.5), "(0, 0.2887], got 0.5", "choose one"),
-        ((*DRAW, "--levels", "best"), "--levels best is no rule", "checked, chosen, log-uniform"),
+        ((*DRAW, "--levels", "best"), "--levels best: unknown rule", "checked, chosen, log-uniform"),
         ((*DRAW, "--average", 0.1), "holds no snapshots of averages", "training.averages=20"),
         (("average", "runs/fields"), "holds no snapshots of averages", "training.averages=20"),
         (("average", "runs"), "runs is not a run", "physgen train"),

@@ -124,7 +124,9 @@ def _experiment(arguments):
         return load_config(arguments.config, arguments.overrides)
     except yaml.YAMLError as error:  # of an override; errors of the file are explained by load_config
         words = " ".join(str(error).split())
-        raise InputError(f"an override in {arguments.overrides} is no YAML value ({words}): quote it") from None
+        raise InputError(
+            f"an override in {arguments.overrides} is not a valid YAML value ({words}): quote it"
+        ) from None
 
 
 def _simulate(arguments) -> None:
@@ -239,7 +241,7 @@ def _ui(arguments) -> int:
     from physgen.tracking.ui import ui
 
     if not 0 < arguments.port < 65536:
-        raise InputError(f"--port {arguments.port} is no port: give one from 1 to 65535")
+        raise InputError(f"--port {arguments.port} is not a valid port: give a number from 1 to 65535")
     return ui(arguments.uri or default_tracking_uri(arguments.runs / "any"), port=arguments.port)
 
 

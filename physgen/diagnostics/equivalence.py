@@ -27,7 +27,7 @@ from physgen.diagnostics.hotelling import ROUNDING
 if TYPE_CHECKING:
     import xarray as xr
 
-    from physgen.diagnostics.comparison import Pair
+    from physgen.diagnostics.pair import Pair
 
 Status = Literal["pass", "fail", "open", "not computed"]  # of a verdict; the last where nothing could be compared
 STATUSES: tuple[Status, ...] = get_args(Status)

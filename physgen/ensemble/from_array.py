@@ -65,9 +65,10 @@ def from_array(
     variables: dict[Hashable, Any] = {"field": (layout, values, described)}
     for name, column in _columns(labels, len(values)).items():
         variables[name] = ("sample", *column)
-    unit = independent_unit or (None if simulation is None else "simulation")
-    if simulation is not None:
-        variables["simulation"] = ("sample", _names_of_units(simulation, len(values)), {"long_name": "simulation"})
+    # the label has the name of the argument
+    named = {} if simulation is None else dict(simulation=_names_of_units(simulation, len(values)))
+    variables |= {name: ("sample", names, {"long_name": name}) for name, names in named.items()}
+    unit = independent_unit or next(iter(named), None)
     if unit is not None and unit not in variables:
         raise InputError(f"independent_unit={unit!r} is no label: give labels={{{unit!r}: ...}} too")
     coords: dict[Hashable, Any] = {

@@ -129,6 +129,8 @@ class UNet(nn.Module):
         self.options = UNetOptions(multipliers, blocks, attention, dropout, inject, undecimated)
         if not _is_count(width) or width % 8:
             raise ValueError(f"width must be a multiple of 8 (channels of a normalisation group), got {width!r}")
+        if inject and not condition_channels:
+            raise ValueError("inject adds condition channels, of which these data have none: leave it out")
         self.dimension, self.condition_channels = dimension, condition_channels
         sizes = [width * multiplier for multiplier in self.options.multipliers]
         embedding = 4 * width

@@ -16,7 +16,8 @@ from physgen.report.sections import Picture, quantity
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
+
+    from physgen.figures.style import Figure
 
 TEMPLATE = Path(__file__).with_name("comparison.html.j2")
 MARKS = {"pass": "✓ pass", "fail": "✗ fail", "open": "open"}

@@ -27,7 +27,8 @@ from physgen.storage.disk import whole_file
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
+
+    from physgen.figures.style import Figure
 
 MEMORIZATION = "memorization"
 MEMORIZATION_CAPTION = (

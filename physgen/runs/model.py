@@ -97,7 +97,7 @@ def load_model(folder: Path, device: str = "auto") -> Model:
 
 
 def check_sampler(name: str) -> None:
-    """Raise InputError for a name that is no sampler."""
+    """Raise InputError for an unknown sampler."""
     if name not in SAMPLERS:
         close = difflib.get_close_matches(name, SAMPLERS, n=1)
         hint = f"did you mean {close[0]!r}? There are" if close else "choose one of"

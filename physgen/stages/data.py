@@ -127,7 +127,8 @@ def import_ensemble(format: str, paths: Sequence[str | Path], options: Mapping[s
         words = [f"{name}={value}" for name, value in options.items()]
         read = [word for word in words if Path(word).suffix[1:].isalnum() and " " not in Path(word).suffix]
         raise InputError(
-            "give the files to import" + "".join(f" ({word} is not a file: it was read as an option)" for word in read)
+            "give the files to import"
+            + "".join(f" ({word} is not an existing file, so it was read as an option)" for word in read)
         )
     if {"format", "paths"} & set(options):
         raise InputError("'format' and 'paths' are not options: give the format first, then the files")

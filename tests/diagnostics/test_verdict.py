@@ -16,8 +16,8 @@ from physgen.diagnostics import (
     one_point,
     power_spectrum,
 )
-from physgen.diagnostics.comparison import Pair
 from physgen.diagnostics.equivalence import Deviation, Tolerance, decide, deviations, permuted_log_p
+from physgen.diagnostics.pair import Pair
 
 K = np.linspace(0.02, 1.0, 40)
 RATIO = Tolerance(0.1, "ratio", "P(k)")

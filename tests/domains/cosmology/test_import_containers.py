@@ -169,7 +169,7 @@ def test_a_mistyped_path_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("m.npy", MAPS)
     assert main(["import", "npy", "Maps_z=0.0.npy", "box_size=25 Mpc/h", "-o", "o.h5"]) == 2
-    assert "Maps_z=0.0.npy is no file: it was read as an option" in capsys.readouterr().err
+    assert "Maps_z=0.0.npy is not an existing file, so it was read as an option" in capsys.readouterr().err
     assert main(["import", "npy", "m.npy", "Maps_z=0.0.npy", "box_size=25 Mpc/h", "-o", "o.h5"]) == 2
     assert "Maps_z=0.0.npy is neither a file here nor an option of npy: check the path" in capsys.readouterr().err
 

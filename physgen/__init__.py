@@ -57,8 +57,11 @@ if TYPE_CHECKING:
     from physgen.ensemble.split import split as split
     from physgen.errors import InputError as InputError
     from physgen.figures.value import Value as Value
+    from physgen.figures.value import values as values
     from physgen.networks import MessagePassing as MessagePassing
     from physgen.networks import UNet as UNet
+    from physgen.session import compare as compare
+    from physgen.session import evaluate as evaluate
     from physgen.session import import_files as import_files
     from physgen.session import open_run as open_run
     from physgen.session import simulate as simulate

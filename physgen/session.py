@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.report.comparison import Comparison
+    from physgen.report.evaluation import Evaluation
     from physgen.runs.encoding import Encoding
     from physgen.runs.model import Model
 
@@ -94,6 +96,58 @@ def train(
         ensemble = data if data.attrs.get("domain") else found.data.adopt(data)
     train_stage(found, folder, exists, device, _bar(progress, f"train {found.name}"), ensemble)
     return open_run(run, device)
+
+
+def evaluate(
+    generated: Any,
+    reference: Any,
+    train: Any = None,
+    *,
+    box_size: Any = None,
+    domain: str | None = None,
+    tolerances: Mapping[str, float] | None = None,
+) -> Evaluation:
+    """Judge an ensemble against a reference: every diagnostic with its error, its floor and a verdict.
+
+    Args:
+        generated: what to judge: a Dataset, an array (N, *grid), or the path of either.
+        reference: what to compare it with, alike.
+        train: what a model was trained on, for the memorization test.
+        box_size: of arrays, see :func:`physgen.from_array`.
+        domain: physics of ensembles that name none; None for the one that another of them names, or for any field.
+        tolerances: diagnostic -> accepted deviation.
+
+    Returns:
+        The evaluation: it shows its table, and has ``results``, ``values``, ``figure(name)`` and ``write(folder)``.
+    """
+    from physgen.config import JudgingConfig
+    from physgen.stages.evaluation import evaluate_ensembles
+    from physgen.stages.sources import as_ensemble, of_one_physics
+
+    given = {"generated": generated, "reference": reference, "train": train}
+    read = {name: as_ensemble(source, box_size) for name, source in given.items() if source is not None}
+    ensembles, physics = of_one_physics(read, domain)
+    judging = JudgingConfig().model_copy(update={"tolerances": dict(tolerances or {})})
+    return evaluate_ensembles(**ensembles, domain=physics, judging=judging)
+
+
+def compare(*runs: OpenRun | str | Path) -> Comparison:
+    """Lay the diagnostics of several runs over one another; all must have been judged against one reference.
+
+    Args:
+        runs: opened runs, folders of runs, or folders of evaluations. An opened run that was not judged yet is judged
+            against its own test data.
+
+    Returns:
+        The comparison: it shows the table of verdicts, and has ``figure(diagnostic)`` and ``write(folder)``.
+    """
+    from physgen.stages.comparison import compare as compare_stage
+    from physgen.stages.comparison import is_judged
+
+    for run in runs:
+        if isinstance(run, OpenRun) and not is_judged(run.folder):
+            _ = run.report
+    return compare_stage([run.folder if isinstance(run, OpenRun) else run for run in runs])
 
 
 def open_run(folder: str | Path, device: str = "auto") -> OpenRun:
@@ -189,6 +243,47 @@ class OpenRun:
         model = self.model if average is None else None  # other weights are not those to keep
         bar = _bar(progress, f"sample {self.experiment.name}")
         return draw_ensemble(self.run, options, device=self.device, model=model, progress=bar)
+
+    def evaluate(
+        self,
+        generated: Any = None,
+        reference: Any = None,
+        train: Any = None,
+        *,
+        tolerances: Mapping[str, float] | None = None,
+        progress: bool = True,
+    ) -> Evaluation:
+        """Judge what the run draws, or drew, against a reference; nothing is written.
+
+        Args:
+            generated: None for a sample of the size that the configuration says.
+            reference: None for the test part of the run's data.
+            train: None for the training part.
+            tolerances: diagnostic -> accepted deviation; they come before those of the configuration.
+            progress: show a bar while drawing.
+        """
+        from physgen.stages.evaluation import evaluate_ensembles
+        from physgen.stages.sources import as_ensemble
+
+        given = {
+            "generated": self.sample(progress=progress) if generated is None else generated,
+            "reference": self.data("test") if reference is None else reference,
+            "train": self.data("train") if train is None else train,
+        }
+        ensembles = {name: self._adopted(as_ensemble(source)) for name, source in given.items()}
+        rules = self.experiment.judging
+        judging = rules.model_copy(update={"tolerances": {**rules.tolerances, **(tolerances or {})}})
+        return evaluate_ensembles(**ensembles, domain=self.run.domain, judging=judging)
+
+    @property
+    def report(self) -> Path:
+        """Path of the run's report, ``evaluation/report.html``; it is made, and sent to MLflow, where there is none."""
+        from physgen.stages.evaluation import write_to_run
+
+        folder = self.folder / "evaluation"
+        if not (folder / "report.html").is_file():
+            write_to_run(self.evaluate(), self.run, folder)
+        return folder / "report.html"
 
     @property
     def journal(self) -> list[dict[str, Any]]:

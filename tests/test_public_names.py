@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAZY = ("", "figures", "report", "runs", "stages", "tracking")
 EAGER = ("config", "diagnostics", "diffusion", "domains", "ensemble", "networks")
 PROMISED = """
-    from_array open_ensemble load_ensemble save_ensemble load_config Experiment train open_run sample
+    from_array open_ensemble load_ensemble save_ensemble load_config Experiment train open_run sample evaluate compare
     power_spectrum memorization exact figures OU VP SubVP VE Cosine RectifiedFlow UNet log_uniform get_domain
     list_domains simulate import_files
 """  # by DESIGN.md, section 4

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.diagnostics.copy_verdict import FIGURES, finding
+from physgen.diagnostics.copy_verdict import FIGURES, Finding, finding
 from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.leak import leaked_rows, with_leak
 from physgen.diagnostics.nearest import Nearest, in_box, nearest_euclidean, nearest_field, nearest_spins
@@ -220,13 +220,17 @@ def memorization_test(
         result[f"{name}_nearest"] = (f"{name}_query", source.index[:, 0])
         result[f"{name}_gap"] = (f"{name}_query", source.gap)
     copies = find_copies(generated, heldout, groups, distance, false_alarms)
-    found = finding(result, copies, tolerance, false_alarms, n, m)
+    counts = {"n_generated": n, "n_heldout": m, "n_compared": generated.compared, "level": level}
+    return _judged(result, finding(result, copies, tolerance, false_alarms, n, m), n).assign_attrs(
+        counts, tolerance=tolerance, false_alarms=false_alarms
+    )
+
+
+def _judged(result: xr.Dataset, found: Finding, n: int) -> xr.Dataset:
+    """The result with the copies that were found among n configurations, and the verdict on them."""
     result["copies"], result["copies_error"] = found.copied, np.sqrt(max(found.copied * n, 1)) / n
     result["copied_upper"] = found.upper
-    said = {"verdict": found.verdict, "verdict_text": found.text, "fail_p": found.p_value}
-    result = result.assign_attrs(said, tolerance=tolerance, false_alarms=false_alarms)
-    counts = {"n_generated": n, "n_heldout": m, "n_compared": generated.compared, "level": level}
-    return result.assign_attrs(counts)
+    return result.assign_attrs(verdict=found.verdict, verdict_text=found.text, fail_p=found.p_value)
 
 
 def _figures(

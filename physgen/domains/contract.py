@@ -98,14 +98,18 @@ class Domain(ABC):
         )
 
     @classmethod
-    def adopt(cls, ensemble: xr.Dataset) -> xr.Dataset:
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
         """An ensemble that names no physics (:func:`physgen.from_array`) as one of this domain.
 
+        ``like``, one of this domain, says what an array does not say of itself, such as its box.
         Raises InputError where a variable, a unit or a value says that it is none.
         """
+        from physgen.domains.lattice_field import in_box_of
+
         named = str(ensemble.attrs.get("domain", ""))
         if named not in ("", cls.name):
             raise InputError(f"the ensemble is of the domain {named!r}, not {cls.name!r}: give data of this physics")
+        ensemble = in_box_of(ensemble, like)
         unit = str(ensemble.attrs.get("independent_unit", ""))
         has_units = cls.split_by in ensemble.variables or cls.split_by in ensemble.dims
         if not has_units and unit:

@@ -11,6 +11,8 @@ import numpy as np
 
 from physgen import figures
 from physgen.diagnostics.verdict import Verdict
+from physgen.errors import InputError
+from physgen.figures.value import Value
 from physgen.provenance import git_commit
 from physgen.report.evaluation_prose import (
     cost_paragraph,
@@ -20,7 +22,7 @@ from physgen.report.evaluation_prose import (
     not_tested,
     samples_and_lattice,
 )
-from physgen.report.fidelity import verdict_table
+from physgen.report.fidelity import verdict_html, verdict_table
 from physgen.report.page import Metrics, flat_summary, write_report, write_summary
 from physgen.report.sections import Picture, Section, diagnostic_section
 from physgen.storage.disk import whole_file
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from physgen.figures.style import Figure
 
-MEMORIZATION = "memorization"
+GALLERY, MEMORIZATION = "gallery", "memorization"
 MEMORIZATION_CAPTION = (
     "Similarity of each configuration to its nearest neighbour in the training set: generated, and held-out data "
     "that no model has seen. Copies would stand to the right of the held-out law."
@@ -55,7 +57,7 @@ class Training:
     configuration: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """All that was found of a generated ensemble beside a reference.
 
@@ -89,8 +91,32 @@ class Evaluation:
         """The verdicts as text, a row for each diagnostic."""
         return verdict_table(self.verdicts)
 
-    def __str__(self) -> str:
+    @property
+    def values(self) -> dict[str, dict[str, Value]]:
+        """Diagnostic -> metric -> number with its error, which prints as 0.987(12)."""
+        return {
+            diagnostic: {metric: Value.of(entry) for metric, entry in found.items()}
+            for diagnostic, found in self.metrics.items()
+        }
+
+    def figure(self, diagnostic: str) -> Figure:
+        """One diagnostic of the generated ensemble over that of the reference; ``gallery`` shows configurations."""
+        if diagnostic == GALLERY:
+            return figures.gallery(self.reference, self.generated)
+        if diagnostic == MEMORIZATION and self.memorization is not None:
+            return figures.memorization_panel(self.memorization)
+        if diagnostic not in self.results:
+            known = [GALLERY, *self.results, *([] if self.memorization is None else [MEMORIZATION])]
+            raise InputError(f"there is no figure {diagnostic!r}: choose one of {', '.join(known)}")
+        return figures.curve_comparison(*self.results[diagnostic])
+
+    def __repr__(self) -> str:
         return self.table
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return verdict_html(self.verdicts)
 
     def write(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from markupsafe import Markup
@@ -84,6 +85,20 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:], *notes])
+
+
+def verdict_html(verdicts: Sequence[Verdict]) -> str:
+    """:func:`verdict_table` as a table of HTML, for notebooks."""
+    header = ("diagnostic", "verdict", "largest deviation", "at", "tolerance", "would see", "joint p")
+    colours = {"pass": "#00714f", "fail": "#b4450a"}
+    rows = []
+    for r in verdict_rows(verdicts):
+        mark = f'<b style="color:{colours[r["status"]]}">{r["status"]}</b>' if r["status"] in colours else r["status"]
+        cells = [escape(r[key]) for key in ("deviation", "where", "tolerance", "seen", "p")]
+        title = escape(r["reason"])
+        rows.append(f'<tr title="{title}">' + "".join(f"<td>{c}</td>" for c in (escape(r["diagnostic"]), mark, *cells)))
+    head = "".join(f"<th>{name}</th>" for name in header)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(row + '</tr>' for row in rows)}</tbody></table>"
 
 
 def metric_rows(metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, str]]:

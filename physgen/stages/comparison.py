@@ -112,6 +112,15 @@ def evaluation_folder(source: Path) -> Path:
     )
 
 
+def is_judged(run: Path) -> bool:
+    """Whether an evaluation of the run is known."""
+    try:
+        evaluation_folder(run)
+    except InputError:
+        return False
+    return True
+
+
 def _read(source: Path, name: str) -> Judged:
     import h5py
     import xarray as xr

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,12 @@ from physgen.diagnostics.memorization import memorization_verdict
 from physgen.diagnostics.metrics import metrics_of
 from physgen.diagnostics.verdict import Verdict, judge, not_computed
 from physgen.domains.contract import Domain, check_same_domain, domain_of, with_units
-from physgen.ensemble import independent_units, load_ensemble, sample_count, space_dims
+from physgen.ensemble import independent_units, sample_count, space_dims
 from physgen.errors import InputError
-from physgen.provenance import file_digest
 from physgen.report.evaluation import MEMORIZATION, Evaluation, Training
 from physgen.runs.facts import data_facts, shown_data
 from physgen.runs.folder import Run, open_run
+from physgen.stages.sources import as_ensemble, described, of_one_physics
 from physgen.tracking.evaluation_log import log_evaluation
 from physgen.tracking.journal import read_journal, read_validation
 
@@ -40,17 +41,22 @@ def evaluate(
     train: str | Path | None = None,
     output: str | Path | None = None,
     run: str | Path | Run | None = None,
-    tolerances: dict[str, float] | None = None,
+    tolerances: Mapping[str, float] | None = None,
+    *,
+    box_size: str | None = None,
+    domain: str | None = None,
 ) -> Evaluation:
     """Judge an ensemble file against a reference file and write the evaluation.
 
     Args:
-        generated: file to judge, anybody's.
-        reference: file to compare it with; it names the domain.
+        generated: file to judge, anybody's: an ensemble, or an array in .npy or .npz.
+        reference: file to compare it with.
         train: what a model was trained on, for the memorization test.
         output: folder of the report; None for the name of ``generated`` without its suffix.
         run: the evaluation goes into its journal and to MLflow, its training onto the page.
         tolerances: diagnostic -> accepted deviation; they come before those of the run's configuration.
+        box_size: of arrays, see :func:`physgen.from_array`.
+        domain: physics of files that name none; None for the one that another file names, or for any field.
 
     Returns:
         The evaluation, with its ``folder``.
@@ -62,26 +68,27 @@ def evaluate(
     paths = {"generated": Path(generated), "reference": Path(reference)}
     if train is not None:
         paths["train"] = Path(train)
-    ensembles = {name: load_ensemble(path) for name, path in paths.items()}
+    read = {name: as_ensemble(path, box_size) for name, path in paths.items()}
     folder = default_folder(paths["generated"]) if output is None else Path(output)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: choose a folder for the report")
     logged_to = run if run is None or isinstance(run, Run) else open_run(Path(run))
     judging = logged_to.experiment.judging if logged_to else JudgingConfig()
     judging = judging.model_copy(update={"tolerances": {**judging.tolerances, **(tolerances or {})}})
-    try:
-        domain = domain_of(ensembles["reference"])()
-    except InputError as error:
-        raise InputError(f"{reference}: {error}") from None
-    found = evaluate_ensembles(**ensembles, domain=domain, judging=judging)
-    sources = {name: f"{path} (sha256 {file_digest(path)[:16]})" for name, path in paths.items()}
-    found = found.write(folder, sources, training_of(logged_to) if logged_to else None)
-    if logged_to:
-        settings = logged_to.experiment
-        log_evaluation(
-            logged_to.folder, folder, found.summary, settings.name, settings.tracking.experiment, settings.tracking.uri
-        )
-    return found
+    ensembles, physics = of_one_physics(read, domain)
+    found = evaluate_ensembles(**ensembles, domain=physics, judging=judging)
+    sources = described(paths)
+    return found.write(folder, sources) if logged_to is None else write_to_run(found, logged_to, folder, sources)
+
+
+def write_to_run(
+    evaluation: Evaluation, run: Run, folder: Path, sources: Mapping[str, str] | None = None
+) -> Evaluation:
+    """Write an evaluation with the training behind it, and log it to the run; see :meth:`Evaluation.write`."""
+    written = evaluation.write(folder, sources, training_of(run))
+    settings, tracking = run.experiment, run.experiment.tracking
+    log_evaluation(run.folder, folder, written.summary, settings.name, tracking.experiment, tracking.uri)
+    return written
 
 
 def default_folder(generated: Path) -> Path:

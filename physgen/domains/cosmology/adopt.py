@@ -9,6 +9,7 @@ import numpy as np
 from physgen.domains.cosmology.arrays import check_square, make_ensemble, read_fields
 from physgen.domains.cosmology.kinds import KINDS, confront, mean_note, parse_kind
 from physgen.domains.cosmology.options import Box, Options
+from physgen.domains.lattice_field import in_box_of
 from physgen.ensemble import independent_units, space_dims
 from physgen.errors import InputError
 
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SOURCE = "the array"
+OF_THE_KIND = ("field_kind", "redshift", "h", "mass_assignment")
 MADE_HERE = {"domain", "field_kind", "box_size", "box_size_units", "mean_convention", "independent_unit"}
 
 
-def adopt_fields(ensemble: xr.Dataset) -> xr.Dataset:
+def adopt_fields(ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
     """Check ``field`` (sample, [component,] \\*grid) and give it the attributes of a density field.
 
     What the physics needs and an array does not hold stands in the root attributes: ``field_kind`` (one for each
-    component, separated by commas), ``redshift``, ``h``, ``mass_assignment``; see :func:`physgen.from_array`.
+    component, separated by commas), ``redshift``, ``h``, ``mass_assignment``; see :func:`physgen.from_array`. What is
+    not said there, nor by coordinates with a unit, is taken from ``like``.
 
     Raises:
         InputError: no length or no angle for a box, values that contradict their kind, or a kind in doubt.
@@ -35,7 +38,9 @@ def adopt_fields(ensemble: xr.Dataset) -> xr.Dataset:
             f"density fields have the dims sample, [component,] {', '.join(space)}, these have "
             f"{ensemble['field'].dims}: stack {', '.join(others) or 'them'} into sample"
         )
-    box, said = _box(ensemble, space), dict(ensemble.attrs)
+    ensemble = in_box_of(ensemble, like)
+    known = {} if like is None else {key: like.attrs[key] for key in OF_THE_KIND if key in like.attrs}
+    box, said = _box(ensemble, space), known | dict(ensemble.attrs)
     field = ensemble["field"] if "component" in ensemble["field"].dims else ensemble["field"].expand_dims("component")
     arrays = field.transpose("component", "sample", *space).values
     check_square(arrays.shape[2:], box, SOURCE)

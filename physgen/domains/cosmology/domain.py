@@ -149,12 +149,12 @@ class Cosmology(Domain):
         return with_units(load(format, list(paths), options).assign_attrs(domain=cls.name))
 
     @classmethod
-    def adopt(cls, ensemble: xr.Dataset) -> xr.Dataset:
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
         """An ensemble that names no physics as density fields, after the checks of an importer; see ``adopt.py``."""
         from physgen.domains.contract import with_units
         from physgen.domains.cosmology.adopt import adopt_fields
 
-        return with_units(adopt_fields(ensemble).assign_attrs(domain=cls.name), cls)
+        return with_units(adopt_fields(ensemble, like).assign_attrs(domain=cls.name), cls)
 
     @classmethod
     def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:

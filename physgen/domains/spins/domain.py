@@ -119,7 +119,7 @@ class Spins(Domain):
         return load_spins(format, [Path(path) for path in paths], options)
 
     @classmethod
-    def adopt(cls, ensemble: xr.Dataset) -> xr.Dataset:
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
         """An ensemble that names no physics but holds couplings and temperatures; else ``from_arrays`` makes one."""
         from physgen.domains.contract import with_units
         from physgen.domains.spins.layout import check_spins

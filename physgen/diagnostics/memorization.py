@@ -215,10 +215,7 @@ def memorization_test(
     result["ks"] = ks_statistic(nearest, null)
     result["ks_p_value"] = ks_p_value(nearest, null, generated_unit, heldout_unit, rng=rng)
     result["null_quantile"] = np.quantile(null, level, method="higher")
-    for name, source in (("generated", generated), ("held_out", heldout)):
-        result[f"{name}_similarity"] = (f"{name}_query", source.similarity[:, 0])
-        result[f"{name}_nearest"] = (f"{name}_query", source.index[:, 0])
-        result[f"{name}_gap"] = (f"{name}_query", source.gap)
+    result = result.assign(_of_each(generated, "generated") | _of_each(heldout, "held_out"))
     copies = find_copies(generated, heldout, groups, distance, false_alarms)
     counts = {"n_generated": n, "n_heldout": m, "n_compared": generated.compared, "level": level}
     return _judged(result, finding(result, copies, tolerance, false_alarms, n, m), n).assign_attrs(
@@ -231,6 +228,12 @@ def _judged(result: xr.Dataset, found: Finding, n: int) -> xr.Dataset:
     result["copies"], result["copies_error"] = found.copied, np.sqrt(max(found.copied * n, 1)) / n
     result["copied_upper"] = found.upper
     return result.assign_attrs(verdict=found.verdict, verdict_text=found.text, fail_p=found.p_value)
+
+
+def _of_each(nearest: Nearest, name: str) -> dict[str, tuple[str, np.ndarray]]:
+    """The similarity, the nearest training configuration and the gap of each single configuration."""
+    columns = {"similarity": nearest.similarity[:, 0], "nearest": nearest.index[:, 0], "gap": nearest.gap}
+    return {f"{name}_{key}": (f"{name}_query", column) for key, column in columns.items()}
 
 
 def _figures(

@@ -27,7 +27,6 @@ from physgen.storage.disk import whole_file
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
 
 MEMORIZATION = "memorization"
 MEMORIZATION_CAPTION = (
@@ -161,7 +160,7 @@ def _training_section(training: Training, folder: Path) -> Section:
     return Section("training", pictures=pictures)
 
 
-def _picture(figure: Figure, folder: Path, name: str, caption: str) -> Picture:
+def _picture(figure: Any, folder: Path, name: str, caption: str) -> Picture:
     return Picture(figures.save_figure(figure, folder / "figures", name)[1], caption)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from physgen.config import load_config
 from physgen.domains.contract import list_domains
 from physgen.errors import InputError
+from physgen.progress import Progress
 
-Bar = Callable[[str], Callable[[int, int], None]]
+Bar = Callable[[str], Progress]
 
 
 def _package() -> Path:

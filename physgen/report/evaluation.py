@@ -188,7 +188,7 @@ def _training_section(training: Training, folder: Path) -> Section:
     return Section("training", pictures=pictures)
 
 
-def _picture(figure: Figure, folder: Path, name: str, caption: str) -> Picture:
+def _picture(figure: Any, folder: Path, name: str, caption: str) -> Picture:
     return Picture(figures.save_figure(figure, folder / "figures", name)[1], caption)
 
 

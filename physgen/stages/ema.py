@@ -114,8 +114,8 @@ def read_average(run: str | Path | Run, width: float) -> tuple[list[Snapshot], A
     if residual > WORST_RESIDUAL:
         raise InputError(
             f"EMA of width {width:g}: the {len(found)} snapshots of {run.folder} miss it by a residual of "
-            f"{residual:.2g}, at most {WORST_RESIDUAL:g} is accepted; choose a width nearer to 0.05 and 0.1, or train "
-            f"with more training.averages than {run.experiment.training.averages}"
+            f"{residual:.2g}, at most {WORST_RESIDUAL:g} is accepted; choose a width nearer to 0.05 and 0.1, or "
+            f"train with more training.averages than {run.experiment.training.averages}"
         )
     return found, AverageFacts(width, max(s.update for s in found), len(found), residual)
 

@@ -176,7 +176,6 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         (("evaluate", "fields.h5", "--reference", "spins.h5"), "domain 'cosmology'", "same physics"),
         (("evaluate", "disguised.h5", *JUDGE), "domain 'spins'", "same physics"),  # on the same lattice
         (("evaluate", "fields.h5", *JUDGE, "--train", "spins.h5"), "training set is of the domain", "same physics"),
-        (("evaluate", "fields.h5", "--reference", "nameless.h5"), "nameless.h5", "root attribute 'domain'"),
         (("evaluate", "few.h5", *JUDGE), "2 configurations", "make more"),
         (("evaluate", "one.h5", *JUDGE), "one independent unit", "add some"),
         (("evaluate", "fields.h5", *JUDGE, "--run", "none"), "none is not a run", "physgen train"),
@@ -289,11 +288,11 @@ def next_command(capsys, *words, code=0):
 def stop_at(step):
     """A progress bar that sends this process SIGTERM after a step."""
 
-    def show(done, total):
+    def show(done, total, note=""):
         if done == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return lambda title: show if title == "train" else lambda done, total: None
+    return lambda title: show if title == "train" else lambda done, total, note="": None
 
 
 CHEAP = ("tracking.uri=off", "training.steps=4", "sampling.levels=log-uniform", "sampling.steps=2")
@@ -306,7 +305,7 @@ def test_each_command_that_is_printed_runs_as_printed_from_the_simulation_to_the
     words = ["simulate", FIELDS, "data.box_size=60 Mpc/h", "data.thickness=15 Mpc/h", *CHEAP, "-o", "my data.h5"]
     train = next_command(capsys, *words, "--processes", 1)
     assert train[-1] == "dataset=my data.h5"
-    monkeypatch.setattr(cli, "_progress", stop_at(2))
+    monkeypatch.setattr(cli, "progress_bar", stop_at(2))
     resume = next_command(capsys, *train, "--runs", "my runs", "--device", "cpu", code=cli_parser.STOPPED)
     assert resume[-1] == "--resume"
     monkeypatch.undo()

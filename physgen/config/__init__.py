@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from physgen.config.explain import describe_key, explain_errors
 from physgen.config.sections import (
@@ -70,6 +70,15 @@ class Experiment(Section):
     sampling: SamplingConfig = SamplingConfig()
     judging: JudgingConfig = JudgingConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_data(cls, content: Any) -> Any:
+        """In plain Python the ``data`` section may be left out: it is the domain with its defaults then."""
+        named = isinstance(content, dict) and isinstance(content.get("domain"), str)
+        if cls is Experiment and named and content.get("data") is None:
+            return content | {"data": get_domain(content["domain"])()}
+        return content
 
     def resolved(self) -> dict[str, Any]:
         """The whole experiment as plain data; reading it back gives the same experiment."""

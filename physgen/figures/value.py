@@ -32,6 +32,10 @@ class Value:
     error: float | None = None
     units: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "error", None if self.error is None else float(self.error))
+
     def __str__(self) -> str:
         number = format_value(self.value, self.error)
         return number if self.units in ("", "1") else f"{number} {self.units}"

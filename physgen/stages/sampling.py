@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen.domains.contract import check_same_domain, with_units
-from physgen.ensemble import load_ensemble, save_ensemble, space_dims
+from physgen.ensemble import SPACE, load_ensemble, save_ensemble, space_dims
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.folder import Run, open_run
@@ -81,7 +81,8 @@ def draw_ensemble(
     model = model or load_model(run.folder / "model", device)
     like, name = _conditions(options.like, run)
     check_same_domain(like, run.experiment.domain, name, "the run")
-    grid = tuple(like.sizes[d] for d in space_dims(like))
+    dims = space_dims(like) if "field" in like else [d for d in SPACE if d in like.dims]
+    grid = tuple(like.sizes[d] for d in dims)
     if grid != model.encoding.grid:
         raise InputError(
             f"{name} has the lattice {grid}, the run {model.encoding.grid}: "

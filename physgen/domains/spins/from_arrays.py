@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 def from_arrays(
     spins: Any, couplings: Any, temperatures: Any, *, edges: Any = None, external_field: Any = None
 ) -> xr.Dataset:
-    r"""The ensemble of spins s = +-1 in given couplings.
+    r"""The ensemble of spins s = +-1 in given couplings; without spins a template, to draw them.
 
     :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j - \sum_i h_i s_i`, k_B = 1, temperatures and h in units of J.
 
     Args:
         spins: (D, T, R, \*grid) for D disorder instances, T temperatures and R replicas; of one instance D may be
-            left out, of one temperature (a number) T as well. On a graph the grid is (N,).
+            left out, of one temperature (a number) T as well. On a graph the grid is (N,). None: a template of one
+            replica, for ``like`` of a run's ``sample``.
         couplings: (D, d, \*grid), the bond of each site to the next one along each of the d axes, 0 where there is
             none; (D, M) with ``edges``. D may be left out of one instance.
         temperatures: T numbers, or one.
@@ -33,6 +34,8 @@ def from_arrays(
     Raises:
         InputError: shapes that do not fit, values that are no spins, temperatures that are not positive.
     """
+    if spins is None:
+        return _template(np.asarray(couplings), np.atleast_1d(np.asarray(temperatures, dtype=float)), edges)
     values, bonds = np.asarray(spins), np.asarray(couplings)
     ends = None if edges is None else np.asarray(edges, dtype=np.int64)
     points = np.atleast_1d(np.asarray(temperatures, dtype=float))
@@ -54,6 +57,19 @@ def from_arrays(
     if external_field is not None:
         external_field = np.asarray(external_field).reshape(len(values), *values.shape[-space:])
     return check_spins(assemble(values, bonds, ends, points, Source("the arrays"), external_field))
+
+
+def _template(couplings: np.ndarray, temperatures: np.ndarray, edges: Any) -> xr.Dataset:
+    """An ensemble without its configurations: all of them +1, taken away again."""
+    ends = None if edges is None else np.asarray(edges, dtype=np.int64)
+    if ends is not None:
+        grid = (int(ends.max()) + 1,)
+        bonds = couplings[None] if couplings.ndim == 1 else couplings
+    else:
+        bonds = couplings if couplings.ndim > 2 and couplings.shape[1] == couplings.ndim - 2 else couplings[None]
+        grid = bonds.shape[2:]
+    up = np.ones((len(bonds), len(temperatures), 1, *grid), dtype=np.int8)
+    return from_arrays(up, bonds, temperatures, edges=edges).drop_vars(("field", "energy"))
 
 
 def _dimension(spins: np.ndarray, couplings: np.ndarray) -> int:

@@ -81,3 +81,59 @@ def test_the_denoiser_of_a_run_takes_what_encode_gives(run):
 def test_metrics_are_a_dataset_over_steps(run):
     assert run.metrics["validation/ratio_mean"].dropna("step")["step"].values.tolist() == [0, 4]
     assert len(run.journal) >= 2
+
+
+def test_anything_is_judged_against_anything_of_its_physics(data, tmp_path):
+    """Datasets, arrays and files give the same numbers; an array takes its box and its kind from the reference."""
+    one, other = data.isel(sample=slice(0, 30)), data.isel(sample=slice(30, 60))
+    found = pg.evaluate(one, other)
+    assert repr(found) == found.table and "<table>" in found._repr_html_()
+    ratio = found.values["power_spectrum"]["mean_ratio"]
+    assert isinstance(ratio, pg.Value) and 0.3 < float(ratio) < 3
+    assert found.results["power_spectrum"][0]["value"].attrs["units"] == "(Mpc/h)^2"
+    paths = [pg.save_ensemble(e, tmp_path / f"{n}.h5") for n, e in (("one", one), ("other", other))]
+    assert pg.evaluate(str(paths[0]), paths[1]).metrics == found.metrics
+    bare = pg.evaluate(one["field"].values, other)  # every map its own unit, no labels
+    same = bare.results["power_spectrum"][1]["value"]
+    assert np.allclose(same, found.results["power_spectrum"][1]["value"], rtol=0.3)
+    with pytest.raises(InputError, match="gallery, "):
+        found.figure("spectrum")
+    assert found.figure("power_spectrum").axes
+    assert pg.evaluate(one, other, tolerances={"power_spectrum": 50.0}).verdicts[2].tolerance == 50.0
+
+
+def test_arrays_of_no_named_physics_are_judged_as_fields():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 60, 16, 16))
+    found = pg.evaluate(a, b, box_size="10 m")
+    assert {v.status for v in found.verdicts} <= {"pass", "open"}
+    assert "1/m" in found.table
+    assert {v.status for v in pg.evaluate(2 * a, b).verdicts if v.diagnostic == "power_spectrum"} == {"fail"}
+    with pytest.raises(InputError, match="lattice"):
+        pg.evaluate(a[:, :8, :8], b)
+    with pytest.raises(InputError, match="the generated ensemble: .*contrast"):
+        pg.evaluate(1e3 + a, pg.from_array(b, "25 Mpc/h"), domain="cosmology")
+
+
+def test_a_run_judges_what_it_draws_and_keeps_its_report(run):
+    found = run.evaluate(run.sample(12, steps=4, progress=False), progress=False)
+    assert found.memorization is not None
+    assert {"power_spectrum", "memorization"} <= {v.diagnostic for v in found.verdicts}
+    report = run.report
+    assert report == run.folder / "evaluation" / "report.html" and report.is_file()
+    written = report.stat().st_mtime_ns
+    assert run.report.stat().st_mtime_ns == written
+    assert any(event.get("folder") == "evaluation" for event in run.journal)
+
+
+def test_own_maps_train_a_run(tmp_path):
+    rng = np.random.default_rng(0)
+    maps = np.exp(rng.standard_normal((24, 16, 16)))
+    data = pg.from_array(maps, "25 Mpc/h", simulation=np.arange(24) // 2, labels={"T": np.arange(24) // 2},
+                         attrs={"field_kind": "density"})  # fmt: skip
+    settings = {"training": pg.TrainingConfig(steps=2, batch_size=4), "tracking": pg.TrackingConfig(uri="off")}
+    experiment = pg.Experiment(name="own", domain="cosmology", network=pg.NetworkConfig(width=8), **settings)
+    run = pg.train(experiment, data, runs=tmp_path, device="cpu", progress=False)
+    assert "12 independent (simulation)" in repr(run)
+    drawn = run.sample(3, condition={"T": 5.0}, steps=2, levels="log-uniform", progress=False)
+    assert (drawn["field"].values > 0).all() and np.allclose(drawn["T"], 5.0)

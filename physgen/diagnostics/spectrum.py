@@ -156,10 +156,15 @@ def _transform_name(transform):
     return getattr(transform, "__name__", "transformed")
 
 
+def bracketed(units: str) -> str:
+    """Units fit for a power: in brackets unless they are one word."""
+    return units if units.isalpha() else f"({units})"
+
+
 def inverse_length(ensemble):
     """Units of a wavenumber, "1" where space has none."""
     length = length_unit(ensemble)
-    return {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/({length})")
+    return {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/{bracketed(length)}")
 
 
 def spectrum_result(ensemble, power, k, **attrs):
@@ -167,7 +172,7 @@ def spectrum_result(ensemble, power, k, **attrs):
     from physgen.ensemble import space_dims, spacing
 
     length, d = length_unit(ensemble), len(space_dims(ensemble))
-    volume = length if length == "1" or d == 1 else f"({length})^{d}"
+    volume = length if length == "1" or d == 1 else f"{bracketed(length)}^{d}"
     if (of := attrs.pop("of_units", "1")) not in ("1", ""):
         volume = f"({of})^2 {volume}".removesuffix(" 1")
     coords = {"k": (k, {"long_name": "wavenumber", "units": inverse_length(ensemble), "symbol": "k", "scale": "log"})}

@@ -61,7 +61,7 @@ def curve_overlay(
 
 def _main(axes: Axes, reference: xr.Dataset, generated: Mapping[str, xr.Dataset]) -> None:
     kind, x = reference.attrs.get("kind", "curve"), abscissa(reference["value"])
-    shifts = _beside(x, len(generated))
+    logarithmic, count = _is_logarithmic(reference["value"]), len(generated)
     truth, spread = _numbers(reference)
     if len(x) == 1 or kind == "scalar":
         axes.errorbar(x, truth, spread, fmt="o", mfc="white", color=REFERENCE, label="reference")
@@ -71,9 +71,8 @@ def _main(axes: Axes, reference: xr.Dataset, generated: Mapping[str, xr.Dataset]
         axes.plot(x, truth, color=REFERENCE, drawstyle=line, label="reference", zorder=2)
     for i, (name, result) in enumerate(generated.items()):
         value, error = _numbers(result)
-        axes.errorbar(
-            x + shifts[i], value, error, fmt=_marker(i), color=_colour(i), elinewidth=1.0, label=name, zorder=3
-        )
+        at = _beside(x, i, count, logarithmic)
+        axes.errorbar(at, value, error, fmt=_marker(i), color=_colour(i), elinewidth=1.0, label=name, zorder=3)
 
 
 def _below(axes: Axes, comparisons: Mapping[str, xr.Dataset], where: Mapping[str, int], which: str) -> None:
@@ -81,24 +80,23 @@ def _below(axes: Axes, comparisons: Mapping[str, xr.Dataset], where: Mapping[str
     for width in bands:
         axes.axhspan(centre - width, centre + width, color=REFERENCE, alpha=0.09, lw=0)
     axes.axhline(centre, color=REFERENCE, lw=0.8)
-    drawn = []
+    drawn, logarithmic = [], False
     for comparison in comparisons.values():
         points = comparison[variable].isel(where)
+        logarithmic = _is_logarithmic(points)
         bars = None if error_name is None else np.atleast_1d(np.asarray(comparison[error_name].isel(where)))
         drawn.append((abscissa(points), np.atleast_1d(np.asarray(points, dtype=float)), bars))
     reach = [np.abs(y - centre) + (0.0 if bars is None else bars) for _, y, bars in drawn]
     half = max(float(np.max(r, where=np.isfinite(r), initial=0.0)) for r in reach)
     half = float(np.clip(1.15 * half, smallest, largest))
-    shifts = _beside(drawn[0][0], len(drawn))
     for i, (x, y, bars) in enumerate(drawn):
+        at = _beside(x, i, len(drawn), logarithmic)
         outside = np.abs(y - centre) > 0.97 * half
-        axes.errorbar(
-            x + shifts[i], np.where(outside, np.nan, y), bars, fmt=_marker(i), color=_colour(i), elinewidth=1.0
-        )
+        axes.errorbar(at, np.where(outside, np.nan, y), bars, fmt=_marker(i), color=_colour(i), elinewidth=1.0)
         for side, marker in ((1, "^"), (-1, "v")):  # a point beyond the panel shows as an arrow on its edge
             beyond = outside & (side * (y - centre) > 0)
-            at = np.full(int(beyond.sum()), centre + side * 0.88 * half)
-            axes.plot(x[beyond] + shifts[i], at, marker, color=_colour(i), mfc="white", ms=5.5)
+            edge = np.full(int(beyond.sum()), centre + side * 0.88 * half)
+            axes.plot(at[beyond], edge, marker, color=_colour(i), mfc="white", ms=5.5)
     axes.set_ylim(centre - half, centre + half)
 
 
@@ -106,10 +104,16 @@ def _numbers(result: xr.Dataset) -> list[np.ndarray]:
     return [np.atleast_1d(np.asarray(result[name], dtype=float)) for name in ("value", "error")]
 
 
-def _beside(x: np.ndarray, count: int) -> np.ndarray:
-    """Shifts that put the points of several ensembles side by side, within a fifth of the distance of two points."""
-    width = 0.2 * float(np.diff(x).min()) if len(x) > 1 else 0.4
-    return width * (np.arange(count) - (count - 1) / 2) / max(count - 1, 1)
+def _beside(x: np.ndarray, i: int, count: int, logarithmic: bool) -> np.ndarray:
+    """Abscissae of the points of ensemble i of several, side by side within a quarter of the distance of two points."""
+    place = (i - (count - 1) / 2) / max(count - 1, 1)
+    if logarithmic and len(x) > 1 and x.min() > 0:
+        return x * np.exp(0.25 * np.diff(np.log(x)).min() * place)
+    return x + 0.25 * (float(np.diff(x).min()) if len(x) > 1 else 1.6) * place
+
+
+def _is_logarithmic(value: xr.DataArray) -> bool:
+    return bool(value.ndim and value[value.dims[-1]].attrs.get("scale") == "log")
 
 
 def _colour(i: int) -> str:

@@ -117,7 +117,8 @@ class Comparison:
                     "title": words(diagnostic),
                     "text": reference.attrs.get("convention", ""),
                     "picture": Picture(svg, quantity(reference)),
-                    "rows": metric_table(self.judged, diagnostic),
+                    "rows": (rows := metric_table(self.judged, diagnostic)),
+                    "has_floor": any(floor for *_, floor in rows),
                 }
             )
         write_page(
@@ -146,8 +147,9 @@ def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
     by_word: dict[str, list[str]] = {}
     for verdict in verdicts:
         by_word.setdefault(verdict["verdict"], []).append(words(verdict["diagnostic"]))
-    decided = len(by_word.get("pass", [])) + len(by_word.get("fail", []))
-    parts = [f"{len(by_word.get('pass', []))} of {decided} decided diagnostics pass"]
+    passed = len(by_word.get("pass", []))
+    decided = passed + len(by_word.get("fail", []))
+    parts = [f"{passed} of {decided} decided diagnostics pass" if decided else "no diagnostic is decided"]
     parts += [f"{word}: {', '.join(by_word[word])}" for word in ("fail", "open") if word in by_word]
     return "; ".join(parts)
 

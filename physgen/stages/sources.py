@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 ARRAYS = (".npy", ".npz")
+NAMES = {"generated": "the generated ensemble", "reference": "the reference", "train": "the training set"}
 
 
 def as_ensemble(source: Any, box_size: Any = None, name: str = "the array") -> xr.Dataset:
@@ -67,7 +68,7 @@ def of_one_physics(
     Where none is named they are fields on a lattice, :class:`physgen.domains.any_field.AnyField`.
 
     Args:
-        ensembles: name for messages -> ensemble; the reference is called ``reference``, and gives to the others what
+        ensembles: generated, reference, train -> ensemble; the reference gives to the others what
             an array does not say of itself (its box, the kind of its field).
         domain: name of the physics.
     """
@@ -77,14 +78,14 @@ def of_one_physics(
     kept = {}
     for name, ensemble in {"reference": reference, **ensembles}.items():
         if ensemble.attrs.get("domain"):
-            check_same_domain(ensemble, found.name, f"the {name}", "the reference")
+            check_same_domain(ensemble, found.name, NAMES.get(name, name), "the reference")
             kept[name] = ensemble
             continue
         like = kept.get("reference")
         try:
             kept[name] = found.adopt(ensemble, like if like is not None and like.attrs.get("domain") else None)
         except InputError as error:
-            raise InputError(f"the {name}: {error}") from None
+            raise InputError(f"{NAMES.get(name, name)}: {error}") from None
     return {name: kept[name] for name in ensembles}, found()
 
 

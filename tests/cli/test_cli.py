@@ -150,7 +150,7 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         ((*TRAIN, "tracking.uri=htp://x", "dataset=fields.h5"), "'htp://x'", "give sqlite:///"),
         # drawing
         ((*DRAW, "--sampler", "hen"), "unknown sampler 'hen'", "did you mean 'heun'"),
-        ((*DRAW, "--condition", "Omega_b=0.04"), "'Omega_b' is no label", "choose from Omega_m"),
+        ((*DRAW, "--condition", "Omega_b=0.04"), "'Omega_b' is not a label", "choose from Omega_m"),
         ((*DRAW, "--condition", "Omega_m=much"), "Omega_m='much'", "number"),
         ((*DRAW, "--condition", "Omega_m"), "'Omega_m'", "name=value"),
         ((*DRAW, "-n", 0), "n = 0", "at least 1"),
@@ -165,7 +165,7 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         ((*TRAIN, "training.averages=40", "training.steps=30"), "averages=40 is more than steps=30", "at most one"),
         ((*DRAW, "--device", "gpu"), "'gpu'", "use auto, cpu"),
         ((*DRAW, "--like", "spins.h5"), "domain 'spins'", "same physics"),
-        ((*DRAW, "--like", "small.h5"), "[8, 8]", "[16, 16]"),
+        ((*DRAW, "--like", "small.h5"), "(8, 8)", "(16, 16)"),
         (("sample", "runs", "-o", "new.h5"), "runs is not a run", "physgen train"),
         (("sample", "fields.h5", "-o", "new.h5"), "fields.h5 is not a run", "physgen train"),
         (("sample", "runs/fields", "-o", "fields.h5"), "fields.h5 exists already", "choose another"),
@@ -179,7 +179,7 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         (("evaluate", "few.h5", *JUDGE), "2 configurations", "make more"),
         (("evaluate", "one.h5", *JUDGE), "one independent unit", "add some"),
         (("evaluate", "fields.h5", *JUDGE, "--run", "none"), "none is not a run", "physgen train"),
-        (("evaluate", "fields.h5", *JUDGE, "-o", "maps.npy"), "maps.npy is a file", "give a folder"),
+        (("evaluate", "fields.h5", *JUDGE, "-o", "maps.npy"), "maps.npy is a file", "choose a folder"),
         # the rest
         (("sync", "none"), "none is not a run folder", "give the folder"),
         (("ui", "--runs", "none"), "there is no database", "train first"),

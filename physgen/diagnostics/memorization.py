@@ -220,10 +220,9 @@ def memorization_test(
     found = finding(result, copies, tolerance, false_alarms, n, m)
     result["copies"], result["copies_error"] = found.copied, np.sqrt(max(found.copied * n, 1)) / n
     result["copied_upper"] = found.upper
-    said = {"verdict": found.verdict, "verdict_text": found.text, "fail_p": found.p_value}
-    result = result.assign_attrs(said, tolerance=tolerance, false_alarms=false_alarms)
-    counts = {"n_generated": n, "n_heldout": m, "n_compared": generated.compared, "level": level}
-    return result.assign_attrs(counts)
+    said = {"verdict": found.verdict, "verdict_text": found.text, "fail_p": found.p_value, "tolerance": tolerance}
+    said |= {"false_alarms": false_alarms, "n_generated": n, "n_heldout": m, "n_compared": generated.compared}
+    return result.assign_attrs(said, level=level)
 
 
 def _of_each(nearest: Nearest, name: str) -> dict[str, tuple[str, np.ndarray]]:

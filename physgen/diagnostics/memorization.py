@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.diagnostics.copy_verdict import FIGURES, Finding, finding
+from physgen.diagnostics.copy_verdict import FIGURES, finding
 from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.leak import leaked_rows, with_leak
 from physgen.diagnostics.nearest import Nearest, in_box, nearest_euclidean, nearest_field, nearest_spins
@@ -217,17 +217,12 @@ def memorization_test(
     result["null_quantile"] = np.quantile(null, level, method="higher")
     result = result.assign(_of_each(generated, "generated") | _of_each(heldout, "held_out"))
     copies = find_copies(generated, heldout, groups, distance, false_alarms)
-    counts = {"n_generated": n, "n_heldout": m, "n_compared": generated.compared, "level": level}
-    return _judged(result, finding(result, copies, tolerance, false_alarms, n, m), n).assign_attrs(
-        counts, tolerance=tolerance, false_alarms=false_alarms
-    )
-
-
-def _judged(result: xr.Dataset, found: Finding, n: int) -> xr.Dataset:
-    """The result with the copies that were found among n configurations, and the verdict on them."""
+    found = finding(result, copies, tolerance, false_alarms, n, m)
     result["copies"], result["copies_error"] = found.copied, np.sqrt(max(found.copied * n, 1)) / n
     result["copied_upper"] = found.upper
-    return result.assign_attrs(verdict=found.verdict, verdict_text=found.text, fail_p=found.p_value)
+    said = {"verdict": found.verdict, "verdict_text": found.text, "fail_p": found.p_value, "tolerance": tolerance}
+    said |= {"false_alarms": false_alarms, "n_generated": n, "n_heldout": m, "n_compared": generated.compared}
+    return result.assign_attrs(said, level=level)
 
 
 def _of_each(nearest: Nearest, name: str) -> dict[str, tuple[str, np.ndarray]]:
@@ -281,7 +276,7 @@ def memorization_verdict(result: xr.Dataset) -> Verdict:
     """The verdict of a memorization test as :class:`physgen.diagnostics.verdict.Verdict`."""
     attrs = result.attrs
     return Verdict(
-        "memorization", attrs["verdict"], attrs["verdict_text"], attrs["tolerance"], "ratio", "copies", percent=True,
+        "memorization", attrs["verdict"], attrs["verdict_text"], attrs["tolerance"], "ratio", "copies", True,
         deviation=float(result["copies"]), error=float(result["copies_error"]), low=0.0,
         high=float(result["copied_upper"]), fail_p=float(np.nan_to_num(attrs["fail_p"], nan=1.0)),
         detectable=float(result["copied_upper"]), confidence=0.95, false_alarms=attrs["false_alarms"],

@@ -1,5 +1,6 @@
 """Levels of a model: chosen on its surrogate, checked on its own denoiser, kept beside its weights."""
 
+import dataclasses
 import json
 import math
 
@@ -107,3 +108,23 @@ def test_many_labels_do_not_multiply_the_corners_of_their_range(labels, spectra)
     found = surrogate_spectra(model)
     assert len(found) == spectra and len(found[:, 0, 0].unique()) == spectra
     assert found[0, 0, 0] == 1
+
+
+class Conditioned(Known):
+    """It needs a map beside each field and keeps those that it was given."""
+
+    def forward(self, y, s, condition=None):
+        self.given = condition["channels"]
+        assert self.given.shape == (len(y), 2, *GRID)
+        return super().forward(y, s)
+
+
+def test_levels_are_checked_at_the_conditions_that_were_kept():
+    """Where none were kept of those that labels cannot stand for, the levels are those of the surrogate."""
+    model = model_of(GAUSSIAN, STEEP)
+    encoding = dataclasses.replace(model.encoding, condition_shapes={"channels": (2, *GRID)})
+    kept = {"channels": torch.arange(6.0).reshape(3, 2, 1).expand(3, 2, *GRID)}
+    model = dataclasses.replace(model, denoiser=Conditioned(GAUSSIAN, STEEP), encoding=encoding)
+    assert choose_levels(model, "dpmpp_2m", 8).name == "chosen"
+    found = choose_levels(dataclasses.replace(model, conditions=kept), "dpmpp_2m", 8)
+    assert found.figures and set(model.denoiser.given[:3].unique().tolist()) == set(range(6))

@@ -4,6 +4,11 @@ Legend: B fields, d dimensions, *grid = (n_1, ..., n_d) cells of sizes a_i, V vo
 half-space FFT.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from scipy import fft
@@ -12,7 +17,14 @@ from physgen.diagnostics.batches import BATCH_CELLS, each_sample
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
-from physgen.lattice import mode_bins, nyquist
+from physgen.lattice import ModeBins, half_grid, mode_bins, nyquist
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = np.ndarray | torch.Tensor
+Bins = int | Sequence[float] | np.ndarray | None
+Transform = str | Callable[[np.ndarray], np.ndarray] | None
 
 CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
 
@@ -22,7 +34,7 @@ CONVENTION = (
 )
 
 
-def as_tensor(x):
+def as_tensor(x: Array) -> torch.Tensor:
     """numpy array of any strides and byte order, or tensor on any device, as a tensor; copied only where needed."""
     if isinstance(x, torch.Tensor):
         return x
@@ -32,7 +44,9 @@ def as_tensor(x):
     return torch.from_numpy(x if x.flags.writeable else x.copy())
 
 
-def power_spectrum_array(field, spacing, bins=None, other=None):
+def power_spectrum_array(
+    field: Array, spacing: Sequence[float], bins: Bins = None, other: Array | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     r"""Isotropic power spectrum :math:`P = \langle|\delta_k|^2\rangle V/N^2` of an array of fields.
 
     :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`. White noise of unit variance has P = cell volume. The standard
@@ -55,19 +69,19 @@ def power_spectrum_array(field, spacing, bins=None, other=None):
     if other is not None and other.shape != field.shape:
         raise InputError(f"a cross spectrum needs equal shapes, got {tuple(field.shape)} and {tuple(other.shape)}")
     binned = mode_bins(grid, tuple(spacing), bins)
-    pair = [f if f is None else f.reshape(-1, *grid) for f in (field, other)]
-    summed = _summed_tensor if isinstance(field, torch.Tensor) else _summed
-    power = summed(*pair, d, binned) / binned.count * (np.prod(spacing) / np.prod(grid))
+    first, second = field.reshape(-1, *grid), None if other is None else other.reshape(-1, *grid)
+    summed: Callable[..., np.ndarray] = _summed_tensor if isinstance(field, torch.Tensor) else _summed
+    power = summed(first, second, d, binned) / binned.count * (np.prod(spacing) / np.prod(grid))
     return binned.k, power.reshape(*field.shape[:-d], -1), binned.count / 2
 
 
-def _summed(field, other, d, binned):
+def _summed(field: np.ndarray, other: np.ndarray | None, d: int, binned: ModeBins) -> np.ndarray:
     """Sum of Re(first conj(second)) over the modes of each bin, (B, K); single precision is transformed in single."""
     count, cells = len(binned.k), int(np.prod(field.shape[1:]))
-    index = np.full(field.shape[1:-1] + (field.shape[-1] // 2 + 1,), count)
-    weight = np.zeros(index.shape)
-    index.flat[binned.modes], weight.flat[binned.modes] = binned.bin, binned.weight
-    index, found = index.ravel(), np.zeros((len(field), count))
+    half = half_grid(field.shape[1:])
+    index, weight = np.full(int(np.prod(half)), count), np.zeros(half)
+    index[binned.modes], weight.flat[binned.modes] = binned.bin, binned.weight
+    found = np.zeros((len(field), count))
     step = max(1, BATCH_CELLS // cells)
     for start in range(0, len(field), step):
         first = _half_space(field[start : start + step], d)
@@ -78,7 +92,7 @@ def _summed(field, other, d, binned):
     return found
 
 
-def _half_space(field, d):
+def _half_space(field: np.ndarray, d: int) -> np.ndarray:
     axes = tuple(range(-d, 0))
     field = np.asarray(field)
     field = field.astype(np.result_type(field.dtype.newbyteorder("="), np.float32), copy=False)
@@ -86,7 +100,7 @@ def _half_space(field, d):
     return fft.rfftn(field - field.mean(axis=axes, keepdims=True, dtype=float).astype(field.dtype), axes=axes)
 
 
-def _summed_tensor(field, other, d, binned):
+def _summed_tensor(field: torch.Tensor, other: torch.Tensor | None, d: int, binned: ModeBins) -> np.ndarray:
     """:func:`_summed` of tensors on their device, in double precision."""
     count = len(binned.k)
     modes, index, weight = (torch.from_numpy(x).to(field.device) for x in (binned.modes, binned.bin, binned.weight))
@@ -103,11 +117,11 @@ def _summed_tensor(field, other, d, binned):
     return power.cpu().numpy()
 
 
-def _modes(field, d, modes):
+def _modes(field: torch.Tensor, d: int, modes: torch.Tensor) -> torch.Tensor:
     return torch.fft.rfftn(field.to(torch.float64), dim=tuple(range(-d, 0))).flatten(1)[:, modes]
 
 
-def power_spectrum(ensemble, bins=None, transform=None):
+def power_spectrum(ensemble: xr.Dataset, bins: Bins = None, transform: Transform = None) -> xr.Dataset:
     r"""Isotropic power spectrum :math:`P(k) = \langle |\delta_k|^2 \rangle V/N^2` of an ensemble.
 
     Convention: :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, V the volume, N the number of cells: white noise of unit
@@ -131,7 +145,7 @@ def power_spectrum(ensemble, bins=None, transform=None):
     power = each_sample(ensemble, lambda values: power_spectrum_array(values, steps, bins)[1], transform)
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
     of = "" if transform is None else f" of the field's {_transform_name(transform)}"
-    said = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
+    said: dict[str, Any] = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
     said["of_units"] = ensemble["field"].attrs.get("units", "1") if transform is None else "1"
     said |= {"tolerance": 0.1, "tolerance_kind": "ratio", "tolerance_of": "P(k)"}
     result = spectrum_result(ensemble, power, binned.k, **said, symbol="P(k)")
@@ -140,11 +154,11 @@ def power_spectrum(ensemble, bins=None, transform=None):
     return _with_modes(result, binned.count / 2)
 
 
-def _with_modes(result, modes):
+def _with_modes(result: xr.Dataset, modes: np.ndarray) -> xr.Dataset:
     return result.assign(modes=("k", modes, {"long_name": "independent modes of one field", "units": "1"}))
 
 
-def transformed(ensemble, transform):
+def transformed(ensemble: xr.Dataset, transform: Transform | None) -> np.ndarray:
     """``field`` as one array (B, C, *grid), through None or a function of the array."""
     from physgen.ensemble import flatten
 
@@ -152,7 +166,7 @@ def transformed(ensemble, transform):
     return values if transform is None else transform(values)
 
 
-def _transform_name(transform):
+def _transform_name(transform: Transform | None) -> str:
     return getattr(transform, "__name__", "transformed")
 
 
@@ -161,13 +175,13 @@ def bracketed(units: str) -> str:
     return units if units.isalpha() else f"({units})"
 
 
-def inverse_length(ensemble):
+def inverse_length(ensemble: xr.Dataset) -> str:
     """Units of a wavenumber, "1" where space has none."""
     length = length_unit(ensemble)
     return {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/{bracketed(length)}")
 
 
-def spectrum_result(ensemble, power, k, **attrs):
+def spectrum_result(ensemble: xr.Dataset, power: np.ndarray, k: np.ndarray, **attrs: Any) -> xr.Dataset:
     """Result of kind spectrum from per-sample spectra (B, C, K)."""
     from physgen.ensemble import space_dims, spacing
 
@@ -180,7 +194,7 @@ def spectrum_result(ensemble, power, k, **attrs):
     return result_of_samples(ensemble, power, ("k",), coords, **attrs)
 
 
-def cross_spectrum(first, second, bins=None, transform=None):
+def cross_spectrum(first: xr.Dataset, second: xr.Dataset, bins: Bins = None, transform: Transform = None) -> xr.Dataset:
     r"""Cross spectrum of two ensembles, sample by sample, with the correlation coefficient and the transfer function.
 
     :math:`P_{12} = \mathrm{Re}\langle\delta_{1k}\delta_{2k}^*\rangle V/N^2`, :math:`r = P_{12}/\sqrt{P_1P_2}`,

@@ -180,7 +180,7 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         (("evaluate", "few.h5", *JUDGE), "2 configurations", "make more"),
         (("evaluate", "one.h5", *JUDGE), "one independent unit", "add some"),
         (("evaluate", "fields.h5", *JUDGE, "--run", "none"), "none is not a run", "physgen train"),
-        (("evaluate", "fields.h5", *JUDGE, "-o", "maps.npy"), "maps.npy is a file", "give a folder"),
+        (("evaluate", "fields.h5", *JUDGE, "-o", "maps.npy"), "maps.npy is a file", "choose a folder"),
         # the rest
         (("sync", "none"), "none is not a run folder", "give the folder"),
         (("ui", "--runs", "none"), "there is no database", "train first"),

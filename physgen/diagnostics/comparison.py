@@ -65,22 +65,22 @@ class MeasuredReference:
 
     def compare(self, generated: xr.Dataset, diagnostic: Diagnostic) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
         """(result of the reference, result of the generated, comparison), see :func:`compare`."""
-        reference, parts = self._result(diagnostic), [None, None]
-        measured = _measured(diagnostic, generated)
+        reference, measured = self._result(diagnostic), _measured(diagnostic, generated)
+        first = second = None
         if reference.attrs["kind"] in WITH_DISTANCES:
-            parts = self._halves(diagnostic, are_paired(reference, measured))
-        return reference, measured, compare_results(reference, measured, *parts, seed=self._seed)
+            first, second = self._halves(diagnostic, are_paired(reference, measured))
+        return reference, measured, compare_results(reference, measured, first, second, seed=self._seed)
 
     def _result(self, diagnostic: Diagnostic) -> xr.Dataset:
         if diagnostic not in self._results:
             self._results[diagnostic] = _measured(diagnostic, self.ensemble)
         return self._results[diagnostic]
 
-    def _halves(self, diagnostic: Diagnostic, within: bool) -> list[xr.Dataset | None]:
+    def _halves(self, diagnostic: Diagnostic, within: bool) -> list[xr.Dataset]:
         if (diagnostic, within) not in self._half_results:
             sides = halves(self.ensemble, self._seed, within=within)
             self._half_results[diagnostic, within] = [_measured(diagnostic, half) for half in sides]
-        return list(self._half_results[diagnostic, within])
+        return self._half_results[diagnostic, within]
 
 
 def _measured(diagnostic: Diagnostic, ensemble: xr.Dataset) -> xr.Dataset:

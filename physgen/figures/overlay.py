@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -66,8 +66,10 @@ def _main(axes: Axes, reference: xr.Dataset, generated: Mapping[str, xr.Dataset]
     if len(x) == 1 or kind == "scalar":
         axes.errorbar(x, truth, spread, fmt="o", mfc="white", color=REFERENCE, label="reference")
     else:
-        step, line = ("mid", "steps-mid") if kind == "histogram" else (None, "default")
-        axes.fill_between(x, truth - spread, truth + spread, step=step, color=REFERENCE, alpha=0.22, lw=0)
+        steps = kind == "histogram"
+        band: dict[str, Any] = {"step": "mid"} if steps else {}
+        axes.fill_between(x, truth - spread, truth + spread, color=REFERENCE, alpha=0.22, lw=0, **band)
+        line = "steps-mid" if steps else "default"
         axes.plot(x, truth, color=REFERENCE, drawstyle=line, label="reference", zorder=2)
     for i, (name, result) in enumerate(generated.items()):
         value, error = _numbers(result)

@@ -130,18 +130,19 @@ def _read(source: Path, name: str) -> Judged:
         summary = json.loads((folder / SUMMARY).read_text())
         with h5py.File(folder / DIAGNOSTICS) as file:
             found = [diagnostic for diagnostic in file if "comparison" in file[diagnostic]]
-        results = {
-            diagnostic: tuple(
-                xr.load_dataset(folder / DIAGNOSTICS, engine="h5netcdf", group=f"{diagnostic}/{side}")
-                for side in ("reference", "generated", "comparison")
-            )
+        sides = {
+            (diagnostic, side): xr.load_dataset(folder / DIAGNOSTICS, engine="h5netcdf", group=f"{diagnostic}/{side}")
             for diagnostic in found
+            for side in ("reference", "generated", "comparison")
         }
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} is damaged ({str(error)[:120]}): evaluate again into it") from None
     verdicts = summary.pop("verdicts", [])
     order = {verdict["diagnostic"]: i for i, verdict in enumerate(verdicts)}
-    results = dict(sorted(results.items(), key=lambda item: order.get(item[0], len(order))))
+    results = {
+        name: (sides[name, "reference"], sides[name, "generated"], sides[name, "comparison"])
+        for name in sorted(found, key=lambda name: order.get(name, len(order)))
+    }
     return Judged(name, source, folder, tuple(verdicts), summary, results, file_digest(folder / SUMMARY))
 
 
@@ -169,7 +170,8 @@ def _check_one_reference(first: Judged, other: Judged) -> None:
 def _difference(one: xr.Dataset, other: xr.Dataset) -> str:
     """How two measurements of what should be one reference differ; empty where they do not."""
     if one["value"].dims != other["value"].dims:
-        return f"measured over {', '.join(one['value'].dims)} and over {', '.join(other['value'].dims)}"
+        over = (", ".join(map(str, result["value"].dims)) for result in (one, other))
+        return f"measured over {' and over '.join(over)}"
     for dim in map(str, one["value"].dims):
         mine, theirs = (np.asarray(result[dim].values) for result in (one, other))
         if mine.shape != theirs.shape or not _close(mine, theirs):

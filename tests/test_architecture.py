@@ -26,7 +26,8 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "diagnostics": {"ensemble", "lattice"},
     "figures": {"ensemble", "diagnostics"},
     "tracking": {"storage", "processes"},
-    "domains/contract": {"ensemble", "domains"},
+    "domains/contract": {"ensemble", "diffusion", "networks", "diagnostics"},
+    "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
     "report": {"runs", "figures", "ensemble", "diagnostics"},
@@ -36,7 +37,15 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     },
     "cli": {"config", "domains", "stages", "tracking"},
 }  # fmt: skip
-A_DOMAIN = {"networks", "diagnostics", "ensemble", "lattice", "diffusion.exact", "diffusion.symmetry"}
+A_DOMAIN = {
+    "networks",
+    "diagnostics",
+    "ensemble",
+    "lattice",
+    "diffusion.exact",
+    "diffusion.symmetry",
+    "diffusion.values",
+}
 HEAVY = {"mlflow": "tracking", "matplotlib": "figures", "astropy": "units", "pydantic": "config"}
 BARE = {"torch", "numpy", "scipy"}
 

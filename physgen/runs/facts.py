@@ -25,8 +25,7 @@ PROVENANCE = ("source", "format", "generator", "seed", "physgen_version", "git_c
 def data_facts(ensemble: xr.Dataset, path: Path | None = None) -> dict[str, Any]:
     """Facts of an ensemble as plain values; units stand in the keys (``box_size_Mpc_h``).
 
-    Counts, lattice and provenance are those of every ensemble; a domain adds its own where it has a function
-    ``facts(ensemble) -> dict``.
+    Counts, lattice and provenance are those of every ensemble; its domain adds its own (``Domain.facts``).
 
     Args:
         ensemble: it names its domain.
@@ -42,8 +41,7 @@ def data_facts(ensemble: xr.Dataset, path: Path | None = None) -> dict[str, Any]
         "independent_units": units.count,
         "unit": units.name,
     }
-    own = getattr(domain, "facts", None)
-    return found | ({} if own is None else {key: _plain(value) for key, value in own(ensemble).items()})
+    return found | {key: _plain(value) for key, value in domain.facts(ensemble).items()}
 
 
 def _plain(value: Any) -> Any:
@@ -70,7 +68,7 @@ def settings_in_use(experiment: Experiment, made_from_section: bool) -> list[str
     a network is trained, whoever made the data.
     """
     names = [item.name for item in dataclasses.fields(experiment.data)]
-    return names if made_from_section else [n for n in names if n in getattr(experiment.data, "learning_settings", ())]
+    return names if made_from_section else [n for n in names if n in experiment.data.learning_settings]
 
 
 def shown_data(experiment: Experiment, facts: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 runs/<name>/
   experiment.yaml   the resolved configuration
   facts.json        what the data in hand are: counts, box, temperatures, provenance, digest
-  encoding.json     constants of the encoding and of the noise levels, fitted on the training split
+  encoding.json     shapes, noise levels and the domain's constants, fitted on the training split
   data/             train.h5, validation.h5, test.h5
   journal.jsonl     every metric, the local truth
   checkpoints/      to resume
   averages/         snapshots of running averages, where training.averages asks for them
-  model/            weights of the moving average (safetensors) + model.json: all that a sampler needs
+  model/            weights of the moving average (safetensors) + model.json: all that a sampler needs;
+                    conditions.safetensors, some of those that were trained, where labels do not say all
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from physgen.config import Experiment, check_config
-from physgen.domains.contract import with_units
+from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import load_ensemble, sample_count, save_ensemble, split, splitting_label, subset
 from physgen.errors import InputError
+from physgen.runs.encoding import Encoding
 from physgen.runs.facts import data_facts, is_made_from, settings_in_use
 
-FACTS = "facts.json"
+FACTS, ENCODING = "facts.json", "encoding.json"
 PARTS = ("train", "validation", "test")
 
 
@@ -37,7 +39,7 @@ class Run:
     experiment: Experiment
 
     @property
-    def domain(self) -> Any:
+    def domain(self) -> Domain:
         return self.experiment.data
 
     def part(self, name: str) -> Any:
@@ -49,9 +51,10 @@ class Run:
         path = self.folder / FACTS
         return read_json(path) if path.exists() else _facts(self.experiment, self.part("train"), None)
 
-    def constants(self) -> dict[str, Any]:
-        """Constants of the encoding and of the noise levels."""
-        return read_json(self.folder / "encoding.json")
+    def encoding(self) -> Encoding:
+        """Shapes, noise levels and the domain's constants, fitted on the training part."""
+        path = self.folder / ENCODING
+        return Encoding.from_json(read_json(path), str(path))
 
 
 def open_run(folder: Path) -> Run:
@@ -108,7 +111,7 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Pat
 
 def withdraw_run(run: Run) -> None:
     """Take back what :func:`create_run` made, of a run without a step, so that its name is free again."""
-    for name in ("experiment.yaml", FACTS, "encoding.json", *(f"data/{part}.h5" for part in PARTS)):
+    for name in ("experiment.yaml", FACTS, ENCODING, *(f"data/{part}.h5" for part in PARTS)):
         (run.folder / name).unlink(missing_ok=True)
     for folder in (run.folder / "data", run.folder):
         if folder.is_dir() and not any(folder.iterdir()):

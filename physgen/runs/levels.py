@@ -8,6 +8,7 @@ are held against other grids on the network, from the same noise (:mod:`physgen.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from physgen.diffusion.discretization.search import best_log_uniform, optimal_le
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
 from physgen.diffusion.sampling.tiles import tile_of
+from physgen.runs.encoding import Encoding
 from physgen.storage.disk import write_atomically
 from physgen.storage.weights import weights_digest
 
@@ -34,10 +36,16 @@ CORNERS = 64
 class Model(Protocol):
     """What is asked of a trained model (:class:`physgen.runs.model.Model`)."""
 
-    denoiser: torch.nn.Module
-    constants: dict[str, Any]
-    device: torch.device
-    folder: Path | None
+    @property
+    def denoiser(self) -> torch.nn.Module: ...
+    @property
+    def encoding(self) -> Encoding: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def folder(self) -> Path | None: ...
+    @property
+    def conditions(self) -> Mapping[str, torch.Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -65,21 +73,22 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: str = CHECKED) -
 
     Args:
         rule: "checked": of the grids of :func:`physgen.diffusion.discretization.check.candidate_levels` the one that
-            is safest
-            on the network itself, at label values spread over their range; "chosen": of least error on the surrogate,
+            is safest on the network itself, at conditions that were trained (those kept beside the weights, or label
+            values spread over their range); "chosen": of least error on the surrogate,
             unchecked; "log-uniform": the best of these on the surrogate.
 
-    For spins, and for samplers that take no grid, the levels are log-uniform over the trained range; for stochastic
-    samplers, whose samples do not follow the noise of the start, "checked" is "chosen". The outcome of a check is kept
+    For denoisers without a prior spectrum, and for samplers that take no grid, the levels are log-uniform over the
+    trained range; for stochastic samplers, whose samples do not follow the noise of the start, and where conditions
+    are needed of which none were kept, "checked" is "chosen". The outcome of a check is kept
     beside the weights, where that is possible.
     """
-    s_min, s_max = model.constants["s_min"], model.constants["s_max"]
+    s_min, s_max = model.encoding.s_min, model.encoding.s_max
     spectra = surrogate_spectra(model)
     if spectra is None or not _walks_a_grid(sampler):
         return Levels(grid.log_uniform(s_max, s_min, steps), EVEN)
     if rule == EVEN:
         return Levels(_within(best_log_uniform, spectra, steps, sampler, (s_max, s_min)), EVEN)
-    if rule == CHOSEN or SAMPLERS[sampler].draws:
+    if rule == CHOSEN or SAMPLERS[sampler].draws or not _knows_conditions(model):
         return Levels(_within(optimal_levels, spectra, steps, sampler, (s_max, s_min)), CHOSEN)
     # other weights, an average of another width say, have levels of their own
     key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{sampler}/{steps}"
@@ -91,15 +100,15 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: str = CHECKED) -
 
 
 def _checked(model: Model, spectra: torch.Tensor, sampler: str, steps: int) -> Levels:
-    s_min, s_max = model.constants["s_min"], model.constants["s_max"]
+    s_min, s_max = model.encoding.s_min, model.encoding.s_max
     candidates = candidate_levels(spectra, steps, sampler)
     if any(float(c[0]) > s_max or float(c[-2]) < s_min for c in candidates.values()):
         candidates = candidate_levels(spectra, steps, sampler, s_max, s_min)
-    site = (model.constants["channels"], *model.constants["grid"])
+    site = model.encoding.shape
     count = tile_of(site)  # what one call takes: few large fields, which hold many modes each
     name, figures = safest(
         model.denoiser, candidates, (count, *site), CHECK_SEED,
-        ends=(s_max, s_min), condition=_spread_labels(model, count), sampler=sampler, device=model.device,
+        ends=(s_max, s_min), condition=_spread_conditions(model, count), sampler=sampler, device=model.device,
     )  # fmt: skip
     return Levels(candidates[name], name, figures)
 
@@ -112,28 +121,35 @@ def _within(search: Any, spectra: torch.Tensor, steps: int, sampler: str, ends: 
     return levels
 
 
-def _spread_labels(model: Model, count: int) -> dict[str, torch.Tensor] | None:
-    """Labels (count, n) spread evenly over [-1, 1]^n, the range that was trained (a Sobol sequence)."""
-    labels = _label_count(model)
+def _spread_conditions(model: Model, count: int) -> dict[str, torch.Tensor] | None:
+    """Conditions of ``count`` samples: those that were kept of the training, in turn, where there are any.
+
+    Else labels (count, n) spread evenly over [-1, 1]^n, the range that was trained (a Sobol sequence).
+    """
+    if model.conditions:
+        return {name: value[torch.arange(count) % len(value)] for name, value in model.conditions.items()}
+    labels = model.encoding.labels
     if not labels:
         return None
     points = torch.quasirandom.SobolEngine(labels).draw(count + 1)[1:]  # the first one is a corner
     return {"labels": 2 * points - 1}
 
 
-def _label_count(model: Model) -> int:
-    return (model.constants["condition_shapes"].get("labels") or [0])[0]
+def _knows_conditions(model: Model) -> bool:
+    """Whether conditions of every kind that the denoiser needs can be had."""
+    return set(model.encoding.condition_shapes) <= {"labels", *model.conditions}
 
 
 def surrogate_spectra(model: Model) -> torch.Tensor | None:
-    """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft); None for spins.
+    """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft);
+    None for a denoiser without a prior spectrum.
 
     Of more than CORNERS corners as many, spread evenly, stand for all.
     """
     spectrum = getattr(model.denoiser, "spectrum", None)
     if spectrum is None:
         return None
-    count = _label_count(model)
+    count = model.encoding.labels
     labels = torch.cat([torch.zeros(1, count), _corners(count)]) if count else torch.zeros(1, 0)
     return spectrum({"labels": labels.to(model.device)}).double().cpu()
 
@@ -149,7 +165,7 @@ def sampler_bias(model: Model, sampler: str, levels: torch.Tensor) -> dict[str, 
     r"""Largest and mean relative error of P(k) that the sampler itself makes on the Gaussian surrogate of the data.
 
     The surrogate at the middle of the label range: the variance of each mode after the last step is known exactly.
-    Empty for spins.
+    Empty for a denoiser without a prior spectrum.
     """
     spectra = surrogate_spectra(model)
     if spectra is None or not _walks_a_grid(sampler):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from physgen.config import Experiment
-from physgen.domains.contract import get_domain, list_domains, with_units
+from physgen.domains.contract import Domain, get_domain, list_domains, with_units
 from physgen.ensemble import open_ensemble, sample_count, save_ensemble
 from physgen.errors import InputError
 
@@ -23,7 +23,7 @@ def describe_domains() -> str:
     for name in list_domains():
         domain = get_domain(name)
         instance = domain()
-        oracle = "yes" if hasattr(domain, "exact_denoiser") else "no"
+        oracle = "no" if domain.exact_denoiser is Domain.exact_denoiser else "yes"
         paragraphs.append(
             f"{name}: {domain.description}\n"
             f"  diagnostics: {', '.join(instance.diagnostics())}\n"

@@ -177,12 +177,13 @@ def compare_widths(
     run = open_run(folder)
     snapshots, _ = read_average(run, 0.10)
     own, other = (load_model(run.folder / "model", device) for _ in range(2))
-    held = held_out(run, own.constants, own.device)
+    size = run.experiment.training.validation_size
+    held = held_out(run.domain, run.part("validation"), own.encoding, size, own.device)
     chosen = [width for width in WIDTHS if synthesis_shares(snapshots, width)[1] <= WORST_RESIDUAL]
     found = []
     for width in chosen:
         facts = take_average(other.denoiser, run, width)
-        loss = validate(other.denoiser, held, own.constants, own.denoiser)
+        loss = validate(other.denoiser, held, own.encoding, own.denoiser)
         found.append(WidthLoss(width, facts.residual, loss.overall, loss.overall_error))
         if progress:
             progress(len(found), len(chosen))

@@ -24,7 +24,7 @@ from physgen.report import Picture, Section, diagnostic_section, verdict_table, 
 from physgen.runs.facts import data_facts, shown_data
 from physgen.runs.folder import Run
 from physgen.storage.disk import reserve
-from physgen.tracking.journal import read_journal
+from physgen.tracking.journal import read_journal, read_validation
 
 MEMORIZATION = "memorization"
 MEMORIZATION_METRICS = ("copies", "copied_fraction", "auc", "fraction_above_null", "duplicates")
@@ -64,7 +64,7 @@ def judge_ensembles(
     _check_tolerances(rules, [*diagnostics, MEMORIZATION])
     reference = domain.confront(reference, reference, "the reference")  # whose constants all take, its halves included
     generated = domain.confront(reference, generated, "the generated ensemble")
-    reference = getattr(domain, "restrict", lambda reference, other: reference)(reference, generated)
+    reference = domain.restrict(reference, generated)
     train = None if train is None else domain.confront(reference, train, "the training set")
     rate = rules.false_alarms / (len(diagnostics) + 1)
     results, comparisons, summary, verdicts = {}, {}, {}, []
@@ -177,20 +177,15 @@ def _training_section(run: Run, folder: Path) -> Section:
     """Loss curves from the journal, and the last validation loss by noise level over that of its baseline."""
     records = [entry for entry in read_journal(run.folder) if "metrics" in entry]
     pictures = [_picture(figures.loss_curves(records), folder, "loss", "Training loss, weighted to order one.")]
-    last = next((r["metrics"] for r in reversed(records) if "validation/ratio_mean" in r["metrics"]), {})
-    found = sorted(
-        (float(key.rsplit("_s", 1)[1].replace("p", ".")), value, last.get(key.replace("ratio_s", "ratio_error_s"), 0.0))
-        for key, value in last.items()
-        if key.startswith("validation/ratio_s")
-    )
-    if found:
-        s, ratio, error = np.array(found).T
+    found = read_validation(run.folder)
+    if found["level"]:
+        s, ratio, error = (np.array(found[name]) for name in ("level", "ratio", "error"))
         figure = figures.loss_by_noise_level(
-            s, {"validation": np.stack([ratio, error], axis=1)}, ylabel="loss / baseline", level=1.0
+            s, {"validation": np.stack([ratio, np.nan_to_num(error)], axis=1)}, ylabel="loss / baseline", level=1.0
         )
         caption = (
-            "Denoising loss of held-out data over that of the baseline at the same noise (fields: the Wiener filter "
-            "with the training spectrum; spins: free spins). 1: no more than that was learned."
+            "Denoising loss of held-out data over that of the baseline at the same noise, "
+            f"{run.domain.values.baseline}. 1: no more than that was learned."
         )
         pictures.append(_picture(figure, folder, "validation_loss", caption))
     return Section("training", pictures=pictures)

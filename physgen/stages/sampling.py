@@ -47,14 +47,14 @@ def sample(
     model = load_model(run.folder / "model", device)
     like = load_ensemble(options.like) if options.like else run.part("test")
     check_same_domain(like, run.experiment.domain, str(options.like), "the run")
-    grid = [like.sizes[d] for d in space_dims(like)]
-    if grid != model.constants["grid"]:
+    grid = tuple(like.sizes[d] for d in space_dims(like))
+    if grid != model.encoding.grid:
         raise InputError(
-            f"{options.like} has the lattice {grid}, the run {model.constants['grid']}: "
+            f"{options.like} has the lattice {grid}, the run {model.encoding.grid}: "
             "take conditions on the lattice that the model was trained on"
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
-    template = run.domain.request(like, options.n or settings.n, options.given, model.constants)
+    template = run.domain.request(like, options.n or settings.n, options.given, model.encoding.domain)
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
     levels = choose_levels(model, sampler, steps, options.levels or settings.levels)
     started = time.perf_counter()

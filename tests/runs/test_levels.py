@@ -9,6 +9,7 @@ import torch
 from physgen.diffusion.discretization.check import Convergence
 from physgen.diffusion.exact import GaussianField, phi4_site
 from physgen.diffusion.learning.prior_spectrum import Spectrum, rfft_shape
+from physgen.runs.encoding import Encoding
 from physgen.runs.levels import CHECKED, choose_levels, surrogate_spectra
 from physgen.runs.model import Model
 
@@ -28,12 +29,10 @@ class Known(torch.nn.Module):
         return self.law(y.double(), s.double()).to(y.dtype)
 
 
-def model_of(law, power, folder=None):
-    constants = {
-        "s_min": 0.01 * float(power.min()) ** 0.5, "s_max": 100 * float(power.max()) ** 0.5,
-        "channels": 1, "grid": list(GRID), "condition_shapes": {},
-    }  # fmt: skip
-    return Model(Known(law, power), None, constants, torch.device("cpu"), folder)
+def model_of(law, power, folder=None, labels=0):
+    ends = 0.01 * float(power.min()) ** 0.5, 100 * float(power.max()) ** 0.5
+    encoding = Encoding(GRID, 1, {"labels": (labels,)} if labels else {}, ("sample",), *ends)
+    return Model(Known(law, power), None, encoding, torch.device("cpu"), folder)
 
 
 WELLS = phi4_site(1.0, -3.0, (1, *GRID))
@@ -100,11 +99,10 @@ def test_a_grid_on_which_the_samples_diverge_is_not_taken():
 @pytest.mark.parametrize(("labels", "spectra"), [(2, 5), (6, 65), (28, 65)])
 def test_many_labels_do_not_multiply_the_corners_of_their_range(labels, spectra):
     """2^28 corners would not fit into any memory; those that are taken differ."""
-    model = model_of(GAUSSIAN, STEEP)
+    model = model_of(GAUSSIAN, STEEP, labels=labels)
     slopes = torch.zeros(1 + labels, 1, *rfft_shape(GRID))
     slopes[1:, 0, :1] = 0.1 * 2.0 ** -torch.arange(labels)[:, None]
     model.denoiser.spectrum = Spectrum(slopes, GRID)
-    model.constants["condition_shapes"] = {"labels": [labels]}
     found = surrogate_spectra(model)
     assert len(found) == spectra and len(found[:, 0, 0].unique()) == spectra
     assert found[0, 0, 0] == 1

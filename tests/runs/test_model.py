@@ -99,7 +99,7 @@ def test_levels_descend_to_zero_within_what_was_trained(domain, rule, trained):
     for sampler in ("euler", "dpmpp_2m"):
         levels = choose_levels(model, sampler, 7, rule).values
         assert len(levels) == 8 and levels[-1] == 0 and (levels.diff() < 0).all()
-        s_min, s_max = model.constants["s_min"], model.constants["s_max"]
+        s_min, s_max = model.encoding.s_min, model.encoding.s_max
         assert s_min * (1 - 1e-6) <= levels[-2] and levels[0] <= s_max * (1 + 1e-6)
 
 
@@ -120,10 +120,10 @@ def test_a_sampler_needs_the_model_folder_alone_and_each_sample_its_own_seed(dom
     draw_seeds = load_sampler(tmp_path / "far" / "away")
     made = draw_seeds(np.array([5, 2, 5]), 6)
     assert made.dtype == np.float32 and np.isfinite(made).all()
-    assert made.shape == (3, case.model.constants["channels"], *case.model.constants["grid"])
+    assert made.shape == (3, *case.model.encoding.shape)
     assert np.array_equal(made[0], made[2]) and not np.array_equal(made[0], made[1])
     assert np.array_equal(draw_seeds(np.array([2]), 6)[0], made[1])
-    shapes = case.model.constants["condition_shapes"]
+    shapes = case.model.encoding.condition_shapes
     given = {name: np.full(shape, 0.5) for name, shape in shapes.items()}
     assert not np.array_equal(draw_seeds(np.array([2]), 6, given)[0], made[1])
 

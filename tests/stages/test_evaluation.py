@@ -60,7 +60,7 @@ def test_planted_copies_of_the_training_data_fail_memorization(domain):
     assert "FAIL" in verdict_table(judged.summary)
 
 
-@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values == "real"])
+@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values.name == "real"])
 def test_a_rescaled_field_fails_the_power_spectrum(domain):
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
     wrong = new.assign(field=(new.field.dims, 1.3 * new.field.values, new.field.attrs))
@@ -70,7 +70,7 @@ def test_a_rescaled_field_fails_the_power_spectrum(domain):
     assert judged.summary["power_spectrum"]["mean_ratio"]["value"] == pytest.approx(1.3**2 * before, rel=1e-5)
 
 
-@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values == "binary"])
+@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values.name == "binary"])
 def test_spins_without_their_couplings_fail_the_energy(domain):
     """Spins turned at random are free spins: their energy is zero under any couplings."""
     _, ensemble = data(domain)

@@ -179,18 +179,6 @@ class SpinDenoiser(nn.Module):
         return s.square() / (1 + s.square())
 
 
-HEADS: dict[str, Callable[..., nn.Module]] = {"real": FieldDenoiser, "binary": SpinDenoiser}
-
-
-def make_denoiser(network: nn.Module, values: str, spectrum: Spectrum | None = None, **options: float) -> nn.Module:
-    """The denoiser for ``values`` "real" (FieldDenoiser) or "binary" (SpinDenoiser) around ``network``."""
-    if values == "real":
-        return FieldDenoiser(network, spectrum, **options)
-    if values == "binary" and spectrum is None:
-        return SpinDenoiser(network, **{name: bool(value) for name, value in options.items()})
-    raise ValueError(f'values are "real" or "binary" (without a spectrum), got {values!r}')
-
-
 PREDICTIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (F, y, s) -> D
     "x0": lambda output, y, s: output,
     "eps": lambda output, y, s: y - s * output,

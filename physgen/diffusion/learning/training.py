@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ from physgen.diffusion.convention import Condition
 from physgen.diffusion.learning.denoisers import LevelLaw, LogNormal, denoising_loss
 from physgen.diffusion.noise import generator_for, noise_like
 
-Augmentation = Callable[[Tensor, dict[str, Tensor], torch.Generator], tuple[Tensor, dict[str, Tensor]]]
+Augmentation = Callable[[Tensor, Mapping[str, Tensor], torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
 U_MARGIN = 1e-6  # keeps quantiles of the level law finite
 
 
@@ -182,10 +182,11 @@ def draw_levels(recipe: Recipe, step: int) -> Tensor:
 
 def draw_batch(
     x: Tensor, condition: Condition, recipe: Recipe, step: int, augment: Augmentation | None = None
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, Mapping[str, Tensor]]:
     """The global batch of a step (B, C, *grid) with its conditions, augmented."""
     indices = draw_indices(len(x), recipe, step).to(x.device)
-    batch, given = x[indices], {name: value[indices] for name, value in (condition or {}).items()}
+    batch: Tensor = x[indices]
+    given: Mapping[str, Tensor] = {name: value[indices] for name, value in (condition or {}).items()}
     if augment is not None:
         batch, given = augment(batch, given, generator_for(recipe.seed, "training augmentation", 0, step))
     return batch, given

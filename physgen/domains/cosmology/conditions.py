@@ -92,7 +92,7 @@ def fixed_labels(train: xr.Dataset) -> dict[str, float]:
     return {name: low for name, (low, high) in ends.items() if low == high}
 
 
-def encode_labels(ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
+def encode_labels(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """{"labels": (B, n)} scaled to [-1, 1] over the training range, or {} where the training data had none."""
     ranges = constants["labels"]
     if not ranges:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from physgen.domains.contract import Domain
 from physgen.domains.cosmology.background import CosmologyParams
 from physgen.errors import InputError
 
@@ -25,12 +26,11 @@ def _option(default: Any, help: str, unit: str | None = None, **bounds: float) -
 
 
 @dataclass(frozen=True)
-class Cosmology:
+class Cosmology(Domain):
     """Density fields from particle-mesh simulations or from files. The fields are the data section of a config."""
 
     name: ClassVar[str] = "cosmology"
     description: ClassVar[str] = "density fields of the large-scale structure: 2-D slabs and 3-D boxes, periodic"
-    values: ClassVar[str] = "real"
     split_by: ClassVar[str] = "simulation"
     formats: ClassVar[dict[str, str]] = {
         "camels_maps": "CAMELS Multifield Dataset, 2-D maps (Maps_*.npy and the table of parameters)",
@@ -139,15 +139,15 @@ class Cosmology:
         return make_ensemble(fields, "delta", self.box_size, labels, simulation, attrs)
 
     @classmethod
-    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
+    def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:
         """Read foreign files; see physgen.domains.cosmology.load for the options of each format."""
         from physgen.domains.contract import with_units
         from physgen.domains.cosmology.load import load
 
-        return with_units(load(format, paths, options).assign_attrs(domain=cls.name))
+        return with_units(load(format, list(paths), options).assign_attrs(domain=cls.name))
 
-    @staticmethod
-    def facts(ensemble: xr.Dataset) -> dict[str, Any]:
+    @classmethod
+    def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
         """Box (the number of cells times their size), redshift, kind and units of the field, ranges of the labels."""
         from physgen.domains.cosmology.conditions import label_names
         from physgen.ensemble import space_dims, spacing
@@ -175,19 +175,21 @@ class Cosmology:
 
         return fit_encoding(train, self.transform)
 
-    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def encode(
+        self, ensemble: xr.Dataset, constants: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         r"""(x (B, C, \*grid) of zero mean and unit variance over the training split, {"labels": (B, n)})."""
         from physgen.domains.cosmology.encoding import encode_field
 
         return encode_field(ensemble, constants), self.condition(ensemble, constants)
 
-    def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def condition(self, ensemble: xr.Dataset, constants: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Labels scaled to [-1, 1] over their training range; empty where the training data had none."""
         from physgen.domains.cosmology.conditions import encode_labels
 
         return encode_labels(ensemble, constants)
 
-    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
+    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: Mapping[str, Any]) -> xr.Dataset:
         """Fields in physical units with the labels of ``template``; attribute ``clipped_fraction`` counts cells."""
         from physgen.domains.cosmology.conditions import dims_of_samples
         from physgen.domains.cosmology.encoding import component_constants, decode_field, join_kinds
@@ -231,31 +233,6 @@ class Cosmology:
 
     # --- learning and judging ---------------------------------------------------------------------
 
-    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
-        """A U-Net of the dimension, components and labels of the training data; ``options`` are those of UNet.
-
-        Where the box is not periodic it pads with zeros.
-        """
-        from physgen.domains.cosmology.encoding import component_constants
-        from physgen.networks.unet import UNet
-
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-        kind = options.pop("kind", "unet")
-        if kind != "unet":
-            raise InputError(f"network kind {kind!r} is unknown here: use 'unet'")
-        try:
-            channels, periodic = len(component_constants(constants)), constants.get("periodic", True)
-            return UNet(
-                len(constants["grid"]),
-                channels,
-                channels,
-                labels=len(constants["labels"]),
-                periodic=periodic,
-                **options,
-            )
-        except (TypeError, ValueError) as error:
-            raise InputError(f"network: {error}") from None
-
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
         """Statistics of delta and, where halos would dominate, of log10(1 + delta)."""
         from physgen.domains.cosmology import statistics
@@ -276,7 +253,7 @@ class Cosmology:
 
         return memorization(generated, train, heldout, **judged)
 
-    def exact_denoiser(self, template: xr.Dataset, constants: dict[str, Any]) -> Any:
+    def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Any:
         """Wiener filter of the Gaussian field that has the training spectrum, in encoded space; labels are ignored."""
         from physgen.diffusion.exact import GaussianField
         from physgen.domains.cosmology.encoding import spectrum_grid

@@ -5,6 +5,7 @@ Values are encoded and decoded in blocks: beside its result the work needs a few
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,7 @@ def _asinh_constants(values: np.ndarray) -> dict[str, float]:
 # --- encoding and decoding ----------------------------------------------------------------------------
 
 
-def component_constants(constants: dict[str, Any]) -> list[dict[str, Any]]:
+def component_constants(constants: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The constants of each component."""
     return constants.get("components") or [constants]
 
@@ -166,7 +167,7 @@ def _transform(values: np.ndarray, part: dict[str, Any]) -> np.ndarray:
     return to_scores(v, part["knots"]) if "knots" in part else v
 
 
-def encode_field(ensemble: xr.Dataset, constants: dict[str, Any]) -> torch.Tensor:
+def encode_field(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> torch.Tensor:
     r"""x of shape (B, C, \*grid), float32; computed in float64."""
     check_layout(ensemble)
     parts, kinds, values = component_constants(constants), field_kinds(ensemble), flatten(ensemble)
@@ -190,7 +191,7 @@ def encode_field(ensemble: xr.Dataset, constants: dict[str, Any]) -> torch.Tenso
     return torch.from_numpy(x)
 
 
-def decode_field(x: torch.Tensor, constants: dict[str, Any]) -> tuple[np.ndarray, float]:
+def decode_field(x: torch.Tensor, constants: Mapping[str, Any]) -> tuple[np.ndarray, float]:
     """Inverse of ``encode_field`` (float32) and the fraction of cells clipped at the empty cell or at the ceiling."""
     x = x.detach().cpu()
     values, clipped = np.empty(x.shape, np.float32), 0
@@ -240,7 +241,7 @@ def _shell_spectrum(values: np.ndarray, part: dict[str, Any], shells: np.ndarray
     return [float(t / c) if c else 0.0 for t, c in zip(total, count, strict=True)]
 
 
-def spectrum_grid(constants: dict[str, Any]) -> torch.Tensor:
+def spectrum_grid(constants: Mapping[str, Any]) -> torch.Tensor:
     r"""Variance of the orthonormal modes of the encoded field, (C, \*grid) in fftn order, float64."""
     shells = _shells(tuple(constants["grid"]), constants.get("cell_size"))
     return torch.from_numpy(np.stack([np.asarray(part["spectrum"])[shells] for part in component_constants(constants)]))

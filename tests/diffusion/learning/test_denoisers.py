@@ -11,9 +11,9 @@ from physgen.diffusion.learning.denoisers import (
     LogUniform,
     SpinDenoiser,
     denoising_loss,
-    make_denoiser,
 )
 from physgen.diffusion.learning.prior_spectrum import Spectrum, fit_spectrum, multiplicity, wavenumber
+from physgen.diffusion.values import Binary, Real
 from physgen.networks.unet import UNet
 
 GRID = (6, 8)
@@ -88,7 +88,7 @@ def test_the_network_sees_unit_variance_and_its_output_has_the_posterior_size():
 @pytest.mark.parametrize("level", [0.03, 0.3, 3.0, 30.0])
 def test_loss_of_the_untrained_model_is_one_at_every_level(level):
     n, power = 500, steep()
-    denoiser = make_denoiser(UNet(2, width=8, multipliers=(1, 2)), "real", spectrum_of(power))
+    denoiser = FieldDenoiser(UNet(2, width=8, multipliers=(1, 2)), spectrum_of(power))
     x0 = gaussian_field(n, GRID, power).float()
     loss = denoising_loss(denoiser, x0, torch.full((n,), level), draw(n, 1, *GRID, seed=5).float())
     assert abs(loss.mean() - 1) < 4 * loss.std() / math.sqrt(n)
@@ -133,7 +133,7 @@ def test_fitted_spectrum_is_linear_on_request_and_takes_any_grid():
 
 
 def test_untrained_spin_denoiser_is_exact_for_free_spins():
-    denoiser = make_denoiser(UNet(2, width=8, multipliers=(1, 2)), "binary")
+    denoiser = SpinDenoiser(UNet(2, width=8, multipliers=(1, 2)))
     y, s = draw(2, 1, 4, 4).float(), torch.tensor([0.5, 3.0])
     exact = torch.tanh(y / s[:, None, None, None] ** 2)
     assert torch.equal(denoiser(y, s), exact) and torch.equal(denoiser.baseline(y, s), exact)
@@ -173,9 +173,9 @@ def test_level_laws_have_the_stated_quantiles():
     ("call", "message"),
     [
         (lambda: LogUniform(1.0, 0.5), "0 < s_min < s_max, got 1.0, 0.5"),
-        (lambda: make_denoiser(torch.nn.Identity(), "complex"), "complex"),
+        (lambda: Binary().denoiser(torch.nn.Identity(), spectrum_of(steep())), "no prior spectrum"),
         (lambda: Spectrum(torch.zeros(1, 1, 8, 8), (8, 8)), "modes of shape \\(8, 5\\)"),
-        (lambda: make_denoiser(None, "real", spectrum_of(steep())).baseline(draw(1, 1, 8, 8), torch.ones(1)), "grid"),
+        (lambda: FieldDenoiser(None, spectrum_of(steep())).baseline(draw(1, 1, 8, 8), torch.ones(1)), "grid"),
         (lambda: Spectrum(torch.zeros(3, 1, 8, 5), (8, 8))({}), "depends on labels"),
         (lambda: Spectrum(torch.zeros(3, 1, 8, 5), (8, 8))({"labels": torch.zeros(1, 3)}), "3 label features"),
     ],
@@ -186,7 +186,7 @@ def test_bad_input_gets_one_clear_message(call, message):
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
-@pytest.mark.parametrize("values", ["real", "binary"])
+@pytest.mark.parametrize("values", [Real(), Binary()])
 def test_a_denoiser_of_double_weights_computes_in_float64_throughout(dimension, values):
     """The rounding of float32 against it is there, and nowhere is a result rounded on the way."""
     grid = (16,) * dimension
@@ -195,7 +195,7 @@ def test_a_denoiser_of_double_weights_computes_in_float64_throughout(dimension, 
     network = UNet(dimension, width=8, multipliers=(1, 2), labels=2)
     for i, parameter in enumerate(network.parameters()):
         parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(i)))
-    denoiser = make_denoiser(network, values, fit_spectrum(x, labels["labels"]) if values == "real" else None).eval()
+    denoiser = values.denoiser(network, values.prior_spectrum(x, labels["labels"])).eval()
     s = torch.full((64,), 0.7)
     with torch.no_grad():
         narrow = denoiser(x.double(), s.double(), {"labels": labels["labels"].double()})  # of float32 weights

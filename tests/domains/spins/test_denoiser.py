@@ -92,9 +92,8 @@ def test_the_last_level_is_refused_where_the_nearest_vertex_is_no_longer_a_drawn
 
     Drawing each spin from its mean errs as much the other way: the spins of a posterior are not independent.
     """
-    from physgen.config import DiffusionConfig
+    from physgen.diffusion.values import BINARY_LARGEST_S_MIN, Binary, Real
     from physgen.domains.spins.layout import with_spins
-    from physgen.runs.model import BINARY_LARGEST_S_MIN, noise_range
 
     domain, made, _, condition = data(length=6, instances=20, replicas=100, temperatures=(1.0,))
     spins = domain.encode(made, {})[0].double()
@@ -112,7 +111,7 @@ def test_the_last_level_is_refused_where_the_nearest_vertex_is_no_longer_a_drawn
     assert abs(allowed[0]) < 0.003 + 3 * allowed[1]  # 1 % in temperature is .003
     assert low[0] < -0.005 and low[0] < -5 * low[1] and high[0] > 0.005 and high[0] > 5 * high[1]
     x = spins.float()
-    assert noise_range(x, "binary", DiffusionConfig(s_min=0.4))[0] == 0.4
+    assert Binary().noise_range(x, s_min=0.4)[0] == 0.4
     with pytest.raises(InputError, match="s_min=0.7 is too large .* 0.4 or less"):
-        noise_range(x, "binary", DiffusionConfig(s_min=0.7))
-    assert noise_range(x, "real", DiffusionConfig(s_min=0.7))[0] == 0.7
+        Binary().noise_range(x, s_min=0.7)
+    assert Real().noise_range(x, s_min=0.7)[0] == 0.7

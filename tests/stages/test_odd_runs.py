@@ -12,8 +12,10 @@ from physgen.cli import main
 from physgen.config import load_config
 from physgen.ensemble import load_ensemble, sample_count, save_ensemble, space_dims
 from physgen.errors import InputError
+from physgen.runs.folder import open_run
 from physgen.stages import DrawOptions, evaluate, sample, simulate, train
 from physgen.stages import training as training_stage
+from physgen.stages.judging import judge_ensembles
 from physgen.tracking.journal import read_journal
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -40,14 +42,15 @@ def trained(toy_domains, tmp_path_factory):
     return make
 
 
-def judge(run, drawn, folder):
-    """The summary of an evaluation; every number in it is one."""
-
-    def refuse(word):
-        raise AssertionError(f"{word} in summary.json")
-
-    evaluate(drawn, run / "data" / "test.h5", run / "data" / "train.h5", folder, run)
-    return json.loads((folder / "summary.json").read_text(), parse_constant=refuse)
+def judge(run, drawn, folder=None):
+    """The summary of an evaluation, every number in it one; written with its figures where a folder is given."""
+    parts = [drawn, run / "data" / "test.h5", run / "data" / "train.h5"]
+    if folder is None:
+        summary = judge_ensembles(open_run(run).domain, *map(load_ensemble, parts)).summary
+    else:
+        summary = evaluate(*parts, folder, run).summary
+    json.dumps(summary, allow_nan=False)
+    return summary
 
 
 @pytest.mark.parametrize("value", ["", "abc", "3", "[]", "[1,0]", "[1.5,2]", "[1,two]", "true"])
@@ -131,7 +134,7 @@ def test_any_lattice_component_and_single_condition_is_trained_drawn_and_judged(
     made = sample(run, tmp_path / "a.h5", DrawOptions(n=12), device="cpu")
     reference, drawn = load_ensemble(run / "data" / "test.h5"), load_ensemble(made)
     assert drawn.field.dims == reference.field.dims
-    summary = judge(run, made, tmp_path / "judged")
+    summary = judge(run, made)
     assert sum(v["verdict"] != "skipped" for v in summary["verdicts"]) > 1
 
 
@@ -144,7 +147,7 @@ def test_an_oblong_box_of_equal_labels_is_trained_drawn_and_judged(trained, tmp_
     made = sample(run, tmp_path / "a.h5", DrawOptions(n=12), device="cpu")
     drawn = load_ensemble(made)
     assert drawn.field.shape[-2:] == (8, 16) and np.allclose(drawn["Omega_m"], 0.3)
-    judge(run, made, tmp_path / "judged")
+    judge(run, made)
     with pytest.raises(InputError, match="Omega_m"):
         sample(run, tmp_path / "b.h5", DrawOptions(n=2, given={"Omega_m": 0.4}), device="cpu")
 

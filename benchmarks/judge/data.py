@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from physgen.config import load_config
+from physgen.domains.contract import with_units
 from physgen.domains.spins import exact
 from physgen.domains.spins.layout import disorder_of, energy_of
 from physgen.ensemble import load_ensemble, save_ensemble
@@ -131,4 +132,4 @@ def _cached(name, recipe, make):
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         save_ensemble(make(), path)
-    return load_ensemble(path)
+    return with_units(load_ensemble(path))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.ensemble import SPACE, sample_dims
+from physgen.ensemble import SPACE, independent_units, sample_dims
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,15 +17,18 @@ def unit_conditions(ensemble: xr.Dataset) -> np.ndarray | None:
     """Digest of *all* conditions of each independent unit, in the order of its sorted names; None where none is known.
 
     Conditions are the labels on the samples of a unit (each distinct row with its share of the samples), or what
-    belongs to a disorder instance (couplings, edges, external field). Values count to six digits. A number that
-    merely names a unit (``simulation``, ``disorder``) is no condition, nor is a variable with attribute
-    ``is_condition`` = 0. Units of two ensembles hold the same conditions where their digests are equal.
+    belongs to the unit itself (couplings, edges, external field). Values count to six digits. A number that merely
+    names a unit is no condition, nor is a variable with attribute ``is_condition`` = 0. Units of two ensembles hold
+    the same conditions where their digests are equal.
     """
-    along = _unit_dim(ensemble)
+    units = independent_units(ensemble)
+    along = units.condition_dim
     rows = None if along is None else _condition_rows(ensemble, along)
     if along is None or rows is None:
         return None
-    names = _unit_labels(ensemble, along)
+    names = units.entries
+    if along != units.along:  # a single unit that is divided further: its conditions are those of all its parts
+        names = np.arange(ensemble.sizes[along])
     found = []
     for name in np.unique(names):
         distinct, count = np.unique(rows[names == name], axis=0, return_counts=True)
@@ -35,25 +38,24 @@ def unit_conditions(ensemble: xr.Dataset) -> np.ndarray | None:
 
 def entry_conditions(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
     """Digest of the conditions of each entry of the dim of the independent units; None where none is known."""
-    rows = _condition_rows(ensemble, along) if along == _unit_dim(ensemble) else None
+    is_theirs = along == independent_units(ensemble).condition_dim
+    rows = _condition_rows(ensemble, along) if is_theirs else None
     return None if rows is None else np.array([_digest(row) for row in rows])
 
 
 def condition_names(ensemble: xr.Dataset, along: str) -> list[str]:
-    """Names of the variables that hold conditions of the entries of one sample dim."""
+    """Names of the variables that hold conditions of the entries of one sample dim.
+
+    Whole numbers along that dim alone are names (of a file, of a seed); with further dims they are data, as couplings.
+    """
     others = set(sample_dims(ensemble)) - {along}
-    kinds = "fiu" if along == "disorder" else "f"  # couplings may be integers; integers on samples are names
     return sorted(
         str(name)
         for name, variable in ensemble.data_vars.items()
-        if name != "field" and variable.dtype.kind in kinds
+        if name != "field" and variable.dtype.kind in ("fiu" if variable.ndim > 1 else "f")
         and along in variable.dims and not others & set(variable.dims)
         and variable.attrs.get("is_condition", 1)
     )  # fmt: skip
-
-
-def _unit_dim(ensemble: xr.Dataset) -> str | None:
-    return next((dim for dim in ("disorder", "sample") if dim in sample_dims(ensemble)), None)
 
 
 def _condition_rows(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
@@ -73,13 +75,6 @@ def _condition_rows(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
 
 def _digest(*arrays: np.ndarray) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()[:16]
-
-
-def _unit_labels(ensemble: xr.Dataset, along: str) -> np.ndarray:
-    """Name of the independent unit of each entry of one sample dim."""
-    if along == "sample" and "simulation" in ensemble and ensemble["simulation"].dims == ("sample",):
-        return ensemble["simulation"].values
-    return ensemble[along].values if along in ensemble.coords else np.arange(ensemble.sizes[along])
 
 
 def _coarse(values: np.ndarray) -> np.ndarray:

@@ -1,34 +1,47 @@
-"""Held-out data that are no null for memorization, since the training set holds them or their simulations."""
+"""Held-out data that are no null for memorization, since the training set holds them or their independent units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.diagnostics.result import units
+from physgen.diagnostics.nearest import Nearest
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
-def leaked_rows(nearest, heldout, train, rows, similarity):
-    """Which held-out configurations are no null: in the training set themselves, or of one of its simulations."""
+def leaked_rows(
+    nearest: Nearest, heldout: xr.Dataset, train: xr.Dataset, rows: np.ndarray, similarity: str
+) -> np.ndarray:
+    """Which held-out configurations are no null: in the training set themselves, or of one of its units.
+
+    Where samples are independent given the conditions of their unit (``unit_within``), both may share units: then only
+    the configurations themselves count.
+    """
     from physgen.diagnostics.conditions import unit_conditions
-    from physgen.ensemble import units_of_samples
+    from physgen.ensemble import independent_units
 
-    mine, theirs = units(heldout), units(train)
-    if "disorder" in heldout.dims:
-        # configurations of one instance may repeat in equilibrium, but not nearly all of them
+    mine, theirs = independent_units(heldout), independent_units(train)
+    if mine.within is not None:
+        # configurations under one condition may repeat in equilibrium, but not nearly all of them
         exact = nearest.duplicate
         return exact if exact.mean() > 0.5 and similarity == "overlap" and not _repeats(heldout) else exact & False
     leaked = nearest.duplicate.copy()
     first, second = unit_conditions(heldout), unit_conditions(train)
-    if mine.name != theirs.name or mine.ids is None or first is None or second is None:
+    if mine.name != theirs.name or not mine.identified or first is None or second is None:
         return leaked
     # a number alone is no identity: the same number and the same, distinct, labels are
     distinct = [len(set(c.tolist())) == len(c) for c in (first, second)]
     if not all(distinct):
         return leaked
-    known = set(zip(theirs.ids.tolist(), second.tolist(), strict=True))
-    same = {name for name, c in zip(mine.ids.tolist(), first.tolist(), strict=True) if (name, c) in known}
-    return leaked | np.isin(units_of_samples(heldout)[rows], list(same))
+    known = set(zip(theirs.labels.tolist(), second.tolist(), strict=True))
+    same = [pair in known for pair in zip(mine.labels.tolist(), first.tolist(), strict=True)]
+    return leaked | np.array(same)[mine.index[rows]]
 
 
-def _repeats(ensemble):
+def _repeats(ensemble: xr.Dataset) -> bool:
     """Whether half of the configurations of an ensemble stand in it more than once."""
     from physgen.ensemble import flatten
 
@@ -37,14 +50,18 @@ def _repeats(ensemble):
         len(rows), -1
     )
     _, count = np.unique(rows, axis=0, return_counts=True)
-    return count[count > 1].sum() > 0.5 * len(rows)
+    return bool(count[count > 1].sum() > 0.5 * len(rows))
 
 
-def with_leak(result, leaked):
+def with_leak(result: xr.Dataset, leaked: np.ndarray, heldout: xr.Dataset) -> xr.Dataset:
     """The verdict where held-out data overlap with the training set."""
+    from physgen.ensemble import independent_units
+
     if not leaked.any():
         return result
-    words = f"{100 * leaked.mean():.3g} % of the reference are in the training set or come from its simulations"
+    words, units = f"{100 * leaked.mean():.3g} % of the reference are in the training set", independent_units(heldout)
+    if units.identified and units.within is None:
+        words += f" or share a {units.name} with it"
     duplicates = float(result["duplicates"])
     text = result.attrs["verdict_text"]
     if duplicates > 0:

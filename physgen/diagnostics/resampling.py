@@ -1,11 +1,32 @@
-"""Errors from the data themselves: jackknife, bootstrap, independent halves, autocorrelation time."""
+"""Errors from the data themselves: jackknife, independent halves, autocorrelation time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from physgen.errors import InputError
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-def jackknife(per_unit, statistic):
+    from physgen.ensemble import IndependentUnits
+
+    Halves = tuple[xr.Dataset, xr.Dataset]
+
+WINDOW = 6.0  # Sokal's window in units of tau
+FEWEST_TO_HALVE = 4  # draws of a unit whose halves still hold two each: overlaps need two
+
+
+# --- jackknife ----------------------------------------------------------------------------------
+
+
+def jackknife(
+    per_unit: ArrayLike, statistic: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     r"""Jackknife of a statistic of the mean over independent units.
 
     With :math:`f_{(u)} = f(\bar v` without unit u), the pseudo-values are :math:`U f(\bar v) - (U-1) f_{(u)}`; their
@@ -22,116 +43,112 @@ def jackknife(per_unit, statistic):
     count = len(per_unit)
     if count < 2:
         raise InputError(f"a jackknife needs at least 2 independent units, got {count}: measure more of them")
-    total = per_unit.sum(axis=0)
-    without = statistic((total - per_unit) / (count - 1))
-    pseudo = count * statistic(total / count) - (count - 1) * without
+    without = statistic(leave_one_out(per_unit))
+    pseudo = count * statistic(per_unit.sum(axis=0) / count) - (count - 1) * without
     return pseudo.mean(axis=0), pseudo.std(axis=0, ddof=1) / np.sqrt(count), pseudo
 
 
-def bootstrap(per_unit, statistic, draws, rng):
-    """Bootstrap replicas of a statistic: units are drawn with replacement.
-
-    Args:
-        per_unit: (U, *shape).
-        statistic: maps (U, *shape), one resampled set of units, to (*result).
-        draws: number of replicas.
-        rng: numpy Generator.
-
-    Returns:
-        (draws, *result); its standard deviation is the standard error, its quantiles the interval.
-    """
-    per_unit = np.asarray(per_unit, dtype=float)
-    chosen = rng.integers(len(per_unit), size=(draws, len(per_unit)))
-    return np.stack([statistic(per_unit[rows]) for rows in chosen])
+def leave_one_out(per_unit: np.ndarray) -> np.ndarray:
+    """Means (U, *shape) over all units but one; nan for a single unit."""
+    count = len(per_unit)
+    return (per_unit.sum(axis=0) - per_unit) / (count - 1) if count > 1 else np.full_like(per_unit, np.nan)
 
 
-def halves(ensemble, seed, within=False):
+def jackknife_variance(without: np.ndarray) -> np.ndarray:
+    r"""Variance :math:`\frac{U-1}{U}\sum_u (f_{(u)} - \bar f)^2` from a statistic without each unit, (U, *shape)."""
+    count = len(without)
+    return (count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+
+
+# --- halves -------------------------------------------------------------------------------------
+
+
+def halves(ensemble: xr.Dataset, seed: int, within: bool = False) -> Halves:
     """Two independent halves of an ensemble, of equal size (an odd rest is left out).
 
     Args:
-        ensemble: any ensemble.
+        ensemble: its root attributes say what its independent units are (:mod:`physgen.ensemble.units`).
         seed: of the random choice.
-        within: False splits the independent units (simulations, disorder) between the halves. True splits the
-            samples or replicas of every unit, so that both halves hold the same conditions; where that would leave
-            a single one of a unit (fewer than 4 replicas: overlaps need two), the units are split after all. A single
-            disorder instance is halved by its replicas, or by its chains where they are named.
+        within: False splits the independent units between the halves. True splits the samples of every unit, so that
+            both halves hold the same conditions; where that would leave a single one of a unit, the units are split
+            after all. A single unit is halved by what is independent within it.
 
     Returns:
         two ensembles.
+
+    Raises:
+        InputError: there is one independent unit only.
     """
-    from physgen.ensemble import sample_dims
+    from physgen.ensemble import exchangeable_dims, independent_units, sample_dims
 
     rng = np.random.default_rng(seed)
-    dims = sample_dims(ensemble)
-    alone = ensemble.sizes.get("disorder", 1) < 2
-    if alone and "replica" in dims and "chain" in ensemble.variables:
-        sides = _shuffled_halves(np.unique(ensemble["chain"].values), rng)
-        return tuple(ensemble.isel(replica=np.flatnonzero(np.isin(ensemble["chain"].values, side))) for side in sides)
-    if within and "replica" in dims and ensemble.sizes["replica"] >= (2 if alone else 4):
-        return _cut(ensemble, "replica", np.arange(ensemble.sizes["replica"]), rng)
-    grouped = "simulation" in ensemble and ensemble["simulation"].dims == ("sample",)
-    if grouped and within:
-        simulation = ensemble["simulation"].values
-        members = [np.flatnonzero(simulation == s) for s in np.unique(simulation)]
-        if min(map(len, members)) > 1:
-            parts = [_shuffled_halves(m, rng) for m in members]
-            rows = [np.sort(np.concatenate(side)) for side in zip(*parts, strict=True)]
-            return tuple(ensemble.isel(sample=r) for r in rows)
-    if grouped:
-        first, second = _shuffled_halves(np.unique(ensemble["simulation"].values), rng)
-        labels = ensemble["simulation"].values
-        return tuple(ensemble.isel(sample=np.flatnonzero(np.isin(labels, side))) for side in (first, second))
-    dim = next((d for d in ("disorder", "sample", "replica") if d in dims and ensemble.sizes[d] > 1), dims[-1])
-    return _cut(ensemble, dim, np.arange(ensemble.sizes[dim]), rng)
+    units = independent_units(ensemble)
+    if units.along is None:
+        _check_can_halve(units.count)
+        return _cut(ensemble, max(set(sample_dims(ensemble)) - set(units.kept), key=ensemble.sizes.__getitem__), rng)
+    if within and units.identified:
+        draws = [d for d in exchangeable_dims(ensemble) if d != units.along and ensemble.sizes[d] >= FEWEST_TO_HALVE]
+        if draws:
+            return _cut(ensemble, draws[0], rng)
+        if units.name != units.along and (parts := _within_labels(ensemble, units, rng)) is not None:
+            return parts
+    if units.name == units.along:
+        return _cut(ensemble, units.along, rng)
+    sides = _shuffled_halves(units.labels, rng)
+    first, second = (ensemble.isel({units.along: np.flatnonzero(np.isin(units.entries, side))}) for side in sides)
+    return first, second
 
 
-def _cut(ensemble, dim, rows, rng):
-    return tuple(ensemble.isel({dim: np.sort(side)}) for side in _shuffled_halves(rows, rng))
+def _within_labels(ensemble: xr.Dataset, units: IndependentUnits, rng: np.random.Generator) -> Halves | None:
+    """Half of the members of each unit on either side; None where a unit has a single one."""
+    members = [np.flatnonzero(units.entries == label) for label in units.labels]
+    if min(map(len, members)) < 2:
+        return None
+    parts = [_shuffled_halves(m, rng) for m in members]
+    rows = [np.sort(np.concatenate(side)) for side in zip(*parts, strict=True)]
+    return ensemble.isel({units.along: rows[0]}), ensemble.isel({units.along: rows[1]})
 
 
-def _shuffled_halves(rows, rng):
+def _cut(ensemble: xr.Dataset, dim: str, rng: np.random.Generator) -> Halves:
+    first, second = _shuffled_halves(np.arange(ensemble.sizes[dim]), rng)
+    return ensemble.isel({dim: np.sort(first)}), ensemble.isel({dim: np.sort(second)})
+
+
+def _shuffled_halves(rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    _check_can_halve(len(rows))
     half = len(rows) // 2
-    if half == 0:
-        raise InputError(f"{len(rows)} independent unit cannot be halved: the floor of a comparison needs at least 2")
     order = rng.permutation(rows)
     return order[:half], order[half : 2 * half]
 
 
-def autocorrelation(series):
-    r"""Normalised autocorrelation :math:`\rho(t)` of (..., T) along the last axis, by FFT, mean over T removed."""
-    series = np.asarray(series, dtype=float)
-    length = series.shape[-1]
-    centred = series - series.mean(axis=-1, keepdims=True)
-    spectrum = np.abs(np.fft.rfft(centred, 2 * length)) ** 2
-    covariance = np.fft.irfft(spectrum)[..., :length] / length
-    return covariance / covariance[..., :1]
+def _check_can_halve(count: int) -> None:
+    if count < 2:
+        raise InputError(f"{count} independent unit cannot be halved: the floor of a comparison needs at least 2")
 
 
-def tau_int(series, window=6.0):
-    r"""Integrated autocorrelation time :math:`\tau = \tfrac12 + \sum_{t=1}^{W} \rho(t)` in steps of the series.
+# --- autocorrelation ----------------------------------------------------------------------------
 
-    W is the first t >= window * tau(t) (Sokal 1996). Independent values give 1/2; the standard error of a mean
-    of T values is :math:`\sqrt{2\tau\,\mathrm{var}/T}`.
+
+def integrated_time(series: np.ndarray, mean: float | None = None, window: float = WINDOW) -> float:
+    r"""Integrated autocorrelation time :math:`\tau = \frac12 + \sum_{t=1}^{W}\rho(t)` in steps of the series.
+
+    W is the smallest window with :math:`W \ge` ``window`` :math:`\tau(W)` (Sokal 1997); independent values have 1/2,
+    and n values are worth n / (2 tau) independent ones. The bias is of order tau/n.
 
     Args:
-        series: (..., T); the autocorrelation is averaged over leading axes (independent chains).
-        window: Sokal's c, 5 to 6.
-
-    Returns:
-        tau, and its statistical error :math:`\tau\sqrt{2(2W+1)/(T\,\mathrm{chains})}`.
+        series: (n, c); the chains share one mean, so chains stuck in different places make tau large.
+        mean: the exact mean if it is known (0 for an overlap without field), else the common mean is used.
     """
-    series = np.atleast_2d(np.asarray(series, dtype=float))
-    chains = int(np.prod(series.shape[:-1]))
-    rho = autocorrelation(series).reshape(chains, -1).mean(axis=0)
-    tau = np.cumsum(rho) - 0.5
-    closed = np.flatnonzero(np.arange(len(tau)) >= window * tau)
-    last = int(closed[0]) if closed.size else len(tau) - 1
-    error = abs(tau[last]) * np.sqrt(2 * (2 * last + 1) / (series.shape[-1] * chains))
-    return float(tau[last]), float(error)
-
-
-def effective_sample_size(series, window=6.0):
-    r"""Number of independent values worth the series: :math:`T / (2\tau)` times the number of chains, at most all."""
-    series = np.atleast_2d(np.asarray(series, dtype=float))
-    tau, _ = tau_int(series, window)
-    return min(series.size / (2 * max(tau, 0.5)), float(series.size))
+    series = np.asarray(series, dtype=np.float64)
+    series = series[:, None] if series.ndim == 1 else series
+    n = len(series)
+    if n < 8:
+        raise InputError(f"an autocorrelation time needs at least 8 measurements, got {n}: run longer")
+    centred = series - (series.mean() if mean is None else mean)
+    power = np.abs(np.fft.rfft(centred, 2 * n, axis=0)) ** 2
+    covariance = np.fft.irfft(power, axis=0)[:n].mean(axis=1) / (n - np.arange(n))
+    if covariance[0] <= 0:  # constant: nothing moves because nothing can
+        return 0.5
+    tau = 0.5 + np.cumsum(covariance[1 : n // 2] / covariance[0])
+    enough = np.flatnonzero(np.arange(1, len(tau) + 1) >= window * tau)
+    return float(max(tau[enough[0]] if len(enough) else tau.max(), 0.5))

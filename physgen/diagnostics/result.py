@@ -1,22 +1,35 @@
 """The common form of a measurement: value and error over named coordinates, with one estimate per independent unit.
 
-Legend: U independent units (a simulation, a disorder realisation, or a single sample), B samples, K points of the
-kept sample dims (temperature), *shape the shape of the statistic.
+Legend: U independent units (:mod:`physgen.ensemble.units`), B samples, K points of the kept sample dims (conditions
+such as a temperature), *shape the shape of the statistic.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from physgen.errors import InputError
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 KINDS = ("spectrum", "histogram", "correlation", "scalar", "curve")
 VALUE_ATTRS = ("long_name", "units", "symbol", "measure", "scale")
-# sample dims that count equivalent configurations and are averaged; every other one (temperature) is kept
-EXCHANGEABLE = ("sample", "replica")
 
 
-def make_result(per_unit, dims, coords, unit_ids=None, conditions=None, **attrs):
+def make_result(
+    per_unit: ArrayLike,
+    dims: Sequence[str],
+    coords: Mapping[str, Any],
+    unit_ids: ArrayLike | None = None,
+    conditions: ArrayLike | bool | None = None,
+    **attrs: Any,
+) -> xr.Dataset:
     r"""Dataset of a measurement whose independent units are known.
 
     ``value`` = mean over units, ``error`` = standard error :math:`\sqrt{\sum_u (v_u - \bar v)^2 / (U(U-1))}`,
@@ -68,7 +81,7 @@ def make_result(per_unit, dims, coords, unit_ids=None, conditions=None, **attrs)
     return result.assign_coords(condition=("unit", np.asarray(conditions).astype(str)))
 
 
-def _coordinate(name, given):
+def _coordinate(name: str, given: Any) -> Any:
     """(values, attrs) becomes xarray's (dim, values, attrs)."""
     if isinstance(given, tuple) and not isinstance(given[0], str):
         return (name, *given)
@@ -80,15 +93,15 @@ class Units:
     """Which independent unit, and which point of the kept dims, each sample of a flattened ensemble belongs to."""
 
     index: np.ndarray  # (B,) flat index unit * K + kept point
-    ids: np.ndarray | None  # (U,) names, or None for exchangeable samples
-    name: str  # simulation, disorder or sample
+    ids: np.ndarray | None  # (U,) names, or None for exchangeable units
+    name: str  # the label or dim whose values they are, or sample
     count: int  # U
     dims: tuple[str, ...]  # kept dims
     shape: tuple[int, ...]  # their lengths, product K
-    coords: dict  # their coordinates
+    coords: dict[str, Any]  # their coordinates
     conditions: np.ndarray | None = None  # (U,) digests of all conditions of each unit, None where not known
 
-    def mean(self, per_sample):
+    def mean(self, per_sample: ArrayLike) -> np.ndarray:
         """Average (B, *shape) over the samples of each unit: (U, *kept, *shape); nan where a unit has no sample."""
         per_sample = np.asarray(per_sample, dtype=float)
         cells = self.count * int(np.prod(self.shape))
@@ -99,51 +112,38 @@ class Units:
             total /= np.bincount(self.index, minlength=cells)[:, None]
         return total.reshape(self.count, *self.shape, *per_sample.shape[1:])
 
-    def result(self, per_unit, dims, coords, **attrs):
+    def result(self, per_unit: ArrayLike, dims: Sequence[str], coords: Mapping[str, Any], **attrs: Any) -> xr.Dataset:
         """:func:`make_result` with this ensemble's kept dims put before ``dims``."""
         known = False if self.conditions is None else self.conditions
-        coords = self.coords | coords
+        coords = self.coords | dict(coords)
         return make_result(per_unit, (*self.dims, *dims), coords, self.ids, known, unit=self.name, **attrs)
 
 
-def units(ensemble):
-    """The independent units of an ensemble.
+def units(ensemble: xr.Dataset) -> Units:
+    """The independent units of an ensemble as :func:`physgen.ensemble.independent_units` reads them.
 
-    Variable ``simulation`` on a sample dim groups the samples; else each entry of the dim ``disorder`` is a unit (a
-    single entry is none: then its replicas are, or the chains that ``chain`` names); else each sample is. Replicas
-    and samples are averaged within a unit, every other sample dim is kept.
+    Exchangeable samples are averaged within a unit, every other sample dim is kept.
     """
     from physgen.diagnostics.conditions import unit_conditions
-    from physgen.ensemble import sample_dims, units_of_samples
+    from physgen.ensemble import independent_units, sample_dims
 
-    dims = sample_dims(ensemble)
+    found = independent_units(ensemble)
+    dims, shape = sample_dims(ensemble), tuple(ensemble.sizes[d] for d in found.kept)
     lengths = tuple(ensemble.sizes[d] for d in dims)
     position = dict(zip(dims, np.indices(lengths).reshape(len(dims), -1), strict=True))  # dim -> (B,)
-    if "simulation" in ensemble and ensemble["simulation"].dims == ("sample",):
-        name, over = "simulation", ("sample",)
-        ids, unit = np.unique(units_of_samples(ensemble), return_inverse=True)
-    elif "disorder" in dims and (ensemble.sizes["disorder"] > 1 or "replica" not in dims):
-        name, over = "disorder", ("disorder",)
-        ids, unit = np.unique(units_of_samples(ensemble), return_inverse=True)
-    elif "disorder" in dims:
-        name, over, ids = "sample", ("disorder", "replica"), None
-        unit = np.unique(units_of_samples(ensemble), return_inverse=True)[1]
-    else:
-        name, ids = "sample", None
-        over = tuple(d for d in dims if d in EXCHANGEABLE) or dims
-        unit = np.ravel_multi_index([position[d] for d in over], [ensemble.sizes[d] for d in over])
-    kept = tuple(d for d in dims if d not in over and d not in EXCHANGEABLE)
-    shape = tuple(ensemble.sizes[d] for d in kept)
-    point = np.ravel_multi_index([position[d] for d in kept], shape) if kept else 0
-    count = int(unit.max()) + 1 if ids is None else len(ids)
-    coords = {d: ensemble[d].variable for d in kept if d in ensemble.coords}
+    point = np.ravel_multi_index([position[d] for d in found.kept], shape) if shape else 0
+    coords = {d: ensemble[d].variable for d in found.kept if d in ensemble.coords}
     conditions = unit_conditions(ensemble)
-    if conditions is not None and len(conditions) != count:
+    if conditions is not None and len(conditions) != found.count:
         conditions = None
-    return Units(unit * int(np.prod(shape)) + point, ids, name, count, kept, shape, coords, conditions)
+    index = found.index * int(np.prod(shape)) + point
+    ids = found.labels if found.identified else None
+    return Units(index, ids, found.name, found.count, found.kept, shape, coords, conditions)
 
 
-def result_of_samples(ensemble, per_sample, dims, coords, **attrs):
+def result_of_samples(
+    ensemble: xr.Dataset, per_sample: ArrayLike, dims: Sequence[str], coords: Mapping[str, Any], **attrs: Any
+) -> xr.Dataset:
     """Result of a linear statistic: averages of (B, C, *shape) within units; a single component is dropped.
 
     Args:
@@ -159,7 +159,7 @@ def result_of_samples(ensemble, per_sample, dims, coords, **attrs):
     return group.result(per_unit, ("component", *dims), coords, **attrs)
 
 
-def length_unit(ensemble):
+def length_unit(ensemble: xr.Dataset) -> str:
     """Units of the space coordinates, "1" where there are none."""
     from physgen.ensemble import space_dims
 
@@ -167,15 +167,15 @@ def length_unit(ensemble):
     return str(ensemble[dim].attrs.get("units", "1")) if dim in ensemble.coords else "1"
 
 
-def are_paired(reference, generated):
-    """Whether two results hold the same conditions (labels or disorder), unit by unit, each of them once."""
+def are_paired(reference: xr.Dataset, generated: xr.Dataset) -> bool:
+    """Whether two results hold the same conditions (labels, couplings), unit by unit, each of them once."""
     if "condition" not in reference.coords or "condition" not in generated.coords:
         return False
     left, right = (r["condition"].values.tolist() for r in (reference, generated))
     return len(set(left)) == len(left) == len(right) and set(left) == set(right)
 
 
-def check_comparable(reference, generated):
+def check_comparable(reference: xr.Dataset, generated: xr.Dataset) -> None:
     """Raise InputError unless two results have the same dims and coordinates."""
     if reference["value"].dims != generated["value"].dims:
         raise InputError(

@@ -1,20 +1,21 @@
 """The Domain contract: all that the rest of physgen ever asks of a physics.
 
-A domain is a folder of ``physgen/domains`` whose package exports ``Domain``, a frozen dataclass. It is
-found by its folder's name; there is no registry. The fields of the dataclass are the ``data:`` section
-of a configuration; ``metadata`` of a field may hold ``help``, ``unit``, ``min``, ``max``. A domain may offer
-``facts(ensemble) -> dict`` (static: of the data alone, units in the keys) and ``learning_settings``, the names of the
-fields that act on a training whoever made the data; see ``physgen.runs.facts``.
+A domain is a folder of ``physgen/domains`` whose package exports ``Domain``, a frozen dataclass derived from the one
+here. It is found by its folder's name; there is no registry. The fields of the dataclass are the ``data:`` section of a
+configuration; ``metadata`` of a field may hold ``help``, ``unit``, ``min``, ``max``.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from physgen.diffusion.values import Real, Values
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,79 +23,237 @@ if TYPE_CHECKING:
     import xarray as xr
 
     Condition = Mapping[str, torch.Tensor]
+    Constants = Mapping[str, Any]
     Diagnostic = Callable[[xr.Dataset], xr.Dataset]
 
 
-@runtime_checkable
-class Domain(Protocol):
-    """One physics. Shapes: B flattened samples (C order of the sample dims), C channels, \\*grid lattice.
+@dataclass(frozen=True)
+class Domain(ABC):
+    r"""One physics. Shapes: B flattened samples (C order of the sample dims), C channels, \*grid lattice.
 
-    ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no
-    other code sees physical units. Encoding constants are fitted on the training split only.
+    A domain must set ``name``, ``description`` and ``split_by`` and have ``simulate``; all else has a default, made for
+    a lattice field with or without scalar labels. ``constants`` are what ``fit_encoding`` returned.
 
-    Optional: ``restrict(reference, other) -> reference``, what of a reference ``other`` (in its frame) holds as well,
-    such as a subset of the temperatures. ``streams(template) -> (B,)`` whole numbers, the noise stream of each sample
-    to draw: a domain whose samples have more than one dim gives it, so that a sample depends on its condition and its
-    number within it, not on how many are drawn of the others; without it the stream is the flattened index.
+    =====================  =====================================================================================
+    word                   meaning; default
+    =====================  =====================================================================================
+    ``name``               the folder's name, and the attribute ``domain`` of its ensembles
+    ``description``        one line
+    ``values``             kind of value (:mod:`physgen.diffusion.values`); ``Real()``
+    ``split_by``           label on a sample dim, or sample dim, whose values are independent units; a dim needs no
+                           coordinate, its positions then count
+    ``labels``             variables over sample dims on which the law depends, scalar; none
+    ``formats``            format of a foreign file -> one line; none
+    ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
+    ``simulate``           (seed) -> ensemble; must be given
+    ``load``               foreign files -> ensemble; refuses
+    ``adopt``              ensemble that names no physics -> one of this; its unit gets the name ``split_by``
+    ``facts``              ensemble -> what it is, units in the keys; sizes of the sample dims, ranges of the labels
+    ``fit_encoding``       training part -> constants, JSON-able; ``mean`` and ``std`` of each component,
+                           ``cell_size``, ``sample_dims``, ``label_ranges``. Of the keys of an own one, the core reads
+                           ``cell_size`` (a number for each axis, to bin wavenumbers; cubic cells without it)
+                           and ``periodic`` (False: networks pad with zeros)
+    ``encode``             :math:`x = (\mathrm{field} - \mathrm{mean})/\mathrm{std}` (B, C, \*grid), condition
+    ``condition``          template -> condition: ``labels`` (B, n), each in [-1, 1] over its training range, where
+                           there are labels, else {}. An own one may give ``channels`` (B, C', \*grid) too
+    ``decode``             inverse of ``encode``, snapped to the allowed values
+    ``request``            template of what to draw: n configurations under the conditions of an ensemble
+    ``streams``            template -> noise stream of each sample (B,); the flattened index. A domain whose samples
+                           have more than one dim gives it, so that a sample depends on its condition and its number
+                           within it, not on how many are drawn of the others
+    ``augment``            random symmetry of the law, of configuration and condition; identity
+    ``network``            untrained F(x, c_noise, condition); a U-Net of the shapes of the data
+    ``exact_denoiser``     exact D(y, s, condition) for a template; None
+    ``diagnostics``        name -> diagnostic; spectrum, correlation, one-point distribution, band moments
+    ``confront``           another ensemble in the frame of a reference; same lattice and units, else refused
+    ``restrict``           what of a reference another ensemble holds as well, e.g. its temperatures; all
+    ``memorization``       nearest training configuration beside that of held-out data; translations and lattice
+                           symmetries left out of account
+    =====================  =====================================================================================
+
+    ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no other code sees
+    physical units.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
-    values: ClassVar[str]  # "real" or "binary": which head the denoiser gets
-    split_by: ClassVar[str]  # the label or dim whose values are independent units
-    formats: ClassVar[dict[str, str]]  # import format -> one line of description
+    split_by: ClassVar[str]
+    values: ClassVar[Values] = Real()
+    labels: ClassVar[tuple[str, ...]] = ()
+    formats: ClassVar[Mapping[str, str]] = {}
+    learning_settings: ClassVar[tuple[str, ...]] = ()
 
+    # --- ensembles ------------------------------------------------------------------------------
+
+    @abstractmethod
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Make an ensemble. The result depends on the fields and the seed, not on ``processes``."""
 
     @classmethod
-    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
+    def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:
         """Read foreign files. Options are strings as typed by the user. Raises InputError."""
+        raise InputError(
+            f"{cls.name} reads no files of format {format!r}, nor of any other: write an ensemble "
+            "(physgen.ensemble.save_ensemble) from your own script"
+        )
+
+    @classmethod
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
+        """An ensemble that names no physics (:func:`physgen.from_array`) as one of this domain.
+
+        ``like``, one of this domain, says what an array does not say of itself, such as its box.
+        Raises InputError where a variable, a unit or a value says that it is none.
+        """
+        from physgen.domains.lattice_field import in_box_of
+
+        named = str(ensemble.attrs.get("domain", ""))
+        if named not in ("", cls.name):
+            raise InputError(f"the ensemble is of the domain {named!r}, not {cls.name!r}: give data of this physics")
+        ensemble = in_box_of(ensemble, like)
+        unit = str(ensemble.attrs.get("independent_unit", ""))
+        has_units = cls.split_by in ensemble.variables or cls.split_by in ensemble.dims
+        if not has_units and unit:
+            ensemble = ensemble.rename({unit: cls.split_by}).assign_attrs(independent_unit=cls.split_by)
+        elif not has_units:
+            ensemble = ensemble.rename({ensemble["field"].dims[0]: cls.split_by})
+        missing = [name for name in cls.labels if name not in ensemble.variables]
+        if missing:
+            raise InputError(f"the ensemble has no label {missing[0]!r}: give labels={{{missing[0]!r}: ...}}")
+        return with_units(ensemble.assign_attrs(domain=cls.name), cls)
+
+    @classmethod
+    def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
+        """Sizes of the sample dims and ranges of the labels."""
+        from physgen.ensemble import sample_dims
+
+        found: dict[str, Any] = {f"{dim}_count": ensemble.sizes[dim] for dim in sample_dims(ensemble)}
+        for name in (n for n in cls.labels if n in ensemble.variables):
+            found[f"{name}_range"] = [float(ensemble[name].min()), float(ensemble[name].max())]
+        return found
+
+    # --- the core's view ------------------------------------------------------------------------
 
     def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
-        """Constants of the encoding, JSON-able, from the training split."""
+        """Constants of the encoding, JSON-able, from the training part."""
+        from physgen.domains.lattice_field import fit_constants
 
-    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, Condition]:
-        """(x of shape (B, C, \\*grid) float32, condition)."""
+        return fit_constants(train, self.values, self.labels)
 
-    def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> Condition:
-        """Conditions alone: ``labels`` (B, n) and/or ``channels`` (B, C', \\*grid). ``field`` is not needed."""
+    def encode(self, ensemble: xr.Dataset, constants: Constants) -> tuple[torch.Tensor, Condition]:
+        r"""(x of shape (B, C, \*grid) float32, condition)."""
+        from physgen.domains.lattice_field import encode_field
 
-    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
+        return encode_field(ensemble, constants), self.condition(ensemble, constants)
+
+    def condition(self, ensemble: xr.Dataset, constants: Constants) -> Condition:
+        r"""Conditions alone: ``labels`` (B, n) and/or ``channels`` (B, C', \*grid). ``field`` is not needed."""
+        from physgen.domains.lattice_field import encode_labels
+
+        return encode_labels(ensemble, constants, self.labels) if self.labels else {}
+
+    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: Constants) -> xr.Dataset:
         """An ensemble in physical units with the sample dims, labels and couplings of ``template``."""
+        from physgen.domains.lattice_field import decode_field
+
+        return decode_field(x, template, constants, self.values)
 
     def request(
-        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
+        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Constants | None = None
     ) -> xr.Dataset:
         """A template, without values, of the configurations to draw: ``n`` under the conditions of ``like``.
 
-        ``given`` conditions replace those of ``like``; they must lie in the range of the training part, which the
-        ``constants`` of the encoding hold.
+        ``n`` counts along the first sample dim, whatever its name, the rows of ``like`` taken in turn; further sample
+        dims stay as they are. ``given`` labels replace those of ``like``; they must lie in the range of the training
+        part, which the ``constants`` of the encoding hold (without them: of ``like``).
+
+        Raises:
+            InputError: ``given`` names no label of this domain, or a value outside the range.
         """
+        from physgen.domains.lattice_field import request_configurations
+
+        return request_configurations(like, n, given, constants, self.labels)
+
+    def streams(self, template: xr.Dataset) -> Sequence[int] | None:
+        """Noise stream (B,), whole numbers, of each sample to draw; None for the flattened index."""
+        return None
 
     def augment(
-        self,
-        x: torch.Tensor,
-        condition: Condition,
-        generator: torch.Generator,
-        constants: Mapping[str, Any] | None = None,
+        self, x: torch.Tensor, condition: Condition, generator: torch.Generator, constants: Constants | None = None
     ) -> tuple[torch.Tensor, Condition]:
         """Apply a random symmetry of the law to each sample and, consistently, to its condition.
 
         ``constants`` of the encoding say what only the data know, such as the shape of the box.
         """
+        return x, condition
 
-    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
-        """Untrained network with ``forward(x, c_noise, condition)``."""
+    def network(self, options: Mapping[str, Any], constants: Constants) -> torch.nn.Module:
+        """Untrained network with ``forward(x, c_noise, condition)``; its constructor is :meth:`build_network`.
+
+        ``options`` are those of the configuration, ``kind`` among them (``unet`` where it is left out). ``constants``
+        hold besides ``grid``, ``channels`` and ``condition_shapes`` of the encoded data.
+
+        Raises:
+            InputError: an unknown kind or option, or one that does not fit the data.
+        """
+        settings = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+        kind = str(settings.pop("kind", "unet"))
+        try:
+            return self.build_network(kind, settings, constants)
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise InputError(f"network: {error}") from None
+
+    def build_network(self, kind: str, options: dict[str, Any], constants: Constants) -> torch.nn.Module:
+        """The network of one kind; where ``constants["periodic"]`` is False it pads with zeros.
+
+        TypeError and ValueError of its constructor reach the user as messages.
+        """
+        from physgen.networks.layers import option_names
+        from physgen.networks.unet import UNet
+
+        if kind != "unet":
+            raise InputError(f"network kind {kind!r} is unknown here: use 'unet'")
+        shapes, channels = constants["condition_shapes"], constants["channels"]
+        labels, maps = (shapes.get(name, [0])[0] for name in ("labels", "channels"))
+        sizes = {"condition_channels": maps, "labels": labels, "periodic": constants.get("periodic", True)}
+        try:
+            return UNet(len(constants["grid"]), channels, channels, **sizes, **options)
+        except TypeError as error:
+            raise InputError(f"network: {error}; known options: {', '.join(option_names(UNet))}") from None
+
+    def exact_denoiser(self, template: xr.Dataset, constants: Constants) -> Callable[..., torch.Tensor] | None:
+        """Exact D(y, s, condition) for the samples of ``template``; None where the law has none in closed form."""
+        return None
+
+    # --- judging --------------------------------------------------------------------------------
 
     def diagnostics(self) -> dict[str, Diagnostic]:
         """Name -> diagnostic (see physgen.diagnostics.result)."""
+        from physgen.diagnostics.band_moments import band_moments
+        from physgen.diagnostics.correlation import two_point_correlation
+        from physgen.diagnostics.distribution import one_point
+        from physgen.diagnostics.spectrum import power_spectrum
+
+        return {
+            "power_spectrum": power_spectrum,
+            "correlation": two_point_correlation,
+            "one_point": one_point,
+            "band_moments": band_moments,
+        }
 
     def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
         """``other`` (called ``name``) in the frame of the reference: its mean density, its order of temperatures.
 
-        Raises InputError, with both values, where the two cannot be compared: units, box, kind, cell size, ...
+        Raises InputError, with both values, where the two cannot be compared: lattice, cell size, units, ...
         """
+        from physgen.domains.lattice_field import check_same_lattice
+
+        return check_same_lattice(reference, other, name)
+
+    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+        """What of the reference ``other`` (in its frame) holds as well, such as a subset of the temperatures."""
+        return reference
 
     def memorization(
         self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
@@ -103,6 +262,9 @@ class Domain(Protocol):
 
         ``judged``: ``tolerance`` and ``false_alarms`` of :func:`physgen.diagnostics.memorization`.
         """
+        from physgen.diagnostics.memorization import memorization
+
+        return memorization(generated, train, heldout, similarity="field", **judged)
 
 
 def list_domains() -> list[str]:
@@ -128,6 +290,22 @@ def domain_of(ensemble: xr.Dataset) -> type[Domain]:
             f"to one of {', '.join(list_domains())}"
         )
     return get_domain(name)
+
+
+def with_units(ensemble: xr.Dataset, domain: Any = None) -> xr.Dataset:
+    """The ensemble with the root attributes that say what is independent in it (:mod:`physgen.ensemble.units`).
+
+    They are those of ``domain``, else of the domain that the ensemble names. One that says itself what its units are,
+    or names no domain, is returned as it is.
+    """
+    from physgen.ensemble import unit_attrs
+
+    name = str(ensemble.attrs.get("domain", ""))
+    if "independent_unit" in ensemble.attrs or (domain is None and name not in list_domains()):
+        return ensemble
+    said = get_domain(name) if domain is None else domain
+    more = [tuple(getattr(said, words, ())) for words in ("exchangeable", "unit_within")]
+    return ensemble.assign_attrs(unit_attrs(said.split_by, *more))
 
 
 def check_same_domain(ensemble: xr.Dataset, domain: str, name: str, owner: str) -> None:

@@ -11,7 +11,7 @@ from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from physgen.diagnostics.conditions import condition_names, entry_conditions
-from physgen.ensemble import sample_dims, space_dims, spacing
+from physgen.ensemble import independent_units, sample_dims, space_dims, spacing
 from physgen.figures.notation import latex_units
 from physgen.figures.style import condition_title, label, styled, symbol_of
 
@@ -28,7 +28,7 @@ def gallery(
     Where the two share no condition (:func:`differing_conditions`), a column says nothing of it.
 
     Fields on a 3-D lattice show their central slice. Two values give two tones; a positive skewed field a
-    logarithmic scale (an overdensity, ``field_kind`` ``delta``, is drawn as 1 + field); other fields a scale
+    logarithmic scale (``display_offset`` of the field, 1 for a density contrast, is added first); other fields a scale
     that diverges around 0. The bar has the length and units of the coordinates.
     """
     columns = _equal_conditions(reference, generated, count)
@@ -71,14 +71,20 @@ def _shared(reference: xr.Dataset, generated: xr.Dataset, dim: str) -> tuple[np.
     if dim not in generated.sizes:
         return np.arange(reference.sizes[dim]), np.zeros(0, int), np.zeros(0, int)
     ours, theirs = (entry_conditions(e, dim) for e in (reference, generated))
-    named = dim in reference.coords and dim in generated.coords and dim not in ("sample", "replica", "disorder")
-    if ours is None and theirs is None and named:
+    kept = all(dim in e.coords and dim in independent_units(e).kept for e in (reference, generated))
+    if ours is None and theirs is None and kept:
         ours, theirs = (np.round(e[dim].values.astype(float), 9) for e in (reference, generated))
-    elif ours is None and theirs is None and dim != "disorder":  # nothing is known to differ
+    elif ours is None and theirs is None and not _is_condition(reference, dim):  # nothing is known to differ
         ours, theirs = (np.arange(e.sizes[dim]) for e in (reference, generated))
     elif ours is None or theirs is None:
         ours, theirs = np.arange(reference.sizes[dim]), -1 - np.arange(generated.sizes[dim])
     return ours, theirs, np.intersect1d(ours, theirs)
+
+
+def _is_condition(ensemble: xr.Dataset, dim: str) -> bool:
+    """Whether entries of a sample dim are conditions (temperatures, quenched units) and not draws under one."""
+    units = independent_units(ensemble)
+    return dim in units.kept or (units.within is not None and dim == units.condition_dim != units.within)
 
 
 def _equal_conditions(reference: xr.Dataset, generated: xr.Dataset, count: int) -> list[tuple[dict, dict, str]]:
@@ -115,7 +121,7 @@ def _stamp_title(ensemble: xr.Dataset, where: Mapping[str, int]) -> str:
     """The coordinates and labels of one configuration, one a line."""
     lines = []
     for dim, i in where.items():
-        if dim in ensemble.coords and dim not in ("sample", "replica"):
+        if dim in ensemble.coords and _is_condition(ensemble, dim):
             lines.append(condition_title(ensemble, {dim: i}))
         for name in condition_names(ensemble, dim):
             variable = ensemble[name]
@@ -137,8 +143,9 @@ def _colour_scale(reference: xr.Dataset, stamps: np.ndarray) -> tuple[str, Any, 
     name, truth = label(reference["field"]), stamps[0]
     if len(np.unique(truth)) <= 2:
         return name, ListedColormap(["#24364b", "#f1e9da"]), Normalize(truth.min(), truth.max()), stamps
-    if reference.attrs.get("field_kind") == "delta":
-        name, stamps = "1 + " + label(reference["field"], short=True), 1 + stamps
+    offset = float(reference["field"].attrs.get("display_offset", 0.0))
+    if offset:
+        name, stamps = f"{offset:g} + " + label(reference["field"], short=True), offset + stamps
         truth = stamps[0]
     low, high = np.percentile(truth, [1, 99.7])
     skewness = float(((truth - truth.mean()) ** 3).mean() / (truth.std() ** 3 + 1e-300))

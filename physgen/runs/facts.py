@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physgen.config import Experiment, data_section
-from physgen.domains.contract import domain_of
-from physgen.ensemble import sample_count, space_dims, units_of_samples
+from physgen.domains.any_field import AnyField
+from physgen.domains.contract import domain_of, with_units
+from physgen.ensemble import independent_units, sample_count, space_dims
 from physgen.provenance import file_digest
 
 if TYPE_CHECKING:
@@ -25,24 +26,23 @@ PROVENANCE = ("source", "format", "generator", "seed", "physgen_version", "git_c
 def data_facts(ensemble: xr.Dataset, path: Path | None = None) -> dict[str, Any]:
     """Facts of an ensemble as plain values; units stand in the keys (``box_size_Mpc_h``).
 
-    Counts, lattice and provenance are those of every ensemble; a domain adds its own where it has a function
-    ``facts(ensemble) -> dict``.
+    Counts, lattice and provenance are those of every ensemble; its domain adds its own (``Domain.facts``).
 
     Args:
-        ensemble: it names its domain.
+        ensemble: of its domain, or of none.
         path: its file, for the digest.
     """
-    domain = domain_of(ensemble)
+    domain = domain_of(ensemble) if ensemble.attrs.get("domain") else AnyField
     found: dict[str, Any] = {} if path is None else {"file": str(path), "sha256": file_digest(path)}
     found |= {key: _plain(ensemble.attrs[key]) for key in PROVENANCE if ensemble.attrs.get(key) not in (None, "")}
+    units = independent_units(with_units(ensemble))
     found |= {
         "lattice": " x ".join(str(ensemble.sizes[dim]) for dim in space_dims(ensemble)),
         "configurations": sample_count(ensemble),
-        "independent_units": len(set(units_of_samples(ensemble).tolist())),
-        "unit": domain.split_by,
+        "independent_units": units.count,
+        "unit": units.name,
     }
-    own = getattr(domain, "facts", None)
-    return found | ({} if own is None else {key: _plain(value) for key, value in own(ensemble).items()})
+    return found | {key: _plain(value) for key, value in domain.facts(ensemble).items()}
 
 
 def _plain(value: Any) -> Any:
@@ -69,7 +69,7 @@ def settings_in_use(experiment: Experiment, made_from_section: bool) -> list[str
     a network is trained, whoever made the data.
     """
     names = [item.name for item in dataclasses.fields(experiment.data)]
-    return names if made_from_section else [n for n in names if n in getattr(experiment.data, "learning_settings", ())]
+    return names if made_from_section else [n for n in names if n in experiment.data.learning_settings]
 
 
 def shown_data(experiment: Experiment, facts: dict[str, Any]) -> dict[str, Any]:

@@ -6,110 +6,98 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
-from physgen.config import DiffusionConfig, Experiment, check_config
-from physgen.diffusion import sde
-from physgen.diffusion.learning.denoisers import make_denoiser
-from physgen.diffusion.learning.prior_spectrum import Spectrum, fit_spectrum
+from physgen.config import Experiment, check_config
+from physgen.diffusion.learning.denoisers import LogNormal, LogUniform
+from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
-from physgen.ensemble import SPACE
+from physgen.diffusion.sde import SDES
+from physgen.domains.contract import Domain
 from physgen.errors import InputError
 from physgen.processes.launch import choose_device
-from physgen.runs.levels import Levels, choose_levels, sampler_bias
+from physgen.runs.encoding import Encoding
+from physgen.runs.levels import Levels, sampler_bias
 from physgen.storage.weights import export_weights, load_weights
 
-SDES = {
-    "ou": sde.OU, "vp": sde.VP, "sub_vp": sde.SubVP, "ve": sde.VE, "cosine": sde.Cosine,
-    "rectified_flow": sde.RectifiedFlow,
-}  # fmt: skip
-# s_max = 10 sqrt(P) starts the largest mode with 1/100 of its variance missing, s_min = sqrt(P)/10 ends the
-# smallest one with 1/100 missing
-START, END = 10.0, 0.1
-SERVED_WITH = "dpmpp_2m"
-BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in a million
-# Above it the nearest vertex is the likeliest configuration, not a drawn one: with the exact denoiser of 2-D glasses at
-# T = 1, energies per site come out low by .001 at .4, .003 at .5, .014 at .7, .029 at 1. Drawing each site from its
-# mean errs as much the other way (.013 at .7, .067 at 1): the sites of a posterior are not independent.
-BINARY_LARGEST_S_MIN = 0.4
+if TYPE_CHECKING:
+    import xarray as xr
+
+CONDITIONS, KEPT_CONDITIONS = "conditions.safetensors", 64
 
 
 @dataclass(frozen=True)
 class Model:
-    """A denoiser with everything needed to draw with it; ``folder`` is where it was read from."""
+    """A denoiser with everything needed to draw with it.
+
+    ``folder`` is where it was read from, ``conditions`` are some that were trained, where labels alone do not say all.
+    """
 
     denoiser: torch.nn.Module
     experiment: Experiment
-    constants: dict[str, Any]
+    encoding: Encoding
     device: torch.device
     folder: Path | None = None
+    conditions: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
-    def domain(self) -> Any:
+    def domain(self) -> Domain:
         return self.experiment.data
 
 
-def noise_range(
-    x: torch.Tensor, values: str, settings: DiffusionConfig, cell_size: Sequence[float] | None = None
-) -> tuple[float, float]:
-    r"""(s_min, s_max) of a data set: :math:`\sqrt{P_{min}}/10` and :math:`10 \sqrt{P_{max}}` of its Fourier modes.
+def build_denoiser(
+    domain: Domain, options: Mapping[str, Any], seed: int, encoding: Encoding, spectrum: Spectrum | None
+) -> torch.nn.Module:
+    """Untrained denoiser; its weights depend on the seed alone.
 
-    ``x`` are the encoded training data (B, C, \*grid), ``cell_size`` that of each axis (cubic if None). Values
-    given in the configuration win.
+    ``options`` are those of the network, ``spectrum`` that of the training data where the kind of value has one.
     """
-    power = fit_spectrum(x, cell_size=cell_size).ln_power.exp()
-    smallest = BINARY_S_MIN if values == "binary" else max(END * float(power.min().sqrt()), 1e-3)
-    s_min = settings.s_min or smallest
-    s_max = settings.s_max or START * float(power.max().sqrt())
-    if s_min >= s_max:
-        raise InputError(f"diffusion.s_min={s_min:g} must lie below diffusion.s_max={s_max:g}: change one of them")
-    if values == "binary" and s_min > BINARY_LARGEST_S_MIN:
-        raise InputError(
-            f"diffusion.s_min={s_min:g} is too large for values of +1 and -1: the last step then takes the likeliest "
-            f"configuration instead of drawing one, and samples come out too cold; set it to {BINARY_LARGEST_S_MIN:g} "
-            f"or less (left out it is {BINARY_S_MIN:g})"
-        )
-    return s_min, s_max
-
-
-def build_denoiser(experiment: Experiment, constants: Mapping[str, Any], spectrum: Spectrum | None) -> torch.nn.Module:
-    """Untrained denoiser of an experiment; its weights depend on the seed alone."""
-    domain = experiment.data
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(experiment.seed)
-        network = domain.network(experiment.network.model_dump(), dict(constants))
-    return make_denoiser(network, domain.values, spectrum if domain.values == "real" else None)
+        torch.manual_seed(seed)
+        network = domain.network(options, encoding.for_network)
+    return domain.values.denoiser(network, spectrum)
 
 
-def save_model(folder: Path, weights: Mapping[str, torch.Tensor], experiment: Experiment, constants: dict) -> Path:
-    """Write the weights and what rebuilds their denoiser."""
-    return export_weights(folder, weights, {"experiment": experiment.resolved(), "constants": constants})
+def save_model(
+    folder: Path, weights: Mapping[str, torch.Tensor], experiment: Mapping[str, Any], encoding: Encoding
+) -> Path:
+    """Write the weights and what rebuilds their denoiser: ``experiment`` is the resolved configuration."""
+    return export_weights(folder, weights, {"experiment": dict(experiment), "encoding": encoding.to_json()})
+
+
+def save_conditions(folder: Path, condition: Mapping[str, torch.Tensor]) -> None:
+    """Keep conditions that were trained, of which those beyond labels cannot be made up when levels are checked."""
+    if set(condition) - {"labels"}:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v[:KEPT_CONDITIONS].cpu().contiguous() for k, v in condition.items()}, folder / CONDITIONS)
 
 
 def load_model(folder: Path, device: str = "auto") -> Model:
     """Read what :func:`save_model` wrote. Raises InputError where it is missing or damaged."""
     weights, described = load_weights(folder)
-    experiment = check_config(described["experiment"], str(folder / "model.json"))
-    constants = described["constants"]
+    source = str(folder / "model.json")
+    experiment = check_config(described["experiment"], source)
+    encoding = Encoding.from_json(described.get("encoding", {}), source)
     spectrum = None
     if "spectrum.ln_power" in weights:
-        spectrum = Spectrum(weights["spectrum.ln_power"], tuple(constants["grid"]))
-    denoiser = build_denoiser(experiment, constants, spectrum)
+        spectrum = Spectrum(weights["spectrum.ln_power"], encoding.grid)
+    options = experiment.network.model_dump()
+    denoiser = build_denoiser(experiment.data, options, experiment.seed, encoding, spectrum)
     denoiser.load_state_dict(weights)
     place = choose_device(device, 0)
-    return Model(denoiser.to(place).eval().requires_grad_(False), experiment, constants, place, folder)
+    kept = folder / CONDITIONS
+    conditions = load_file(kept) if kept.is_file() else {}
+    return Model(denoiser.to(place).eval().requires_grad_(False), experiment, encoding, place, folder, conditions)
 
 
 def check_sampler(name: str) -> None:
-    """Raise InputError for a name that is no sampler."""
+    """Raise InputError for an unknown sampler."""
     if name not in SAMPLERS:
         close = difflib.get_close_matches(name, SAMPLERS, n=1)
         hint = f"did you mean {close[0]!r}? There are" if close else "choose one of"
@@ -118,22 +106,28 @@ def check_sampler(name: str) -> None:
 
 def draw(
     model: Model,
-    template: Any,
+    template: xr.Dataset,
     *,
     seed: int,
     sampler: str,
     levels: Levels,
     progress: Callable[[int, int], None] | None = None,
-) -> Any:
-    """Configurations under the conditions of ``template``, as an ensemble in physical units."""
-    condition = dict(model.domain.condition(template, model.constants))
-    # without a condition the template counts its configurations by its sample dims alone
-    free = [size for dim, size in template.sizes.items() if dim not in (*SPACE, "component")]
-    count = len(next(iter(condition.values()))) if condition else math.prod(free)
-    shape = (count, model.constants["channels"], *model.constants["grid"])
+    streams: Sequence[int] | None = None,
+    tile: int | None = None,
+) -> xr.Dataset:
+    """Configurations under the conditions of ``template``, as an ensemble in physical units.
+
+    ``streams`` number the noise of each sample, as the domain does where None; ``tile`` is that of
+    :class:`physgen.diffusion.sampling.tiles.Execution`.
+    """
+    encoding = model.encoding
+    numbers = model.domain.streams(template) if streams is None else streams
+    condition = dict(model.domain.condition(template, encoding.domain))
+    count = len(next(iter(condition.values()))) if condition else encoding.count(template)
     x = sample(
-        model.denoiser, levels.values, shape, seed, condition or None, sampler,
-        device=model.device, home="cpu", streams=_streams(model.domain, template), progress=progress,
+        model.denoiser, levels.values, (count, *encoding.shape), seed, condition or None, sampler,
+        device=model.device, home="cpu", tile=tile, progress=progress,
+        streams=None if numbers is None else [int(number) for number in numbers],
     )  # fmt: skip
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
@@ -141,53 +135,19 @@ def draw(
             f"{bad} of {count} configurations are not finite: ask for conditions within those of the "
             "training data, train longer, or lower the learning rate"
         )
-    made = model.domain.decode(x, template, model.constants)
+    made = model.domain.decode(x, template, encoding.domain)
     drawn = {"sampler": sampler, "sampler_steps": len(levels.values) - 1, "seed": seed}
     return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
 
 
-def _streams(domain: Any, template: Any) -> Any:
-    """Numbers of the noise streams where the domain names them (``Domain.streams``), else None: the sample index."""
-    named = getattr(domain, "streams", None)
-    return None if named is None else [int(number) for number in named(template)]
-
-
-def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.ndarray]:
-    """A function (seeds (n,), steps, condition) -> float32 (n, C, \\*grid) of encoded configurations, for serving.
-
-    Every sample depends on its own seed alone. Without a condition the labels stand at the middle of their range.
-    """
-    model = load_model(Path(folder), "auto")
-
-    @cache
-    def levels_for(steps: int) -> torch.Tensor:
-        return choose_levels(model, SERVED_WITH, steps).values
-
-    def draw_seeds(seeds: np.ndarray, steps: int = 24, condition: Mapping[str, Any] | None = None) -> np.ndarray:
-        shape = (1, model.constants["channels"], *model.constants["grid"])
-        needed = {k: torch.zeros(1, *v) for k, v in model.constants["condition_shapes"].items()}
-        given = {k: torch.as_tensor(np.asarray(v), dtype=torch.float32)[None] for k, v in (condition or {}).items()}
-        chosen = needed | given
-        levels = levels_for(steps)
-        drawn = [
-            sample(model.denoiser, levels, shape, int(s), chosen or None, SERVED_WITH, tile=1, device=model.device)
-            for s in seeds
-        ]
-        return torch.cat(drawn).cpu().numpy().astype(np.float32)
-
-    return draw_seeds
-
-
 def schedule_law(experiment: Experiment, s_min: float, s_max: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Law of the training levels, as a quantile function u in (0, 1) -> s."""
-    from physgen.diffusion.learning.denoisers import LogNormal, LogUniform
-
-    settings = experiment.diffusion
-    if settings.law == "log_uniform":
+    """Distribution of the noise level in training, as a quantile function u in (0, 1) -> s."""
+    chosen = experiment.diffusion.noise_levels
+    if chosen.kind == "log_uniform":
         return LogUniform(s_min, s_max)
-    if settings.law == "log_normal":
-        return LogNormal(settings.log_mean, settings.log_std)
-    process = SDES[settings.sde](**({"sigma_min": s_min, "sigma_max": s_max} if settings.sde == "ve" else {}))
+    if chosen.kind == "log_normal":
+        return LogNormal(chosen.log_mean, chosen.log_std)
+    process = SDES[chosen.sde](**({"sigma_min": s_min, "sigma_max": s_max} if chosen.sde == "ve" else {}))
     first, last = (float(process.t_of_s(torch.tensor(s, dtype=torch.float64))) for s in (s_min, s_max))
 
     def quantile(u: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,19 @@
 """The stage that trains: the generator of steps, and everything that happens around a step.
 
-The same function runs alone, under torchrun and under srun. Process 0 writes the run folder.
+The same function runs alone, under torchrun and under srun. Process 0 writes the run folder. What a training leaves on
+the disk comes in this order, on which a resume relies:
+
+1. the run folder: parts of the data, ``facts.json``, ``experiment.yaml`` (last: it makes the folder a run);
+2. ``encoding.json``, fitted once on the training part and read by all processes. An error up to here takes the whole
+   folder back, so that its name is free again;
+3. the lock of the journal. On a resume the state and the averages are those of the last good checkpoint, and the
+   journal is cut back to it *before* its tracker starts to ship it;
+4. the tracker: parameters, tags and data sets stand in the journal before the first metric;
+5. the validation of the untrained network, on a fresh start;
+6. after each step: the running averages, then the journal, then the validation, then the checkpoint. A checkpoint
+   holds the averages of its step and the length of the journal, which is on the disk first; the weights to draw with
+   follow it. Last, the progress is shown and a request to stop is obeyed;
+7. at the end the model is registered, unless the training was stopped.
 """
 
 from __future__ import annotations
@@ -9,27 +22,34 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from physgen.config import Experiment
 from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
-from physgen.errors import InputError
+from physgen.domains.contract import Domain
+from physgen.ensemble import load_ensemble
 from physgen.processes.launch import Launch, launch
 from physgen.processes.signals import StopRequest
+from physgen.progress import Progress
 from physgen.provenance import file_digest, git_commit
+from physgen.runs.encoding import Encoding
 from physgen.runs.facts import settings_in_use
 from physgen.runs.folder import Run, open_run, withdraw_run
-from physgen.runs.model import save_model
+from physgen.runs.model import save_conditions, save_model
+from physgen.runs.serving import DESCRIPTION as SERVED
+from physgen.runs.serving import save_template
 from physgen.stages.ema import AverageRecord
-from physgen.stages.training_setup import Data, first_state, prepare, validate
+from physgen.stages.training_setup import Data, Settings, first_state, prepare, validate
 from physgen.storage.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
 from physgen.tracking.journal import Journal
 from physgen.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def train(
@@ -37,7 +57,8 @@ def train(
     runs: Path,
     resume: bool = False,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    data: xr.Dataset | None = None,
 ) -> Path | None:
     """Train an experiment; the folder of its run, or None where another process writes it.
 
@@ -46,27 +67,29 @@ def train(
         runs: folder that holds the folders of runs.
         resume: go on from the last good checkpoint; the configuration must be that of the run.
         device: auto, cpu or cuda.
-        progress: called as progress(step, steps) after each step.
+        progress: called as progress(step, steps, note) after each step; the note is its loss.
+        data: the ensemble to train on, in place of the experiment's dataset.
     """
     folder = Path(runs) / experiment.name
     with launch(device) as here:
         # in a function of its own: when the processes part, nothing may hold the wrapped network any more
-        _train(experiment, folder, resume, here, progress)
+        _train(experiment, folder, resume, here, progress, data)
     return folder if here.is_main else None
 
 
 def _train(
-    experiment: Experiment, folder: Path, resume: bool, here: Launch, progress: Callable[[int, int], None] | None
+    experiment: Experiment, folder: Path, resume: bool, here: Launch, progress: Progress | None, ensemble: Any
 ) -> None:
-    run = prepare(experiment, folder, resume, here)
+    settings, tracking = Settings.of(experiment), experiment.tracking
+    run = prepare(experiment, folder, resume, here, ensemble)
     try:
-        data, constants, state = first_state(run, here)
-    except InputError:
+        data, encoding, state = first_state(run, settings, here)
+        averages = AverageRecord(run, state, here)
+    except BaseException:  # out of memory, Ctrl-C, a mistake in a domain: whatever it was, no step was made
         if here.is_main and not resume:
             withdraw_run(run)
         raise
     found = load_checkpoint(folder / "checkpoints", here) if resume else None
-    averages, tracking = AverageRecord(run, state, here), experiment.tracking
     with Journal(folder, write=here.is_main) as journal, StopRequest(here) as stop:
         if found is not None:
             state.load_state_dict(found[0])
@@ -74,9 +97,12 @@ def _train(
         if resume:
             journal.rewind(state.step, found[1]["journal_offset"] if found else 0)
         with Tracker(journal, here, experiment.name, tracking.experiment, tracking.uri) as tracker:
-            _describe(tracker, run, constants, data, here)
-            ended = _Loop(run, state, data, here, journal, constants, averages).go(stop, progress)
-            _finish(tracker, run, constants, state, ended)
+            _describe(tracker, run, encoding, len(data.x), here)
+            loop = _Loop(folder, run.domain, settings, state, data, here, journal, encoding, averages)
+            if loop.go(stop, progress):
+                _register(tracker, run, encoding, state.step)
+            else:
+                tracker.status = "KILLED"
 
 
 def is_complete(run: Path) -> bool:
@@ -85,7 +111,7 @@ def is_complete(run: Path) -> bool:
     return bool(steps) and steps[-1] >= open_run(run).experiment.training.steps
 
 
-def _describe(tracker: Tracker, run: Run, constants: dict[str, Any], data: Data, here: Launch) -> None:
+def _describe(tracker: Tracker, run: Run, encoding: Encoding, samples: int, here: Launch) -> None:
     """What MLflow shows of a run before its first step."""
     if not here.is_main:
         return
@@ -98,8 +124,8 @@ def _describe(tracker: Tracker, run: Run, constants: dict[str, Any], data: Data,
         plain
         | {f"data.{key}": value for key, value in facts.items()}
         | {
-            "diffusion": plain["diffusion"] | {"s_min": constants["s_min"], "s_max": constants["s_max"]},
-            "data.training_samples": len(data.x),
+            "diffusion": plain["diffusion"] | {"s_min": encoding.s_min, "s_max": encoding.s_max},
+            "data.training_samples": samples,
             "launch": {"processes": here.world_size, "device": here.device.type},
         },
         units,
@@ -110,8 +136,8 @@ def _describe(tracker: Tracker, run: Run, constants: dict[str, Any], data: Data,
     )
     tracker.note(
         f"**{run.domain.description}**\n\n`validation/ratio_*` is the denoising loss over that of the baseline at the "
-        "same noise (fields: the Wiener filter with the training spectrum; spins: free spins). 1 = no more than "
-        "that was learned; lower is better. `eval_*` carries each figure with its error and its floor."
+        f"same noise, {run.domain.values.baseline}. 1 = no more than that was learned; lower is better. "
+        "`eval_*` carries each figure with its error and its floor."
     )
     for part in ("train", "test"):
         path = run.folder / "data" / f"{part}.h5"
@@ -119,13 +145,9 @@ def _describe(tracker: Tracker, run: Run, constants: dict[str, Any], data: Data,
     tracker.artifact(run.folder / "experiment.yaml")
 
 
-def _finish(tracker: Tracker, run: Run, constants: dict[str, Any], state: TrainingState, ended: bool) -> None:
-    if not ended:
-        tracker.status = "KILLED"
-        return
+def _register(tracker: Tracker, run: Run, encoding: Encoding, step: int) -> None:
     name = run.experiment.tracking.register_as or f"physgen-{run.experiment.domain}"
-    shape = (constants["channels"], *constants["grid"])
-    tracker.model(run.folder / "model", "physgen.runs.model:load_sampler", name, "newest", shape, state.step)
+    tracker.model(run.folder / "model", "physgen.runs.serving:load_sampler", name, "newest", encoding.shape, step)
 
 
 # --- the loop -------------------------------------------------------------------------------------
@@ -135,18 +157,23 @@ def _finish(tracker: Tracker, run: Run, constants: dict[str, Any], state: Traini
 class _Loop:
     """One training: what happens around each step."""
 
-    run: Run
+    folder: Path
+    domain: Domain
+    settings: Settings
     state: TrainingState
     data: Data
     here: Launch
     journal: Journal
-    constants: dict[str, Any]
+    encoding: Encoding
     averages: AverageRecord
 
-    def go(self, stop: StopRequest, progress: Callable[[int, int], None] | None) -> bool:
+    def go(self, stop: StopRequest, progress: Progress | None) -> bool:
         """Train to the end or to a request to stop; whether the end was reached."""
-        settings, total = self.run.experiment.training, self.run.experiment.training.steps
-        augment = functools.partial(self.run.domain.augment, constants=self.constants) if settings.augment else None
+        cadence, total = self.settings.cadence, self.settings.cadence.steps
+        batch_size = self.settings.recipe.batch_size
+        augment = None
+        if self.settings.augment:
+            augment = functools.partial(self.domain.augment, constants=self.encoding.domain)
         clock, counted = time.perf_counter(), self.state.step
         steps = training_steps(
             self.state, self.data.x, self.data.condition, augment, self.here.rank, self.here.world_size
@@ -155,17 +182,17 @@ class _Loop:
             self.validate()
         for step in steps:
             self.averages.take(step)  # before a checkpoint of this step: a resume must not miss its snapshots
-            if step.step % settings.log_every == 0 or step.step == total:
-                rate = (step.step - counted) * settings.batch_size / (time.perf_counter() - clock)
+            if step.step % cadence.log_every == 0 or step.step == total:
+                rate = (step.step - counted) * batch_size / (time.perf_counter() - clock)
                 clock, counted = time.perf_counter(), step.step
                 self.journal.log(step.step, _metrics(step, rate))
-            if step.step % settings.validate_every == 0 or step.step == total:
+            if step.step % cadence.validate_every == 0 or step.step == total:
                 self.validate()
             stopping = stop.poll()
-            if step.step % settings.checkpoint_every == 0 or step.step == total or stopping:
+            if step.step % cadence.checkpoint_every == 0 or step.step == total or stopping:
                 self.save()
             if progress:
-                progress(step.step, total)
+                progress(step.step, total, f"loss {step.loss:.3g}")
             if stopping:
                 return step.step == total
         return True
@@ -174,21 +201,28 @@ class _Loop:
         """Loss of the averaged weights by noise level, as it is and beside that of the baseline."""
         if self.here.is_main:
             model = self.state.ema if self.state.step else self.state.model
-            found = validate(model, self.data.held, self.constants, model.baseline)
+            found = validate(model, self.data.held, self.encoding, model.baseline)
             self.journal.log(self.state.step, _validation_metrics(found))
+            self.journal.event("validation", step=self.state.step, **_by_level(found))
         self.here.barrier()
 
     def save(self) -> None:
         """Checkpoint to resume from, and the averaged weights to draw with."""
         offset = self.journal.sync()
         save_checkpoint(
-            self.run.folder / "checkpoints", self.state.step,
+            self.folder / "checkpoints", self.state.step,
             self.state.state_dict() | self.averages.state_dict(), self.here,
-            {"journal_offset": offset, "config_digest": self.run.experiment.digest()},
-            keep_last=self.run.experiment.training.keep_checkpoints,
+            {"journal_offset": offset, "config_digest": self.settings.digest},
+            keep_last=self.settings.cadence.kept,
         )  # fmt: skip
         if self.here.is_main:
-            save_model(self.run.folder / "model", self.state.ema.state_dict(), self.run.experiment, self.constants)
+            weights, folder = self.state.ema.state_dict(), self.folder / "model"
+            save_model(folder, weights, self.settings.description, self.encoding)
+            if getattr(self.state.ema, "spectrum", None) is not None:  # only their levels are checked
+                save_conditions(folder, self.data.held.condition)
+            if not (folder / SERVED).exists():
+                train = load_ensemble(self.folder / "data" / "train.h5")
+                save_template(folder, self.domain, train, self.encoding.domain)
 
 
 def _metrics(step: Step, rate: float) -> dict[str, float]:
@@ -201,10 +235,20 @@ def _metrics(step: Step, rate: float) -> dict[str, float]:
     }
 
 
+def _by_level(found: ValidationLoss) -> dict[str, list[float]]:
+    """What :func:`physgen.tracking.journal.read_validation` reads: lists over the levels where the baseline errs."""
+    rows = [i for i, counted in enumerate(found.counted.tolist()) if counted]
+    columns = {"level": found.levels, "loss": found.loss, "ratio": found.ratio, "error": found.ratio_error}
+    return {name: [float(values[i]) for i in rows] for name, values in columns.items()}
+
+
 def _validation_metrics(found: ValidationLoss) -> dict[str, float]:
-    """``validation/ratio_mean`` is the loss over that of the baseline, both summed over the noise levels where the
-    baseline errs; ``validation/ratio_s...`` is that of one such level. 1 = only Gaussian (or free-spin) information.
-    Errors that one unit does not give are left out."""
+    """Metrics for curves over the steps; nothing is read back from their names.
+
+    ``validation/ratio_mean`` is the loss over that of the baseline, both summed over the noise levels where the
+    baseline errs; ``validation/ratio_s...`` is that of one such level. 1 = only what the baseline knows. Errors that
+    one unit does not give are left out.
+    """
     metrics = {"validation/ratio_mean": found.overall, "validation/ratio_mean_error": found.overall_error}
     for i, level in enumerate(found.levels.tolist()):
         name = f"s{level:.3g}".replace(".", "p")

@@ -1,25 +1,102 @@
-"""Before the first step of a training: the run folder, the encoded data, the untrained denoiser."""
+"""Before the first step of a training: its settings, the run folder, the encoded data, the untrained denoiser."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from physgen.config import Experiment
-from physgen.diffusion.learning.prior_spectrum import Spectrum, fit_spectrum
+from physgen.diffusion.convention import Denoiser
+from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState
 from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
+from physgen.domains.contract import Domain
 from physgen.ensemble import load_ensemble, units_of_samples
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
-from physgen.runs.folder import Run, create_run, open_run, read_json, write_config, write_json
-from physgen.runs.model import build_denoiser, noise_range, schedule_law
+from physgen.runs.encoding import Encoding, fit_encoding
+from physgen.runs.folder import ENCODING, Run, create_run, open_run, write_config, write_json
+from physgen.runs.model import build_denoiser, schedule_law
 from physgen.stages.data import default_dataset
 from physgen.tracking.server import clean_tracking_uri
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """When a training logs, validates and saves, in steps; how many checkpoints are kept."""
+
+    steps: int
+    log_every: int
+    validate_every: int
+    checkpoint_every: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The few plain settings that a training needs, taken from its experiment once, at the door.
+
+    Attributes:
+        recipe: how to train; its law of noise levels is set when their range is known, by ``law(s_min, s_max)``.
+        s_min, s_max: ends of that range where the experiment gives them.
+        network: options of the domain's network.
+        validation_size: configurations to validate on, at most.
+        cadence: when to log, validate and save.
+        augment: apply the symmetries of the domain. compile: compile the network.
+        description: the resolved experiment, stored with the weights. digest: of it, stored with the checkpoints.
+    """
+
+    recipe: Recipe
+    law: Callable[[float, float], Callable[[torch.Tensor], torch.Tensor]]
+    s_min: float | None
+    s_max: float | None
+    network: Mapping[str, Any]
+    validation_size: int
+    cadence: Cadence
+    augment: bool
+    compile: bool
+    description: Mapping[str, Any]
+    digest: str
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Settings:
+        """The settings of an experiment."""
+        training = experiment.training
+        recipe = Recipe(
+            steps=training.steps,
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            seed=experiment.seed,
+            warmup=training.warmup,
+            clip_norm=training.clip,
+            weight_decay=training.weight_decay,
+            ema_exponent=training.ema_exponent,
+            precision=training.precision,
+        )
+        return cls(
+            recipe=recipe,
+            law=lambda s_min, s_max: schedule_law(experiment, s_min, s_max),
+            s_min=experiment.diffusion.s_min,
+            s_max=experiment.diffusion.s_max,
+            network=experiment.network.model_dump(),
+            validation_size=training.validation_size,
+            cadence=Cadence(
+                training.steps, training.log_every, training.validate_every, training.checkpoint_every,
+                training.keep_checkpoints,
+            ),
+            augment=training.augment,
+            compile=training.compile,
+            description=experiment.resolved(),
+            digest=experiment.digest(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,8 +108,11 @@ class Data:
     held: HeldOut
 
 
-def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -> Run:
-    """The run folder: made by process 0, opened by all. A message of process 0 is raised on all."""
+def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch, ensemble: Any = None) -> Run:
+    """The run folder: made by process 0, opened by all. A message of process 0 is raised on all.
+
+    ``ensemble`` are data in memory, which come before the experiment's dataset.
+    """
     problem = None
     if here.is_main:
         try:
@@ -41,8 +121,8 @@ def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) ->
                 _check_same(experiment, open_run(folder))
                 write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
             else:
-                dataset = default_dataset(experiment)
-                create_run(experiment, folder, load_ensemble(dataset), dataset)
+                dataset = default_dataset(experiment) if ensemble is None else None
+                create_run(experiment, folder, ensemble if dataset is None else load_ensemble(dataset), dataset)
         except InputError as error:
             problem = str(error)
     problem = here.broadcast_object(problem)
@@ -76,67 +156,41 @@ def _check_same(experiment: Experiment, run: Run) -> None:
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 
-def first_state(run: Run, here: Launch) -> tuple[Data, dict[str, Any], TrainingState]:
-    """Data, constants and the untrained state. Raises InputError where the network does not fit the data."""
-    data, constants, spectrum = _encode(run, here)
-    denoiser = build_denoiser(run.experiment, constants, spectrum).to(here.device)
+def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding, TrainingState]:
+    """Data, encoding and the untrained state. Raises InputError where the network does not fit the data."""
+    data, encoding, spectrum = _encode(run, settings, here)
+    denoiser = build_denoiser(run.domain, settings.network, settings.recipe.seed, encoding, spectrum).to(here.device)
     x, condition, _ = data.held
     one = {k: v[:1] for k, v in condition.items()}
     try:
         with torch.no_grad():
             denoiser(x[:1], torch.ones(1, device=here.device), one)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise InputError(f"network: {error}") from None
-    if run.experiment.training.compile:
+    if settings.compile:
         denoiser.network.compile(dynamic=False)
-    return data, constants, TrainingState(denoiser, _recipe(run.experiment, constants), here.wrap)
+    recipe = replace(settings.recipe, level_distribution=settings.law(encoding.s_min, encoding.s_max))
+    return data, encoding, TrainingState(denoiser, recipe, here.wrap)
 
 
-def _encode(run: Run, here: Launch) -> tuple[Data, dict[str, Any], Spectrum | None]:
-    """Encoded data, the constants fitted on the training part, and its spectrum."""
-    domain, path = run.domain, run.folder / "encoding.json"
-    train_part = run.part("train")
-    if here.is_main and not path.exists():
-        constants = dict(domain.fit_encoding(train_part))
-        x, condition = domain.encode(train_part, constants)
-        s_min, s_max = noise_range(x, domain.values, run.experiment.diffusion, constants.get("cell_size"))
-        constants |= {
-            "grid": list(x.shape[2:]),
-            "channels": x.shape[1],
-            "condition_shapes": {k: list(v.shape[1:]) for k, v in condition.items()},
-            "s_min": s_min,
-            "s_max": s_max,
-        }
-        write_json(path, constants)
+def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding, Spectrum | None]:
+    """Encoded data, the encoding fitted on the training part, and the spectrum that the denoiser starts from."""
+    domain, train = run.domain, run.part("train")
+    if here.is_main and not (run.folder / ENCODING).exists():
+        fitted, _, _ = fit_encoding(domain, train, settings.s_min, settings.s_max)
+        write_json(run.folder / ENCODING, fitted.to_json())
     here.barrier()
-    constants = read_json(path)
-    x, condition = domain.encode(train_part, constants)
-    spectrum = None
-    if domain.values == "real":
-        spectrum = fit_spectrum(x, condition.get("labels"), cell_size=constants.get("cell_size"))
-    return Data(x, dict(condition), held_out(run, constants, here.device)), constants, spectrum
-
-
-def _recipe(experiment: Experiment, constants: dict[str, Any]) -> Recipe:
-    settings = experiment.training
-    return Recipe(
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        seed=experiment.seed,
-        law=schedule_law(experiment, constants["s_min"], constants["s_max"]),
-        warmup=settings.warmup,
-        clip_norm=settings.clip,
-        weight_decay=settings.weight_decay,
-        ema_exponent=settings.ema_exponent,
-        precision=settings.precision,
-    )
+    encoding = run.encoding()
+    x, condition = domain.encode(train, encoding.domain)
+    spectrum = domain.values.prior_spectrum(x, condition.get("labels"), encoding.cell_size)
+    held = held_out(domain, run.part("validation"), encoding, settings.validation_size, here.device)
+    return Data(x, dict(condition), held), encoding, spectrum
 
 
 LEVELS = 9
@@ -151,24 +205,20 @@ class HeldOut(NamedTuple):
     units: np.ndarray
 
 
-def held_out(run: Run, constants: dict[str, Any], device: torch.device) -> HeldOut:
-    """Configurations of the validation part.
-
-    N is at most training.validation_size, evenly spread over the part, so that every condition is met.
-    """
-    part = run.part("validation")
-    x, condition = run.domain.encode(part, constants)
-    chosen = torch.linspace(0, len(x) - 1, min(run.experiment.training.validation_size, len(x))).long()
+def held_out(domain: Domain, part: xr.Dataset, encoding: Encoding, size: int, device: torch.device) -> HeldOut:
+    """At most ``size`` configurations of the validation part, spread evenly over it: every condition is met."""
+    x, condition = domain.encode(part, encoding.domain)
+    chosen = torch.linspace(0, len(x) - 1, min(size, len(x))).long()
     conditions = {name: value[chosen].to(device) for name, value in condition.items()}
     return HeldOut(x[chosen].to(device), conditions, units_of_samples(part)[chosen.numpy()])
 
 
-def validate(denoiser: torch.nn.Module, held: HeldOut, constants: dict[str, Any], baseline: Any) -> ValidationLoss:
+def validate(denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser) -> ValidationLoss:
     """Loss by noise level over the trained range, and its ratio to that of ``baseline`` at the same noise.
 
     Errors are taken over the independent units of the held-out data.
     """
-    ends = torch.tensor([constants["s_min"], constants["s_max"]]).log10().tolist()
-    levels = torch.logspace(*ends, LEVELS).to(held.x.device)
+    first, last = torch.tensor([encoding.s_min, encoding.s_max]).log10().tolist()
+    levels = torch.logspace(first, last, LEVELS).to(held.x.device)
     losses = sample_losses(denoiser, held.x, held.condition, levels, SEED, baseline)
     return summarise_losses(levels, *losses, held.units)

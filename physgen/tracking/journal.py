@@ -1,6 +1,7 @@
 """The journal: one JSON object per line, append-only, the local truth about a run.
 
     {"step": 12, "time": ..., "metrics": {"train/loss": 0.25}}      {"event": "params", "time": ..., "params": {...}}
+    {"event": "validation", "time": ..., "step": 12, "level": [...], "loss": [...], "ratio": [...], "error": [...]}
 
 Numbers are written with all their bits; NaN and Infinity stand as in Python's json. A line is whole or, after a kill,
 the torn last one, which readers ignore and the next writer removes.
@@ -54,6 +55,18 @@ def read_entries(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, A
 def read_journal(run_dir: Path) -> list[dict[str, Any]]:
     """All entries of a run's journal in order; metric lines have ``step`` and ``metrics``, the others ``event``."""
     return [entry for _, entry in read_entries(Path(run_dir) / JOURNAL) if entry]
+
+
+def read_validation(run_dir: Path) -> dict[str, list[float]]:
+    """The last validation of a run by noise level: equally long lists, the levels ascending.
+
+    ``level`` s, ``loss`` (mean squared error of the denoiser), ``ratio`` to the loss of the baseline and its
+    ``error`` (nan for a single independent unit), at the levels where the baseline errs. Empty lists before the first
+    validation.
+    """
+    names = ("level", "loss", "ratio", "error")
+    entries = [entry for entry in read_journal(run_dir) if entry.get("event") == "validation"]
+    return {name: list(entries[-1][name]) if entries else [] for name in names}
 
 
 class Journal:

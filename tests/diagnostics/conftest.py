@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from physgen.ensemble import unit_attrs
+
 
 @pytest.fixture(scope="session")
 def lattice():
@@ -14,6 +16,7 @@ def lattice():
         steps = spacing or (1.0,) * len(dims)
         sides = zip(dims, field.shape[1:], steps, strict=True)
         coords = {d: (d, (np.arange(n) + 0.5) * a, {"units": units}) for d, n, a in sides}
+        attrs = {"independent_unit": "simulation"} | attrs
         return xr.Dataset({"field": (("sample", *dims), field)}, coords=coords, attrs=attrs)
 
     return make
@@ -52,6 +55,7 @@ def spin_ensemble():
                 "temperature": ("temperature", list(temperatures), {"units": "J"}),
                 "replica": np.arange(replicas),
             },
+            attrs=unit_attrs("disorder", ["replica"], ["chain", "replica"]),
         )
 
     return make

@@ -16,7 +16,7 @@ def maps(labels, simulation=None):
     data |= {name: ("sample", np.asarray(values, float)) for name, values in labels.items()}
     if simulation is not None:
         data["simulation"] = ("sample", np.asarray(simulation))
-    return xr.Dataset(data)
+    return xr.Dataset(data, attrs={"independent_unit": "simulation"})
 
 
 LABELS = {"Omega_m": [0.1, 0.1, 0.3, 0.3], "a": [0.5, 1.0, 0.5, 1.0]}
@@ -63,7 +63,8 @@ def test_an_instance_is_its_couplings_and_its_graph():
     def glass(couplings, edges=edges):
         couplings = np.asarray(couplings)
         return xr.Dataset(
-            {"field": (dims, spins), "couplings": (("disorder", "edge"), couplings), "edges": (("edge", "end"), edges)}
+            {"field": (dims, spins), "couplings": (("disorder", "edge"), couplings), "edges": (("edge", "end"), edges)},
+            attrs={"independent_unit": "disorder"},
         )
 
     one = unit_conditions(glass([[1.0, -1.0], [1.0, 1.0]]))

@@ -35,7 +35,7 @@ def ensemble(fields, label=None):
     if label is not None:
         variables["amplitude"] = ("sample", np.repeat(label, MAPS))
     axis = np.arange(CELLS, dtype=float)
-    return xr.Dataset(variables, {"x": axis, "y": axis}, {"field_kind": "real"})
+    return xr.Dataset(variables, {"x": axis, "y": axis}, {"independent_unit": "simulation"})
 
 
 def test_features_are_their_definition_in_numpy():

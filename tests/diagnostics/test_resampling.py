@@ -1,10 +1,9 @@
-"""Jackknife, bootstrap, halves, autocorrelation times: exact identities and known processes."""
+"""Jackknife, halves, autocorrelation times: exact identities and known processes."""
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
-from physgen.diagnostics.resampling import bootstrap, effective_sample_size, halves, jackknife, tau_int
+from physgen.diagnostics.resampling import WINDOW, halves, integrated_time, jackknife
 from physgen.errors import InputError
 
 
@@ -26,15 +25,6 @@ def test_jackknife_removes_the_bias_of_a_square_exactly():
 def test_jackknife_of_one_unit_is_refused():
     with pytest.raises(InputError, match="at least 2"):
         jackknife(np.ones((1, 3)), np.square)
-
-
-def test_bootstrap_error_of_a_mean_is_the_standard_error():
-    """The bootstrap variance is (n-1)/n^2 s^2; a standard deviation of 2000 draws has relative error 1/sqrt(4000)."""
-    rng = np.random.default_rng(2)
-    data = rng.standard_normal(40)
-    drawn = bootstrap(data, lambda x: x.mean(axis=0), 2000, rng)
-    expected = data.std(ddof=1) / np.sqrt(40) * np.sqrt(39 / 40)
-    assert abs(drawn.std(ddof=1) / expected - 1) < 4 / np.sqrt(4000)
 
 
 def test_halves_over_units_share_no_simulation(lattice):
@@ -66,12 +56,29 @@ def test_halves_depend_on_the_seed_alone(lattice):
         halves(ensemble.isel(sample=[0]), seed=1)
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
-def test_autocorrelation_time_of_a_first_order_process(rho):
-    """x_{t+1} = rho x_t + noise has tau = (1 + rho) / (2 (1 - rho))."""
-    noise = np.random.default_rng(3).standard_normal((4, 21000))
-    series = lfilter([1.0], [1.0, -rho], noise, axis=-1)[:, 1000:]
-    tau, error = tau_int(series)
-    exact = (1 + rho) / (2 * (1 - rho))
-    assert abs(tau - exact) < 4 * error + exact * np.exp(-6)  # the window cuts exp(-6) of the sum
-    assert effective_sample_size(series) == pytest.approx(80000 / (2 * max(tau, 0.5)))
+def autoregressive(rho, n, chains, seed):
+    rng = np.random.default_rng(seed)
+    series = np.empty((n, chains))
+    series[0] = rng.normal(size=chains)
+    for t in range(1, n):
+        series[t] = rho * series[t - 1] + np.sqrt(1 - rho**2) * rng.normal(size=chains)
+    return series
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.97])
+def test_autocorrelation_time_of_an_autoregressive_process(rho):
+    """tau = (1 + rho) / (2 (1 - rho)); its standard error is tau sqrt(2 (2 W + 1) / n) (Sokal)."""
+    n, chains = 20_000, 4
+    exact = (1 + rho) / (1 - rho) / 2
+    found = integrated_time(autoregressive(rho, n, chains, seed=1))
+    error = exact * np.sqrt(2 * (2 * WINDOW * exact + 1) / (n * chains))
+    truncated = exact * np.exp(-WINDOW)  # bias of the window
+    assert abs(found - exact) < 4 * error + truncated
+
+
+def test_chains_stuck_in_different_places_have_a_long_autocorrelation_time():
+    series = autoregressive(0.2, 2000, 4, seed=2) * 0.1 + np.array([-1.0, -1.0, 1.0, 1.0])
+    assert integrated_time(series) > 300
+    assert integrated_time(np.ones((100, 2))) == 0.5
+    with pytest.raises(InputError, match="at least 8 measurements"):
+        integrated_time(np.zeros((4, 1)))

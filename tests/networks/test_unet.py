@@ -48,18 +48,24 @@ def test_one_level_commutes_with_every_shift():
 
 @pytest.mark.parametrize("grid", [(10, 10), (12, 10), (2, 2)])
 def test_two_levels_take_any_even_grid(grid):
-    assert UNet(2, width=8, multipliers=(1, 2))(torch.randn(1, 1, *grid), torch.zeros(1)).shape == (1, 1, *grid)
+    network, x, c_noise = trained_like(UNet(2, width=8, multipliers=(1, 2))), draw(1, 1, *grid), draw(1)
+    output = network(x, c_noise)
+    assert output.shape == x.shape and output.std() > 0
+    moved = network(x.roll((2, -4), (2, 3)), c_noise)  # across the seam, wherever it is
+    torch.testing.assert_close(
+        moved, output.roll((2, -4), (2, 3)), rtol=0, atol=1e-12 * output.detach().abs().max().item()
+    )
 
 
-def test_an_untrained_network_is_zero_and_every_parameter_learns():
+def test_an_untrained_network_is_zero_and_every_parameter_learns(every_parameter_learns):
     network = UNet(2, condition_channels=1, labels=2, width=8, multipliers=(1, 2), inject=True)
     condition = {"channels": torch.randn(3, 1, 8, 8), "labels": torch.randn(3, 2)}
     output = network(torch.randn(3, 1, 8, 8), torch.zeros(3), condition)
     assert output.abs().max() == 0
     trained_like(network)
-    network(draw(3, 1, 8, 8), draw(3), {k: v.double() for k, v in condition.items()}).square().sum().backward()
+    x, c_noise, given = draw(3, 1, 8, 8), draw(3), {k: v.double() for k, v in condition.items()}
     # a constant shift before a group normalisation with groups of one channel would be dead: none is here
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
+    every_parameter_learns(network, lambda: network(x, c_noise, given).square().sum())
 
 
 def test_labels_channels_and_noise_level_reach_the_output():
@@ -80,7 +86,7 @@ def test_labels_channels_and_noise_level_reach_the_output():
         (lambda: UNet(2, width=8)(torch.zeros(1, 1, 10, 10), torch.zeros(1)), "divisible by 4, got \\(10, 10\\)"),
         (lambda: UNet(2, width=8)(torch.zeros(1, 1, 8), torch.zeros(1)), "2 dimensions"),
         (lambda: UNet(4, width=8), "1, 2 or 3 dimensions, got 4"),
-        (lambda: UNet(2, width=8, attnetion=True), "attnetion.*known options"),
+        (lambda: UNet(2, width=8, blocks=0), "blocks must be a whole number >= 1"),
         (lambda: UNet(2, width=12), "multiple of 8 .*got 12"),
         (lambda: UNet(2, width=8, labels=2)(torch.zeros(1, 1, 8, 8), torch.zeros(1)), "labels.*got none"),
         (lambda: UNet(2, width=8, condition_channels=4)(torch.zeros(1, 1, 8, 8), torch.zeros(1)), "needs 4 .*got 0"),

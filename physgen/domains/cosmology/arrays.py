@@ -11,6 +11,7 @@ import xarray as xr
 from physgen.domains.cosmology.encoding import LOWEST, check_bound
 from physgen.domains.cosmology.means import mean_densities
 from physgen.domains.cosmology.options import Box
+from physgen.ensemble import unit_attrs
 from physgen.errors import InputError
 
 LABEL_LONG_NAMES = {
@@ -65,6 +66,8 @@ def make_ensemble(
     sides = box.of(len(dims), "the array")
     layout = ("sample", "component", *dims) if components else ("sample", *dims)
     variables: dict[str, Any] = {"field": (layout, fields.astype(np.float32, copy=False), field_attrs)}
+    if set(kinds) == {"delta"}:
+        field_attrs["display_offset"] = 1.0
     for name, column in labels.items():
         described = {"long_name": LABEL_LONG_NAMES.get(name, name), "units": LABEL_UNITS.get(name, "1")}
         variables[name] = ("sample", np.asarray(column, dtype=np.float64), described)
@@ -83,6 +86,7 @@ def make_ensemble(
         "box_size": float(sides[0]) if equal else [float(side) for side in sides],
         "box_size_units": box.units,
         "periodic": 1,
+        **unit_attrs("simulation"),
         "mean_convention": "global: the mean over the box or data set, not over each map",
     }
     ensemble = xr.Dataset(variables, coords, {**root, **attrs})

@@ -92,7 +92,7 @@ def fixed_labels(train: xr.Dataset) -> dict[str, float]:
     return {name: low for name, (low, high) in ends.items() if low == high}
 
 
-def encode_labels(ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
+def encode_labels(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """{"labels": (B, n)} scaled to [-1, 1] over the training range, or {} where the training data had none."""
     ranges = constants["labels"]
     if not ranges:
@@ -203,7 +203,7 @@ def _check_given(like: xr.Dataset, given: Mapping[str, float], constants: Mappin
     for name, value in given.items():
         if name not in ranges:
             raise InputError(
-                f"the condition {name!r} is no label of these data: choose from {', '.join(ranges) or 'none'}"
+                f"the condition {name!r} is not a label of these data: choose from {', '.join(ranges) or 'none'}"
             )
         if not np.isfinite(value):
             raise InputError(f"the condition {name} = {value} must be a finite number")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from physgen.domains.contract import Domain
 from physgen.domains.cosmology.background import CosmologyParams
 from physgen.errors import InputError
 
@@ -25,12 +26,11 @@ def _option(default: Any, help: str, unit: str | None = None, **bounds: float) -
 
 
 @dataclass(frozen=True)
-class Cosmology:
+class Cosmology(Domain):
     """Density fields from particle-mesh simulations or from files. The fields are the data section of a config."""
 
     name: ClassVar[str] = "cosmology"
     description: ClassVar[str] = "density fields of the large-scale structure: 2-D slabs and 3-D boxes, periodic"
-    values: ClassVar[str] = "real"
     split_by: ClassVar[str] = "simulation"
     formats: ClassVar[dict[str, str]] = {
         "camels_maps": "CAMELS Multifield Dataset, 2-D maps (Maps_*.npy and the table of parameters)",
@@ -65,14 +65,16 @@ class Cosmology:
     transform: Literal["gaussian", "log", "asinh"] = _option(
         "gaussian", "encoding: normal scores of ln(1 + delta), ln(1 + delta) or asinh(delta)"
     )
-    device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run")
+    device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run", execution=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.dimension not in (2, 3):
             raise InputError(f"dimension = {self.dimension} must be 2 (slabs) or 3 (boxes)")
         for name, (low, high) in {"Omega_m": self.Omega_m, "sigma_8": self.sigma_8}.items():
             if not 0 < low <= high:
-                raise InputError(f"{name} = [{low}, {high}] is no range: give 0 < low <= high")
+                raise InputError(
+                    f"{name} = [{low}, {high}] does not satisfy 0 < low <= high: give the lower bound first"
+                )
         if self.cells > 2 * self.particles:
             raise InputError(
                 f"cells = {self.cells} is more than twice particles = {self.particles}: most cells would be empty, "
@@ -139,14 +141,23 @@ class Cosmology:
         return make_ensemble(fields, "delta", self.box_size, labels, simulation, attrs)
 
     @classmethod
-    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
+    def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:
         """Read foreign files; see physgen.domains.cosmology.load for the options of each format."""
+        from physgen.domains.contract import with_units
         from physgen.domains.cosmology.load import load
 
-        return load(format, paths, options).assign_attrs(domain=cls.name)
+        return with_units(load(format, list(paths), options).assign_attrs(domain=cls.name))
 
-    @staticmethod
-    def facts(ensemble: xr.Dataset) -> dict[str, Any]:
+    @classmethod
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
+        """An ensemble that names no physics as density fields, after the checks of an importer; see ``adopt.py``."""
+        from physgen.domains.contract import with_units
+        from physgen.domains.cosmology.adopt import adopt_fields
+
+        return with_units(adopt_fields(ensemble, like).assign_attrs(domain=cls.name), cls)
+
+    @classmethod
+    def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
         """Box (the number of cells times their size), redshift, kind and units of the field, ranges of the labels."""
         from physgen.domains.cosmology.conditions import label_names
         from physgen.ensemble import space_dims, spacing
@@ -174,19 +185,21 @@ class Cosmology:
 
         return fit_encoding(train, self.transform)
 
-    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def encode(
+        self, ensemble: xr.Dataset, constants: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         r"""(x (B, C, \*grid) of zero mean and unit variance over the training split, {"labels": (B, n)})."""
         from physgen.domains.cosmology.encoding import encode_field
 
         return encode_field(ensemble, constants), self.condition(ensemble, constants)
 
-    def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def condition(self, ensemble: xr.Dataset, constants: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Labels scaled to [-1, 1] over their training range; empty where the training data had none."""
         from physgen.domains.cosmology.conditions import encode_labels
 
         return encode_labels(ensemble, constants)
 
-    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
+    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: Mapping[str, Any]) -> xr.Dataset:
         """Fields in physical units with the labels of ``template``; attribute ``clipped_fraction`` counts cells."""
         from physgen.domains.cosmology.conditions import dims_of_samples
         from physgen.domains.cosmology.encoding import component_constants, decode_field, join_kinds
@@ -198,7 +211,8 @@ class Cosmology:
         dims = (*samples, *channel, *("z", "y", "x")[-len(constants["grid"]) :])
         values = values.reshape(-1, *sizes, *(values.shape[1:] if channel else values.shape[2:]))
         kind = join_kinds([part["field_kind"] for part in component_constants(constants)])
-        made = template.assign(field=(dims, values, constants["field_attrs"]))
+        shown = {"display_offset": 1.0} if kind == "delta" else {}
+        made = template.assign(field=(dims, values, constants["field_attrs"] | shown))
         return made.assign_attrs(field_kind=kind, clipped_fraction=clipped)
 
     def request(
@@ -223,43 +237,25 @@ class Cosmology:
 
         The box is that of the ``constants``: without translations if it is not periodic.
         """
-        from physgen.domains.cosmology.symmetry import random_symmetry
+        from physgen.lattice import random_moves
 
-        box = constants or {}
-        return random_symmetry(x, generator, box.get("cell_size"), box.get("periodic", True)), condition
+        box, grid = constants or {}, tuple(x.shape[2:])
+        moves = random_moves(len(x), grid, generator, box.get("cell_size"), box.get("periodic", True))
+        return moves.move(x), condition
 
     # --- learning and judging ---------------------------------------------------------------------
-
-    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
-        """A U-Net of the dimension, components and labels of the training data; ``options`` are those of UNet.
-
-        Where the box is not periodic it pads with zeros.
-        """
-        from physgen.domains.cosmology.encoding import component_constants
-        from physgen.networks.unet import UNet
-
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-        kind = options.pop("kind", "unet")
-        if kind != "unet":
-            raise InputError(f"network kind {kind!r} is unknown here: use 'unet'")
-        try:
-            channels, periodic = len(component_constants(constants)), constants.get("periodic", True)
-            return UNet(
-                len(constants["grid"]),
-                channels,
-                channels,
-                labels=len(constants["labels"]),
-                periodic=periodic,
-                **options,
-            )
-        except (TypeError, ValueError) as error:
-            raise InputError(f"network: {error}") from None
 
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
         """Statistics of delta and, where halos would dominate, of log10(1 + delta)."""
         from physgen.domains.cosmology import statistics
 
         return dict(statistics.DIAGNOSTICS)
+
+    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+        """The reference, stating the mean density that both are divided by: its halves then have none of their own."""
+        if "mean_density" in other.attrs and "mean_density" not in reference.attrs:
+            return reference.assign_attrs(mean_density=other.attrs["mean_density"])
+        return reference
 
     def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
         """``other`` with the constants of ``reference``; what cannot be compared is refused. See confront.confront."""
@@ -275,7 +271,7 @@ class Cosmology:
 
         return memorization(generated, train, heldout, **judged)
 
-    def exact_denoiser(self, template: xr.Dataset, constants: dict[str, Any]) -> Any:
+    def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Any:
         """Wiener filter of the Gaussian field that has the training spectrum, in encoded space; labels are ignored."""
         from physgen.diffusion.exact import GaussianField
         from physgen.domains.cosmology.encoding import spectrum_grid

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from physgen.diffusion.values import Binary, Values
+from physgen.domains.contract import Domain
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Spins:
+class Spins(Domain):
     r"""Edwards-Anderson and Sherrington-Kirkpatrick spin glasses and the ferromagnet, s = +-1.
 
     :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j`, k_B = 1, J of variance 1 (1/N for Sherrington-Kirkpatrick).
@@ -25,8 +27,10 @@ class Spins:
 
     name: ClassVar[str] = "spins"
     description: ClassVar[str] = "disordered spins: Edwards-Anderson and Sherrington-Kirkpatrick glasses, ferromagnet"
-    values: ClassVar[str] = "binary"
+    values: ClassVar[Values] = Binary()
     split_by: ClassVar[str] = "disorder"
+    exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
+    unit_within: ClassVar[tuple[str, ...]] = ("chain", "replica")
     formats: ClassVar[dict[str, str]] = {
         "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
         "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",
@@ -88,12 +92,10 @@ class Spins:
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
-        from physgen.domains.spins.simulate import exact_ensemble
+        from physgen.domains.spins.simulate import exact_ensemble, tempering_ensemble
 
         method = self._method()
         if method == "parallel_tempering":
-            from physgen.domains.spins.tempering_ensemble import tempering_ensemble
-
             made = tempering_ensemble(self, seed, processes, progress)
         else:
             made = exact_ensemble(self, seed, method == "enumeration", processes, progress)
@@ -110,14 +112,27 @@ class Spins:
         return "transfer_matrix" if self.length ** (self.dimension - 1) <= widest else "parallel_tempering"
 
     @classmethod
-    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
+    def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:
         """Read configurations made elsewhere; see ``load.py``."""
         from physgen.domains.spins.load import load_spins
 
         return load_spins(format, [Path(path) for path in paths], options)
 
-    @staticmethod
-    def facts(ensemble: xr.Dataset) -> dict[str, Any]:
+    @classmethod
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
+        """An ensemble that names no physics but holds couplings and temperatures; else ``from_arrays`` makes one."""
+        from physgen.domains.contract import with_units
+        from physgen.domains.spins.layout import check_spins
+
+        if "couplings" not in ensemble:
+            raise InputError(
+                "spins come with their couplings: make the ensemble with "
+                f"{__package__}.from_arrays(spins, couplings, temperatures)"
+            )
+        return with_units(check_spins(ensemble).assign_attrs(domain=cls.name), cls)
+
+    @classmethod
+    def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
         """Temperatures, counts, and what the couplings are: values or moments, and which sides of the lattice join."""
         import numpy as np
 
@@ -151,19 +166,21 @@ class Spins:
 
         return encoding_constants(train)
 
-    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def encode(
+        self, ensemble: xr.Dataset, constants: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """(spins as float32 (B, 1, \\*grid), condition)."""
         from physgen.domains.spins.encoding import encode_spins
 
         return encode_spins(ensemble), self.condition(ensemble, constants)
 
-    def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def condition(self, ensemble: xr.Dataset, constants: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """``channels`` = beta J of the bonds around each site (or ``matrix``), and ``labels`` = ln beta."""
         from physgen.domains.spins.encoding import conditions
 
         return conditions(ensemble)
 
-    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
+    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: Mapping[str, Any]) -> xr.Dataset:
         """Signs of x as spins of the template, with their energies."""
         from physgen.domains.spins.encoding import decode_spins
 
@@ -186,23 +203,23 @@ class Spins:
     def augment(
         self,
         x: torch.Tensor,
-        condition: dict[str, torch.Tensor],
+        condition: Mapping[str, torch.Tensor],
         generator: torch.Generator,
         constants: Mapping[str, Any] | None = None,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """A random symmetry of p(s | J) for each sample: gauge or flip, shift, reflection, exchange of axes."""
         from physgen.domains.spins.symmetry import random_symmetry
 
         return random_symmetry(x, condition, generator, gauged=self.model != "ferromagnet", boundary=self.boundary)
 
-    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
+    def build_network(self, kind: str, options: dict[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
         """A periodic U-Net on the bond channels (``kind: unet``) or message passing (``kind: message_passing``)."""
         from physgen.domains.spins.network import build_network
 
-        return build_network(options, constants)
+        return build_network(kind, options, constants)
 
-    def exact_denoiser(self, template: xr.Dataset, constants: dict[str, Any]) -> Callable[..., torch.Tensor]:
-        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 12 spins."""
+    def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 20 spins."""
         from physgen.domains.spins.denoiser import TransferMatrixDenoiser
 
         return TransferMatrixDenoiser.for_template(template)

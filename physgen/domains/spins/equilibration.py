@@ -11,36 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from physgen.errors import InputError
+from physgen.diagnostics.resampling import integrated_time
 
-WINDOW = 6.0  # Sokal's window in units of tau
 FALSE_ALARM = 1e-3  # probability that a good run fails one family of tests
 LONG_ENOUGH = 20.0  # production length in units of tau below which tau itself is not known
-
-
-def integrated_time(series: np.ndarray, mean: float | None = None, window: float = WINDOW) -> float:
-    r"""Integrated autocorrelation time :math:`\tau = \frac12 + \sum_{t=1}^{W}\rho(t)` in steps of the series.
-
-    W is the smallest window with :math:`W \ge` ``window`` :math:`\tau(W)` (Sokal 1997); independent values have 1/2,
-    and n values are worth n / (2 tau) independent ones. The bias is of order tau/n.
-
-    Args:
-        series: (n, c); the chains share one mean, so chains stuck in different places make tau large.
-        mean: the exact mean if it is known (0 for an overlap without field), else the common mean is used.
-    """
-    series = np.asarray(series, dtype=np.float64)
-    series = series[:, None] if series.ndim == 1 else series
-    n = len(series)
-    if n < 8:
-        raise InputError(f"an autocorrelation time needs at least 8 measurements, got {n}: run longer")
-    centred = series - (series.mean() if mean is None else mean)
-    power = np.abs(np.fft.rfft(centred, 2 * n, axis=0)) ** 2
-    covariance = np.fft.irfft(power, axis=0)[:n].mean(axis=1) / (n - np.arange(n))
-    if covariance[0] <= 0:  # constant: nothing moves because nothing can
-        return 0.5
-    tau = 0.5 + np.cumsum(covariance[1 : n // 2] / covariance[0])
-    enough = np.flatnonzero(np.arange(1, len(tau) + 1) >= window * tau)
-    return float(max(tau[enough[0]] if len(enough) else tau.max(), 0.5))
 
 
 class Figures(NamedTuple):
@@ -83,11 +57,11 @@ def run_figures(
     made = energy[edges[2] :]
     link = link_overlap[edges[2] :].mean(axis=(0, 1))
     bound = bond_variance * (1 - link) / np.asarray(temperatures)
-    tau = [
+    times = [
         max(integrated_time(made[:, :, t]), integrated_time(overlap[edges[2] :, :, t], mean=0.0))
         for t in range(len(temperatures))
     ]
-    tau = np.array(tau)
+    tau = np.array(times)
     return Figures(bins, made.mean(axis=(0, 1)) + bound, tau * interval, made.shape[1] * len(made) / (2 * tau))
 
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.energy import graph_energy, lattice_energy
+from physgen.ensemble import unit_attrs
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 SAMPLE = ("disorder", "temperature", "replica")
+UNITS = unit_attrs("disorder", exchangeable=("replica",), within=("chain", "replica"))
 HAMILTONIAN = "H = -sum_<ij> J_ij s_i s_j - sum_i h_i s_i, k_B = 1"
 
 
@@ -144,7 +146,7 @@ def spin_template(
     if disorder.external_field is not None:
         outer = {"long_name": "external field", "units": "J"}
         variables["external_field"] = (("disorder", *names), disorder.external_field, outer)
-    return xr.Dataset(variables, coords=coords, attrs={"domain": "spins", "hamiltonian": HAMILTONIAN})
+    return xr.Dataset(variables, coords=coords, attrs={"domain": "spins", "hamiltonian": HAMILTONIAN, **UNITS})
 
 
 def check_spins(ensemble: xr.Dataset) -> xr.Dataset:

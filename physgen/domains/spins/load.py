@@ -6,6 +6,7 @@ which no wrong convention survives.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from physgen.domains.spins.conventions import COMMON, SIGNS, Conventions, agreei
 from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice, read_edge_table
 from physgen.domains.spins.equilibrium import check_equilibrium
 from physgen.domains.spins.foreign import read_mcising, read_peapods
-from physgen.domains.spins.layout import check_spins, is_lattice
+from physgen.domains.spins.layout import UNITS, check_spins, is_lattice
 from physgen.domains.spins.merge import equal_blocks, merge_ensembles, with_chains
 from physgen.errors import InputError
 
@@ -156,26 +157,29 @@ def _with_headers(said: Conventions, tables: list[EdgeTable], spins: int) -> Con
                     f"sign: the header of {table.path} says {table.sign} (E = {'+' if factor < 0 else '-'}sum J s s), "
                     "an option or another file the other sign: correct one"
                 )
-            said = _replace(said, factor=abs(said.factor) * factor, sign_given=True)
+            said = dataclasses.replace(said, factor=abs(said.factor) * factor, sign_given=True)
         agreeing("temperatures", said.temperatures, table.temperatures, str(table.path))
         agreeing("number of spins", spins, table.spins, str(table.path))
         if said.temperatures is None:
-            said = _replace(said, temperatures=table.temperatures)
+            said = dataclasses.replace(said, temperatures=table.temperatures)
     return said
 
 
-def _replace(said: Conventions, **changes: object) -> Conventions:
-    import dataclasses
-
-    return dataclasses.replace(said, **changes)
-
-
-def _graph_ensemble(table, start, parallel, grid, spins, said, path) -> xr.Dataset:
+def _graph_ensemble(
+    table: EdgeTable,
+    start: int,
+    parallel: str,
+    grid: tuple[int, ...] | None,
+    spins: np.ndarray,
+    said: Conventions,
+    path: Path,
+) -> xr.Dataset:
     """One instance: spins (T, R, N) on the graph of a table, or on the lattice that it is."""
     edges, couplings, fields = graph_of(table, start, parallel)
-    outer = np.zeros((1, spins.shape[2])) if fields else None
+    total = np.zeros((1, spins.shape[2]))
     for site, value in fields:
-        outer[0, site] += value
+        total[0, site] += value
+    outer = total if fields else None
     source = Source(str(path), said.factor)
     if grid is None:
         return assemble(spins[None], couplings[None], edges, said.temperatures, source, outer)
@@ -208,7 +212,7 @@ def _load_ensembles(paths: list[Path], said: Conventions) -> Read:
         if part.attrs.get("domain", "spins") != "spins":
             raise InputError(f"{path} is of the domain {part.attrs['domain']!r}, not of spins: leave it out")
         check_spins(part)
-    return parts, []
+    return [part.assign_attrs(UNITS | part.attrs) for part in parts], []
 
 
 GIVEN = ("temperatures", "betas")

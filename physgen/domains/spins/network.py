@@ -10,29 +10,27 @@ import torch
 from physgen.errors import InputError
 
 
-def build_network(options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
+def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
     """An untrained network F(x, c_noise, condition) for the lattice or graph of ``constants``.
 
-    ``options`` holds ``kind`` (``unet`` or ``message_passing``) and the options of that network.
-    Raises InputError on an unknown kind or option.
+    ``kind`` is ``unet`` or ``message_passing``, ``options`` are those of that network.
+
+    Raises:
+        InputError: an unknown kind, or couplings that are not on a lattice.
+        TypeError, ValueError: an option that the network does not have.
     """
-    settings = dict(options)
-    kind = settings.pop("kind", "unet")
-    dimension = len(constants["grid"])
     if kind not in ("unet", "message_passing"):
         raise InputError(f"network kind {kind!r} is unknown; choose unet or message_passing")
     if constants["graph"]:
         raise InputError("networks for couplings that are not on a lattice are not available yet: use a lattice model")
-    sizes = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
-    if "multipliers" in settings:
-        settings["multipliers"] = tuple(settings["multipliers"])
+    dimension = len(constants["grid"])
+    sizes: dict[str, Any] = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
+    from physgen.networks.layers import option_names
+    from physgen.networks.message_passing import MessagePassing
+    from physgen.networks.unet import UNet
+
+    network = UNet if kind == "unet" else MessagePassing
     try:
-        if kind == "unet":
-            from physgen.networks.unet import UNet
-
-            return UNet(**sizes, **settings)
-        from physgen.networks.message_passing import MessagePassing
-
-        return MessagePassing(**sizes, **settings)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"network: {error}") from None
+        return network(**sizes, **options)
+    except TypeError as error:
+        raise InputError(f"network: {error}; known options: {', '.join(option_names(network))}") from None

@@ -11,9 +11,10 @@ from physgen.diffusion.learning.denoisers import (
     LogUniform,
     SpinDenoiser,
     denoising_loss,
-    make_denoiser,
 )
-from physgen.diffusion.learning.prior_spectrum import Spectrum, fit_spectrum, multiplicity, wavenumber
+from physgen.diffusion.learning.prior_spectrum import Spectrum, fit_spectrum
+from physgen.diffusion.values import Binary, Real
+from physgen.lattice import multiplicity, wavenumber
 from physgen.networks.unet import UNet
 
 GRID = (6, 8)
@@ -23,9 +24,14 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def cycles(grid):
+    """|k| of each mode in cycles per cell."""
+    return torch.from_numpy(wavenumber(grid)) / (2 * math.pi)
+
+
 def steep(grid=GRID):
     """P(k) = 1/(0.1 + k)^3 / 100 on the half-spectrum."""
-    return 0.01 / (0.1 + wavenumber(grid)) ** 3
+    return 0.01 / (0.1 + cycles(grid)) ** 3
 
 
 def gaussian_field(n, grid, power, seed=0):
@@ -88,7 +94,7 @@ def test_the_network_sees_unit_variance_and_its_output_has_the_posterior_size():
 @pytest.mark.parametrize("level", [0.03, 0.3, 3.0, 30.0])
 def test_loss_of_the_untrained_model_is_one_at_every_level(level):
     n, power = 500, steep()
-    denoiser = make_denoiser(UNet(2, width=8, multipliers=(1, 2)), "real", spectrum_of(power))
+    denoiser = FieldDenoiser(UNet(2, width=8, multipliers=(1, 2)), spectrum_of(power))
     x0 = gaussian_field(n, GRID, power).float()
     loss = denoising_loss(denoiser, x0, torch.full((n,), level), draw(n, 1, *GRID, seed=5).float())
     assert abs(loss.mean() - 1) < 4 * loss.std() / math.sqrt(n)
@@ -98,7 +104,7 @@ def test_fitted_spectrum_is_right_within_the_counting_error_of_modes():
     n, grid = 200, (16, 16)
     fitted = fit_spectrum(gaussian_field(n, grid, torch.ones(16, 9, dtype=torch.float64) * 2.5).float())()[0, 0]
     for k in (0.0, 1 / 16, 3 / 16, 7 / 16):  # one mode at 0; at least 4 real degrees of freedom in each other shell
-        mode = (wavenumber(grid) - k).abs().argmin()
+        mode = (cycles(grid) - k).abs().argmin()
         modes = 1 if k == 0 else 4
         assert abs(math.log(fitted.flatten()[mode] / 2.5)) < 4 * math.sqrt(2 / (n * modes))
 
@@ -106,7 +112,7 @@ def test_fitted_spectrum_is_right_within_the_counting_error_of_modes():
 def test_fitted_spectrum_depends_on_labels_as_the_truth_does():
     n, grid = 600, (12, 12)
     labels = draw(n, 2, seed=3).clamp(-2, 2)
-    k = wavenumber(grid)
+    k = cycles(grid)
     ln_power = steep(grid).log() + 0.5 * labels[:, 0, None, None] - 0.3 * labels[:, 1, None, None] ** 2 * (k < 0.3)
     fitted = fit_spectrum(gaussian_field(n, grid, ln_power.exp()), labels)
     # coefficients of 1, l0, l1, l0^2, l0 l1, l1^2 in the shell |k| = 2/12, of 12 modes; features have variance > 0.7
@@ -118,14 +124,22 @@ def test_fitted_spectrum_depends_on_labels_as_the_truth_does():
 
 
 def test_fitted_spectrum_is_linear_on_request_and_takes_any_grid():
-    x = draw(20, 2, 5, 4, 6)
-    assert fit_spectrum(x, draw(20, 3), quadratic=False).ln_power.shape == (4, 2, 5, 4, 4)
-    assert fit_spectrum(draw(20, 1, 2))().shape == (1, 1, 2)
-    assert torch.isfinite(fit_spectrum(torch.zeros(3, 1, 4, 4))()).all()
+    n, grid = 400, (5, 4, 6)
+    labels = draw(n, 3, seed=3).clamp(-2, 2)
+    scale = (0.25 * labels[:, 0]).exp().reshape(-1, 1, 1, 1, 1)
+    fitted = fit_spectrum(draw(n, 2, *grid) * scale, labels, quadratic=False).ln_power
+    assert fitted.shape == (4, 2, 5, 4, 4)
+    # white noise of ln P = l0 / 2: coefficients of 1, l0, l1, l2 in the shell |k| = 1/6, which holds 2 modes at least
+    error = 4 * math.sqrt(2 / (n * 2 * 0.7))
+    assert ((fitted[:, :, 0, 0, 1] - torch.tensor([0.0, 0.5, 0.0, 0.0])[:, None]).abs() < error).all()
+    pair = fit_spectrum(draw(n, 1, 2))()  # two cells: the modes 0 and Nyquist
+    assert pair.shape == (1, 1, 2) and (pair.log().abs() < 4 * math.sqrt(2 / n)).all()
+    nothing = fit_spectrum(torch.zeros(3, 1, 4, 4))()
+    assert torch.isfinite(nothing.log()).all() and nothing.max() < 1e-9
 
 
 def test_untrained_spin_denoiser_is_exact_for_free_spins():
-    denoiser = make_denoiser(UNet(2, width=8, multipliers=(1, 2)), "binary")
+    denoiser = SpinDenoiser(UNet(2, width=8, multipliers=(1, 2)))
     y, s = draw(2, 1, 4, 4).float(), torch.tensor([0.5, 3.0])
     exact = torch.tanh(y / s[:, None, None, None] ** 2)
     assert torch.equal(denoiser(y, s), exact) and torch.equal(denoiser.baseline(y, s), exact)
@@ -165,9 +179,9 @@ def test_level_laws_have_the_stated_quantiles():
     ("call", "message"),
     [
         (lambda: LogUniform(1.0, 0.5), "0 < s_min < s_max, got 1.0, 0.5"),
-        (lambda: make_denoiser(torch.nn.Identity(), "complex"), "complex"),
+        (lambda: Binary().denoiser(torch.nn.Identity(), spectrum_of(steep())), "no prior spectrum"),
         (lambda: Spectrum(torch.zeros(1, 1, 8, 8), (8, 8)), "modes of shape \\(8, 5\\)"),
-        (lambda: make_denoiser(None, "real", spectrum_of(steep())).baseline(draw(1, 1, 8, 8), torch.ones(1)), "grid"),
+        (lambda: FieldDenoiser(None, spectrum_of(steep())).baseline(draw(1, 1, 8, 8), torch.ones(1)), "grid"),
         (lambda: Spectrum(torch.zeros(3, 1, 8, 5), (8, 8))({}), "depends on labels"),
         (lambda: Spectrum(torch.zeros(3, 1, 8, 5), (8, 8))({"labels": torch.zeros(1, 3)}), "3 label features"),
     ],
@@ -178,7 +192,7 @@ def test_bad_input_gets_one_clear_message(call, message):
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
-@pytest.mark.parametrize("values", ["real", "binary"])
+@pytest.mark.parametrize("values", [Real(), Binary()])
 def test_a_denoiser_of_double_weights_computes_in_float64_throughout(dimension, values):
     """The rounding of float32 against it is there, and nowhere is a result rounded on the way."""
     grid = (16,) * dimension
@@ -187,7 +201,7 @@ def test_a_denoiser_of_double_weights_computes_in_float64_throughout(dimension, 
     network = UNet(dimension, width=8, multipliers=(1, 2), labels=2)
     for i, parameter in enumerate(network.parameters()):
         parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(i)))
-    denoiser = make_denoiser(network, values, fit_spectrum(x, labels["labels"]) if values == "real" else None).eval()
+    denoiser = values.denoiser(network, values.prior_spectrum(x, labels["labels"])).eval()
     s = torch.full((64,), 0.7)
     with torch.no_grad():
         narrow = denoiser(x.double(), s.double(), {"labels": labels["labels"].double()})  # of float32 weights

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.domains.spins import Domain
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.denoiser import TransferMatrixDenoiser
-from physgen.domains.spins.enumeration import enumerate_graph, states
+from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.errors import InputError
 
 
@@ -31,7 +32,7 @@ def test_posterior_mean_equals_enumeration(fields, s):
     domain, made, x, condition = data(instances=2, replicas=2, temperatures=(0.4, 1.3), **fields)
     y, level = noisy(x, s)
     found = domain.exact_denoiser(made, {})(y, level, condition).reshape(len(x), -1).numpy()
-    grid, every = x.shape[2:], states(x[0].numel())
+    grid, every = x.shape[2:], enumerate_spins(x[0].numel()).numpy()
     bonds = condition["channels"][:, ::2].double().numpy()
     for i in range(len(x)):
         law = enumerate_graph(every.shape[1], lattice_edges(grid), bonds[i].reshape(-1), 1.0, y[i].numpy() / s**2)
@@ -61,8 +62,8 @@ def test_the_answer_to_one_sample_does_not_depend_on_the_others():
 def test_couplings_that_it_cannot_solve_are_refused():
     with pytest.raises(InputError, match="free boundary"):
         TransferMatrixDenoiser(torch.ones(1, 4, 4, 4))(torch.ones(1, 1, 4, 4), torch.ones(1))
-    with pytest.raises(InputError, match="at most 12 spins"):
-        TransferMatrixDenoiser()(torch.ones(1, 1, 4, 13), torch.ones(1), {"channels": torch.zeros(1, 4, 4, 13)})
+    with pytest.raises(InputError, match="layer of 21 spins is too wide"):
+        TransferMatrixDenoiser()(torch.ones(1, 1, 4, 21), torch.ones(1), {"channels": torch.zeros(1, 4, 4, 21)})
     with pytest.raises(InputError, match="channels"):
         TransferMatrixDenoiser()(torch.ones(2, 1, 4, 4), torch.ones(2))
 
@@ -92,9 +93,8 @@ def test_the_last_level_is_refused_where_the_nearest_vertex_is_no_longer_a_drawn
 
     Drawing each spin from its mean errs as much the other way: the spins of a posterior are not independent.
     """
-    from physgen.config import DiffusionConfig
+    from physgen.diffusion.values import BINARY_LARGEST_S_MIN, Binary, Real
     from physgen.domains.spins.layout import with_spins
-    from physgen.runs.model import BINARY_LARGEST_S_MIN, noise_range
 
     domain, made, _, condition = data(length=6, instances=20, replicas=100, temperatures=(1.0,))
     spins = domain.encode(made, {})[0].double()
@@ -112,7 +112,7 @@ def test_the_last_level_is_refused_where_the_nearest_vertex_is_no_longer_a_drawn
     assert abs(allowed[0]) < 0.003 + 3 * allowed[1]  # 1 % in temperature is .003
     assert low[0] < -0.005 and low[0] < -5 * low[1] and high[0] > 0.005 and high[0] > 5 * high[1]
     x = spins.float()
-    assert noise_range(x, "binary", DiffusionConfig(s_min=0.4))[0] == 0.4
+    assert Binary().noise_range(x, s_min=0.4)[0] == 0.4
     with pytest.raises(InputError, match="s_min=0.7 is too large .* 0.4 or less"):
-        noise_range(x, "binary", DiffusionConfig(s_min=0.7))
-    assert noise_range(x, "real", DiffusionConfig(s_min=0.7))[0] == 0.7
+        Binary().noise_range(x, s_min=0.7)
+    assert Real().noise_range(x, s_min=0.7)[0] == 0.7

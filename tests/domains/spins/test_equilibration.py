@@ -1,4 +1,4 @@
-"""Autocorrelation times with a known answer, and runs that must be refused."""
+"""Runs that must be refused."""
 
 import numpy as np
 import pytest
@@ -6,34 +6,6 @@ import pytest
 from physgen.domains.spins import Domain, equilibration
 from physgen.domains.spins.exact import log_partition
 from physgen.errors import InputError
-
-
-def autoregressive(rho, n, chains, seed):
-    rng = np.random.default_rng(seed)
-    series = np.empty((n, chains))
-    series[0] = rng.normal(size=chains)
-    for t in range(1, n):
-        series[t] = rho * series[t - 1] + np.sqrt(1 - rho**2) * rng.normal(size=chains)
-    return series
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.97])
-def test_autocorrelation_time_of_an_autoregressive_process(rho):
-    """tau = (1 + rho) / (2 (1 - rho)); its standard error is tau sqrt(2 (2 W + 1) / n) (Sokal)."""
-    n, chains = 20_000, 4
-    exact = (1 + rho) / (1 - rho) / 2
-    found = equilibration.integrated_time(autoregressive(rho, n, chains, seed=1))
-    error = exact * np.sqrt(2 * (2 * equilibration.WINDOW * exact + 1) / (n * chains))
-    truncated = exact * np.exp(-equilibration.WINDOW)  # bias of the window
-    assert abs(found - exact) < 4 * error + truncated
-
-
-def test_chains_stuck_in_different_places_have_a_long_autocorrelation_time():
-    series = autoregressive(0.2, 2000, 4, seed=2) * 0.1 + np.array([-1.0, -1.0, 1.0, 1.0])
-    assert equilibration.integrated_time(series) > 300
-    assert equilibration.integrated_time(np.ones((100, 2))) == 0.5
-    with pytest.raises(InputError, match="at least 8 measurements"):
-        equilibration.integrated_time(np.zeros((4, 1)))
 
 
 def figures(drift=0.0, imbalance=0.0, seed=0):

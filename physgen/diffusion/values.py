@@ -1,0 +1,174 @@
+r"""Kinds of value that a configuration can have: real numbers, +-1, ...
+
+A domain names one, ``values: ClassVar[Values] = Real()``, and everything that depends on it is asked of that object:
+how a denoiser is built around a network, which noise levels are trained, whether a prior spectrum is fitted, what its
+baseline is called. A further kind (angles, Potts states) is a further class here, or in the folder of its domain.
+
+Which noise levels a sampler gets follows from the denoiser that ``denoiser`` returns: one that carries a prior spectrum
+(attribute ``spectrum``) has a Gaussian surrogate on which the levels are chosen; any other gets log-uniform ones.
+
+Shapes: B configurations, C channels, \*grid lattice, \*rfft its half-spectrum.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from physgen.diffusion.learning.prior_spectrum import Spectrum
+
+# s_max = 10 sqrt(P) starts the largest mode with 1/100 of its variance missing, s_min = sqrt(P)/10 ends the
+# smallest one with 1/100 missing
+START, END = 10.0, 0.1
+BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in a million
+# Above it the nearest vertex is the likeliest configuration, not a drawn one: with the exact denoiser of 2-D glasses at
+# T = 1, energies per site come out low by .001 at .4, .003 at .5, .014 at .7, .029 at 1. Drawing each site from its
+# mean errs as much the other way (.013 at .7, .067 at 1): the sites of a posterior are not independent.
+BINARY_LARGEST_S_MIN = 0.4
+
+
+@dataclass(frozen=True)
+class Values(ABC):
+    """One kind of value.
+
+    ============  ==============================================================================================
+    ``name``      one word for the kind
+    ``has_prior`` whether :meth:`prior_spectrum` gives one, and so noise levels can be chosen and checked
+    ``baseline``  what the network's loss is compared with, as a noun phrase: "the denoising loss over that of ..."
+    ============  ==============================================================================================
+    """
+
+    name: ClassVar[str]
+    has_prior: ClassVar[bool] = False
+    baseline: ClassVar[str]
+
+    @abstractmethod
+    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
+        """D(y, s, condition) around F(x, c_noise, condition), with a method ``baseline(y, s, condition)``.
+
+        ``spectrum`` is what :meth:`prior_spectrum` gave.
+        """
+
+    @abstractmethod
+    def smallest_level(self, power: Tensor) -> float:
+        r"""s_min where the configuration of a run gives none; ``power`` (1, C, \*rfft) of the Fourier modes."""
+
+    def check_smallest_level(self, s_min: float) -> None:
+        """Raise InputError where drawing cannot end at ``s_min``."""
+        return None
+
+    def prior_spectrum(
+        self, x: Tensor, labels: Tensor | None = None, cell_size: Sequence[float] | None = None
+    ) -> Spectrum | None:
+        r"""Spectrum of the training data x (B, C, \*grid) that the denoiser starts from; None where there is none."""
+        return None
+
+    def noise_range(
+        self,
+        x: Tensor,
+        cell_size: Sequence[float] | None = None,
+        s_min: float | None = None,
+        s_max: float | None = None,
+    ) -> tuple[float, float]:
+        r"""(s_min, s_max) to train on: :meth:`smallest_level` and :math:`10 \sqrt{P_{max}}` of the Fourier modes.
+
+        Args:
+            x: encoded training data (B, C, \*grid).
+            cell_size: along each axis (cubic cells where None).
+            s_min, s_max: values of the configuration, which win.
+
+        Raises:
+            InputError: the range is empty, or ends where this kind cannot be drawn.
+        """
+        from physgen.diffusion.learning.prior_spectrum import fit_spectrum
+
+        power = fit_spectrum(x, cell_size=cell_size).ln_power.exp()
+        first = s_max or START * float(power.max().sqrt())
+        last = s_min or self.smallest_level(power)
+        if last >= first:
+            raise InputError(f"diffusion.s_min={last:g} must lie below diffusion.s_max={first:g}: change one of them")
+        self.check_smallest_level(last)
+        return last, first
+
+    def moments(self, x: np.ndarray) -> tuple[list[float], list[float]]:
+        r"""Mean and standard deviation of each channel of x (B, C, \*grid), by which the default encoding scales."""
+        axes = (0, *range(2, x.ndim))
+        return x.mean(axes, dtype="f8").tolist(), x.std(axes, dtype="f8").tolist()
+
+    def to_allowed(self, x: np.ndarray) -> np.ndarray:
+        """The nearest allowed value of each number that a sampler drew."""
+        return x
+
+
+@dataclass(frozen=True)
+class Real(Values):
+    """Real numbers of order one: a Wiener filter with the training spectrum, and a network on top of it."""
+
+    name: ClassVar[str] = "real"
+    has_prior: ClassVar[bool] = True
+    baseline: ClassVar[str] = "the Wiener filter with the training spectrum"
+
+    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
+        """See :class:`physgen.diffusion.learning.denoisers.FieldDenoiser`."""
+        from physgen.diffusion.learning.denoisers import FieldDenoiser
+
+        return FieldDenoiser(network, spectrum)
+
+    def smallest_level(self, power: Tensor) -> float:
+        r""":math:`\sqrt{P_{min}}/10`, at least 0.001."""
+        return max(END * float(power.min().sqrt()), 1e-3)
+
+    def prior_spectrum(
+        self, x: Tensor, labels: Tensor | None = None, cell_size: Sequence[float] | None = None
+    ) -> Spectrum | None:
+        """Of maximal Whittle likelihood, log-quadratic in the labels."""
+        from physgen.diffusion.learning.prior_spectrum import fit_spectrum
+
+        return fit_spectrum(x, labels, cell_size=cell_size)
+
+
+@dataclass(frozen=True)
+class Binary(Values):
+    r"""+1 and -1: the magnetisation :math:`\tanh(y/s^2 + \ldots)`; drawing ends at the nearest vertex."""
+
+    name: ClassVar[str] = "binary"
+    baseline: ClassVar[str] = "free spins"
+
+    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
+        """See :class:`physgen.diffusion.learning.denoisers.SpinDenoiser`."""
+        from physgen.diffusion.learning.denoisers import SpinDenoiser
+
+        if spectrum is not None:
+            raise ValueError("values of +1 and -1 have no prior spectrum, got one")
+        return SpinDenoiser(network)
+
+    def smallest_level(self, power: Tensor) -> float:
+        """0.2: the nearest vertex is then wrong for less than one site in a million."""
+        return BINARY_S_MIN
+
+    def check_smallest_level(self, s_min: float) -> None:
+        """At most 0.4."""
+        if s_min > BINARY_LARGEST_S_MIN:
+            raise InputError(
+                f"diffusion.s_min={s_min:g} is too large for values of +1 and -1: the last step then takes the "
+                "likeliest configuration instead of drawing one, and samples come out too cold; set it to "
+                f"{BINARY_LARGEST_S_MIN:g} or less (left out it is {BINARY_S_MIN:g})"
+            )
+
+    def moments(self, x: np.ndarray) -> tuple[list[float], list[float]]:
+        """0 and 1: nothing is scaled."""
+        return [0.0] * x.shape[1], [1.0] * x.shape[1]
+
+    def to_allowed(self, x: np.ndarray) -> np.ndarray:
+        """The sign, +1 at 0."""
+        import numpy as np
+
+        return np.where(x >= 0, 1.0, -1.0)

@@ -1,0 +1,133 @@
+"""Ensemble files: NetCDF-4/HDF5, one sample per chunk with a Fletcher-32 checksum on each.
+
+A plain HDF5 file with a flipped bit loads without complaint; these do not.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import os
+import sys
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from physgen import __version__
+from physgen.ensemble.check import check_ensemble
+from physgen.ensemble.layout import SPACE, sample_count
+from physgen.errors import InputError
+from physgen.provenance import git_commit
+from physgen.storage.disk import reserve, sync_to_disk
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SCHEMA = "physgen-ensemble/1"
+
+
+def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
+    """Write an ensemble so that the name holds either the whole new file or what stood there before.
+
+    It is written under a temporary name in the same folder, synced to the disk, then renamed. Chunks
+    hold one sample each. A full disk or a missing folder raises InputError and leaves nothing behind.
+    """
+    path = Path(path)
+    ensemble = _with_provenance(check_ensemble(ensemble))
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is not a folder: create it first, or give another -o")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # HDF5's own tables and attributes come on top of the values
+        reserve(temporary, ensemble.nbytes + 256 * sample_count(ensemble) + 2**17)
+        ensemble.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(ensemble))
+        sync_to_disk(temporary)
+        os.replace(temporary, path)
+        sync_to_disk(path.parent)
+    except OSError as error:
+        if error.errno == errno.ENOSPC or "No space left" in str(error) or "write failed" in str(error):
+            raise InputError(
+                f"{path} was not written (No space left on device): the disk of {path.parent} is full, this ensemble "
+                f"needs {ensemble.nbytes / 2**20:.3g} MiB: free some space or choose another place. "
+                "Nothing that existed was changed"
+            ) from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}. Nothing that existed was changed") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def open_ensemble(path: str | Path) -> xr.Dataset:
+    """Open an ensemble lazily: values are read, and their checksums verified, when they are used."""
+    import xarray as xr
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is not a file: check the path, or make one with `physgen simulate`")
+    try:
+        ensemble = xr.open_dataset(path, engine="h5netcdf", chunks=None)
+    except Exception as error:
+        raise InputError(
+            f"{path} is not a readable HDF5 ensemble ({_first_line(error)}): it is damaged, truncated or of another "
+            "format. Copy or write it again, or bring foreign data in with `physgen import`"
+        ) from error
+    if "field" not in ensemble:
+        ensemble.close()
+        raise InputError(
+            f"{path} has no variable 'field': it is no ensemble. Bring foreign data in with `physgen import`"
+        )
+    return ensemble
+
+
+def load_ensemble(path: str | Path) -> xr.Dataset:
+    """Read a whole ensemble into memory, verify every checksum and every value, and close the file."""
+    with open_ensemble(path) as lazy:
+        try:
+            ensemble = lazy.load()
+        except Exception as error:
+            raise InputError(
+                f"{path} is damaged: a checksum does not match its data ({_first_line(error)}). "
+                "Copy it again from its source or simulate it anew"
+            ) from error
+    try:
+        return check_ensemble(ensemble)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def _encoding(ensemble: xr.Dataset) -> dict[Hashable, dict[str, Any]]:
+    encoding: dict[Hashable, dict[str, Any]] = {}
+    for name, variable in ensemble.variables.items():
+        if not variable.ndim or variable.dtype.kind not in "fiu":
+            continue
+        # one chunk per sample: a reader of one configuration reads (and verifies) only that one
+        chunk = tuple(
+            size if name != "field" or dim in SPACE or dim == "component" else 1
+            for dim, size in zip(variable.dims, variable.shape, strict=True)
+        )
+        encoding[name] = {"chunksizes": chunk, "fletcher32": True, "contiguous": False}
+    return encoding
+
+
+def _with_provenance(ensemble: xr.Dataset) -> xr.Dataset:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    line = f"{now} {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}".strip()
+    history = str(ensemble.attrs.get("history", ""))
+    defaults = {"domain": "", "seed": -1, "config_json": "{}"}
+    attrs = {**defaults, **ensemble.attrs}
+    attrs |= {
+        "physgen_schema": SCHEMA,
+        "Conventions": "CF-1.11",
+        "physgen_version": __version__,
+        "git_commit": git_commit(),
+        "history": f"{history}\n{line}".strip(),
+    }
+    kept = ensemble.assign_attrs(attrs)
+    for name, variable in kept.variables.items():
+        variable.attrs.setdefault("units", "1")
+        variable.attrs.setdefault("long_name", str(name).replace("_", " "))
+    return kept

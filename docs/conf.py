@@ -1,5 +1,6 @@
 """Sphinx configuration of the documentation; ``make docs`` builds it."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ extensions = [
     "sphinx.ext.viewcode", "myst_nb", "sphinx_copybutton",
 ]  # fmt: skip
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
-suppress_warnings = ["myst.header", "mystnb.unknown_mime_type"]
+suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "ref.python"]  # a name may be exported twice
 
 # notebooks live beside docs/, where tests find them; the site renders copies
 shutil.copytree(HERE.parent / "notebooks", HERE / "notebooks", dirs_exist_ok=True)
@@ -50,3 +51,28 @@ html_theme_options = {
     "footer_end": [],
 }
 html_show_sourcelink = False
+
+
+def _plain_stars_and_bars(app, what, name, obj, options, lines):
+    """Docstrings write shapes as (B, C, *grid) and absolute values as |k|: neither is markup, save in formulas."""
+    formula = None  # indentation of a math block
+    for i, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if formula is not None and line.strip() and indent <= formula:
+            formula = None
+        if line.lstrip().startswith((".. math::", ".. code-block::")):
+            formula = indent
+        if formula is None:
+            parts = re.split(r"(``.*?``|:\w+:`[^`]*`|`[^`]*`)", line)
+            parts[::2] = [_escape(part) for part in parts[::2]]
+            lines[i] = "".join(parts)
+
+
+def _escape(text):
+    text = re.sub(r"(?<![\\*\w])\*(?!\*)(?![^*]*\w\*(?!\*))", r"\\*", text)  # a star that no other one closes
+    return re.sub(r"(?<!\\)\|", r"\\|", text)
+
+
+def setup(app):
+    """Sphinx calls this."""
+    app.connect("autodoc-process-docstring", _plain_stars_and_bars)

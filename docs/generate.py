@@ -11,8 +11,11 @@ from physgen.config import json_schema
 from physgen.domains.contract import list_domains
 
 REFERENCE = Path(__file__).parent / "reference"
-ROOMS = ["ensemble", "diagnostics", "figures", "diffusion", "networks", "lattice", "domains", "config", "runs", "stages",
-         "report", "tracking", "storage", "processes", "units"]  # fmt: skip
+ROOMS = (
+    "ensemble", "diagnostics", "figures", "diffusion", "networks", "lattice", "domains", "config", "runs", "stages",
+    "report", "tracking", "storage", "processes", "units", "session",
+)  # fmt: skip
+COMMANDS = "", "simulate", "import", "train", "sample", "evaluate", "compare", "average", "ui", "sync", "config"
 
 
 def write_reference() -> None:
@@ -71,7 +74,9 @@ def _modules() -> str:
         module = import_module(f"physgen.{room}")
         names.append(f"physgen.{room}")
         if hasattr(module, "__path__"):
-            names += [m.name for m in pkgutil.walk_packages(module.__path__, f"physgen.{room}.") if "__main__" not in m.name]
+            names += [
+                m.name for m in pkgutil.walk_packages(module.__path__, f"physgen.{room}.") if "__main__" not in m.name
+            ]
     skip = {"physgen.tracking.served_model"}  # a script that MLflow runs
     listing = "\n".join(f"   {name}" for name in names if name not in skip)
     return f"{title}\n{'=' * len(title)}\n\n.. autosummary::\n   :toctree: generated\n\n{listing}\n"
@@ -79,7 +84,18 @@ def _modules() -> str:
 
 def _commands() -> str:
     parts = ["# The command line\n"]
-    for words in ([], ["train"], ["sample"], ["evaluate"], ["compare"], ["import"], ["simulate"], ["config"], ["ui"], ["sync"]):
+    for words in (
+        [],
+        ["train"],
+        ["sample"],
+        ["evaluate"],
+        ["compare"],
+        ["import"],
+        ["simulate"],
+        ["config"],
+        ["ui"],
+        ["sync"],
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "physgen.cli", *words, "--help"], capture_output=True, text=True, check=False
         )

@@ -16,7 +16,7 @@ import xarray as xr
 
 from physgen.domains import contract
 from physgen.errors import InputError
-from physgen.lattice import translate
+from physgen.lattice import random_moves
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Domain(contract.Domain):
 
     name: ClassVar[str] = "phi4"
     description: ClassVar[str] = "phi^4 theory on a periodic square lattice, labelled by the hopping parameter kappa"
-    split_by: ClassVar[str] = "chain"
+    split_by: ClassVar[str] = "chain"  # what is independent: data are split by it, errors are taken over it
+    exchangeable: ClassVar[tuple[str, ...]] = ("draw",)  # averaged within a chain
     labels: ClassVar[tuple[str, ...]] = ("kappa",)
 
     length: int = field(default=8, metadata={"help": "sites along each side", "min": 4})
@@ -53,10 +54,11 @@ class Domain(contract.Domain):
                 kept.append(phi.astype(np.float32))
                 if progress:
                     progress(len(kept), self.draws)
-        return xr.Dataset(
-            {"field": (("chain", "draw", "y", "x"), np.stack(kept, 1)), "kappa": ("chain", kappa)},
-            attrs={"domain": self.name, "coupling": self.coupling, "seed": seed} | self.unit_attributes(),
+        made = xr.Dataset(
+            {"field": (("chain", "draw", "y", "x"), np.stack(kept, axis=1)), "kappa": ("chain", kappa)},
+            attrs={"domain": self.name, "coupling": self.coupling, "seed": seed},
         )
+        return contract.with_units(made, self)
 
     def _action(self, phi: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         neighbours = np.roll(phi, -1, 1) + np.roll(phi, -1, 2)
@@ -81,7 +83,6 @@ class Domain(contract.Domain):
     def augment(
         self, x: torch.Tensor, condition: Any, generator: torch.Generator, constants: Mapping[str, Any] | None = None
     ) -> tuple[torch.Tensor, Any]:
-        """The symmetries of the action: a shift and a sign for each sample."""
-        shifts = torch.randint(self.length, (len(x), 2), generator=generator)
-        signs = 2 * torch.randint(2, (len(x), 1, 1, 1), generator=generator) - 1
-        return signs * translate(x, shifts), condition
+        """The symmetries of the action: shifts, rotations and reflections of the lattice, and the sign of the field."""
+        moved = random_moves(len(x), x.shape[2:], generator).move(x)
+        return moved * (2 * torch.randint(2, (len(x), 1, 1, 1), generator=generator) - 1), condition

@@ -9,9 +9,11 @@ import physgen
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+from draw_rooms import draw, rooms  # noqa: E402
 from generate import write_reference  # noqa: E402
 
 write_reference()
+draw(rooms()).savefig(HERE / "figures" / "rooms.svg")
 
 project = "physgen"
 author = "the physgen developers"

@@ -2,6 +2,7 @@
 # make test : set everything up, run all tests
 # make conformance : every claim of the core against a law that is known, written to docs/conformance.md (minutes)
 # make judge : the judge on fakes and on truth against truth, written to docs/judge.md (minutes)
+# make docs : the documentation as a site, docs/_build/html (minutes: its notebooks run)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -10,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c co
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: demo test lint types conformance judge clean help
+.PHONY: demo test lint types conformance judge docs clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -49,6 +50,11 @@ conformance: $(VENV)/.dev
 judge: $(VENV)/.dev
 	@$(PIP) --no-deps pqm
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.judge
+
+docs: $(VENV)/.dev
+	@$(PIP) -e ".[docs]"
+	@OMP_NUM_THREADS=2 $(BIN)/python -m sphinx -b html -W --keep-going docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

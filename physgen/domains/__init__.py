@@ -1,11 +1,18 @@
-"""Domains: one folder per physics, found by its name. ``physgen.domains.NAME`` is the package of one of them."""
+"""Domains: one folder per physics, found by its name. ``physgen.domains.NAME`` is the package of one of them.
+
+Folders of your own need not lie here: the environment variable ``PHYSGEN_DOMAINS`` names folders that hold further
+domains, separated as in ``PATH``.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 from physgen.domains.contract import Domain, check_same_domain, domain_of, get_domain, list_domains
+
+__path__ += [folder for folder in os.environ.get("PHYSGEN_DOMAINS", "").split(os.pathsep) if folder]
 
 __all__ = ["Domain", "check_same_domain", "domain_of", "get_domain", "list_domains"]
 

@@ -113,25 +113,26 @@ def _experiment(arguments):
 
 
 def _simulate(arguments) -> None:
-    from physgen.stages import default_dataset, simulate
+    from physgen.stages import default_dataset, describe_data, simulate
 
     experiment = _experiment(arguments)
     processes = (os.cpu_count() or 1) if arguments.processes is None else arguments.processes
-    path = simulate(experiment, arguments.output, processes, progress_bar("simulate"))
+    path = simulate(experiment, arguments.output, processes, progress_bar("simulate"), arguments.given)
     where = [] if path == default_dataset(experiment) else [f"dataset={path}"]
-    print(f"wrote {path}\nnext: {_command('train', arguments.config, *arguments.overrides, *where)}")
+    print(describe_data(path, _command("train", arguments.config, *arguments.overrides, *where)))
 
 
 def _import(arguments) -> None:
     from physgen.cli.demo import shipped_config
-    from physgen.stages import describe_import, domain_of_format, import_files
+    from physgen.stages import describe_data, domain_of_format, import_files
 
     paths = [Path(w) for w in arguments.paths if "=" not in w or Path(w).exists()]
     options = _pairs([w for w in arguments.paths if "=" in w and not Path(w).exists()], "option")
     path = import_files(arguments.format, paths, arguments.output, options)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
-    config = shipped_config(domain_of_format(arguments.format), "demo")
-    print(describe_import(path, _command("train", config or "CONFIG", f"name={name}", f"dataset={path}")))
+    config = shipped_config(domain_of_format(arguments.format), "demo") or "CONFIG"
+    train = _command("train", config, f"name={name}", f"dataset={path}")
+    print(describe_data(path, train, _command("simulate", config, f"name={name}-simulated", "--given", path)))
 
 
 def _train(arguments) -> int:
@@ -172,9 +173,14 @@ def _sample(arguments) -> None:
 
 
 def _after_sample(arguments, path: Path, given: dict[str, float]) -> str:
-    from physgen.stages import conditions_without_data
+    from physgen.stages import conditions_without_data, reference_settings
 
     data = arguments.run / "data"
+    settings = reference_settings(arguments.like, path) if arguments.like else None
+    if settings is not None:
+        output = _free(path.with_stem(f"{path.stem}-reference"))
+        words = (arguments.run / "experiment.yaml", *settings, "--given", arguments.like, "-o", output)
+        return f"next, a reference to judge it by: {_command('simulate', *words)}"
     reference = arguments.like or data / "test.h5"
     strange = conditions_without_data(reference, given)
     if strange:

@@ -54,6 +54,10 @@ def _add_making(commands) -> None:
         "--processes", type=int, metavar="P", help="default: all cores; the result does not depend on it"
     )
 
+    simulate.add_argument(
+        "--given", type=Path, metavar="FILE", help="conditions to simulate under, e.g. couplings of an import"
+    )
+
     load = commands.add_parser("import", help="bring foreign files in as an ensemble")
     load.add_argument("format", metavar="FORMAT", help="a format that `physgen domains` lists")
     load.add_argument("paths", nargs="+", metavar="PATH", help="files, then options as key=value")

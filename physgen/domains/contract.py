@@ -46,6 +46,7 @@ class Domain(ABC):
     ``formats``            format of a foreign file -> one line; none
     ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
     ``simulate``           (seed) -> ensemble; must be given
+    ``simulate_given``     (template, seed) -> ensemble under the conditions of a template, e.g. couplings; refuses
     ``load``               foreign files -> ensemble; refuses
     ``adopt``              ensemble that names no physics -> one of this; its unit gets the name ``split_by``
     ``facts``              ensemble -> what it is, units in the keys; sizes of the sample dims, ranges of the labels
@@ -88,6 +89,20 @@ class Domain(ABC):
     @abstractmethod
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Make an ensemble. The result depends on the fields and the seed, not on ``processes``."""
+
+    def simulate_given(
+        self,
+        template: xr.Dataset,
+        seed: int,
+        processes: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> xr.Dataset:
+        """Make an ensemble under the conditions of a template, or of an ensemble; the fields say the rest.
+
+        As for ``simulate``, the result does not depend on ``processes``.
+        Raises InputError where the fields and the template say different things.
+        """
+        raise InputError(f"{self.name} cannot simulate under given conditions: leave --given out")
 
     @classmethod
     def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:

@@ -4,14 +4,22 @@ Rules of the data type. The variable ``field`` holds the configurations. Its dim
 ``site``) are space, ``component`` is the channel, every other dim counts samples. Labels and couplings
 are further variables, provenance stands in the root attributes, and what counts as independent as well
 (:mod:`physgen.ensemble.units`). There is no class: every function here
-takes a Dataset and returns one.
+takes a Dataset and returns one. A *template* is one without ``field``, which says in its root attribute ``template``
+what it holds instead: conditions that configurations can be made under.
 
 Files are NetCDF-4/HDF5 with one sample per chunk and a Fletcher-32 checksum on each, because a plain
 HDF5 file with a flipped bit loads without complaint.
 """
 
-from physgen.ensemble.check import check_ensemble
-from physgen.ensemble.files import SCHEMA, load_ensemble, open_ensemble, save_ensemble
+from physgen.ensemble.check import TEMPLATE, check_ensemble, check_template, is_template
+from physgen.ensemble.files import (
+    SCHEMA,
+    load_conditions,
+    load_ensemble,
+    open_conditions,
+    open_ensemble,
+    save_ensemble,
+)
 from physgen.ensemble.from_array import from_array, in_box_of
 from physgen.ensemble.layout import SPACE, flatten, sample_count, sample_dims, space_dims, spacing
 from physgen.ensemble.split import select_units, shuffled_units, split, splitting_label, subset
@@ -28,14 +36,19 @@ __all__ = [
     "IndependentUnits",
     "SCHEMA",
     "SPACE",
+    "TEMPLATE",
     "at_samples",
     "check_ensemble",
+    "check_template",
     "exchangeable_dims",
     "flatten",
     "from_array",
     "in_box_of",
     "independent_units",
+    "is_template",
+    "load_conditions",
     "load_ensemble",
+    "open_conditions",
     "open_ensemble",
     "sample_count",
     "sample_dims",

@@ -13,8 +13,47 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+TEMPLATE = "template"  # root attribute of a Dataset without configurations: what it holds instead
+
+
+def check_template(template: xr.Dataset) -> xr.Dataset:
+    """Return a *template*, conditions without configurations, else raise InputError.
+
+    It has no ``field``, names its ``domain``, and says in the root attribute ``template`` what it holds, such as
+    "couplings": a Dataset whose ``field`` was merely forgotten does not pass for one.
+    """
+    if "field" in template or not template.attrs.get(TEMPLATE) or not template.attrs.get("domain"):
+        raise InputError(
+            f"a template has no variable 'field' and the root attributes 'domain' and {TEMPLATE!r} (what it holds): "
+            f"found the variables {sorted(map(str, template.data_vars))} and the attributes {sorted(template.attrs)}"
+        )
+    _check_finite(template)
+    return template
+
+
+def check_conditions(ensemble: xr.Dataset) -> xr.Dataset:
+    """Return an ensemble or a template: what conditions can be taken from. Else raise InputError."""
+    return check_template(ensemble) if is_template(ensemble) else check_ensemble(ensemble)
+
+
+def is_template(ensemble: xr.Dataset) -> bool:
+    """Whether it says that it holds conditions alone."""
+    return "field" not in ensemble and bool(ensemble.attrs.get(TEMPLATE))
+
+
+def refuse_template(ensemble: xr.Dataset, name: str = "FILE") -> None:
+    """InputError where a template stands for an ensemble."""
+    if is_template(ensemble):
+        raise InputError(
+            f"{'the template' if name == 'FILE' else name} holds {ensemble.attrs[TEMPLATE]} and no configurations, "
+            f"which are needed here: make them with `physgen simulate CONFIG --given {name}`, or draw them with "
+            f"`physgen sample RUN --like {name}`"
+        )
+
+
 def check_ensemble(ensemble: xr.Dataset, finite: bool = True) -> xr.Dataset:
     """Return the Dataset if it keeps the rules above, else raise InputError with the first broken one."""
+    refuse_template(ensemble)
     if "field" not in ensemble:
         raise InputError(
             f"an ensemble needs a variable 'field', found {sorted(map(str, ensemble.data_vars))}: rename yours"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physgen import __version__
-from physgen.ensemble.check import check_ensemble
+from physgen.ensemble.check import check_conditions, is_template, refuse_template
 from physgen.ensemble.layout import SPACE, sample_count
 from physgen.errors import InputError
 from physgen.provenance import git_commit
@@ -27,19 +27,20 @@ SCHEMA = "physgen-ensemble/1"
 
 
 def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
-    """Write an ensemble so that the name holds either the whole new file or what stood there before.
+    """Write an ensemble, or a template, so that the name holds either the whole new file or what stood there before.
 
     It is written under a temporary name in the same folder, synced to the disk, then renamed. Chunks
     hold one sample each. A full disk or a missing folder raises InputError and leaves nothing behind.
     """
     path = Path(path)
-    ensemble = _with_provenance(check_ensemble(ensemble))
+    ensemble = _with_provenance(check_conditions(ensemble))
+    samples = 0 if is_template(ensemble) else sample_count(ensemble)
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is not a folder: create it first, or give another -o")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         # HDF5's own tables and attributes come on top of the values
-        reserve(temporary, ensemble.nbytes + 256 * sample_count(ensemble) + 2**17)
+        reserve(temporary, ensemble.nbytes + 256 * samples + 2**17)
         ensemble.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(ensemble))
         sync_to_disk(temporary)
         os.replace(temporary, path)
@@ -59,6 +60,17 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
 
 def open_ensemble(path: str | Path) -> xr.Dataset:
     """Open an ensemble lazily: values are read, and their checksums verified, when they are used."""
+    ensemble = open_conditions(path)
+    try:
+        refuse_template(ensemble, str(path))
+    except InputError:
+        ensemble.close()
+        raise
+    return ensemble
+
+
+def open_conditions(path: str | Path) -> xr.Dataset:
+    """Open an ensemble or a template lazily."""
     import xarray as xr
 
     path = Path(path)
@@ -71,7 +83,7 @@ def open_ensemble(path: str | Path) -> xr.Dataset:
             f"{path} is not a readable HDF5 ensemble ({_first_line(error)}): it is damaged, truncated or of another "
             "format. Copy or write it again, or bring foreign data in with `physgen import`"
         ) from error
-    if "field" not in ensemble:
+    if "field" not in ensemble and not is_template(ensemble):
         ensemble.close()
         raise InputError(
             f"{path} has no variable 'field': it is no ensemble. Bring foreign data in with `physgen import`"
@@ -81,7 +93,13 @@ def open_ensemble(path: str | Path) -> xr.Dataset:
 
 def load_ensemble(path: str | Path) -> xr.Dataset:
     """Read a whole ensemble into memory, verify every checksum and every value, and close the file."""
-    with open_ensemble(path) as lazy:
+    open_ensemble(path).close()
+    return load_conditions(path)
+
+
+def load_conditions(path: str | Path) -> xr.Dataset:
+    """Read an ensemble or a template, for its conditions; checked like an ensemble."""
+    with open_conditions(path) as lazy:
         try:
             ensemble = lazy.load()
         except Exception as error:
@@ -90,7 +108,7 @@ def load_ensemble(path: str | Path) -> xr.Dataset:
                 "Copy it again from its source or simulate it anew"
             ) from error
     try:
-        return check_ensemble(ensemble)
+        return check_conditions(ensemble)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -15,11 +15,18 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def simulate(experiment: Experiment | str | Path, *, processes: int = 1, progress: bool = True) -> xr.Dataset:
+def simulate(
+    experiment: Experiment | str | Path,
+    given: xr.Dataset | str | Path | None = None,
+    *,
+    processes: int = 1,
+    progress: bool = True,
+) -> xr.Dataset:
     """Make the ensemble that the ``data`` section of an experiment describes, from the experiment's seed.
 
     Args:
         experiment: an Experiment or the path of its YAML file.
+        given: conditions to simulate under, in memory or a file.
         processes: how many share the work; the result does not depend on it. In a script, more than one want an
             ``if __name__ == "__main__":`` around the call, as everywhere in Python; a notebook does not.
         progress: show a bar.
@@ -27,7 +34,7 @@ def simulate(experiment: Experiment | str | Path, *, processes: int = 1, progres
     from physgen.stages.data import simulate_ensemble
 
     found = _experiment(experiment)
-    return simulate_ensemble(found, processes, shown_bar(progress, "simulate"))
+    return simulate_ensemble(found, processes, shown_bar(progress, "simulate"), given)
 
 
 def import_files(format: str, paths: str | Path | Sequence[str | Path], **options: object) -> xr.Dataset:
@@ -65,6 +72,7 @@ def train(
     Raises:
         InputError: the data do not fit the experiment, or the name is taken.
     """
+    from physgen.ensemble import check_ensemble
     from physgen.stages.training import train as train_stage
 
     found, folder = _experiment(experiment), Path(runs)
@@ -79,7 +87,7 @@ def train(
     if isinstance(data, str | Path):
         found = found.model_copy(update={"dataset": str(data)})
     elif data is not None:
-        ensemble = data if data.attrs.get("domain") else found.data.adopt(data)
+        ensemble = check_ensemble(data if data.attrs.get("domain") else found.data.adopt(data))
     train_stage(found, folder, exists, device, shown_bar(progress, f"train {found.name}"), ensemble)
     return open_run(run, device)
 

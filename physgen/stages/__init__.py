@@ -11,8 +11,8 @@ from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.stages.data import default_dataset as default_dataset
+    from physgen.stages.data import describe_data as describe_data
     from physgen.stages.data import describe_domains as describe_domains
-    from physgen.stages.data import describe_import as describe_import
     from physgen.stages.data import domain_of_format as domain_of_format
     from physgen.stages.data import import_files as import_files
     from physgen.stages.data import simulate as simulate
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from physgen.stages.evaluation import evaluate_ensembles as evaluate_ensembles
     from physgen.stages.sampling import DrawOptions as DrawOptions
     from physgen.stages.sampling import conditions_without_data as conditions_without_data
+    from physgen.stages.sampling import reference_settings as reference_settings
     from physgen.stages.sampling import sample as sample
     from physgen.stages.training import is_complete as is_complete
     from physgen.stages.training import train as train

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen.config import Experiment
-from physgen.domains.contract import Domain, get_domain, list_domains, with_units
-from physgen.ensemble import open_ensemble, sample_count, save_ensemble
+from physgen.domains.contract import Domain, check_same_domain, get_domain, list_domains, with_units
+from physgen.ensemble import (
+    TEMPLATE,
+    is_template,
+    load_conditions,
+    open_conditions,
+    sample_count,
+    save_ensemble,
+)
 from physgen.errors import InputError
 from physgen.progress import Progress
+from physgen.stages.sources import described
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,6 +49,7 @@ def simulate(
     output: str | Path | None = None,
     processes: int = 1,
     progress: Progress | None = None,
+    given: str | Path | None = None,
 ) -> Path:
     """Make the ensemble of an experiment and write it.
 
@@ -49,6 +58,7 @@ def simulate(
         output: new file; None for :func:`default_dataset`.
         processes: how many work at once; the result does not depend on it.
         progress: called with (done, total).
+        given: a template or ensemble whose conditions are taken, such as couplings.
 
     Returns:
         The file.
@@ -60,16 +70,32 @@ def simulate(
     with suppress(FileExistsError, NotADirectoryError):
         output.parent.mkdir(parents=True, exist_ok=True)
     check_new(output)
-    return save_ensemble(simulate_ensemble(experiment, processes, progress), output)
+    return save_ensemble(simulate_ensemble(experiment, processes, progress, given), output)
 
 
-def simulate_ensemble(experiment: Experiment, processes: int = 1, progress: Progress | None = None) -> xr.Dataset:
-    """The ensemble of an experiment, which says how it was made."""
+def simulate_ensemble(
+    experiment: Experiment,
+    processes: int = 1,
+    progress: Progress | None = None,
+    given: str | Path | xr.Dataset | None = None,
+) -> xr.Dataset:
+    """The ensemble of an experiment, which says how it was made; under the conditions of ``given``, if any."""
     if processes < 1:
         raise InputError(f"{processes} processes cannot simulate: give at least 1")
     before = _cpu_seconds()
-    ensemble = experiment.data.simulate(experiment.seed, processes, progress)
-    provenance = {
+    taken: dict[str, str] = {}
+    if given is None:
+        ensemble = experiment.data.simulate(experiment.seed, processes, progress)
+    else:
+        taken = described({"given": given})
+        name, template = str(given), given
+        if isinstance(template, str | Path):
+            template = load_conditions(template)
+        else:
+            name = "the given ensemble"
+        check_same_domain(template, experiment.domain, name, "the experiment")
+        ensemble = experiment.data.simulate_given(template, experiment.seed, processes, progress)
+    provenance = taken | {
         "seed": experiment.seed,
         "config_json": json.dumps(experiment.resolved()),
         "domain": experiment.domain,
@@ -137,15 +163,22 @@ def import_ensemble(format: str, paths: Sequence[str | Path], options: Mapping[s
     return with_units(ensemble.assign_attrs(source))
 
 
-def describe_import(path: str | Path, train: str) -> str:
-    """What the importer notes about a file (attribute ``import_notes``), where it is, and the command that trains.
+def describe_data(path: str | Path, train: str, simulate: str = "") -> str:
+    """What the importer notes about a file (attribute ``import_notes``), where it is, and what to do with it.
 
-    An attribute ``not_trainable`` says why no network can be trained on it; it can still serve as a reference.
+    An attribute ``not_trainable`` says why no network can be trained on it; it can still serve as a reference. A
+    template can be simulated, with the attribute ``settings`` added to the command, and drawn from a run.
     """
-    with open_ensemble(path) as ensemble:
-        notes, reason = (str(ensemble.attrs.get(name, "")) for name in ("import_notes", "not_trainable"))
+    with open_conditions(path) as ensemble:
+        names = ("import_notes", "not_trainable", "settings", TEMPLATE)
+        notes, reason, settings, holds = (str(ensemble.attrs.get(name, "")) for name in names)
+        bare = is_template(ensemble)
     todo = f"next: {train}"
-    if reason:
+    if bare:
+        todo = f"next: {' '.join([simulate, *map(shlex.quote, settings.split())])}"
+        draw = f"physgen sample RUN --like {shlex.quote(str(path))} -o NEW.h5"
+        todo += f"\nno network can draw for these {holds} ({reason})" if reason else f"\nor, from a run: {draw}"
+    elif reason:
         todo = f"physgen train cannot take it ({reason}); physgen evaluate can, as --reference {shlex.quote(str(path))}"
     return "\n".join([*notes.splitlines(), f"wrote {path}", todo])
 

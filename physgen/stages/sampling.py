@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen.domains.contract import check_same_domain, with_units
-from physgen.ensemble import SPACE, load_ensemble, save_ensemble, space_dims
+from physgen.ensemble import SPACE, is_template, load_conditions, open_conditions, save_ensemble, space_dims
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.folder import Run, open_run
@@ -81,6 +81,7 @@ def draw_ensemble(
     model = model or load_model(run.folder / "model", device)
     like, name = _conditions(options.like, run)
     check_same_domain(like, run.experiment.domain, name, "the run")
+    template = run.domain.request(like, options.n or settings.n, options.given, model.encoding.domain)
     dims = space_dims(like) if "field" in like else [d for d in SPACE if d in like.dims]
     grid = tuple(like.sizes[d] for d in dims)
     if grid != model.encoding.grid:
@@ -89,7 +90,6 @@ def draw_ensemble(
             "take conditions on the lattice that the model was trained on"
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
-    template = run.domain.request(like, options.n or settings.n, options.given, model.encoding.domain)
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
     levels = choose_levels(model, sampler, steps, options.levels or settings.levels)
     started = time.perf_counter()
@@ -108,13 +108,19 @@ def _conditions(like: str | Path | xr.Dataset | None, run: Run) -> tuple[xr.Data
     """The ensemble whose conditions are taken, and what to call it."""
     if like is None:
         return run.part("test"), "the test part"
-    return (load_ensemble(like), str(like)) if isinstance(like, str | Path) else (like, "the ensemble of like")
+    return (load_conditions(like), str(like)) if isinstance(like, str | Path) else (like, "the ensemble of like")
 
 
 def conditions_without_data(reference: str | Path, given: dict[str, float]) -> list[str]:
     """Which of the given conditions, as name=value, no configuration of the reference was made under."""
-    known = load_ensemble(reference)
+    known = load_conditions(reference)
     return [f"{name}={value:g}" for name, value in given.items() if value not in known[name].values]
+
+
+def reference_settings(like: str | Path, generated: str | Path) -> list[str] | None:
+    """Settings of a simulation under the conditions of ``generated``; None where ``like`` holds configurations."""
+    with open_conditions(like) as conditions, open_conditions(generated) as drawn:
+        return str(drawn.attrs.get("settings", "")).split() if is_template(conditions) else None
 
 
 def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int]:

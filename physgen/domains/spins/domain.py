@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.domains.spins.simulate import Quenched
+
 
 @dataclass(frozen=True)
 class Spins(Domain):
@@ -34,6 +36,7 @@ class Spins(Domain):
     formats: ClassVar[dict[str, str]] = {
         "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
         "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",
+        "couplings": "bonds alone: text 'spin1 spin2 J' or .npy (disorder, d, *grid), to simulate or to draw for",
         "peapods": "peapods sweep .npz with snapshots, and its couplings .npy (*grid, d), one pair for each run",
         "mcising": "mcising HDF5 with configurations, nearest-neighbour J1 on chain, square or cubic lattices",
         "spin_ensembles": "ensembles of spins, joined: those of equal couplings along replica, others as instances",
@@ -92,24 +95,54 @@ class Spins(Domain):
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
-        from physgen.domains.spins.simulate import exact_ensemble, tempering_ensemble
+        from physgen.domains.spins.simulate import drawn_couplings
 
-        method = self._method()
+        made = self._simulate_in(drawn_couplings(self, seed), seed, processes, progress)
+        return made.assign_attrs(model=self.model, boundary=self.boundary)
+
+    def simulate_given(
+        self,
+        template: xr.Dataset,
+        seed: int,
+        processes: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> xr.Dataset:
+        """Equilibrium configurations in given couplings, on a lattice or any graph.
+
+        The couplings say lattice, boundary and instances; of the fields of this class those named ``model``,
+        ``couplings``, ``dimension``, ``length``, ``boundary`` and ``instances`` are of no effect.
+
+        Raises:
+            InputError: other temperatures than those of the template, where it has some; a method that cannot take
+                these couplings; equilibrium that is not reached.
+        """
+        import numpy as np
+
+        from physgen.domains.spins.layout import not_trainable, settings_of
+        from physgen.domains.spins.simulate import given_couplings
+
+        named = template["temperature"].values if "temperature" in template.coords else None
+        if named is not None and not np.array_equal(np.sort(named), self.temperatures):
+            raise InputError(
+                f"data.temperatures are {list(self.temperatures)} J, the given couplings are at {named.tolist()} J: "
+                f"give {settings_of(named)}, or couplings without temperatures"
+            )
+        made = self._simulate_in(given_couplings(template), seed, processes, progress)
+        reason = not_trainable(made)
+        return made.assign_attrs({"not_trainable": reason} if reason else {})
+
+    def _simulate_in(
+        self, couplings: Quenched, seed: int, processes: int, progress: Callable[[int, int], None] | None
+    ) -> xr.Dataset:
+        from physgen.domains.spins.simulate import cheapest_method, check_method, exact_ensemble, tempering_ensemble
+
+        method = check_method(cheapest_method(couplings) if self.method == "auto" else self.method, couplings)
         if method == "parallel_tempering":
-            made = tempering_ensemble(self, seed, processes, progress)
+            made = tempering_ensemble(self, couplings, seed, processes, progress)
         else:
-            made = exact_ensemble(self, seed, method == "enumeration", processes, progress)
+            made = exact_ensemble(self, couplings, seed, method == "enumeration", processes, progress)
         config = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return made.assign_attrs(seed=int(seed), config_json=config, model=self.model, boundary=self.boundary)
-
-    def _method(self) -> str:
-        if self.method != "auto":
-            return self.method
-        if self.model == "sherrington_kirkpatrick":
-            return "enumeration" if self.spins <= 12 else "parallel_tempering"
-        # a ring of W spins costs 2^W open chains: cheap to W = 8
-        widest = 8 if self.boundary == "periodic" else 12
-        return "transfer_matrix" if self.length ** (self.dimension - 1) <= widest else "parallel_tempering"
+        return made.assign_attrs(seed=int(seed), config_json=config)
 
     @classmethod
     def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:

@@ -16,12 +16,22 @@ import numpy as np
 import torch
 
 from physgen.domains.spins.couplings import coupling_matrix
-from physgen.domains.spins.layout import SAMPLE, check_spins, disorder_of, grid_dims, instance_digests, with_spins
+from physgen.domains.spins.layout import (
+    SAMPLE,
+    check_spins,
+    disorder_of,
+    grid_dims,
+    instance_digests,
+    settings_of,
+    with_spins,
+)
+from physgen.ensemble import TEMPLATE, is_template
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
+OF_COUPLINGS = (TEMPLATE, "settings", "import_notes", "format", "source")  # attributes of a template alone
 MARGIN = 0.05  # share of the trained range by which a temperature may lie outside it
 
 
@@ -85,8 +95,8 @@ def request_spins(
 ) -> xr.Dataset:
     """A template of ``n`` replicas for each disorder instance and temperature of ``like``.
 
-    A ``temperature`` that is given lies within those of the training part (``constants``), or outside by at most
-    MARGIN of their range.
+    Couplings without temperatures are taken at those of the training part (``constants``). A ``temperature`` that is
+    given lies within these, or outside by at most MARGIN of their range.
     """
     import xarray as xr
 
@@ -103,16 +113,37 @@ def request_spins(
                 f"the temperature {given['temperature']:g} lies outside those of the training data, {low:g} to "
                 f"{high:g} (and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
             )
+    if constants and (grid_dims(like) == ("site",)) != constants["graph"]:
+        kinds = ("a general graph", "a lattice")
+        raise InputError(
+            f"the couplings stand on {kinds[constants['graph']]}, the network was trained on "
+            f"{kinds[not constants['graph']]}: it cannot draw for them; `physgen simulate CONFIG --given FILE` can"
+        )
     kept = [name for name in ("couplings", "edges", "external_field") if name in like]
     coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
-    temperature = like["temperature"].variable
-    if "temperature" in given:
-        temperature = xr.Variable("temperature", [float(given["temperature"])], temperature.attrs)
-    template = xr.Dataset({name: like[name].variable for name in kept}, coords=coords, attrs=like.attrs)
+    temperature = _temperatures(like, given, constants)
+    attrs = {name: value for name, value in like.attrs.items() if name not in OF_COUPLINGS}
+    if is_template(like):  # what simulates the same, to judge the result by
+        attrs["settings"] = settings_of(temperature.values)
+    template = xr.Dataset({name: like[name].variable for name in kept}, coords=coords, attrs=attrs)
     return check_spins(template.assign_coords(
         temperature=temperature,
         replica=xr.Variable("replica", np.arange(n), {"long_name": "replica", "units": "1"}),
     ))  # fmt: skip
+
+
+def _temperatures(like: xr.Dataset, given: Mapping[str, float], constants: Mapping[str, Any] | None) -> xr.Variable:
+    """The given temperature, else those of ``like``, else those of the training part."""
+    import xarray as xr
+
+    described = {"long_name": "temperature", "units": "J"}
+    if "temperature" in given:
+        return xr.Variable("temperature", [float(given["temperature"])], described)
+    if "temperature" in like.coords:
+        return like["temperature"].variable
+    if not constants:
+        raise InputError("the couplings have no temperatures: give the condition temperature, in units of J")
+    return xr.Variable("temperature", [float(t) for t in constants["temperatures"]], described)
 
 
 def sample_streams(template: xr.Dataset) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.domains.spins.arrays import Source, assemble
-from physgen.domains.spins.layout import check_spins
+from physgen.domains.spins.layout import Disorder, check_spins, couplings_template
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def from_arrays(
-    spins: Any, couplings: Any, temperatures: Any, *, edges: Any = None, external_field: Any = None
+    spins: Any, couplings: Any, temperatures: Any = None, *, edges: Any = None, external_field: Any = None
 ) -> xr.Dataset:
     r"""The ensemble of spins s = +-1 in given couplings; without spins a template, to draw them.
 
@@ -23,11 +23,11 @@ def from_arrays(
 
     Args:
         spins: (D, T, R, \*grid) for D disorder instances, T temperatures and R replicas; of one instance D may be
-            left out, of one temperature (a number) T as well. On a graph the grid is (N,). None: a template of one
-            replica, for ``like`` of a run's ``sample``.
+            left out, of one temperature (a number) T as well. On a graph the grid is (N,). None: couplings alone, a
+            template, for ``like`` of a run's ``sample`` and ``given`` of :func:`physgen.simulate`.
         couplings: (D, d, \*grid), the bond of each site to the next one along each of the d axes, 0 where there is
             none; (D, M) with ``edges``. D may be left out of one instance.
-        temperatures: T numbers, or one.
+        temperatures: T numbers, or one. Couplings alone may have none.
         edges: (M, 2) pairs of spins, of a graph that is no lattice.
         external_field: (D, \*grid).
 
@@ -35,7 +35,9 @@ def from_arrays(
         InputError: shapes that do not fit, values that are no spins, temperatures that are not positive.
     """
     if spins is None:
-        return _template(np.asarray(couplings), np.atleast_1d(np.asarray(temperatures, dtype=float)), edges)
+        return _template(np.asarray(couplings), temperatures, edges, external_field)
+    if temperatures is None:
+        raise InputError("spins have a temperature: give temperatures, one or several, in units of J")
     values, bonds = np.asarray(spins), np.asarray(couplings)
     ends = None if edges is None else np.asarray(edges, dtype=np.int64)
     points = np.atleast_1d(np.asarray(temperatures, dtype=float))
@@ -59,17 +61,31 @@ def from_arrays(
     return check_spins(assemble(values, bonds, ends, points, Source("the arrays"), external_field))
 
 
-def _template(couplings: np.ndarray, temperatures: np.ndarray, edges: Any) -> xr.Dataset:
-    """An ensemble without its configurations: all of them +1, taken away again."""
-    ends = None if edges is None else np.asarray(edges, dtype=np.int64)
+def _template(couplings: np.ndarray, temperatures: Any, edges: Any, external_field: Any) -> xr.Dataset:
+    """Couplings without configurations."""
+    if couplings.dtype.kind not in "iuf" or not np.isfinite(couplings).all():
+        raise InputError(f"couplings of dtype {couplings.dtype} must be finite numbers: repair them")
+    points = None if temperatures is None else np.atleast_1d(np.asarray(temperatures, dtype=float))
+    if points is not None and not (np.all(points > 0) and np.all(np.isfinite(points))):
+        raise InputError(f"temperatures {points.tolist()} must be positive, in units of J")
+    ends = None if edges is None else np.asarray(edges, dtype=np.int32)
     if ends is not None:
-        grid = (int(ends.max()) + 1,)
         bonds = couplings[None] if couplings.ndim == 1 else couplings
+        grid = (int(ends.max()) + 1 if external_field is None else np.shape(external_field)[-1],)
+        fits = ends.ndim == 2 and ends.shape[1] == 2 and bonds.ndim == 2 and bonds.shape[1] == len(ends)
     else:
-        bonds = couplings if couplings.ndim > 2 and couplings.shape[1] == couplings.ndim - 2 else couplings[None]
+        # (2, 2, 2) can be read in one way only: three axes are one instance in two dimensions, or 1-d with D first
+        alone = couplings.ndim > 1 and couplings.shape[0] == couplings.ndim - 1
+        bonds = couplings[None] if alone and couplings.shape[1] != couplings.ndim - 2 else couplings
         grid = bonds.shape[2:]
-    up = np.ones((len(bonds), len(temperatures), 1, *grid), dtype=np.int8)
-    return from_arrays(up, bonds, temperatures, edges=edges).drop_vars(("field", "energy"))
+        fits = 1 <= len(grid) <= 3 and bonds.shape[1] == len(grid)
+    if not fits:
+        raise InputError(
+            f"couplings of shape {couplings.shape} are no bonds: give (disorder, direction, *grid), one direction for "
+            "each axis, or (disorder, edge) with edges (edge, 2)"
+        )
+    outer = None if external_field is None else np.asarray(external_field, np.float32).reshape(len(bonds), *grid)
+    return couplings_template(Disorder(bonds.astype(np.float32), ends, outer), grid, points)
 
 
 def _dimension(spins: np.ndarray, couplings: np.ndarray) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.energy import graph_energy, lattice_energy
-from physgen.ensemble import unit_attrs
+from physgen.ensemble import TEMPLATE, unit_attrs
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,6 +147,39 @@ def spin_template(
         outer = {"long_name": "external field", "units": "J"}
         variables["external_field"] = (("disorder", *names), disorder.external_field, outer)
     return xr.Dataset(variables, coords=coords, attrs={"domain": "spins", "hamiltonian": HAMILTONIAN, **UNITS})
+
+
+def couplings_template(disorder: Disorder, grid: tuple[int, ...], temperatures: np.ndarray | None = None) -> xr.Dataset:
+    """Couplings without configurations: a template (:mod:`physgen.ensemble`), with or without temperatures.
+
+    Its root attribute ``settings`` says what a configuration must say to simulate it, ``not_trainable`` why no network
+    takes such couplings, where that is so.
+    """
+    points = np.ones(1) if temperatures is None else temperatures
+    made = spin_template(disorder, grid, points, np.arange(len(disorder.couplings)), 1)
+    made = made.drop_vars("replica" if temperatures is not None else ("replica", "temperature"))
+    attrs = {TEMPLATE: "couplings", "settings": "" if temperatures is None else settings_of(points)}
+    reason = no_network(made)
+    return made.assign_attrs(attrs | ({"not_trainable": reason} if reason else {}))
+
+
+def settings_of(temperatures: np.ndarray) -> str:
+    """What a configuration says to simulate at these temperatures."""
+    return f"data.temperatures=[{','.join(f'{t!r}' for t in np.sort(temperatures).tolist())}]"
+
+
+def no_network(ensemble: xr.Dataset) -> str:
+    """Why no network takes these couplings; empty if one does."""
+    if not is_lattice(ensemble):
+        return "networks take couplings on a lattice, these stand on a general graph"
+    return "networks take no external field yet" if "external_field" in ensemble else ""
+
+
+def not_trainable(ensemble: xr.Dataset) -> str:
+    """Why no network can be trained on the ensemble; empty if one can."""
+    few = ensemble.sizes["disorder"] < 3 and ensemble.sizes["replica"] < 3
+    rule = "training, validation and test part need at least 3 instances or replicas"
+    return no_network(ensemble) or (rule if few else "")
 
 
 def check_spins(ensemble: xr.Dataset) -> xr.Dataset:

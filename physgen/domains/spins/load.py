@@ -6,7 +6,6 @@ which no wrong convention survives.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +15,12 @@ import numpy as np
 
 from physgen.domains.spins.arrays import Source, array, assemble
 from physgen.domains.spins.axes import order_couplings, order_spins
-from physgen.domains.spins.conventions import COMMON, SIGNS, Conventions, agreeing, read_conventions, whole_numbers
+from physgen.domains.spins.conventions import COMMON, Conventions, read_conventions, whole_numbers
 from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice, read_edge_table
 from physgen.domains.spins.equilibrium import check_equilibrium
 from physgen.domains.spins.foreign import read_mcising, read_peapods
-from physgen.domains.spins.layout import UNITS, check_spins, is_lattice
+from physgen.domains.spins.layout import UNITS, check_spins, not_trainable
+from physgen.domains.spins.load_couplings import COUPLING_OPTIONS, load_couplings, with_headers
 from physgen.domains.spins.merge import equal_blocks, merge_ensembles, with_chains
 from physgen.errors import InputError
 
@@ -36,9 +36,9 @@ def load_spins(format: str, paths: list[Path], options: dict[str, str]) -> xr.Da
     Root attributes: ``equilibration``, what Callen's identity says; ``import_notes``, lines for the user;
     ``not_trainable``, why no network can be trained on it, where that is so.
     """
-    if format not in FORMATS:
-        raise InputError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
-    reader, known = FORMATS[format]
+    if format not in (*FORMATS, "couplings"):
+        raise InputError(f"unknown format {format!r}; choose one of {', '.join((*FORMATS, 'couplings'))}")
+    reader, known = (None, COUPLING_OPTIONS) if format == "couplings" else FORMATS[format]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise InputError(f"unknown option {unknown[0]!r} of format {format}; it takes {', '.join(known)}")
@@ -46,6 +46,8 @@ def load_spins(format: str, paths: list[Path], options: dict[str, str]) -> xr.Da
         raise InputError(f"format {format} needs at least one file")
     options = dict(options)
     said = read_conventions(options)
+    if reader is None:
+        return load_couplings(paths, said, **options)
     parts, notes = reader(paths, said, **options)
     names = [str(path) for path in paths[:: len(paths) // len(parts)]]
     merged, joined = merge_ensembles(parts, names)
@@ -54,7 +56,7 @@ def load_spins(format: str, paths: list[Path], options: dict[str, str]) -> xr.Da
     sentence, doubts = check_equilibrium(merged, said.check)
     lines = [*notes, *joined, sentence, *doubts, *_units_note(merged)]
     attrs = {"format": format, "equilibration": sentence, "import_notes": "\n".join(lines)}
-    reason = _not_trainable(merged)
+    reason = not_trainable(merged)
     return merged.assign_attrs(attrs | ({"not_trainable": reason} if reason else {}))
 
 
@@ -66,17 +68,6 @@ def _units_note(ensemble: xr.Dataset) -> list[str]:
         blocks = len(np.unique(ensemble["chain"].values))
         return [f"one instance: {blocks} chains or blocks of chains are split and judged as independent units"]
     return ["one instance: replicas are split and judged as independent units (chains= names those of one chain)"]
-
-
-def _not_trainable(ensemble: xr.Dataset) -> str:
-    """Why no network takes the ensemble; empty if one does."""
-    if not is_lattice(ensemble):
-        return "networks take couplings on a lattice, these stand on a general graph"
-    if "external_field" in ensemble:
-        return "networks take no external field yet"
-    if ensemble.sizes["disorder"] < 3 and ensemble.sizes["replica"] < 3:
-        return "training, validation and test part need at least 3 instances or replicas"
-    return ""
 
 
 # --- readers ----------------------------------------------------------------------------------------
@@ -136,33 +127,13 @@ def _load_edge_lists(
     if grid and math.prod(grid) != count:
         raise InputError(f"shape {grid} has {math.prod(grid)} sites, the configurations have {count}: correct shape")
     tables = [read_edge_table(path) for path in lists]
-    said = _with_headers(said, tables, count)
+    said = with_headers(said, tables, count)
     start = first_spin(tables, count, first, grid)
     parts = [
         _graph_ensemble(table, start, parallel, grid, one, said, path)
         for table, one, path in zip(tables, spins, arrays, strict=True)
     ]
     return parts, [note for table in tables for note in table.notes]
-
-
-def _with_headers(said: Conventions, tables: list[EdgeTable], spins: int) -> Conventions:
-    """The conventions with what the headers add; InputError where they contradict an option or each other."""
-    for table in tables:
-        if table.sign:
-            factor = SIGNS.get(table.sign)
-            if factor is None:
-                raise InputError(f"{table.path}: sign={table.sign} in its header is unknown: minus or plus is meant")
-            if said.sign_given and factor * said.factor < 0:
-                raise InputError(
-                    f"sign: the header of {table.path} says {table.sign} (E = {'+' if factor < 0 else '-'}sum J s s), "
-                    "an option or another file the other sign: correct one"
-                )
-            said = dataclasses.replace(said, factor=abs(said.factor) * factor, sign_given=True)
-        agreeing("temperatures", said.temperatures, table.temperatures, str(table.path))
-        agreeing("number of spins", spins, table.spins, str(table.path))
-        if said.temperatures is None:
-            said = dataclasses.replace(said, temperatures=table.temperatures)
-    return said
 
 
 def _graph_ensemble(

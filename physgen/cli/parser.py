@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_making(commands) -> None:
+def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     demo = commands.add_parser("demo", help="both domains end to end on this machine")
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="folder (default: demo)")
     demo.add_argument("--only", metavar="DOMAIN", help="one domain alone")
@@ -60,7 +60,7 @@ def _add_making(commands) -> None:
     load.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
 
 
-def _add_model(commands) -> None:
+def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = commands.add_parser(
         "train",
         help="train a denoiser (alone, under torchrun or under srun)",
@@ -108,7 +108,7 @@ def _add_model(commands) -> None:
     average.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
-def _add_judging(commands) -> None:
+def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     evaluate = commands.add_parser(
         "evaluate", help="judge an ensemble or an array against a reference, anybody's files"
     )
@@ -139,7 +139,7 @@ def _add_judging(commands) -> None:
     compare.add_argument("--uri", metavar="URI", help="MLflow tracking URI (default: that of the runs)")
 
 
-def _add_looking(commands) -> None:
+def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     ui = commands.add_parser("ui", help="the MLflow UI, opened at the page that compares runs")
     ui.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR")
     ui.add_argument("--uri", metavar="URI", help="tracking URI (default: the SQLite file in the folder of the runs)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from physgen.diffusion.names import LevelRule, SamplerName, SDEName
 
@@ -27,7 +28,7 @@ class SplitConfig(Section):
 
 
 # An execution option changes how a run is carried out or what is written on the way; never its weights or samples.
-EXECUTION = {"execution": True}
+EXECUTION: JsonDict = {"execution": True}
 
 
 class LogUniformLevels(Section):

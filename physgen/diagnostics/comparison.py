@@ -65,11 +65,12 @@ class MeasuredReference:
 
     def compare(self, generated: xr.Dataset, diagnostic: Diagnostic) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
         """(result of the reference, result of the generated, comparison), see :func:`compare`."""
-        reference, parts = self._result(diagnostic), [None, None]
+        reference = self._result(diagnostic)
+        first = second = None
         measured = _measured(diagnostic, generated)
         if reference.attrs["kind"] in WITH_DISTANCES:
-            parts = self._halves(diagnostic, are_paired(reference, measured))
-        return reference, measured, compare_results(reference, measured, *parts, seed=self._seed)
+            first, second = self._halves(diagnostic, are_paired(reference, measured))
+        return reference, measured, compare_results(reference, measured, first, second, self._seed)
 
     def _result(self, diagnostic: Diagnostic) -> xr.Dataset:
         if diagnostic not in self._results:

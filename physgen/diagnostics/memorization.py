@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ Search = Callable[[np.ndarray, np.ndarray], Nearest]
 ARRAYS = ("similarity", "index", "gap", "duplicate")  # of Nearest
 GAP = 1 / 3  # d1/d2 below which a configuration counts as memorised (Yoon et al. 2023; Bonnaire et al. 2505.17638)
 DRAWS = 200
-SEARCHES = {
+SEARCHES: dict[str, Callable[..., Any]] = {
     "field": nearest_field,
     "translations": partial(nearest_field, group="none"),
     "overlap": nearest_spins,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import fft
 
-from physgen.diagnostics.batches import BATCH_CELLS, each_sample
+from physgen.diagnostics.batches import BATCH_CELLS, Transform, each_sample
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray | torch.Tensor
 Bins = int | Sequence[float] | np.ndarray | None
-Transform = str | Callable[[np.ndarray], np.ndarray] | None
 
 CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
 
@@ -121,7 +120,7 @@ def _modes(field: torch.Tensor, d: int, modes: torch.Tensor) -> torch.Tensor:
     return torch.fft.rfftn(field.to(torch.float64), dim=tuple(range(-d, 0))).flatten(1)[:, modes]
 
 
-def power_spectrum(ensemble: xr.Dataset, bins: Bins = None, transform: Transform = None) -> xr.Dataset:
+def power_spectrum(ensemble: xr.Dataset, bins: Bins = None, transform: Transform | None = None) -> xr.Dataset:
     r"""Isotropic power spectrum :math:`P(k) = \langle |\delta_k|^2 \rangle V/N^2` of an ensemble.
 
     Convention: :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, V the volume, N the number of cells: white noise of unit
@@ -194,7 +193,9 @@ def spectrum_result(ensemble: xr.Dataset, power: np.ndarray, k: np.ndarray, **at
     return result_of_samples(ensemble, power, ("k",), coords, **attrs)
 
 
-def cross_spectrum(first: xr.Dataset, second: xr.Dataset, bins: Bins = None, transform: Transform = None) -> xr.Dataset:
+def cross_spectrum(
+    first: xr.Dataset, second: xr.Dataset, bins: Bins = None, transform: Transform | None = None
+) -> xr.Dataset:
     r"""Cross spectrum of two ensembles, sample by sample, with the correlation coefficient and the transfer function.
 
     :math:`P_{12} = \mathrm{Re}\langle\delta_{1k}\delta_{2k}^*\rangle V/N^2`, :math:`r = P_{12}/\sqrt{P_1P_2}`,

@@ -255,9 +255,7 @@ class Domain(ABC):
         """What of the reference ``other`` (in its frame) holds as well, such as a subset of the temperatures."""
         return reference
 
-    def memorization(
-        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
-    ) -> xr.Dataset:
+    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:
         """Nearest-neighbour similarity to the training set beside that of held-out data.
 
         ``judged``: ``tolerance`` and ``false_alarms`` of :func:`physgen.diagnostics.memorization`.

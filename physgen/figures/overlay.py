@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -66,7 +66,8 @@ def _main(axes: Axes, reference: xr.Dataset, generated: Mapping[str, xr.Dataset]
     if len(x) == 1 or kind == "scalar":
         axes.errorbar(x, truth, spread, fmt="o", mfc="white", color=REFERENCE, label="reference")
     else:
-        step, line = ("mid", "steps-mid") if kind == "histogram" else (None, "default")
+        step: Literal["mid"] | None = "mid" if kind == "histogram" else None
+        line = "default" if step is None else "steps-mid"
         axes.fill_between(x, truth - spread, truth + spread, step=step, color=REFERENCE, alpha=0.22, lw=0)
         axes.plot(x, truth, color=REFERENCE, drawstyle=line, label="reference", zorder=2)
     for i, (name, result) in enumerate(generated.items()):

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from physgen.diagnostics.conditions import condition_names, entry_conditions
 from physgen.ensemble import independent_units, sample_dims, space_dims, spacing
@@ -35,8 +36,10 @@ def gallery(
     truth = [_stamp(reference, where) for where, _, _ in columns]
     drawn = [_stamp(generated, where) for _, where, _ in columns]
     title, colours, norm, stamps = _colour_scale(reference, np.asarray([truth, drawn]))
-    figure = Figure(figsize=(1.43 * len(columns) + 1.1, 3.55), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03, hspace=0.0, wspace=0.0)
+    figure = Figure(
+        figsize=(1.43 * len(columns) + 1.1, 3.55),
+        layout=ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0.0, wspace=0.0),
+    )
     grid = figure.subplots(2, len(columns), squeeze=False)
     for (row, column), axes in np.ndenumerate(grid):
         image = axes.imshow(stamps[row][column], cmap=colours, norm=norm, origin="lower")
@@ -52,7 +55,7 @@ def gallery(
     if isinstance(colours, ListedColormap):
         values = np.unique(stamps)
         names_of_values = [f"{value:+g}".replace("-", "−") for value in values[[0, -1]]]
-        bar.set_ticks(np.linspace(values[0], values[-1], 5)[[1, 3]], labels=names_of_values)
+        bar.set_ticks(np.linspace(values[0], values[-1], 5)[[1, 3]].tolist(), labels=names_of_values)
         bar.ax.minorticks_off()
     return figure
 

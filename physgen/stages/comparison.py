@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,12 +131,10 @@ def _read(source: Path, name: str) -> Judged:
         summary = json.loads((folder / SUMMARY).read_text())
         with h5py.File(folder / DIAGNOSTICS) as file:
             found = [diagnostic for diagnostic in file if "comparison" in file[diagnostic]]
+        read = functools.partial(xr.load_dataset, folder / DIAGNOSTICS, engine="h5netcdf")
         results = {
-            diagnostic: tuple(
-                xr.load_dataset(folder / DIAGNOSTICS, engine="h5netcdf", group=f"{diagnostic}/{side}")
-                for side in ("reference", "generated", "comparison")
-            )
-            for diagnostic in found
+            name: (read(group=f"{name}/reference"), read(group=f"{name}/generated"), read(group=f"{name}/comparison"))
+            for name in found
         }
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} is damaged ({str(error)[:120]}): evaluate again into it") from None
@@ -168,9 +167,10 @@ def _check_one_reference(first: Judged, other: Judged) -> None:
 
 def _difference(one: xr.Dataset, other: xr.Dataset) -> str:
     """How two measurements of what should be one reference differ; empty where they do not."""
-    if one["value"].dims != other["value"].dims:
-        return f"measured over {', '.join(one['value'].dims)} and over {', '.join(other['value'].dims)}"
-    for dim in map(str, one["value"].dims):
+    dims, others = (tuple(map(str, result["value"].dims)) for result in (one, other))
+    if dims != others:
+        return f"measured over {', '.join(dims)} and over {', '.join(others)}"
+    for dim in dims:
         mine, theirs = (np.asarray(result[dim].values) for result in (one, other))
         if mine.shape != theirs.shape or not _close(mine, theirs):
             return f"{dim} is {_shown(mine)} and {_shown(theirs)}"

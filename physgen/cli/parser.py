@@ -77,7 +77,7 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     sample = commands.add_parser("sample", help="draw configurations from a run")
     sample.add_argument("run", type=Path, metavar="RUN")
     sample.add_argument(
-        "-n", type=int, metavar="N", help="configurations (fields: in all; spins: per instance and temperature)"
+        "-n", type=int, metavar="N", help="configurations: in all, or under each condition of a physics that has many"
     )
     sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     sample.add_argument(
@@ -89,7 +89,7 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="fixed labels, e.g. Omega_m=0.3",
+        help="labels to hold fixed; `physgen domains` lists those of each physics",
     )
     sample.add_argument("--sampler", metavar="NAME", help="default: the run's")
     sample.add_argument("--steps", type=int, metavar="K", help="noise levels (default: the run's)")

@@ -35,7 +35,7 @@ def curve_overlay(
         reference: its result, drawn as a line with its error band.
         generated: name -> result; points with error bars, or steps for histograms.
         comparisons: name -> comparison with the reference.
-        most: panels in a row, for results over more than one dim (a temperature).
+        most: panels in a row, for results over more than one dim (a condition).
     """
     kind = reference.attrs.get("kind", "curve")
     lower = ("ratio", "pull") if kind == "spectrum" else ("pull",)

@@ -29,8 +29,8 @@ def gallery(
     Where the two share no condition (:func:`differing_conditions`), a column says nothing of it.
 
     Fields on a 3-D lattice show their central slice. Two values give two tones; a positive skewed field a
-    logarithmic scale (``display_offset`` of the field, 1 for a density contrast, is added first); other fields a scale
-    that diverges around 0. The bar has the length and units of the coordinates.
+    logarithmic scale (``display_offset`` of the field is added first: 1 where values start at -1);
+    other fields a scale that diverges around 0. The bar has the length and units of the coordinates.
     """
     columns = _equal_conditions(reference, generated, count)
     truth = [_stamp(reference, where) for where, _, _ in columns]
@@ -85,7 +85,7 @@ def _shared(reference: xr.Dataset, generated: xr.Dataset, dim: str) -> tuple[np.
 
 
 def _is_condition(ensemble: xr.Dataset, dim: str) -> bool:
-    """Whether entries of a sample dim are conditions (temperatures, quenched units) and not draws under one."""
+    """Whether entries of a sample dim are conditions (labels, quenched units) and not draws under one."""
     units = independent_units(ensemble)
     return dim in units.kept or (units.within is not None and dim == units.condition_dim != units.within)
 

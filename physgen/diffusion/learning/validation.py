@@ -29,8 +29,8 @@ class ValidationLoss:
     .. math:: \frac{\sum_l \langle (D - x_0)^2 \rangle_l}{\sum_l \langle (D_{base} - x_0)^2 \rangle_l},
 
     over the levels where the baseline errs (``counted``): no level whose noise hides nothing, of which the baseline
-    makes no mistake, can rule it or make it undefined. Errors are standard errors over independent units (a simulation,
-    a disorder instance; each sample where none are named), nan for a single unit.
+    makes no mistake, can rule it or make it undefined. Errors are standard errors over independent units (each
+    sample where none are named), nan for a single unit.
     """
 
     levels: Tensor

@@ -1,6 +1,7 @@
 """The walls of the house: who may import whom, what may stand where."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,66 @@ def test_no_unit_of_a_domain_is_named_outside_its_folder():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant):
                 assert node.value not in words, f"{path}:{node.lineno} names the unit {node.value!r}"
+
+
+# words of one physics that no list of the domains holds
+OF_ONE_PHYSICS = (
+    r"cosmolog\w*", r"redshifts?", r"omega_?[mb]", r"sigma_?8", r"halo(?:es|s)?", r"overdens\w*", "quijote", "camels",
+    "initial[ _]conditions", r"spins?", r"couplings?", r"disorder\w*", r"replicas?", r"temperatures?", r"simulations?",
+)  # fmt: skip
+OF_ANY_PHYSICS = {"chain"}  # a unit of spins, and a Markov chain anywhere
+ISING = {"spin", "spins", "coupling", "couplings", "temperature", "temperatures", "disorder", "disordered"}
+MADE = {"simulation"}  # the facts that `physgen simulate` writes of its cost
+SPEAKS = {  # file or room -> words that it may say
+    "diffusion": ISING,  # exact laws of Ising models are members of the core, which calls +-1 values spins
+    "networks": {"spin", "spins", "couplings", "temperature"},  # message passing of +-1 values on bonds
+    "ensemble/from_array.py": {"simulation", "simulations"},  # a public argument, named after the commonest unit
+    "report/evaluation_prose.py": MADE,
+    "stages/data.py": MADE,
+}
+
+
+def said(path: Path) -> list[tuple[int, str]]:
+    """(line, text) of every string, docstring and identifier."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        text = {
+            ast.Constant: "value", ast.Name: "id", ast.Attribute: "attr", ast.FunctionDef: "name", ast.ClassDef: "name",
+            ast.arg: "arg", ast.keyword: "arg", ast.alias: "name",
+        }.get(type(node))  # fmt: skip
+        if text and isinstance(getattr(node, text), str):
+            found.append((getattr(node, "lineno", 0), getattr(node, text)))
+    return found
+
+
+def words_of_physics() -> re.Pattern[str]:
+    """Names, units and labels that the domains state themselves, and ``OF_ONE_PHYSICS``."""
+    from physgen.domains.contract import get_domain
+
+    labels = {label for name in DOMAINS for label in get_domain(name).labels}
+    words = "|".join(
+        [*map(re.escape, sorted((labels | words_of_units() | set(DOMAINS)) - OF_ANY_PHYSICS)), *OF_ONE_PHYSICS]
+    )
+    return re.compile(rf"(?<![a-z])({words})(?![a-z])", re.IGNORECASE)
+
+
+def test_no_word_of_a_physics_is_said_outside_its_folder():
+    """In no string, docstring or identifier: what a reader is told of his physics comes from the domain."""
+    pattern = words_of_physics()
+    wrong, used = [], set()
+    for path in FILES:
+        here = path.relative_to(PACKAGE)
+        if room(path) in {f"domains/{name}" for name in DOMAINS}:
+            continue
+        speaker = next((s for s in SPEAKS if here.as_posix().startswith(s)), "")
+        allowed = SPEAKS[speaker] if speaker else set()
+        for line, text in said(path):
+            found = {match.group(1).lower() for match in pattern.finditer(text)}
+            used |= {(speaker, word) for word in found & allowed}
+            wrong += [f"{here}:{line}: {word!r} in {text[:60]!r}" for word in sorted(found - allowed)]
+    assert not wrong, "\n".join(wrong)
+    idle = [f"{speaker}: {word}" for speaker in SPEAKS for word in SPEAKS[speaker] if (speaker, word) not in used]
+    assert not idle, f"allowed and never said: {idle}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

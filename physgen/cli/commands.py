@@ -8,9 +8,13 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from physgen.cli.parser import STOPPED, parser
 from physgen.progress import progress_bar
+
+if TYPE_CHECKING:
+    from physgen.config import Experiment
 
 
 def main(words: list[str] | None = None) -> int:
@@ -55,7 +59,7 @@ def _take_late_pairs(top: argparse.ArgumentParser, arguments: argparse.Namespace
     strange = [word for word in rest if taker is None or word.startswith("-") or "=" not in word]
     if strange:
         top.error(f"unrecognized arguments: {' '.join(strange)}")
-    if rest:
+    if taker is not None:
         getattr(arguments, taker).extend(rest)
 
 
@@ -85,19 +89,19 @@ def _free(path: Path) -> Path:
     return chosen
 
 
-def _demo(arguments) -> int:
+def _demo(arguments: argparse.Namespace) -> int:
     from physgen.cli.demo import demo
 
     return demo(arguments.output, arguments.only, progress_bar)
 
 
-def _domains(arguments) -> None:
+def _domains(arguments: argparse.Namespace) -> None:
     from physgen.stages import describe_domains
 
     print(describe_domains())
 
 
-def _experiment(arguments):
+def _experiment(arguments: argparse.Namespace) -> Experiment:
     import yaml
 
     from physgen.config import load_config
@@ -112,7 +116,7 @@ def _experiment(arguments):
         ) from None
 
 
-def _simulate(arguments) -> None:
+def _simulate(arguments: argparse.Namespace) -> None:
     from physgen.stages import default_dataset, describe_data, simulate
 
     experiment = _experiment(arguments)
@@ -122,7 +126,7 @@ def _simulate(arguments) -> None:
     print(describe_data(path, _command("train", arguments.config, *arguments.overrides, *where)))
 
 
-def _import(arguments) -> None:
+def _import(arguments: argparse.Namespace) -> None:
     from physgen.cli.demo import shipped_config
     from physgen.stages import describe_data, domain_of_format, import_files
 
@@ -135,7 +139,7 @@ def _import(arguments) -> None:
     print(describe_data(path, train, _command("simulate", config, f"name={name}-simulated", "--given", path)))
 
 
-def _train(arguments) -> int:
+def _train(arguments: argparse.Namespace) -> int:
     from physgen.stages import is_complete, train
 
     experiment = _experiment(arguments)
@@ -152,7 +156,7 @@ def _train(arguments) -> int:
     return 0 if complete else STOPPED
 
 
-def _sample(arguments) -> None:
+def _sample(arguments: argparse.Namespace) -> None:
     from physgen.stages import DrawOptions, describe_average, sample
 
     given = {k: _number(v, k) for k, v in _pairs(arguments.condition, "condition").items()}
@@ -172,7 +176,7 @@ def _sample(arguments) -> None:
     print(f"wrote {path}\n{_after_sample(arguments, path, given)}")
 
 
-def _after_sample(arguments, path: Path, given: dict[str, float]) -> str:
+def _after_sample(arguments: argparse.Namespace, path: Path, given: dict[str, float]) -> str:
     from physgen.stages import conditions_without_data, reference_settings
 
     data = arguments.run / "data"
@@ -201,7 +205,7 @@ def _number(text: str, name: str) -> float:
         raise InputError(f"{name}={text!r} is not a number") from None
 
 
-def _average(arguments) -> None:
+def _average(arguments: argparse.Namespace) -> None:
     from physgen.stages import best_width, compare_widths, width_table
 
     found = compare_widths(arguments.run, arguments.device, progress_bar("average"))
@@ -211,7 +215,7 @@ def _average(arguments) -> None:
     print(f"{width_table(found)}\nnext: {_command('sample', arguments.run, *words, '-o', output)}")
 
 
-def _evaluate(arguments) -> None:
+def _evaluate(arguments: argparse.Namespace) -> None:
     from physgen.stages import evaluate
 
     tolerances = {k: _number(v, k) for k, v in _pairs(arguments.tolerance, "tolerance").items()}
@@ -223,17 +227,18 @@ def _evaluate(arguments) -> None:
     print(f"wrote {result.folder}/report.html, summary.json, diagnostics.nc and figures/")
 
 
-def _compare(arguments) -> None:
+def _compare(arguments: argparse.Namespace) -> None:
     from physgen.stages.comparison import compare, log_comparison
 
     found = compare(arguments.runs)
-    written = found.write(arguments.output or _free(arguments.runs[0].parent / "comparison"))
-    uri = log_comparison(written, written.folder, arguments.uri)
+    output = arguments.output or _free(arguments.runs[0].parent / "comparison")
+    written = found.write(output)
+    uri = log_comparison(written, output, arguments.uri)
     print(found.table)
     print(f"wrote {written.folder}/report.html and figures/" + (f"; it is in MLflow at {uri}" if uri else ""))
 
 
-def _ui(arguments) -> int:
+def _ui(arguments: argparse.Namespace) -> int:
     from physgen.errors import InputError
     from physgen.tracking.server import default_tracking_uri
     from physgen.tracking.ui import ui
@@ -243,13 +248,13 @@ def _ui(arguments) -> int:
     return ui(arguments.uri or default_tracking_uri(arguments.runs / "any"), port=arguments.port)
 
 
-def _sync(arguments) -> None:
+def _sync(arguments: argparse.Namespace) -> None:
     from physgen.tracking.tracker import sync
 
     print(f"{arguments.run} is in MLflow at {sync(arguments.run, arguments.uri)}")
 
 
-def _config(arguments) -> None:
+def _config(arguments: argparse.Namespace) -> None:
     import json
 
     from physgen.config import explain_key, json_schema, load_config

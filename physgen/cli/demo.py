@@ -73,10 +73,10 @@ def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
     experiment = load_config(config, [f"dataset={data}"])
     simulate(experiment, data, os.cpu_count() or 1, bar(f"{name}: simulate"))
     run = train(experiment, folder / "runs", progress=bar(f"{name}: train"))
-    if not is_complete(run):
+    if run is None or not is_complete(run):
         raise KeyboardInterrupt  # the training was asked to stop, so was the demo
     generated = sample(run, place / "generated.h5", progress=bar(f"{name}: sample"))
     parts = run / "data"
     print(f"{name}: evaluate", flush=True)
     evaluation = evaluate(generated, parts / "test.h5", parts / "train.h5", place / "evaluation", run)
-    return evaluation.table, evaluation.folder / "report.html"
+    return evaluation.table, place / "evaluation" / "report.html"

@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_making(commands) -> None:
+def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     demo = commands.add_parser("demo", help="both domains end to end on this machine")
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="folder (default: demo)")
     demo.add_argument("--only", metavar="DOMAIN", help="one domain alone")
@@ -64,7 +64,7 @@ def _add_making(commands) -> None:
     load.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
 
 
-def _add_model(commands) -> None:
+def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = commands.add_parser(
         "train",
         help="train a denoiser (alone, under torchrun or under srun)",
@@ -81,7 +81,7 @@ def _add_model(commands) -> None:
     sample = commands.add_parser("sample", help="draw configurations from a run")
     sample.add_argument("run", type=Path, metavar="RUN")
     sample.add_argument(
-        "-n", type=int, metavar="N", help="configurations (fields: in all; spins: per instance and temperature)"
+        "-n", type=int, metavar="N", help="configurations: in all, or under each condition of a physics that has many"
     )
     sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     sample.add_argument(
@@ -93,7 +93,7 @@ def _add_model(commands) -> None:
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="fixed labels, e.g. Omega_m=0.3",
+        help="labels to hold fixed; `physgen domains` lists those of each physics",
     )
     sample.add_argument("--sampler", metavar="NAME", help="default: the run's")
     sample.add_argument("--steps", type=int, metavar="K", help="noise levels (default: the run's)")
@@ -112,7 +112,7 @@ def _add_model(commands) -> None:
     average.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
-def _add_judging(commands) -> None:
+def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     evaluate = commands.add_parser(
         "evaluate", help="judge an ensemble or an array against a reference, anybody's files"
     )
@@ -143,7 +143,7 @@ def _add_judging(commands) -> None:
     compare.add_argument("--uri", metavar="URI", help="MLflow tracking URI (default: that of the runs)")
 
 
-def _add_looking(commands) -> None:
+def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     ui = commands.add_parser("ui", help="the MLflow UI, opened at the page that compares runs")
     ui.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR")
     ui.add_argument("--uri", metavar="URI", help="tracking URI (default: the SQLite file in the folder of the runs)")

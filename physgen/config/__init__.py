@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create
 
 from physgen.config.explain import describe_key, explain_errors
 from physgen.config.sections import (
+    EXECUTION,
     DiffusionConfig,
     JudgingConfig,
     NetworkConfig,
@@ -50,7 +51,7 @@ __all__ = [
     "load_config",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Experiment(Section):
@@ -154,15 +155,21 @@ def experiment_model(domain: str) -> type[Experiment]:
     fields: dict[str, Any] = {}
     cls = get_domain(domain)
     hints = typing.get_type_hints(cls, include_extras=True)
-    for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for item in dataclasses.fields(cls):
         meta, kind = item.metadata, hints[item.name]
         unit = meta.get("unit")
-        bounds = {"ge": meta.get("min"), "le": meta.get("max")} if kind in (int, float) else {}
+        options: dict[str, Any] = {"description": meta.get("help", "")}
+        if kind in (int, float):
+            options |= {"ge": meta.get("min"), "le": meta.get("max")}
         if unit:
             kind = Annotated[kind, BeforeValidator(lambda v, unit=unit: _with_unit(v, unit))]
-        extra = {"execution": True} if meta.get("execution") else None
-        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
-        fields[item.name] = (kind, Field(default, description=meta.get("help", ""), json_schema_extra=extra, **bounds))
+        if meta.get("execution"):
+            options["json_schema_extra"] = EXECUTION
+        if item.default_factory is dataclasses.MISSING:
+            options["default"] = item.default
+        else:
+            options["default"] = item.default_factory()
+        fields[item.name] = (kind, Field(**options))
     data = create_model(f"{cls.__name__}Data", __base__=Section, __doc__=cls.description, **fields)
     return create_model("Experiment", __base__=Experiment, __doc__=Experiment.__doc__, data=(data, data()))
 

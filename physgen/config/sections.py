@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from physgen.diffusion.names import LevelRule, SamplerName, SDEName
 
@@ -16,7 +17,7 @@ class Section(BaseModel):
 
 
 class SplitConfig(Section):
-    """Shares of the independent units (simulations, disorder instances) in each part."""
+    """Shares of the independent units of the data in each part."""
 
     train: float = Field(0.8, gt=0, lt=1)
     validation: float = Field(0.1, gt=0, lt=1)
@@ -27,7 +28,7 @@ class SplitConfig(Section):
 
 
 # An execution option changes how a run is carried out or what is written on the way; never its weights or samples.
-EXECUTION = {"execution": True}
+EXECUTION: JsonDict = {"execution": True}
 
 
 class LogUniformLevels(Section):
@@ -111,7 +112,7 @@ class SamplingConfig(Section):
         "Gaussian surrogate (chosen), or log-uniform; left out, checked for real values and log-uniform for others, "
         "which have no such surrogate"
     )  # fmt: skip
-    n: int = Field(256, ge=1, description="configurations to draw: in all, or replicas per condition")
+    n: int = Field(256, ge=1, description="configurations to draw: in all, or under each condition")
 
 
 class TrackingConfig(Section):

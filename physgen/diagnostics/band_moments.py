@@ -1,7 +1,7 @@
 r"""Skewness and kurtosis of a field scale by scale: in octave bands of wavenumbers, also of its phases alone.
 
 Legend: B fields, d dimensions, \*grid cells, J octave bands. A Gaussian field has neither at any scale, whatever its
-spectrum; filaments and haloes have both, strongest where they are thinnest.
+spectrum; filaments and peaks have both, strongest where they are thinnest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compare a measurement on generated configurations with the same one on a reference: every figure with its floor.
 
 Legend: U, V units of the reference and the generated result, P points, *lead the dims before a histogram's bins.
-Two results are paired when their units hold the same conditions (labels, couplings), each once: then unit by unit
+Two results are paired when their units hold the same conditions (labels, quenched fields), each once: then unit by unit
 differences are taken, and the variance of conditions between units drops out.
 """
 

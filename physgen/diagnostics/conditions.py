@@ -1,4 +1,4 @@
-"""Under which conditions configurations were made: labels, couplings, graphs, never a number."""
+"""Under which conditions configurations were made: labels, quenched fields, graphs, never a number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def unit_conditions(ensemble: xr.Dataset) -> np.ndarray | None:
     """Digest of *all* conditions of each independent unit, in the order of its sorted names; None where none is known.
 
     Conditions are the labels on the samples of a unit (each distinct row with its share of the samples), or what
-    belongs to the unit itself (couplings, edges, external field). Values count to six digits. A number that merely
+    belongs to the unit itself (quenched fields, edges). Values count to six digits. A number that merely
     names a unit is no condition, nor is a variable with attribute ``is_condition`` = 0. Units of two ensembles hold
     the same conditions where their digests are equal.
     """
@@ -46,7 +46,7 @@ def entry_conditions(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
 def condition_names(ensemble: xr.Dataset, along: str) -> list[str]:
     """Names of the variables that hold conditions of the entries of one sample dim.
 
-    Whole numbers along that dim alone are names (of a file, of a seed); with further dims they are data, as couplings.
+    Whole numbers along that dim alone are names (of a file, of a seed); with further dims they are data.
     """
     others = set(sample_dims(ensemble)) - {along}
     return sorted(

@@ -4,8 +4,8 @@ The nearest similarity of a held-out configuration is a maximum over the trainin
 (Fisher's :math:`x = \mathrm{artanh}\,\rho` for correlations and overlaps, :math:`x = -\ln d` for distances) such
 maxima follow a Gumbel law, :math:`P(X > x) = 1 - e^{-e^{-(x-\mu)/\beta}}`, fitted by moments to the held-out ones. A
 generated configuration far out in its tail, with a distance to the nearest that is also unusually small beside the
-second nearest, is a copy. Where even a perfect copy would not be improbable (few spins at low temperature repeat in
-equilibrium), copies cannot be told one by one.
+second nearest, is a copy. Where even a perfect copy would not be improbable (few binary sites repeat by
+themselves), copies cannot be told one by one.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def find_copies(
 
     Args:
         generated, heldout: :class:`physgen.diagnostics.nearest.Nearest` against one training set.
-        groups: (labels of generated (n,), labels of held-out (m,)) such as the temperature: each group has its own law.
+        groups: (labels of generated (n,), labels of held-out (m,)) whose laws differ: each group has its own law.
         distance: similarities are minus distances, not correlations.
         false_alarms: probability, over all configurations, of convicting one that is no copy.
 

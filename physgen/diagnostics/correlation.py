@@ -1,4 +1,4 @@
-"""Two-point correlation function of periodic lattice fields and spins, by FFT.
+"""Two-point correlation function of periodic lattice fields, by FFT.
 
 Legend: B fields, d dimensions, *grid cells of sizes a_i, N cells, R bins of separation.
 """
@@ -109,7 +109,7 @@ def two_point_correlation(
     connected: bool = False,
     transform: Transform | None = None,
 ) -> xr.Dataset:
-    r"""Isotropic correlation function :math:`\xi(r) = \langle f(x) f(x+r) \rangle` of an ensemble of fields or spins.
+    r"""Isotropic correlation function :math:`\xi(r) = \langle f(x) f(x+r) \rangle` of an ensemble.
 
     Args:
         ensemble: periodic ``field``, spacing from its coordinates, any sample dims.

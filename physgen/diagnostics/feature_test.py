@@ -228,33 +228,3 @@ def _response(labels: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
     left = (amplitude - design @ slope) / np.maximum(1 - leverage, 1e-6)  # from the fit to all other units
     pseudo = slope[1:] + (count - 1) * influence[:, 1:] * left[:, None]
     return np.append(pseudo, np.log(np.maximum(np.abs(left), 1e-12))[:, None], axis=1)
-
-
-# --- features of spins on a graph ---------------------------------------------------------------------
-
-
-def message_feature_array(
-    spins: np.ndarray, neighbours: np.ndarray, strengths: np.ndarray, features: int = 2, seed: int = 0
-) -> np.ndarray:
-    r"""Random features of what bonds tell a site: means over sites of :math:`\cos(a_m\cdot(u_i, v_i) + \varphi_m)`.
-
-    With :math:`t_{ij} = J_{ij} s_i s_j / J`, :math:`J^2 = \overline{\sum_j J_{ij}^2}`:
-    :math:`u_i = \sum_j t_{ij}` is the local energy and :math:`v_i = \sum_j t_{ij}\tanh u_j` that of its neighbours; no
-    gauge transformation changes them, and the law of a glass given J is compared rather than an average over J.
-
-    Args:
-        spins: (..., N) of +-1.
-        neighbours, strengths: (N, z) of one instance, padding of strength 0.
-        features, seed: number and random frequencies, as in :func:`random_frequencies`.
-
-    Returns:
-        (..., F + 1): the features, then the mean of u over sites.
-    """
-    spins = np.asarray(spins, np.float32)
-    bonds = strengths / np.sqrt(np.square(strengths).sum(axis=1).mean())
-    sent = bonds * spins[..., neighbours] * spins[..., None]  # (..., N, z)
-    first = sent.sum(axis=-1)
-    second = (sent * np.tanh(first)[..., neighbours]).sum(axis=-1)
-    frequency, phase = random_frequencies(2, features, seed)
-    found = [np.cos(a * first + b * second + c).mean(axis=-1) for (a, b), c in zip(frequency, phase, strict=True)]
-    return np.stack([*found, first.mean(axis=-1)], axis=-1, dtype=float)

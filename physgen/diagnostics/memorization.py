@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from physgen.diagnostics.copy_verdict import FIGURES, finding
 from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.leak import leaked_rows, with_leak
-from physgen.diagnostics.nearest import Nearest, in_box, nearest_euclidean, nearest_field, nearest_spins
+from physgen.diagnostics.nearest import Nearest, in_box, nearest_binary, nearest_euclidean, nearest_field
 from physgen.diagnostics.result import make_result, units
 from physgen.diagnostics.spectrum import transformed
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resample
@@ -33,10 +33,10 @@ Search = Callable[[np.ndarray, np.ndarray], Nearest]
 ARRAYS = ("similarity", "index", "gap", "duplicate")  # of Nearest
 GAP = 1 / 3  # d1/d2 below which a configuration counts as memorised (Yoon et al. 2023; Bonnaire et al. 2505.17638)
 DRAWS = 200
-SEARCHES = {
+SEARCHES: dict[str, Callable[..., Any]] = {
     "field": nearest_field,
     "translations": partial(nearest_field, group="none"),
-    "overlap": nearest_spins,
+    "overlap": nearest_binary,
     "euclidean": nearest_euclidean,
 }
 TOLERANCE = 0.01  # accepted part of copies
@@ -66,7 +66,7 @@ def memorization(
             configuration is compared with those under its own conditions).
         similarity: "field": correlation coefficient, maximal over translations and the point group of the lattice;
             "translations": the same over translations alone (for 3-D at less cost);
-            "overlap": of spins, \|s.s'\|/N up to a global flip; "euclidean": minus the distance.
+            "overlap": of +-1 values, \|s.s'\|/N up to a global flip; "euclidean": minus the distance.
         transform: None or a function of the fields, applied before.
         limit: most numbers to compare (configurations times training set times symmetries times cells). Above it fewer
             configurations, at least 20 and chosen by ``seed``, are tested. The training set is never thinned.
@@ -86,7 +86,7 @@ def memorization(
     found, labels, groups = {}, {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
         rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
-        found[name] = _nearest(arrays[name], arrays["t"], _instances(ensemble, train), rows, search)
+        found[name] = _nearest(arrays[name], arrays["t"], _same_conditions(ensemble, train), rows, search)
         labels[name], groups[name] = _unit_labels(ensemble, rows)
         if name == "h":
             leaked = leaked_rows(found["h"], heldout, train, rows, similarity)
@@ -125,7 +125,7 @@ def _unit_labels(ensemble: xr.Dataset, rows: np.ndarray) -> tuple[np.ndarray | N
     return unit, group.index[rows] % kept
 
 
-def _instances(ensemble: xr.Dataset, train: xr.Dataset) -> Pairs | None:
+def _same_conditions(ensemble: xr.Dataset, train: xr.Dataset) -> Pairs | None:
     """Conditions of the samples of both by their digest, if the training set holds all those of the ensemble.
 
     Only where samples are independent given the conditions of their unit: a configuration is then compared with those
@@ -145,12 +145,10 @@ def _instances(ensemble: xr.Dataset, train: xr.Dataset) -> Pairs | None:
     return (mine, theirs) if np.isin(mine, theirs).all() else None
 
 
-def _nearest(
-    queries: np.ndarray, train: np.ndarray, instances: Pairs | None, rows: np.ndarray, search: Search
-) -> Nearest:
-    if instances is None:
+def _nearest(queries: np.ndarray, train: np.ndarray, pairs: Pairs | None, rows: np.ndarray, search: Search) -> Nearest:
+    if pairs is None:
         return search(queries[rows], train)
-    mine, theirs = instances[0][rows], instances[1]
+    mine, theirs = pairs[0][rows], pairs[1]
     parts = {}
     for name in np.unique(mine):
         at, members = np.flatnonzero(mine == name), np.flatnonzero(theirs == name)
@@ -190,7 +188,7 @@ def memorization_test(
         generated_unit, heldout_unit: independent unit of each; None if every one is independent.
         level: null quantile; default leaves 5 held-out configurations or 1 % above, whichever is more.
         seed: of permutations and bootstrap.
-        groups: labels of both whose laws differ, such as the temperature (:func:`physgen.diagnostics.copying`).
+        groups: labels of both whose laws differ (:func:`physgen.diagnostics.copying`).
         distance: similarities are minus distances.
         tolerance: accepted fraction of copies.
         false_alarms: probability of a fail where nothing is copied.

@@ -1,4 +1,4 @@
-"""Nearest training configuration of each query: modulo lattice symmetry, by spin overlap, or Euclidean. Torch only.
+"""Nearest training configuration of each query: modulo lattice symmetry, by overlap, or Euclidean. Torch only.
 
 Legend: Q queries, T training configurations, C components, *grid lattice, D numbers per configuration, G symmetries.
 """
@@ -125,11 +125,11 @@ def _in_place(
     return left @ right.T / cells
 
 
-def nearest_spins(query: Array, train: Array, fold: bool = True) -> Nearest:
-    r"""Nearest neighbour by overlap :math:`o = |s\cdot s^\mu|/N` of +-1 spins; Hamming distance is :math:`N(1-o)/2`.
+def nearest_binary(query: Array, train: Array, fold: bool = True) -> Nearest:
+    r"""Nearest neighbour by overlap :math:`o = |s\cdot s^\mu|/N` of +-1 values; Hamming distance is :math:`N(1-o)/2`.
 
     Args:
-        query, train: (Q, ...) and (T, ...) of +-1, flattened to D = N spins.
+        query, train: (Q, ...) and (T, ...) of +-1, flattened to D = N sites.
         fold: s and -s count as one (no external field); else the signed overlap.
 
     Returns:

@@ -1,7 +1,7 @@
 """The common form of a measurement: value and error over named coordinates, with one estimate per independent unit.
 
 Legend: U independent units (:mod:`physgen.ensemble.units`), B samples, K points of the kept sample dims (conditions
-such as a temperature), *shape the shape of the statistic.
+over which the law varies), *shape the shape of the statistic.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def length_unit(ensemble: xr.Dataset) -> str:
 
 
 def are_paired(reference: xr.Dataset, generated: xr.Dataset) -> bool:
-    """Whether two results hold the same conditions (labels, couplings), unit by unit, each of them once."""
+    """Whether two results hold the same conditions (labels, quenched fields), unit by unit, each of them once."""
     if "condition" not in reference.coords or "condition" not in generated.coords:
         return False
     left, right = (r["condition"].values.tolist() for r in (reference, generated))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import fft
 
-from physgen.diagnostics.batches import BATCH_CELLS, each_sample
+from physgen.diagnostics.batches import BATCH_CELLS, Transform, each_sample
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray | torch.Tensor
 Bins = int | Sequence[float] | np.ndarray | None
-Transform = Callable[[np.ndarray], np.ndarray]  # of arrays (B, C, *grid)
 
 CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
 

@@ -67,7 +67,7 @@ class Domain(ABC):
     ``exact_denoiser``     exact D(y, s, condition) for a template; None
     ``diagnostics``        name -> diagnostic; spectrum, correlation, one-point distribution, band moments
     ``confront``           another ensemble in the frame of a reference; same lattice and units, else refused
-    ``restrict``           what of a reference another ensemble holds as well, e.g. its temperatures; all
+    ``restrict``           what of a reference another ensemble holds as well, e.g. some of its conditions; all
     ``memorization``       nearest training configuration beside that of held-out data; translations and lattice
                            symmetries left out of account
     =====================  =====================================================================================
@@ -167,7 +167,7 @@ class Domain(ABC):
         return encode_labels(ensemble, constants, self.labels) if self.labels else {}
 
     def decode(self, x: torch.Tensor, template: xr.Dataset, constants: Constants) -> xr.Dataset:
-        """An ensemble in physical units with the sample dims, labels and couplings of ``template``."""
+        """An ensemble in physical units with the sample dims, labels and quenched fields of ``template``."""
         from physgen.domains.lattice_field import decode_field
 
         return decode_field(x, template, constants, self.values)
@@ -258,7 +258,7 @@ class Domain(ABC):
         }
 
     def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-        """``other`` (called ``name``) in the frame of the reference: its mean density, its order of temperatures.
+        """``other`` (called ``name``) in the frame of the reference: its normalisation, its order of the conditions.
 
         Raises InputError, with both values, where the two cannot be compared: lattice, cell size, units, ...
         """
@@ -267,12 +267,10 @@ class Domain(ABC):
         return check_same_lattice(reference, other, name)
 
     def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-        """What of the reference ``other`` (in its frame) holds as well, such as a subset of the temperatures."""
+        """What of the reference ``other`` (in its frame) holds as well, such as a subset of the conditions."""
         return reference
 
-    def memorization(
-        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
-    ) -> xr.Dataset:
+    def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:
         """Nearest-neighbour similarity to the training set beside that of held-out data.
 
         ``judged``: ``tolerance`` and ``false_alarms`` of :func:`physgen.diagnostics.memorization`.

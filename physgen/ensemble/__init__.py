@@ -1,7 +1,7 @@
 """The ensemble: one xarray Dataset that holds configurations, their labels and where they came from.
 
 Rules of the data type. The variable ``field`` holds the configurations. Its dims named ``z y x`` (or
-``site``) are space, ``component`` is the channel, every other dim counts samples. Labels and couplings
+``site``) are space, ``component`` is the channel, every other dim counts samples. Labels and quenched fields
 are further variables, provenance stands in the root attributes, and what counts as independent as well
 (:mod:`physgen.ensemble.units`). There is no class: every function here
 takes a Dataset and returns one. A *template* is one without ``field``, which says in its root attribute ``template``
@@ -24,6 +24,7 @@ from physgen.ensemble.from_array import from_array, in_box_of
 from physgen.ensemble.layout import SPACE, flatten, sample_count, sample_dims, space_dims, spacing
 from physgen.ensemble.split import select_units, shuffled_units, split, splitting_label, subset
 from physgen.ensemble.units import (
+    SHARED,
     IndependentUnits,
     at_samples,
     exchangeable_dims,
@@ -35,6 +36,7 @@ from physgen.ensemble.units import (
 __all__ = [
     "IndependentUnits",
     "SCHEMA",
+    "SHARED",
     "SPACE",
     "TEMPLATE",
     "at_samples",

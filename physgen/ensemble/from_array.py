@@ -51,7 +51,7 @@ def from_array(
         dimension: of space; needed in one dimension, where an array is taken for one map else.
         units: of the values; long_name: what they are, for figures.
         periodic: whether opposite sides touch.
-        attrs: further facts that a physics asks for, such as ``{"field_kind": "surface_density", "redshift": 0.5}``.
+        attrs: further facts that a physics asks for, such as ``{"field_kind": "counts"}``.
 
     Raises:
         InputError: a shape, a unit, a label or a value that has no meaning; it says what would have.

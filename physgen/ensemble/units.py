@@ -1,7 +1,7 @@
 """The independent units of an ensemble: what errors are taken over, what is split, paired and halved whole.
 
-Configurations of one unit are not independent of each other: maps of one simulation, draws of one Markov chain,
-replicas of one quenched disorder. Three root attributes say what the units are, so that a bare file can be judged;
+Configurations of one unit are not independent of each other: maps of one box, draws of one Markov chain,
+draws under one quenched field. Three root attributes say what the units are, so that a bare file can be judged;
 the domain names the same three (``split_by``, ``exchangeable``, ``unit_within``) and every ensemble that it makes
 carries them.
 
@@ -11,6 +11,9 @@ carries them.
   such a dim, else the dims whose coordinate is not a floating-point number.
 - ``unit_within``: labels or dims, the preferred one first, whose values are independent of each other *given* the
   conditions of a unit. In an ensemble of a single unit they are the units.
+
+A fourth one, ``shared_by_units``, says in words what the units have in common that should be random (a seed): their
+scatter then lacks its error, and no verdict rests on it.
 
 An ensemble without ``independent_unit``, or without the label that it names, has each sample as its own unit.
 """
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 UNIT, EXCHANGEABLE, WITHIN = "independent_unit", "exchangeable", "unit_within"
+SHARED = "shared_by_units"
 SAMPLE = "sample"  # the dim of samples that nothing more is said of, and the name of units that are single samples
 
 

@@ -36,7 +36,7 @@ def curve_comparison(
 ) -> Figure:
     """Reference with its error band, generated with error bars; below them the ratio and/or the pull.
 
-    The last dim of ``value`` is the abscissa. Further dims (a temperature) give a row of at most ``most``
+    The last dim of ``value`` is the abscissa. Further dims (a condition) give a row of at most ``most``
     panels, evenly chosen with both ends. Histograms are drawn as steps, with the total-variation distance
     and its floor written in. ``lower`` chooses from ``"ratio"`` (bands at 1, 2 and 5 %) and ``"pull"``
     (difference over its standard error); by default both for spectra, else the pull. Error bars are

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def curve_overlay(
         reference: its result, drawn as a line with its error band.
         generated: name -> result; points with error bars, or steps for histograms.
         comparisons: name -> comparison with the reference.
-        most: panels in a row, for results over more than one dim (a temperature).
+        most: panels in a row, for results over more than one dim (a condition).
     """
     kind = reference.attrs.get("kind", "curve")
     lower = ("ratio", "pull") if kind == "spectrum" else ("pull",)
@@ -66,10 +66,9 @@ def _main(axes: Axes, reference: xr.Dataset, generated: Mapping[str, xr.Dataset]
     if len(x) == 1 or kind == "scalar":
         axes.errorbar(x, truth, spread, fmt="o", mfc="white", color=REFERENCE, label="reference")
     else:
-        steps = kind == "histogram"
-        band: dict[str, Any] = {"step": "mid"} if steps else {}
-        axes.fill_between(x, truth - spread, truth + spread, color=REFERENCE, alpha=0.22, lw=0, **band)
-        line = "steps-mid" if steps else "default"
+        step: Literal["mid"] | None = "mid" if kind == "histogram" else None
+        line = "default" if step is None else "steps-mid"
+        axes.fill_between(x, truth - spread, truth + spread, step=step, color=REFERENCE, alpha=0.22, lw=0)
         axes.plot(x, truth, color=REFERENCE, drawstyle=line, label="reference", zorder=2)
     for i, (name, result) in enumerate(generated.items()):
         value, error = _numbers(result)

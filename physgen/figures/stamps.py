@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from physgen.diagnostics.conditions import condition_names, entry_conditions
 from physgen.ensemble import independent_units, sample_dims, space_dims, spacing
@@ -28,15 +29,17 @@ def gallery(
     Where the two share no condition (:func:`differing_conditions`), a column says nothing of it.
 
     Fields on a 3-D lattice show their central slice. Two values give two tones; a positive skewed field a
-    logarithmic scale (``display_offset`` of the field, 1 for a density contrast, is added first); other fields a scale
-    that diverges around 0. The bar has the length and units of the coordinates.
+    logarithmic scale (``display_offset`` of the field is added first: 1 where values start at -1);
+    other fields a scale that diverges around 0. The bar has the length and units of the coordinates.
     """
     columns = _equal_conditions(reference, generated, count)
     truth = [_stamp(reference, where) for where, _, _ in columns]
     drawn = [_stamp(generated, where) for _, where, _ in columns]
     title, colours, norm, stamps = _colour_scale(reference, np.asarray([truth, drawn]))
-    figure = Figure(figsize=(1.43 * len(columns) + 1.1, 3.55), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03, hspace=0.0, wspace=0.0)
+    figure = Figure(
+        figsize=(1.43 * len(columns) + 1.1, 3.55),
+        layout=ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0.0, wspace=0.0),
+    )
     grid = figure.subplots(2, len(columns), squeeze=False)
     for (row, column), axes in np.ndenumerate(grid):
         image = axes.imshow(stamps[row][column], cmap=colours, norm=norm, origin="lower")
@@ -52,7 +55,7 @@ def gallery(
     if isinstance(colours, ListedColormap):
         values = np.unique(stamps)
         names_of_values = [f"{value:+g}".replace("-", "−") for value in values[[0, -1]]]
-        bar.set_ticks(np.linspace(values[0], values[-1], 5)[[1, 3]], labels=names_of_values)
+        bar.set_ticks(np.linspace(values[0], values[-1], 5)[[1, 3]].tolist(), labels=names_of_values)
         bar.ax.minorticks_off()
     return figure
 
@@ -82,7 +85,7 @@ def _shared(reference: xr.Dataset, generated: xr.Dataset, dim: str) -> tuple[np.
 
 
 def _is_condition(ensemble: xr.Dataset, dim: str) -> bool:
-    """Whether entries of a sample dim are conditions (temperatures, quenched units) and not draws under one."""
+    """Whether entries of a sample dim are conditions (labels, quenched units) and not draws under one."""
     units = independent_units(ensemble)
     return dim in units.kept or (units.within is not None and dim == units.condition_dim != units.within)
 

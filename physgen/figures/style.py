@@ -36,7 +36,7 @@ GREEK = {"alpha", "beta", "gamma", "delta", "kappa", "lambda", "mu", "nu", "sigm
 
 
 def symbol_of(variable: xr.DataArray) -> str:
-    r"""Mathtext of attr ``symbol``; else of a name that spells one (``Omega_m`` is :math:`\Omega_m`); else empty."""
+    r"""Mathtext of attr ``symbol``; else of a name that spells one (``chi_2`` is :math:`\chi_2`); else empty."""
     if "symbol" in variable.attrs:
         return f"${variable.attrs['symbol']}$"
     letter, _, index = str(variable.name).partition("_")

@@ -6,6 +6,7 @@ Every layer commutes with lattice translations; padding is circular unless a con
 
 import inspect
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,11 @@ class PeriodicPad(torch.autograd.Function):
         return x
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.width = inputs[1]
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         width = ctx.width
         for axis in range(gradient.ndim - 1, 1, -1):
             size = gradient.shape[axis] - 2 * width
@@ -52,7 +53,7 @@ class PeriodicPad(torch.autograd.Function):
         return gradient, None
 
     @staticmethod
-    def jvp(ctx, tangent: Tensor, _: None) -> Tensor:
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
         return PeriodicPad.apply(tangent, ctx.width)
 
 
@@ -71,7 +72,8 @@ class PeriodicConvolution(nn.Module):
             raise ValueError(f"a lattice network has 1, 2 or 3 dimensions, got {dimension}")
         self.padding = dilation * (kernel // 2)
         convolution = CONVOLUTIONS[dimension](in_channels, out_channels, kernel, dilation=dilation)
-        self.convolution = convolution.to(memory_format=MEMORY_FORMATS[dimension])
+        # the stubs of torch do not know the keyword
+        self.convolution = convolution.to(memory_format=MEMORY_FORMATS[dimension])  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *grid) -> (B, out_channels, *grid)."""
@@ -146,6 +148,8 @@ class NoiseEmbedding(nn.Module):
         size: E. labels: number of labels, 0 for none.
     """
 
+    frequencies: Tensor
+
     def __init__(self, size: int, labels: int = 0, frequencies: int = 16) -> None:
         super().__init__()
         self.labels = labels
@@ -184,7 +188,7 @@ class ResidualBlock(nn.Module):
         self.second = zeroed(PeriodicConvolution(dimension, out_channels, out_channels, dilation=dilation))
         self.modulation = nn.Linear(embedding, 2 * out_channels)
         self.dropout = nn.Dropout(dropout)
-        self.project = nn.Identity()
+        self.project: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.project = PeriodicConvolution(dimension, in_channels, out_channels, kernel=1)
 

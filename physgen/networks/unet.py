@@ -184,7 +184,7 @@ class UNet(nn.Module):
                 passed.append(hidden)
                 hidden = self._coarser(hidden, level)
             hidden = blocks(hidden, embedding)
-            if self.inject:
+            if self.inject and channels is not None:
                 channels = self._coarser(channels, level) if level else channels
                 hidden = hidden + self.inject[level](channels)
         hidden = self.attention(hidden)

@@ -128,7 +128,7 @@ def point_table(comparison: xr.Dataset, most: int = 16) -> Table:
 
 
 def _place(variable: xr.DataArray, title: str, index: tuple[int, ...]) -> str:
-    """``title, temperature 0.5 J``; a point that has a name (``flag_meanings``) goes by it."""
+    """``title, field 0.5 J``; a point that has a name (``flag_meanings``) goes by it."""
     parts = [html.escape(title)] if title else []
     for dim, i in zip(map(str, variable.dims), index, strict=True):
         if dim in variable.coords and "flag_meanings" in variable[dim].attrs:

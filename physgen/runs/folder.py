@@ -2,7 +2,7 @@
 
 runs/<name>/
   experiment.yaml          the resolved configuration
-  facts.json               what the data in hand are: counts, box, temperatures, provenance, digest
+  facts.json               what the data in hand are: counts, lattice, ranges of the labels, provenance, digest
   encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
   data/                    train.h5, validation.h5, test.h5
   run.json                 who the run is, here and in MLflow (physgen.tracking.identity)

@@ -84,12 +84,12 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None
     that is possible.
     """
     s_min, s_max = model.encoding.s_min, model.encoding.s_max
-    spectra = surrogate_spectra(model)
-    if spectra is None or not _takes_levels(sampler):
+    spectra, solver = surrogate_spectra(model), _solver(sampler)
+    if spectra is None or solver is None:
         return Levels(log_uniform(s_max, s_min, steps), EVEN)
     if rule == EVEN:
         return Levels(_within(best_log_uniform, spectra, steps, sampler, (s_max, s_min)), EVEN)
-    if rule == CHOSEN or SAMPLERS[sampler].draws or not _knows_conditions(model):
+    if rule == CHOSEN or solver.draws or not _knows_conditions(model):
         return Levels(_within(optimal_levels, spectra, steps, sampler, (s_max, s_min)), CHOSEN)
     # other weights, an EMA of another width say, have levels of their own
     key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{sampler}/{steps}"
@@ -168,17 +168,18 @@ def sampler_bias(model: Model, sampler: str, levels: torch.Tensor) -> dict[str, 
     The surrogate at the middle of the label range: the variance of each mode after the last step is known exactly.
     Empty for a denoiser without a prior spectrum.
     """
-    spectra = surrogate_spectra(model)
-    if spectra is None or not _takes_levels(sampler):
+    spectra, solver = surrogate_spectra(model), _solver(sampler)
+    if spectra is None or solver is None:
         return {}
     power = spectra[0].flatten()
-    error = (sampled_power(SAMPLERS[sampler], levels, power) / power - 1).abs()
+    error = (sampled_power(solver, levels, power) / power - 1).abs()
     return {"sampler_bias_max": float(error.max()), "sampler_bias_mean": float(error.mean())}
 
 
-def _takes_levels(sampler: str) -> bool:
-    """Whether a sampler takes each noise level once, at a stated order: else its error has no closed form here."""
-    return isinstance(SAMPLERS[sampler], Solver) and SAMPLERS[sampler].order > 0
+def _solver(sampler: str) -> Solver | None:
+    """The sampler, if it takes each noise level once at a stated order; else, its error having no closed form, None."""
+    found = SAMPLERS[sampler]
+    return found if isinstance(found, Solver) and found.order > 0 else None
 
 
 # --- stored beside the weights ----------------------------------------------------------------------

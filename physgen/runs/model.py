@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from physgen.config import Experiment, check_config
-from physgen.diffusion.learning.denoisers import LogNormal, LogUniform
+from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, LogUniform
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
 from physgen.diffusion.sde import SDES
@@ -140,7 +140,7 @@ def draw(
     return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
 
 
-def schedule_law(experiment: Experiment, s_min: float, s_max: float) -> Callable[[torch.Tensor], torch.Tensor]:
+def schedule_law(experiment: Experiment, s_min: float, s_max: float) -> LevelDistribution:
     """Distribution of the noise level in training, as a quantile function u in (0, 1) -> s."""
     chosen = experiment.diffusion.noise_levels
     if chosen.kind == "log_uniform":

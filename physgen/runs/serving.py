@@ -1,7 +1,7 @@
 r"""A model folder as a service: seeds and conditions by their physical names in, configurations in physical units out.
 
 ``model/`` alone is enough. Beside the weights it holds ``template.h5``, one training configuration nearest to the
-middle of the trained range: what a request leaves out (labels, couplings, fields) is that of the template.
+middle of the trained range: what a request leaves out (labels, quenched fields) is that of the template.
 ``conditions.json`` says the same for readers: each condition with its default, and the units of the output.
 """
 

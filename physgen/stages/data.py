@@ -37,6 +37,7 @@ def describe_domains() -> str:
         oracle = "no" if domain.exact_denoiser is Domain.exact_denoiser else "yes"
         paragraphs.append(
             f"{name}: {domain.description}\n"
+            f"  labels: {', '.join(domain.labels) or 'none'}\n"
             f"  diagnostics: {', '.join(instance.diagnostics())}\n"
             f"  exact denoiser: {oracle}\n"
             + "\n".join(f"  physgen import {f:<14} {text}" for f, text in domain.formats.items())

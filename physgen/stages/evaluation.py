@@ -19,7 +19,7 @@ from physgen.diagnostics.memorization import memorization_verdict
 from physgen.diagnostics.metrics import metrics_of
 from physgen.diagnostics.verdict import Verdict, judge, not_computed
 from physgen.domains.contract import Domain, check_same_domain, domain_of, with_units
-from physgen.ensemble import independent_units, sample_count, space_dims
+from physgen.ensemble import SHARED, independent_units, sample_count, space_dims
 from physgen.errors import InputError
 from physgen.report.evaluation import MEMORIZATION, Evaluation, Training
 from physgen.runs.facts import data_facts, shown_data
@@ -201,16 +201,17 @@ class Evaluator:
 
 
 def _without_sample_variance(verdict: Verdict, generated: xr.Dataset, reference: xr.Dataset) -> Verdict:
-    """No decision where simulations of one file start from one set of phases: their scatter hides their own error."""
-    shared = [
-        name
+    """No decision where the units of one file share what should be random: their scatter hides their own error."""
+    shared = {
+        name: str(ensemble.attrs[SHARED])
         for name, ensemble in (("generated", generated), ("reference", reference))
-        if ensemble.attrs.get("shared_initial_conditions")
-    ]
+        if SHARED in ensemble.attrs
+    }
     if not shared or verdict.status not in ("pass", "fail"):
         return verdict
+    common = " and ".join(sorted(set(shared.values())))
     why = (
-        f"all units of the {' and the '.join(shared)} ensemble share one set of initial conditions, so that their "
+        f"all units of the {' and the '.join(shared)} ensemble share {common}, so that their "
         f"scatter does not contain the error of their mean: {verdict.status} cannot be claimed; {verdict.reason}"
     )
     return replace(verdict, status="open", reason=why, needed=None)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physgen.diffusion.names import LevelRule
 from physgen.domains.contract import check_same_domain, with_units
 from physgen.ensemble import SPACE, is_template, load_conditions, open_conditions, save_ensemble, space_dims
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.folder import Run, open_run
-from physgen.runs.levels import RULES, choose_levels
+from physgen.runs.levels import EVEN, RULES, choose_levels, surrogate_spectra
 from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
 from physgen.stages.ema import check_width, take_average
@@ -91,7 +92,7 @@ def draw_ensemble(
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
-    levels = choose_levels(model, sampler, steps, options.levels or settings.levels)
+    levels = choose_levels(model, sampler, steps, _rule(options.levels, model) or settings.levels)
     started = time.perf_counter()
     generated = draw(model, template, seed=options.seed, sampler=sampler, levels=levels, progress=progress)
     made = {
@@ -127,6 +128,17 @@ def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int
     """Put a post-hoc EMA of the weights into the model; the attributes that say so."""
     facts = take_average(model.denoiser, run, width)
     return {"average_width": width, "average_residual": facts.residual, "average_update": facts.update}
+
+
+def _rule(asked: str | None, model: Model) -> LevelRule | None:
+    """The rule that was asked for; one that rests on the Gaussian surrogate needs a denoiser that has one."""
+    rule = next((known for known in RULES if known == asked), None)
+    if rule not in (None, EVEN) and surrogate_spectra(model) is None:
+        raise InputError(
+            f"levels = {rule!r} has no effect on this run: its denoiser holds no spectrum of the data, so the noise "
+            f"levels are {EVEN}; leave levels out"
+        )
+    return rule
 
 
 def _check_options(options: DrawOptions) -> None:

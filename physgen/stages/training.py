@@ -24,9 +24,10 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from physgen.config import Experiment
+from physgen.diffusion.convention import Denoiser
 from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
@@ -201,7 +202,7 @@ class _Loop:
         """Loss of the averaged weights by noise level, as it is and beside that of the baseline."""
         if self.here.is_main:
             model = self.state.ema if self.state.step else self.state.model
-            found = validate(model, self.data.held, self.encoding, model.baseline)
+            found = validate(model, self.data.held, self.encoding, cast(Denoiser, model.baseline))
             self.journal.log(self.state.step, _validation_metrics(found))
             self.journal.event("validation", step=self.state.step, **_by_level(found))
         self.here.barrier()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 
 from physgen.config import Experiment
 from physgen.diffusion.convention import Denoiser
+from physgen.diffusion.learning.denoisers import LevelDistribution
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState
 from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
@@ -55,7 +56,7 @@ class Settings:
     """
 
     recipe: Recipe
-    law: Callable[[float, float], Callable[[torch.Tensor], torch.Tensor]]
+    law: Callable[[float, float], LevelDistribution]
     s_min: float | None
     s_max: float | None
     network: Mapping[str, Any]
@@ -174,7 +175,7 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
     except (ValueError, RuntimeError) as error:
         raise InputError(f"network: {error}") from None
     if settings.compile:
-        denoiser.network.compile(dynamic=False)
+        cast(torch.nn.Module, denoiser.network).compile(dynamic=False)
     recipe = replace(settings.recipe, level_distribution=settings.law(encoding.s_min, encoding.s_max))
     return data, encoding, TrainingState(denoiser, recipe, here.wrap)
 

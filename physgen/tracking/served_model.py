@@ -6,10 +6,11 @@ MLflow copies it beside the weights and runs it when the model is loaded; nothin
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class SamplerModel(PythonModel):
@@ -17,12 +18,14 @@ class SamplerModel(PythonModel):
 
     _skip_type_hint_validation = True  # tensors have no hint that mlflow takes, and it would warn; the signature checks
 
-    def load_context(self, context):
+    def load_context(self, context: PythonModelContext) -> None:
         """Rebuild the sampler from the artifacts; MLflow asks for the argument name ``context``."""
         module, function = context.model_config["loader"].split(":")
         self._draw = getattr(importlib.import_module(module), function)(Path(context.artifacts["sampler"]))
 
-    def predict(self, context, model_input, params=None):
+    def predict(
+        self, context: PythonModelContext | None, model_input: Any, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
         """Draw. Params: ``n_steps`` sampler steps; ``condition``, a JSON object of conditions by physical name.
 
         MLflow ignores unknown params with a warning only, so that what arrives is checked here; names, shapes and
@@ -38,7 +41,7 @@ class SamplerModel(PythonModel):
         condition = self._condition(params.get("condition") or "{}")
         return np.asarray(self._draw(seeds, int(steps), condition or None), dtype=np.float32)
 
-    def _condition(self, text):
+    def _condition(self, text: str) -> dict[str, Any]:
         """The JSON object, whose values are numbers or nested lists of numbers."""
         try:
             condition = json.loads(text)
@@ -51,7 +54,7 @@ class SamplerModel(PythonModel):
         return condition
 
 
-def _is_numeric(value):
+def _is_numeric(value: object) -> bool:
     if isinstance(value, list):
         return all(map(_is_numeric, value))
     return isinstance(value, int | float) and not isinstance(value, bool)

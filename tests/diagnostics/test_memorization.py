@@ -11,9 +11,9 @@ from physgen.diagnostics.copying import find_copies
 from physgen.diagnostics.memorization import memorization_test
 from physgen.diagnostics.nearest import (
     Nearest,
+    nearest_binary,
     nearest_euclidean,
     nearest_field,
-    nearest_spins,
 )
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic
 from physgen.errors import InputError
@@ -65,9 +65,11 @@ def test_overlaps_and_distances_equal_the_direct_ones():
     rng = np.random.default_rng(4)
     query, train = rng.choice([-1, 1], size=(7, 4, 5)), rng.choice([-1, 1], size=(9, 4, 5))
     overlap = np.abs(query.reshape(7, -1) @ train.reshape(9, -1).T) / 20
-    found = nearest_spins(query.astype(np.int8), train.astype(np.int8))
+    found = nearest_binary(query.astype(np.int8), train.astype(np.int8))
     np.testing.assert_allclose(found.similarity, -np.sort(-overlap, axis=1)[:, :2])
-    assert nearest_spins(-train, train).duplicate.all() and not nearest_spins(-train, train, fold=False).duplicate.all()
+    assert (
+        nearest_binary(-train, train).duplicate.all() and not nearest_binary(-train, train, fold=False).duplicate.all()
+    )
     x, y = rng.standard_normal((6, 11)), rng.standard_normal((8, 11))
     found = nearest_euclidean(x, y)
     np.testing.assert_allclose(-found.similarity, np.sort(cdist(x, y), axis=1)[:, :2])
@@ -198,7 +200,7 @@ def test_single_configurations_are_convicted_at_the_stated_rate():
 def test_where_configurations_repeat_in_equilibrium_a_copy_cannot_be_told():
     """Four spins: every configuration is in the training set."""
     rng = np.random.default_rng(20)
-    sets = [nearest_spins(rng.choice([-1, 1], (200, 4)), rng.choice([-1, 1], (300, 4))) for _ in range(2)]
+    sets = [nearest_binary(rng.choice([-1, 1], (200, 4)), rng.choice([-1, 1], (300, 4))) for _ in range(2)]
     found = memorization_test(*sets)
     assert found.attrs["verdict"] == "open" and "could not be told" in found.attrs["verdict_text"]
 

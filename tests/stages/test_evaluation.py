@@ -190,7 +190,7 @@ def test_nothing_is_decided_where_all_units_share_their_initial_conditions(domai
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
     rules = JudgingConfig(tolerances=dict.fromkeys(one_of(domain).diagnostics(), 1e6))
     (plain,) = evaluate_ensembles(new, reference, domain=one_of(domain), judging=rules).verdicts
-    shared = reference.assign_attrs(shared_initial_conditions=1)
+    shared = reference.assign_attrs(shared_by_units="one set of initial conditions")
     (verdict,) = evaluate_ensembles(new, shared, domain=one_of(domain), judging=rules).verdicts
     assert plain.status == "pass" and verdict.status == "open"
     assert "share one set of initial conditions" in verdict.reason

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +29,8 @@ class ValidationLoss:
     .. math:: \frac{\sum_l \langle (D - x_0)^2 \rangle_l}{\sum_l \langle (D_{base} - x_0)^2 \rangle_l},
 
     over the levels where the baseline errs (``counted``): no level whose noise hides nothing, of which the baseline
-    makes no mistake, can rule it or make it undefined. Errors are standard errors over independent units (a simulation,
-    a disorder instance; each sample where none are named), nan for a single unit.
+    makes no mistake, can rule it or make it undefined. Errors are standard errors over independent units (each
+    sample where none are named), nan for a single unit.
     """
 
     levels: Tensor
@@ -92,7 +93,9 @@ def sample_losses(
     return error, reference
 
 
-def summarise_losses(levels: Tensor, error: Tensor, reference: Tensor, units: Sequence | None = None) -> ValidationLoss:
+def summarise_losses(
+    levels: Tensor, error: Tensor, reference: Tensor, units: Sequence[Any] | np.ndarray | None = None
+) -> ValidationLoss:
     """Means, ratios and their errors of squared errors (L, N); ``units`` (N,) names the independent unit of each."""
     samples = error.shape[1]
     name = np.arange(samples) if units is None else np.unique(np.asarray(units), return_inverse=True)[1]

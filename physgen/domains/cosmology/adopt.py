@@ -81,7 +81,9 @@ def _box(ensemble: xr.Dataset, space: tuple[str, ...]) -> Box:
 
 def _typed(kinds: Any, count: int) -> list[str | None]:
     """The kind that was said of each component, or None."""
-    named = [parse_kind(word.strip()) for word in str(kinds).split(",")] if kinds else [None]
+    named: list[str | None] = [None]
+    if kinds:
+        named = [parse_kind(word.strip()) for word in str(kinds).split(",")]
     if len(named) not in (1, count):
         raise InputError(f"field_kind names {len(named)} kinds for {count} components: give one, or one for each")
     return named * count if len(named) == 1 else named

@@ -22,6 +22,7 @@ from physgen.domains.cosmology.options import Box, Options
 from physgen.domains.cosmology.own_fields import finish
 from physgen.domains.cosmology.sources import read_npy
 from physgen.domains.cosmology.tables import is_table
+from physgen.ensemble import SHARED
 from physgen.errors import InputError
 
 NAME = re.compile(
@@ -165,7 +166,7 @@ def _attrs(options: Options, files: list, labels: dict[str, np.ndarray], box: Bo
     if dimension == 2 and _thickness(options, box):
         attrs["slab_thickness"] = _thickness(options, box)
     if name["set"] in SHARED_SEED:
-        attrs["shared_initial_conditions"] = 1
+        attrs[SHARED] = "one set of initial conditions"
     return attrs
 
 

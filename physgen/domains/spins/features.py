@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from physgen.diagnostics.feature_test import random_frequencies
 from physgen.domains.spins.couplings import lattice_edges, neighbour_lists
 from physgen.domains.spins.layout import disorder_of
 from physgen.domains.spins.measurement import Tolerance, measured, spins_of
@@ -17,7 +18,7 @@ def features(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Random features of local energies, and the variance of their mean; the joint p value is the test.
 
     Points at each temperature: means over sites and replicas of the features of
-    :func:`physgen.diagnostics.feature_test.message_feature_array`, then :math:`N\,\mathrm{var}_r\,\bar u`, the unbiased
+    :func:`message_feature_array`, then :math:`N\,\mathrm{var}_r\,\bar u`, the unbiased
     variance between replicas of the mean local energy, which a mixture of temperatures raises. A deviation of 1 is the
     scatter of a feature between configurations, or the variance itself.
     """
@@ -47,9 +48,34 @@ def estimate(ensemble: xr.Dataset) -> np.ndarray:
 
 def per_replica(ensemble: xr.Dataset) -> np.ndarray:
     """Features of each configuration, then its mean local energy (D, T, R, F + 1)."""
-    from physgen.diagnostics.feature_test import message_feature_array
-
     spins, disorder = spins_of(ensemble, 2), disorder_of(ensemble)
     edges = lattice_edges(ensemble["field"].shape[3:]) if disorder.edges is None else disorder.edges
     lists = [neighbour_lists(edges, bonds.reshape(-1), spins.shape[-1]) for bonds in disorder.couplings]
     return np.stack([message_feature_array(one, *of, FEATURES) for one, of in zip(spins, lists, strict=True)])
+
+
+def message_feature_array(
+    spins: np.ndarray, neighbours: np.ndarray, strengths: np.ndarray, features: int = 2, seed: int = 0
+) -> np.ndarray:
+    r"""Random features of what bonds tell a site: means over sites of :math:`\cos(a_m\cdot(u_i, v_i) + \varphi_m)`.
+
+    With :math:`t_{ij} = J_{ij} s_i s_j / J`, :math:`J^2 = \overline{\sum_j J_{ij}^2}`:
+    :math:`u_i = \sum_j t_{ij}` is the local energy and :math:`v_i = \sum_j t_{ij}\tanh u_j` that of its neighbours; no
+    gauge transformation changes them, and the law of a glass given J is compared rather than an average over J.
+
+    Args:
+        spins: (..., N) of +-1.
+        neighbours, strengths: (N, z) of one instance, padding of strength 0.
+        features, seed: as in :func:`physgen.diagnostics.feature_test.random_frequencies`.
+
+    Returns:
+        (..., F + 1): the features, then the mean of u over sites.
+    """
+    spins = np.asarray(spins, np.float32)
+    bonds = strengths / np.sqrt(np.square(strengths).sum(axis=1).mean())
+    sent = bonds * spins[..., neighbours] * spins[..., None]  # (..., N, z)
+    first = sent.sum(axis=-1)
+    second = (sent * np.tanh(first)[..., neighbours]).sum(axis=-1)
+    frequency, phase = random_frequencies(2, features, seed)
+    found = [np.cos(a * first + b * second + c).mean(axis=-1) for (a, b), c in zip(frequency, phase, strict=True)]
+    return np.stack([*found, first.mean(axis=-1)], axis=-1, dtype=float)

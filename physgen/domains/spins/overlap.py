@@ -209,7 +209,7 @@ def shared_bonds(ensemble: xr.Dataset) -> np.ndarray:
     return edges[present]
 
 
-def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float) -> xr.Dataset:
+def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:
     r"""Largest overlap :math:`o_\max = \max_\mu |s\cdot s^\mu|/N` with the training set, beside that of held-out data.
 
     At low temperature a large overlap is equilibrium, not copying: the null is the same figure of held-out

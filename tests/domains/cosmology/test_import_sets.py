@@ -58,7 +58,7 @@ def test_current_camels_sets_by_position(tmp_path, suite, set_, names):
     constant = {"Omega_b", "h", "n_s"} - set(names)
     assert {"Omega_b", "h", "n_s"} & set(ensemble.attrs) == constant  # what varies is a label, never a constant
     assert ensemble.attrs["box_size"] == (50 if set_ == "SB35" else 25)
-    assert ("shared_initial_conditions" in ensemble.attrs) == (set_ in ("1P", "EX", "BE"))
+    assert ("shared_by_units" in ensemble.attrs) == (set_ in ("1P", "EX", "BE"))
     assert ensemble.source.values[16] == f"{path.name}[16]"
 
 

@@ -20,6 +20,7 @@ COMMANDS = "", "simulate", "import", "train", "sample", "evaluate", "compare", "
 
 def write_reference() -> None:
     """Write the pages; they are ignored by git."""
+    REFERENCE.mkdir(exist_ok=True)
     (REFERENCE / "configuration.md").write_text(_configuration())
     (REFERENCE / "modules.rst").write_text(_modules())
     (REFERENCE / "commands.md").write_text(_commands())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from physgen.config import Experiment, load_config
 from physgen.errors import InputError
 from physgen.progress import Progress, progress_bar
-from physgen.runs.folder import Run
+from physgen.runs.folder import PARTS, Run
 from physgen.runs.folder import open_run as read_run
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def simulate(
     """
     from physgen.stages.data import simulate_ensemble
 
-    found = _experiment(experiment)
-    return simulate_ensemble(found, processes, _bar(progress, "simulate"), given)
+    return simulate_ensemble(_experiment(experiment), processes, _bar(progress, "simulate"), given)
 
 
 def import_files(format: str, paths: str | Path | Sequence[str | Path], **options: object) -> xr.Dataset:
@@ -86,7 +85,6 @@ def train(
     Raises:
         InputError: the data do not fit the experiment, or the name is taken.
     """
-    from physgen.ensemble import check_ensemble
     from physgen.stages.training import train as train_stage
 
     found, folder = _experiment(experiment), Path(runs)
@@ -101,7 +99,7 @@ def train(
     if isinstance(data, str | Path):
         found = found.model_copy(update={"dataset": str(data)})
     elif data is not None:
-        ensemble = check_ensemble(data if data.attrs.get("domain") else found.data.adopt(data))
+        ensemble = data if data.attrs.get("domain") else found.data.adopt(data)
     train_stage(found, folder, exists, device, _bar(progress, f"train {found.name}"), ensemble)
     return open_run(run, device)
 
@@ -159,12 +157,7 @@ def compare(*runs: OpenRun | str | Path) -> Comparison:
 
 
 def open_run(folder: str | Path, device: str = "auto") -> OpenRun:
-    """The run in a folder, to draw from, to judge and to read.
-
-    Args:
-        folder: that of the run, ``runs/<name>``.
-        device: where its network runs: auto, cpu or cuda.
-    """
+    """The run in a folder ``runs/<name>``, to draw from, to judge and to read; ``device``: auto, cpu or cuda."""
     return OpenRun(read_run(Path(folder)), device)
 
 
@@ -215,8 +208,6 @@ class OpenRun:
 
     def data(self, part: str = "train") -> xr.Dataset:
         """A part of the data: train, validation or test."""
-        from physgen.runs.folder import PARTS
-
         if part not in PARTS:
             raise InputError(f"{part!r} is no part of the data: choose one of {', '.join(PARTS)}")
         return self.run.part(part)

@@ -99,8 +99,7 @@ class Domain(ABC):
     ) -> xr.Dataset:
         """Make an ensemble under the conditions of a template, or of an ensemble; the fields say the rest.
 
-        As for ``simulate``, the result does not depend on ``processes``.
-        Raises InputError where the fields and the template say different things.
+        As ``simulate`` does. Raises InputError where the fields and the template say different things.
         """
         raise InputError(f"{self.name} cannot simulate under given conditions: leave --given out")
 

@@ -17,7 +17,7 @@ from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState
 from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
 from physgen.domains.contract import Domain
-from physgen.ensemble import load_ensemble, units_of_samples
+from physgen.ensemble import check_ensemble, load_ensemble, units_of_samples
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
 from physgen.runs.encoding import Encoding, fit_encoding
@@ -123,7 +123,8 @@ def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch, en
                 write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
             else:
                 dataset = default_dataset(experiment) if ensemble is None else None
-                create_run(experiment, folder, ensemble if dataset is None else load_ensemble(dataset), dataset)
+                data = check_ensemble(ensemble) if dataset is None else load_ensemble(dataset)
+                create_run(experiment, folder, data, dataset)
         except InputError as error:
             problem = str(error)
     problem = here.broadcast_object(problem)

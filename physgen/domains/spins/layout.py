@@ -165,7 +165,7 @@ def couplings_template(disorder: Disorder, grid: tuple[int, ...], temperatures: 
 
 def settings_of(temperatures: np.ndarray) -> str:
     """What a configuration says to simulate at these temperatures."""
-    return f"data.temperatures=[{','.join(f'{t!r}' for t in np.sort(temperatures).tolist())}]"
+    return f"data.temperatures=[{','.join(f'{t!r}J' for t in np.sort(temperatures).tolist())}]"
 
 
 def no_network(ensemble: xr.Dataset) -> str:

@@ -60,12 +60,12 @@ if TYPE_CHECKING:
     from physgen.figures.value import values as values
     from physgen.networks import MessagePassing as MessagePassing
     from physgen.networks import UNet as UNet
-    from physgen.session import compare as compare
-    from physgen.session import evaluate as evaluate
-    from physgen.session import import_files as import_files
-    from physgen.session import open_run as open_run
-    from physgen.session import simulate as simulate
-    from physgen.session import train as train
+    from physgen.session.judging import compare as compare
+    from physgen.session.judging import evaluate as evaluate
+    from physgen.session.making import import_files as import_files
+    from physgen.session.making import simulate as simulate
+    from physgen.session.making import train as train
+    from physgen.session.run import open_run as open_run
 
 __version__ = "0.1.0"
 

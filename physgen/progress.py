@@ -19,6 +19,11 @@ def progress_bar(title: str) -> Progress:
     return _Live(title) if _in_notebook() or sys.stderr.isatty() else _Lines(title)
 
 
+def shown_bar(shown: bool, title: str) -> Progress | None:
+    """:func:`progress_bar` where it is to be shown."""
+    return progress_bar(title) if shown else None
+
+
 class _Live:
     def __init__(self, title: str):
         self.title = title

@@ -34,6 +34,7 @@ from physgen.ensemble import (
 )
 from physgen.errors import InputError
 from physgen.runs.encoding import fit_encoding
+from physgen.runs.folder import open_run
 from physgen.runs.serving import load_sampler
 from physgen.stages import DrawOptions, evaluate, is_complete, sample, simulate, train
 from physgen.tracking.journal import read_journal
@@ -288,7 +289,7 @@ def drawn(trained):
 
     @functools.cache
     def make(name):
-        assert experiment(name).sampling.levels == "checked"
+        assert experiment(name).sampling.levels in (None, "checked")  # the default is to check
         return sample(trained(name), trained(name).parent / f"{name}-drawn.h5", device="cpu")
 
     return make
@@ -324,7 +325,7 @@ def test_drawing_like_a_file_takes_its_conditions(name, trained, tmp_path):
     validation = trained(name) / "data" / "validation.h5"
     like = load_ensemble(validation)
     made = load_ensemble(sample(trained(name), tmp_path / "a.h5", DrawOptions(n=2, like=validation), device="cpu"))
-    domain, constants = experiment(name).data, json.loads((trained(name) / "encoding.json").read_text())
+    domain, constants = experiment(name).data, open_run(trained(name)).encoding().domain
     for key, value in domain.condition(domain.request(like, 2, {}, constants), constants).items():
         assert torch.equal(domain.condition(made, constants)[key], value)
         known = {tuple(row) for row in domain.condition(like, constants)[key].flatten(1).tolist()}

@@ -111,8 +111,8 @@ def test_arrays_of_no_named_physics_are_judged_as_fields():
     assert {v.status for v in pg.evaluate(2 * a, b).verdicts if v.diagnostic == "power_spectrum"} == {"fail"}
     with pytest.raises(InputError, match="lattice"):
         pg.evaluate(a[:, :8, :8], b)
-    with pytest.raises(InputError, match="the generated ensemble: .*contrast"):
-        pg.evaluate(1e3 + a, pg.from_array(b, "25 Mpc/h"), domain="cosmology")
+    with pytest.raises(InputError, match="the reference: .*contrast"):
+        pg.evaluate(a, pg.from_array(1e3 + b, "25 Mpc/h", attrs={"field_kind": "delta"}), domain="cosmology")
 
 
 def test_a_run_judges_what_it_draws_and_keeps_its_report(run):

@@ -77,11 +77,11 @@ class MeasuredReference:
             self._results[diagnostic] = _measured(diagnostic, self.ensemble)
         return self._results[diagnostic]
 
-    def _halves(self, diagnostic: Diagnostic, within: bool) -> list[xr.Dataset | None]:
+    def _halves(self, diagnostic: Diagnostic, within: bool) -> list[xr.Dataset]:
         if (diagnostic, within) not in self._half_results:
             sides = halves(self.ensemble, self._seed, within=within)
             self._half_results[diagnostic, within] = [_measured(diagnostic, half) for half in sides]
-        return list(self._half_results[diagnostic, within])
+        return self._half_results[diagnostic, within]
 
 
 def _measured(diagnostic: Diagnostic, ensemble: xr.Dataset) -> xr.Dataset:

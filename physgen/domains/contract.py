@@ -104,7 +104,7 @@ class Domain(ABC):
         ``like``, one of this domain, says what an array does not say of itself, such as its box.
         Raises InputError where a variable, a unit or a value says that it is none.
         """
-        from physgen.domains.lattice_field import in_box_of
+        from physgen.ensemble import in_box_of
 
         named = str(ensemble.attrs.get("domain", ""))
         if named not in ("", cls.name):

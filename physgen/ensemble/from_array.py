@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.ensemble.check import check_ensemble
+from physgen.ensemble.layout import space_dims
 from physgen.errors import InputError
 from physgen.units import split_quantity
 
@@ -79,6 +80,19 @@ def from_array(
         coords["component"] = ("component", [str(name) for name in components], {"long_name": "field"})
     root = {"domain": "", "periodic": int(periodic), **({"independent_unit": unit} if unit else {}), **(attrs or {})}
     return check_ensemble(xr.Dataset(variables, coords, root))
+
+
+def in_box_of(ensemble: xr.Dataset, like: xr.Dataset | None) -> xr.Dataset:
+    """The ensemble with the coordinates of ``like``, where it has none with a unit and the lattice is the same."""
+    dims = space_dims(ensemble)
+    if like is None or space_dims(like) != dims or any(like.sizes[d] != ensemble.sizes[d] for d in dims):
+        return ensemble
+    own = [
+        dim
+        for dim in dims
+        if dim in ensemble.coords and ensemble[dim].attrs.get("units", LATTICE_SPACING) != LATTICE_SPACING
+    ]
+    return ensemble if own else ensemble.assign_coords({dim: like[dim] for dim in dims if dim in like.coords})
 
 
 def _numbers(array: Any) -> tuple[np.ndarray, str]:

@@ -85,8 +85,10 @@ def _errors_meaning(reference: xr.Dataset, generated: xr.Dataset, comparison: xr
         text += f" Both have the same conditions, so ratio and pull are taken {unit} by {unit}; its scatter drops out."
     p_value = float(comparison["p_value"]) if "p_value" in comparison else math.nan
     if math.isfinite(p_value):
-        chi2 = f"χ² = {float(comparison['chi2']):.1f} for {int(comparison['dof'])} degrees of freedom"
-        text += f" All points together, with their full covariance: {chi2}, <i>p</i> = {format_value(p_value)}."
+        chi2 = f"χ² = {float(comparison['chi2']):.1f} for {int(comparison['dof'])} degrees of freedom, "
+        if not math.isfinite(float(comparison["chi2"])):  # too few units for a covariance; permutations still give p
+            chi2 = ""
+        text += f" All points together, with their full covariance: {chi2}<i>p</i> = {format_value(p_value)}."
     return text
 
 

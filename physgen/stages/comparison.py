@@ -133,14 +133,14 @@ def _read(source: Path, name: str) -> Judged:
             found = [diagnostic for diagnostic in file if "comparison" in file[diagnostic]]
         read = functools.partial(xr.load_dataset, folder / DIAGNOSTICS, engine="h5netcdf")
         results = {
-            name: (read(group=f"{name}/reference"), read(group=f"{name}/generated"), read(group=f"{name}/comparison"))
-            for name in found
+            key: (read(group=f"{key}/reference"), read(group=f"{key}/generated"), read(group=f"{key}/comparison"))
+            for key in found
         }
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} is damaged ({str(error)[:120]}): evaluate again into it") from None
     verdicts = summary.pop("verdicts", [])
     order = {verdict["diagnostic"]: i for i, verdict in enumerate(verdicts)}
-    results = dict(sorted(results.items(), key=lambda item: order.get(item[0], len(order))))
+    results = {key: results[key] for key in sorted(results, key=lambda key: order.get(key, len(order)))}
     return Judged(name, source, folder, tuple(verdicts), summary, results, file_digest(folder / SUMMARY))
 
 

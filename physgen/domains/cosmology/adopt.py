@@ -9,8 +9,7 @@ import numpy as np
 from physgen.domains.cosmology.arrays import check_square, make_ensemble, read_fields
 from physgen.domains.cosmology.kinds import KINDS, confront, mean_note, parse_kind
 from physgen.domains.cosmology.options import Box, Options
-from physgen.domains.lattice_field import in_box_of
-from physgen.ensemble import independent_units, space_dims
+from physgen.ensemble import in_box_of, independent_units, space_dims
 from physgen.errors import InputError
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ def test_one_plus_delta_components_and_angles():
     [
         ({}, "field_kind"),  # a lognormal field of mean above 1 is no contrast
         ({"box": None}, "box_size="),
-        ({"box": "25 kpc/h"}, "no size of a cosmological box"),
+        ({"box": "25 kpc/h"}, "not the size of a cosmological box"),
         ({"box": "35 Mpc"}, "Hubble"),
         ({"box": "25 s"}, "s"),
         ({"attrs": {"field_kind": "magic"}}, "choose one of"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +11,9 @@ import torch
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
-from physgen.diagnostics import memorization, power_spectrum
+from physgen.diagnostics import power_spectrum
 from physgen.diagnostics.result import result_of_samples
-from physgen.domains.contract import Domain as Contract
-from physgen.domains.contract import with_units
-from physgen.errors import InputError
-from physgen.networks.unet import UNet
+from physgen.domains import contract
 
 
 def residual(ensemble: xr.Dataset) -> xr.Dataset:
@@ -28,13 +24,12 @@ def residual(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 @dataclass(frozen=True)
-class Domain(Contract):
+class Domain(contract.Domain):
     """White noise smoothed over one cell; the condition is the same smoothed over ``width`` cells more."""
 
     name: ClassVar[str] = "deblur"
     description: ClassVar[str] = "sky given its blurred image"
     split_by: ClassVar[str] = "sample"
-    formats: ClassVar[dict[str, str]] = {}
 
     width: float = field(default=2.0, metadata={"help": "width of the blur, in cells", "min": 0.1})
     count: int = field(default=60, metadata={"help": "pairs of a sky and its image", "min": 3})
@@ -46,31 +41,13 @@ class Domain(Contract):
         made = xr.Dataset({k: (("sample", "y", "x"), v.astype(np.float32), {"units": "Jy"}) for k, v in pair.items()})
         made = made.assign_coords({d: (d, 0.5 * np.arange(made.sizes[d]), {"units": "arcsec"}) for d in ("y", "x")})
         made = made.assign_coords(sample=np.arange(self.count)).assign_attrs(domain=self.name)
-        return with_units(made, self)
-
-    @classmethod
-    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
-        raise InputError(f"the domain {cls.name} has no import format {format!r}: simulate it")
+        return contract.with_units(made, self)
 
     def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
-        return {"std": float(train.field.std()), "blurred_std": float(train.blurred.std())}
-
-    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        x = torch.from_numpy(ensemble.field.values[:, None] / np.float32(constants["std"]))
-        return x, self.condition(ensemble, constants)
+        return super().fit_encoding(train) | {"blurred_std": float(train.blurred.std())}
 
     def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
         return {"channels": torch.from_numpy(ensemble.blurred.values[:, None] / np.float32(constants["blurred_std"]))}
-
-    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
-        return template.assign(field=(("sample", "y", "x"), x[:, 0].numpy() * constants["std"], {"units": "Jy"}))
-
-    def request(
-        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
-    ) -> xr.Dataset:
-        if given:
-            raise InputError(f"the images are the condition, not {sorted(given)}: give them as an ensemble (--like)")
-        return like.drop_vars("field").isel(sample=np.arange(n) % like.sizes["sample"])
 
     def augment(
         self,
@@ -82,20 +59,5 @@ class Domain(Contract):
         sign = (1 - 2 * torch.randint(2, (len(x), 1, 1, 1), generator=generator)).to(x.device)
         return x * sign, {"channels": condition["channels"] * sign}
 
-    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k != "kind"}
-        try:
-            return UNet(2, condition_channels=1, **options)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"network: {error}") from None
-
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
         return {"power_spectrum": power_spectrum, "residual": residual}
-
-    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-        return other
-
-    def memorization(
-        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
-    ) -> xr.Dataset:
-        return memorization(generated, train, heldout, similarity="translations", **judged)

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
 
-from physgen.diagnostics import memorization, moments, power_spectrum
-from physgen.domains.contract import Domain as Contract
-from physgen.domains.contract import with_units
-from physgen.errors import InputError
-from physgen.networks.unet import UNet
+from physgen.domains import contract
 
 LAMBDA = 0.5
 
 
 @dataclass(frozen=True)
-class Domain(Contract):
+class Domain(contract.Domain):
     r""":math:`S = \sum_x [\phi^2 + \lambda(\phi^2 - 1)^2 - 2\kappa\sum_\mu \phi_x\phi_{x+\mu}]`; Metropolis."""
 
     name: ClassVar[str] = "phi4_chains"
     description: ClassVar[str] = "phi^4 theory in two dimensions by Markov chains"
     split_by: ClassVar[str] = "chain"
+    labels: ClassVar[tuple[str, ...]] = ("kappa",)
     exchangeable: ClassVar[tuple[str, ...]] = ("draw",)
-    formats: ClassVar[dict[str, str]] = {}
 
     length: int = field(default=8, metadata={"help": "sites along each side", "min": 2})
     chains: int = field(default=20, metadata={"help": "independent chains, each with a kappa of its own", "min": 3})
@@ -53,36 +48,7 @@ class Domain(Contract):
         sites = {d: (d, 0.1 * np.arange(self.length), {"units": "fm"}) for d in ("y", "x")}
         made = xr.Dataset({"field": (("chain", "draw", "y", "x"), np.stack(kept, axis=1))}, sites)
         made = made.assign_coords(chain=np.arange(self.chains), draw=np.arange(self.draws))
-        return with_units(made.assign(kappa=("chain", kappa)).assign_attrs(domain=self.name), self)
-
-    @classmethod
-    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
-        raise InputError(f"the domain {cls.name} has no import format {format!r}: simulate it")
-
-    def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
-        return {"std": float(train.field.std()), "range": [float(train.kappa.min()), float(train.kappa.max())]}
-
-    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        x = torch.from_numpy(ensemble.field.values.reshape(-1, 1, self.length, self.length) / constants["std"])
-        return x.float(), self.condition(ensemble, constants)
-
-    def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
-        low, high = constants["range"]
-        label = 2 * (np.repeat(ensemble.kappa.values, ensemble.sizes["draw"]) - low) / (high - low or 1.0) - 1
-        return {"labels": torch.from_numpy(label[:, None]).float()}
-
-    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
-        shape = template.sizes["chain"], template.sizes["draw"], *x.shape[2:]
-        return template.assign(field=(("chain", "draw", "y", "x"), x.numpy().reshape(shape) * constants["std"]))
-
-    def request(
-        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
-    ) -> xr.Dataset:
-        low, high = (constants or {}).get("range", (-np.inf, np.inf))
-        if set(given) - {"kappa"} or not all(low <= value <= high for value in given.values()):
-            raise InputError(f"only kappa can be given, from {low:g} to {high:g}, got {dict(given)}: choose within")
-        template = like.drop_vars(["field", "draw"]).assign_coords(draw=np.arange(n))
-        return template.isel(chain=[0]).assign(kappa=("chain", [given["kappa"]])) if given else template
+        return contract.with_units(made.assign(kappa=("chain", kappa)).assign_attrs(domain=self.name), self)
 
     def augment(
         self,
@@ -92,21 +58,3 @@ class Domain(Contract):
         constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         return x * (1 - 2 * torch.randint(2, (len(x), 1, 1, 1), generator=generator)).to(x.device), condition
-
-    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k != "kind"}
-        try:
-            return UNet(2, labels=1, **options)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"network: {error}") from None
-
-    def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
-        return {"power_spectrum": power_spectrum, "moments": moments}
-
-    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-        return other
-
-    def memorization(
-        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
-    ) -> xr.Dataset:
-        return memorization(generated, train, heldout, similarity="translations", **judged)

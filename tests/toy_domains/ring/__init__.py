@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,20 +14,16 @@ import torch
 import xarray as xr
 
 from physgen.diagnostics import memorization, moments, power_spectrum
-from physgen.domains.contract import Domain as Contract
-from physgen.domains.contract import with_units
-from physgen.errors import InputError
-from physgen.networks.unet import UNet
+from physgen.domains import contract
 
 
 @dataclass(frozen=True)
-class Domain(Contract):
+class Domain(contract.Domain):
     """White noise filtered by 1/(1 + |n|), n the whole wave numbers."""
 
     name: ClassVar[str] = "ring"
     description: ClassVar[str] = "Gaussian field on a ring, unconditional"
     split_by: ClassVar[str] = "configuration"
-    formats: ClassVar[dict[str, str]] = {}
 
     cells: int = field(default=16, metadata={"help": "cells along each side", "min": 2})
     dimension: int = field(default=1, metadata={"help": "space dimensions", "min": 1, "max": 3})
@@ -44,32 +39,7 @@ class Domain(Contract):
         made = xr.Dataset({"field": (("configuration", "component", *space), filtered.astype(np.float32))})
         made = made.assign_coords({dim: (dim, cells, {"units": "rad"}) for dim in space})
         made = made.assign_coords(configuration=np.arange(self.count)).assign_attrs(domain=self.name)
-        return with_units(made, self)
-
-    @classmethod
-    def load(cls, format: str, paths: list[Path], **options: str) -> xr.Dataset:
-        raise InputError(f"the domain {cls.name} has no import format {format!r}: simulate it")
-
-    def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
-        grid, channels = [self.cells] * self.dimension, self.components
-        return {"mean": float(train.field.mean()), "std": float(train.field.std()), "grid": grid, "channels": channels}
-
-    def encode(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        return torch.from_numpy((ensemble.field.values - np.float32(constants["mean"])) / constants["std"]).float(), {}
-
-    def condition(self, ensemble: xr.Dataset, constants: dict[str, Any]) -> dict[str, torch.Tensor]:
-        return {}
-
-    def decode(self, x: torch.Tensor, template: xr.Dataset, constants: dict[str, Any]) -> xr.Dataset:
-        dims = ("configuration", "component", *("z", "y", "x")[-(x.ndim - 2) :])
-        return template.assign(field=(dims, x.numpy() * constants["std"] + constants["mean"]))
-
-    def request(
-        self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
-    ) -> xr.Dataset:
-        if given:
-            raise InputError(f"the domain {self.name} has no condition, got {sorted(given)}: leave it out")
-        return like.drop_vars(["field", "configuration"]).assign_coords(configuration=np.arange(n))
+        return contract.with_units(made, self)
 
     def augment(
         self,
@@ -81,18 +51,8 @@ class Domain(Contract):
         sign = 1 - 2 * torch.randint(2, (len(x), *[1] * (x.ndim - 1)), generator=generator)
         return x * sign.to(x.device), condition
 
-    def network(self, options: Mapping[str, Any], constants: dict[str, Any]) -> torch.nn.Module:
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k != "kind"}
-        try:
-            return UNet(len(constants["grid"]), constants["channels"], constants["channels"], **options)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"network: {error}") from None
-
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
         return {"power_spectrum": power_spectrum, "moments": moments}
-
-    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-        return other
 
     def memorization(
         self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float

@@ -1,19 +1,16 @@
-"""physgen in a Python session: train, open a run, draw from it. Datasets in memory, arrays and paths are taken alike.
-
-Each function calls the stage that the command line calls; files are written only where a run needs them.
-"""
+"""A trained run in a session: it draws, judges, and gives its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physgen.config import Experiment, load_config
+from physgen.config import Experiment
 from physgen.errors import InputError
-from physgen.progress import Progress, progress_bar
+from physgen.progress import shown_bar
 from physgen.runs.folder import Run
 from physgen.runs.folder import open_run as read_run
 
@@ -21,133 +18,11 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
-    from physgen.report.comparison import Comparison
     from physgen.report.evaluation import Evaluation
     from physgen.runs.encoding import Encoding
     from physgen.runs.model import Model
 
 Denoise = Callable[..., "torch.Tensor"]
-
-
-def simulate(experiment: Experiment | str | Path, *, processes: int = 1, progress: bool = True) -> xr.Dataset:
-    """Make the ensemble that the ``data`` section of an experiment describes, from the experiment's seed.
-
-    Args:
-        experiment: an Experiment or the path of its YAML file.
-        processes: how many share the work; the result does not depend on it. In a script, more than one want an
-            ``if __name__ == "__main__":`` around the call, as everywhere in Python; a notebook does not.
-        progress: show a bar.
-    """
-    from physgen.stages.data import simulate_ensemble
-
-    found = _experiment(experiment)
-    return simulate_ensemble(found, processes, _bar(progress, "simulate"))
-
-
-def import_files(format: str, paths: str | Path | Sequence[str | Path], **options: object) -> xr.Dataset:
-    """Read foreign files as an ensemble; ``physgen domains`` lists the formats, each with its options.
-
-    Example: ``import_files("npy", "maps.npy", box_size="25 Mpc/h", labels="parameters.txt")``.
-    """
-    from physgen.stages.data import import_ensemble
-
-    listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    return import_ensemble(format, listed, {k: str(v) for k, v in options.items()})
-
-
-def train(
-    experiment: Experiment | str | Path,
-    data: xr.Dataset | str | Path | None = None,
-    *,
-    runs: str | Path = "runs",
-    resume: bool = False,
-    device: str = "auto",
-    progress: bool = True,
-) -> OpenRun:
-    """Train the network of an experiment; the run in the folder ``runs/<name of the experiment>``.
-
-    Args:
-        experiment: an Experiment or the path of its YAML file.
-        data: the ensemble, in memory or a file, to train on; one of :func:`physgen.from_array` is checked as data of
-            the experiment's domain. None: the experiment's ``dataset``, or the file that ``physgen simulate`` wrote.
-        runs: folder that holds the folders of runs.
-        resume: go on from the last checkpoint of a run of this name; where there is none, start it. A cell with
-            ``resume=True`` can be run again and again.
-        device: auto, cpu or cuda.
-        progress: show a bar with the time left and the loss.
-
-    Raises:
-        InputError: the data do not fit the experiment, or the name is taken.
-    """
-    from physgen.stages.training import train as train_stage
-
-    found, folder = _experiment(experiment), Path(runs)
-    run = folder / found.name
-    exists = (run / "experiment.yaml").exists()
-    if exists and not resume:
-        raise InputError(
-            f"{run} holds a run already: open it with open_run({str(run)!r}), go on with train(..., resume=True), or "
-            "give the experiment another name"
-        )
-    ensemble = None
-    if isinstance(data, str | Path):
-        found = found.model_copy(update={"dataset": str(data)})
-    elif data is not None:
-        ensemble = data if data.attrs.get("domain") else found.data.adopt(data)
-    train_stage(found, folder, exists, device, _bar(progress, f"train {found.name}"), ensemble)
-    return open_run(run, device)
-
-
-def evaluate(
-    generated: Any,
-    reference: Any,
-    train: Any = None,
-    *,
-    box_size: Any = None,
-    domain: str | None = None,
-    tolerances: Mapping[str, float] | None = None,
-) -> Evaluation:
-    """Judge an ensemble against a reference: every diagnostic with its error, its floor and a verdict.
-
-    Args:
-        generated: what to judge: a Dataset, an array (N, *grid), or the path of either.
-        reference: what to compare it with, alike.
-        train: what a model was trained on, for the memorization test.
-        box_size: of arrays, see :func:`physgen.from_array`.
-        domain: physics of ensembles that name none; None for the one that another of them names, or for any field.
-        tolerances: diagnostic -> accepted deviation.
-
-    Returns:
-        The evaluation: it shows its table, and has ``results``, ``values``, ``figure(name)`` and ``write(folder)``.
-    """
-    from physgen.config import JudgingConfig
-    from physgen.stages.evaluation import evaluate_ensembles
-    from physgen.stages.sources import as_ensemble, of_one_physics
-
-    given = {"generated": generated, "reference": reference, "train": train}
-    read = {name: as_ensemble(source, box_size) for name, source in given.items() if source is not None}
-    ensembles, physics = of_one_physics(read, domain)
-    judging = JudgingConfig().model_copy(update={"tolerances": dict(tolerances or {})})
-    return evaluate_ensembles(**ensembles, domain=physics, judging=judging)
-
-
-def compare(*runs: OpenRun | str | Path) -> Comparison:
-    """Lay the diagnostics of several runs over one another; all must have been judged against one reference.
-
-    Args:
-        runs: opened runs, folders of runs, or folders of evaluations. An opened run that was not judged yet is judged
-            against its own test data.
-
-    Returns:
-        The comparison: it shows the table of verdicts, and has ``figure(diagnostic)`` and ``write(folder)``.
-    """
-    from physgen.stages.comparison import compare as compare_stage
-    from physgen.stages.comparison import is_judged
-
-    for run in runs:
-        if isinstance(run, OpenRun) and not is_judged(run.folder):
-            _ = run.report
-    return compare_stage([run.folder if isinstance(run, OpenRun) else run for run in runs])
 
 
 def open_run(folder: str | Path, device: str = "auto") -> OpenRun:
@@ -241,7 +116,7 @@ class OpenRun:
         conditions = Path(like) if isinstance(like, str) else like
         options = DrawOptions(n, conditions, dict(condition or {}), sampler, steps, seed, levels, average)
         model = self.model if average is None else None  # other weights are not those to keep
-        bar = _bar(progress, f"sample {self.experiment.name}")
+        bar = shown_bar(progress, f"sample {self.experiment.name}")
         return draw_ensemble(self.run, options, device=self.device, model=model, progress=bar)
 
     def evaluate(
@@ -321,11 +196,3 @@ class OpenRun:
             f"  data    {facts['configurations']} configurations of {lattice}, {count} independent ({unit})\n"
             f"  folder  {self.folder}"
         )
-
-
-def _experiment(experiment: Experiment | str | Path) -> Experiment:
-    return experiment if isinstance(experiment, Experiment) else load_config(experiment)
-
-
-def _bar(shown: bool, title: str) -> Progress | None:
-    return progress_bar(title) if shown else None

@@ -1,0 +1,65 @@
+"""Judge ensembles and lay runs over one another, in a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from physgen.session.run import OpenRun
+
+if TYPE_CHECKING:
+    from physgen.report.comparison import Comparison
+    from physgen.report.evaluation import Evaluation
+
+
+def evaluate(
+    generated: Any,
+    reference: Any,
+    train: Any = None,
+    *,
+    box_size: Any = None,
+    domain: str | None = None,
+    tolerances: Mapping[str, float] | None = None,
+) -> Evaluation:
+    """Judge an ensemble against a reference: every diagnostic with its error, its floor and a verdict.
+
+    Args:
+        generated: what to judge: a Dataset, an array (N, *grid), or the path of either.
+        reference: what to compare it with, alike.
+        train: what a model was trained on, for the memorization test.
+        box_size: of arrays, see :func:`physgen.from_array`.
+        domain: physics of ensembles that name none; None for the one that another of them names, or for any field.
+        tolerances: diagnostic -> accepted deviation.
+
+    Returns:
+        The evaluation: it shows its table, and has ``results``, ``values``, ``figure(name)`` and ``write(folder)``.
+    """
+    from physgen.config import JudgingConfig
+    from physgen.stages.evaluation import evaluate_ensembles
+    from physgen.stages.sources import as_ensemble, of_one_physics
+
+    given = {"generated": generated, "reference": reference, "train": train}
+    read = {name: as_ensemble(source, box_size) for name, source in given.items() if source is not None}
+    ensembles, physics = of_one_physics(read, domain)
+    judging = JudgingConfig().model_copy(update={"tolerances": dict(tolerances or {})})
+    return evaluate_ensembles(**ensembles, domain=physics, judging=judging)
+
+
+def compare(*runs: OpenRun | str | Path) -> Comparison:
+    """Lay the diagnostics of several runs over one another; all must have been judged against one reference.
+
+    Args:
+        runs: opened runs, folders of runs, or folders of evaluations. An opened run that was not judged yet is judged
+            against its own test data.
+
+    Returns:
+        The comparison: it shows the table of verdicts, and has ``figure(diagnostic)`` and ``write(folder)``.
+    """
+    from physgen.stages.comparison import compare as compare_stage
+    from physgen.stages.comparison import is_judged
+
+    for run in runs:
+        if isinstance(run, OpenRun) and not is_judged(run.folder):
+            _ = run.report
+    return compare_stage([run.folder if isinstance(run, OpenRun) else run for run in runs])

@@ -280,7 +280,7 @@ def get_domain(name: str) -> type[Domain]:
 
 
 def domain_of(ensemble: xr.Dataset) -> type[Domain]:
-    """The domain that an ensemble names in its root attributes."""
+    """The domain that an ensemble names in its root attribute ``domain``. Raises InputError where it names none."""
     name = str(ensemble.attrs.get("domain", ""))
     if not name:
         raise InputError(

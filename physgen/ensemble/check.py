@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_ensemble(ensemble: xr.Dataset, finite: bool = True) -> xr.Dataset:
-    """Return the Dataset if it keeps the rules above, else raise InputError with the first broken one."""
+    """Return the Dataset if it keeps the rules of the data type, see above.
+
+    Raises InputError with the first broken rule and how to keep it.
+    """
     if "field" not in ensemble:
         raise InputError(
             f"an ensemble needs a variable 'field', found {sorted(map(str, ensemble.data_vars))}: rename yours"

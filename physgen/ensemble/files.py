@@ -58,7 +58,10 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
 
 
 def open_ensemble(path: str | Path) -> xr.Dataset:
-    """Open an ensemble lazily: values are read, and their checksums verified, when they are used."""
+    """Open an ensemble lazily: values are read, and their checksums verified, when they are used.
+
+    Close it, or use it in a ``with``. Raises InputError where the file is missing, damaged or no ensemble.
+    """
     import xarray as xr
 
     path = Path(path)
@@ -80,7 +83,10 @@ def open_ensemble(path: str | Path) -> xr.Dataset:
 
 
 def load_ensemble(path: str | Path) -> xr.Dataset:
-    """Read a whole ensemble into memory, verify every checksum and every value, and close the file."""
+    """Read a whole ensemble into memory, verify every checksum and every value, and close the file.
+
+    Raises InputError where the file is missing, damaged, no ensemble, or holds values that are not finite.
+    """
     with open_ensemble(path) as lazy:
         try:
             ensemble = lazy.load()

@@ -77,7 +77,7 @@ def open_ensemble(path: str | Path) -> xr.Dataset:
     if "field" not in ensemble:
         ensemble.close()
         raise InputError(
-            f"{path} has no variable 'field': it is no ensemble. Bring foreign data in with `physgen import`"
+            f"{path} has no variable 'field', so it is not an ensemble. Bring foreign data in with `physgen import`"
         )
     return ensemble
 

@@ -133,7 +133,7 @@ OF_ONE_PHYSICS = (
     "initial[ _]conditions", r"spins?", r"couplings?", r"disorder\w*", r"replicas?", r"temperatures?", r"simulations?",
 )  # fmt: skip
 OF_ANY_PHYSICS = {"chain"}  # a unit of spins, and a Markov chain anywhere
-ISING = {"spin", "spins", "coupling", "couplings", "temperature", "temperatures", "disorder", "disordered"}
+ISING = {"spin", "spins", "coupling", "couplings", "temperature", "disordered"}
 MADE = {"simulation"}  # the facts that `physgen simulate` writes of its cost
 SPEAKS = {  # file or room -> words that it may say
     "diffusion": ISING,  # exact laws of Ising models are members of the core, which calls +-1 values spins

@@ -189,7 +189,7 @@ def _after_sample(arguments: argparse.Namespace, path: Path, given: dict[str, fl
     strange = conditions_without_data(reference, given)
     if strange:
         return (
-            f"{reference} has none of the conditions {', '.join(strange)}: judge this ensemble against one that was "
+            f"{reference} holds no configuration at {', '.join(strange)}: judge this ensemble against one that was "
             "made under the same conditions, see physgen evaluate --help"
         )
     words = (path, "--reference", reference, "--train", data / "train.h5", "--run", arguments.run)

@@ -92,7 +92,7 @@ class Experiment(Section):
 
 
 def data_section(domain: Any) -> dict[str, Any]:
-    """Fields of a domain's dataclass as they would stand in a file, units included."""
+    """Fields of a domain's dataclass as they would stand in a file: a number with a unit is text, ``"64 mm"``."""
     section = {}
     for item in dataclasses.fields(domain):
         value, unit = getattr(domain, item.name), item.metadata.get("unit")
@@ -132,7 +132,10 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Experim
 
 
 def check_config(content: dict[str, Any], source: str = "configuration") -> Experiment:
-    """Check plain data as an experiment."""
+    """Check plain data, as a YAML file gives them, as an experiment.
+
+    Raises InputError that names the key, what it got and what it takes.
+    """
     model = experiment_model(str(content["domain"])) if isinstance(content.get("domain"), str) else Experiment
     try:
         raw = model.model_validate(content)
@@ -207,10 +210,16 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def json_schema(domain: str) -> dict[str, Any]:
-    """JSON schema of an experiment of one domain, for editors (yaml-language-server)."""
+    """JSON schema of an experiment of one domain, for editors (yaml-language-server).
+
+    Bounds and descriptions are those of the pydantic models; a quantity with a unit is a string or a number.
+    """
     return experiment_model(domain).model_json_schema()
 
 
 def explain_key(domain: str, key: str) -> str:
-    """What one dotted key means: type, default and description. Raises InputError for an unknown key."""
+    """What one dotted key means: ``type, default`` and description, a line for each key below it.
+
+    Raises InputError for an unknown key.
+    """
     return describe_key(experiment_model(domain), key)

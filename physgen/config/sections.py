@@ -17,7 +17,10 @@ class Section(BaseModel):
 
 
 class SplitConfig(Section):
-    """Shares of the independent units of the data in each part."""
+    """Shares of the independent units of the data in each part.
+
+    They sum to 1; configurations of one unit never come into two parts.
+    """
 
     train: float = Field(0.8, gt=0, lt=1)
     validation: float = Field(0.1, gt=0, lt=1)
@@ -70,7 +73,10 @@ class DiffusionConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The optimisation."""
+    """The optimisation: AdamW on the denoising loss, with an average of the weights.
+
+    ``steps`` counts updates, ``batch_size`` configurations of one update over all processes.
+    """
 
     steps: int = Field(2000, ge=1)
     batch_size: int = Field(32, ge=1, description="over all processes together")
@@ -103,7 +109,10 @@ class TrainingConfig(Section):
 
 
 class SamplingConfig(Section):
-    """How configurations are drawn after training."""
+    """How configurations are drawn after training.
+
+    A request may set each of these anew; the trained weights do not depend on them.
+    """
 
     sampler: SamplerName = "dpmpp_2m"
     steps: int = Field(24, ge=2, description="noise levels")
@@ -116,7 +125,10 @@ class SamplingConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where the runs are compared."""
+    """Where the runs are compared.
+
+    The journal in the folder of a run is the truth; MLflow gets a copy of it, during the training or later.
+    """
 
     # YAML 1.1 reads a bare off as false
     uri: Annotated[str | None, BeforeValidator(lambda v: "off" if v is False else v)] = Field(
@@ -130,7 +142,11 @@ class TrackingConfig(Section):
 
 
 class JudgingConfig(Section):
-    """What a verdict rests on."""
+    """What a verdict rests on.
+
+    *pass*: the simultaneous band of ``confidence`` lies within the tolerance; *fail*: a deviation that ``false_alarms``
+    does not explain; else *open*.
+    """
 
     tolerances: dict[str, float] = Field(
         {}, description="accepted deviation of a diagnostic in its own terms, e.g. {power_spectrum: 0.05}; left out, "
@@ -150,7 +166,10 @@ class JudgingConfig(Section):
 
 
 class NetworkConfig(BaseModel):
-    """Architecture; the domain fixes dimension, channels and labels and checks the names."""
+    """Architecture: ``kind`` and the keyword arguments of that network.
+
+    The domain fixes dimension, channels and labels, and checks the names.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     kind: str = "unet"

@@ -107,7 +107,7 @@ class Domain(ABC):
     def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:
         """Read foreign files. Options are strings as typed by the user. Raises InputError."""
         raise InputError(
-            f"{cls.name} reads no files of format {format!r}, nor of any other: write an ensemble "
+            f"{cls.name} cannot read files of format {format!r}, nor of any other: write an ensemble "
             "(physgen.ensemble.save_ensemble) from your own script"
         )
 
@@ -294,11 +294,11 @@ def get_domain(name: str) -> type[Domain]:
 
 
 def domain_of(ensemble: xr.Dataset) -> type[Domain]:
-    """The domain that an ensemble names in its root attributes."""
+    """The domain that an ensemble names in its root attribute ``domain``. Raises InputError where it names none."""
     name = str(ensemble.attrs.get("domain", ""))
     if not name:
         raise InputError(
-            "the ensemble does not say of which physics it is; set its root attribute 'domain' "
+            "the ensemble does not name its physics; set its root attribute 'domain' "
             f"to one of {', '.join(list_domains())}"
         )
     return get_domain(name)

@@ -92,7 +92,7 @@ def request_configurations(
     for name, value in given.items():
         if name not in labels:
             known = ", ".join(labels) or "none: the law has no labels"
-            raise InputError(f"the condition {name!r} is no label of these data: choose from {known}")
+            raise InputError(f"the condition {name!r} is not a label of these data: choose from {known}")
         _check_in_range(name, value, like, constants)
     dims = list(constants["sample_dims"]) if constants else list(sample_dims(like))
     first, size = dims[0], like.sizes[dims[0]]

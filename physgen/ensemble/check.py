@@ -52,7 +52,10 @@ def refuse_template(ensemble: xr.Dataset, name: str = "FILE") -> None:
 
 
 def check_ensemble(ensemble: xr.Dataset, finite: bool = True) -> xr.Dataset:
-    """Return the Dataset if it keeps the rules above, else raise InputError with the first broken one."""
+    """Return the Dataset if it keeps the rules of the data type, see above.
+
+    Raises InputError with the first broken rule and how to keep it.
+    """
     refuse_template(ensemble)
     if "field" not in ensemble:
         raise InputError(

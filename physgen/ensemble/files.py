@@ -59,7 +59,10 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
 
 
 def open_ensemble(path: str | Path) -> xr.Dataset:
-    """Open an ensemble lazily: values are read, and their checksums verified, when they are used."""
+    """Open an ensemble lazily: values are read, and their checksums verified, when they are used.
+
+    Close it, or use it in a ``with``. Raises InputError where the file is missing, damaged or not an ensemble.
+    """
     ensemble = open_conditions(path)
     try:
         refuse_template(ensemble, str(path))
@@ -86,13 +89,16 @@ def open_conditions(path: str | Path) -> xr.Dataset:
     if "field" not in ensemble and not is_template(ensemble):
         ensemble.close()
         raise InputError(
-            f"{path} has no variable 'field': it is no ensemble. Bring foreign data in with `physgen import`"
+            f"{path} has no variable 'field', so it is not an ensemble. Bring foreign data in with `physgen import`"
         )
     return ensemble
 
 
 def load_ensemble(path: str | Path) -> xr.Dataset:
-    """Read a whole ensemble into memory, verify every checksum and every value, and close the file."""
+    """Read a whole ensemble into memory, verify every checksum and every value, and close the file.
+
+    Raises InputError where the file is missing, damaged, not an ensemble, or holds values that are not finite.
+    """
     open_ensemble(path).close()
     return load_conditions(path)
 

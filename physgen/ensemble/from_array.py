@@ -71,7 +71,7 @@ def from_array(
     variables |= {name: ("sample", names, {"long_name": name}) for name, names in named.items()}
     unit = independent_unit or next(iter(named), None)
     if unit is not None and unit not in variables:
-        raise InputError(f"independent_unit={unit!r} is no label: give labels={{{unit!r}: ...}} too")
+        raise InputError(f"independent_unit={unit!r} is not among the labels: give labels={{{unit!r}: ...}} too")
     coords: dict[Hashable, Any] = {
         dim: (dim, (np.arange(n) + 0.5) * (side / n if side else 1.0), {"long_name": dim, "units": length})
         for dim, n, side in zip(dims, values.shape[-len(dims) :], sides or [0.0] * len(dims), strict=True)
@@ -123,7 +123,7 @@ def _sides(box_size: Any) -> tuple[list[float], str]:
     found = [split_quantity(part) for part in parts]
     for part, read in zip(parts, found, strict=True):
         if read is None:
-            raise InputError(f'box_size {part.strip()!r} is no length with a unit: write it as "25 Mpc/h"')
+            raise InputError(f'box_size {part.strip()!r} is not a length with a unit: write it as "25 Mpc/h"')
     units = {read[1].replace(" / littleh", "/h") for read in found if read}
     if len(units) != 1:
         raise InputError(f"box_size {box_size!r} has {len(units)} units ({', '.join(sorted(units))}): use one")

@@ -25,7 +25,7 @@ def sample_dims(ensemble: xr.Dataset) -> tuple[str, ...]:
 
 
 def sample_count(ensemble: xr.Dataset) -> int:
-    """Number of configurations."""
+    """Number of configurations (B of :func:`flatten`): the product of the sizes of the sample dims."""
     return int(np.prod([ensemble.sizes[d] for d in sample_dims(ensemble)], dtype=np.int64))
 
 

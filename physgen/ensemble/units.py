@@ -39,7 +39,10 @@ SAMPLE = "sample"  # the dim of samples that nothing more is said of, and the na
 
 @dataclass(frozen=True)
 class IndependentUnits:
-    """The units of one ensemble. B flattened samples, U units, A entries of the dim of the units."""
+    """The units of one ensemble.
+
+    Shapes: B flattened samples, U units, A entries of the dim of the units.
+    """
 
     name: str  # label or dim whose values they are; "sample" where each sample is one
     index: np.ndarray  # (B,) number of the unit of each flattened sample, 0 to U - 1
@@ -58,7 +61,11 @@ class IndependentUnits:
 
 
 def unit_attrs(unit: str, exchangeable: Sequence[str] = (), within: Sequence[str] = ()) -> dict[str, str]:
-    """Root attributes that say what the independent units of an ensemble are; see this module."""
+    """Root attributes that say what the independent units of an ensemble are; empty ones are left out.
+
+    Args:
+        unit, exchangeable, within: ``independent_unit``, ``exchangeable`` and ``unit_within``, see this module.
+    """
     found = {UNIT: unit, EXCHANGEABLE: " ".join(exchangeable), WITHIN: " ".join(within)}
     return {name: words for name, words in found.items() if words}
 
@@ -95,7 +102,7 @@ def independent_units(ensemble: xr.Dataset) -> IndependentUnits:
 
 
 def exchangeable_dims(ensemble: xr.Dataset) -> tuple[str, ...]:
-    """The sample dims that count draws under one condition."""
+    """The sample dims that count draws under one condition, in the order of ``field``; see this module."""
     dims = sample_dims(ensemble)
     if said := _words(ensemble, EXCHANGEABLE):
         return tuple(d for d in dims if d in said)

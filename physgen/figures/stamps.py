@@ -61,7 +61,10 @@ def gallery(
 
 
 def differing_conditions(reference: xr.Dataset, generated: xr.Dataset) -> list[str]:
-    """Names of the conditions of which reference and generated have no value in common."""
+    """Names of the conditions of which reference and generated have no value in common.
+
+    Empty where each has at least one; a gallery then shows columns at equal conditions.
+    """
     differ: list[str] = []
     for dim in sample_dims(reference):
         if not _shared(reference, generated, dim)[2].size:

@@ -40,7 +40,10 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Run:
-    """An experiment and the folder that holds what came of it."""
+    """An experiment and the folder that holds what came of it; the module says what stands there.
+
+    Nothing is kept in memory: each part is read when it is asked for.
+    """
 
     folder: Path
     experiment: Experiment

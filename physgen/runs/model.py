@@ -79,7 +79,10 @@ def save_conditions(folder: Path, condition: Mapping[str, torch.Tensor]) -> None
 
 
 def load_model(folder: Path, device: str = "auto") -> Model:
-    """Read what :func:`save_model` wrote. Raises InputError where it is missing or damaged."""
+    """Read what :func:`save_model` wrote, onto a device, in evaluation mode.
+
+    Raises InputError where it is missing or damaged.
+    """
     weights, described = load_weights(folder)
     source = str(folder / "model.json")
     experiment = check_config(described["experiment"], source)

@@ -85,7 +85,7 @@ class OpenRun:
         from physgen.runs.folder import PARTS
 
         if part not in PARTS:
-            raise InputError(f"{part!r} is no part of the data: choose one of {', '.join(PARTS)}")
+            raise InputError(f"{part!r} is not a part of the data: choose one of {', '.join(PARTS)}")
         return self.run.part(part)
 
     def sample(

@@ -139,10 +139,7 @@ def _read(source: Path, name: str) -> Judged:
         raise InputError(f"{folder} is damaged ({str(error)[:120]}): evaluate again into it") from None
     verdicts = summary.pop("verdicts", [])
     order = {verdict["diagnostic"]: i for i, verdict in enumerate(verdicts)}
-    results = {
-        name: (sides[name, "reference"], sides[name, "generated"], sides[name, "comparison"])
-        for name in sorted(found, key=lambda name: order.get(name, len(order)))
-    }
+    results = {key: results[key] for key in sorted(results, key=lambda key: order.get(key, len(order)))}
     return Judged(name, source, folder, tuple(verdicts), summary, results, file_digest(folder / SUMMARY))
 
 

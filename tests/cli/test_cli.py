@@ -274,7 +274,7 @@ def test_overrides_may_follow_options_and_conditions_add_up(here, capsys, tmp_pa
     labels = load_ensemble(drawn)
     assert set(labels.Omega_m.values) == {0.3} and set(labels.sigma_8.values) == {0.8}
     said = capsys.readouterr().out
-    assert "has none of the conditions Omega_m=0.3, sigma_8=0.8" in said and "next: " not in said
+    assert "holds no configuration at Omega_m=0.3, sigma_8=0.8" in said and "next: " not in said
 
 
 def next_command(capsys, *words, code=0):

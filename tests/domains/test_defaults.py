@@ -98,7 +98,7 @@ def test_what_cannot_be_compared_is_refused():
     for wrong in (data.isel(x=slice(4)), other, data.assign_coords(x=0.5 * np.arange(8))):
         with pytest.raises(InputError, match="the generated ensemble has"):
             domain.confront(data, wrong, "the generated ensemble")
-    with pytest.raises(InputError, match="wells reads no files"):
+    with pytest.raises(InputError, match="wells cannot read files"):
         domain.load("npy", [])
 
 

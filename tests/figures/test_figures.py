@@ -1,5 +1,6 @@
 """What figures show: the numbers that were given, under the names and units of their attrs. No pixels."""
 
+import io
 import subprocess
 import sys
 
@@ -179,6 +180,34 @@ def test_memorization_shows_generated_beside_held_out():
     assert "AUC = 1.00" in left.texts[0].get_text()
     heights = right.patches[-1].get_data().values
     assert heights.sum() == pytest.approx(1.0) and heights[:5].sum() == pytest.approx(1.0)
+
+
+NUMBERS = {  # of a distance, its floor and their errors
+    "tiny": (6.4e-10, 2e-11), "huge": (3.2e12, 4e10), "negative": (-2.5e-8, 3e-9), "zero": (0.0, 0.0),
+    "unknown": (np.nan, np.nan),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_every_number_has_its_glyphs(kind):
+    """matplotlib warns where the font of a figure lacks a character, such as a raised digit."""
+    value, error = NUMBERS[kind]
+    shown = {"distance_tv": value, "distance_tv_floor": value}
+    shown |= {f"{name}_error": error for name in shown}
+    one, other, comparison = compared(overlap, shift=0.1)
+    comparison = comparison.assign({name: xr.full_like(comparison[name], number) for name, number in shown.items()})
+    rng = np.random.default_rng(0)
+    gaps, never = rng.uniform(0.8, 1, 20), np.zeros(20, bool)
+    near = Nearest(rng.normal(0.3, 0.05, (20, 2)), np.zeros((20, 2), int), gaps, never, 50)
+    found = memorization_test(near, near).assign(auc=value, auc_error=error)
+    scaled = [result.assign(value=result["value"] * (value or 1.0)) for result in (one, other)]
+    drawn = [figures.curve_comparison(one, other, comparison), figures.memorization_panel(found)]
+    drawn += [figures.curve_overlay(one, {"new": other}, {"new": comparison})]
+    if np.isfinite(value):
+        drawn += [figures.curve_comparison(*scaled, comparison)]
+    for figure in drawn:
+        figure.savefig(io.BytesIO(), format="png")
 
 
 # --- stamps ---------------------------------------------------------------------------------------

@@ -127,4 +127,4 @@ def test_levels_are_checked_at_the_conditions_that_were_kept():
     model = dataclasses.replace(model, denoiser=Conditioned(GAUSSIAN, STEEP), encoding=encoding)
     assert choose_levels(model, "dpmpp_2m", 8).name == "chosen"
     found = choose_levels(dataclasses.replace(model, conditions=kept), "dpmpp_2m", 8)
-    assert found.figures and set(model.denoiser.given[:3].unique().tolist()) == set(range(6))
+    assert found.errors and set(model.denoiser.given[:3].unique().tolist()) == set(range(6))

@@ -167,7 +167,9 @@ def one_of(domain, count=1):
     """The first diagnostics of a domain alone, in its frame."""
     real = data(domain)[0]
     some = dict(list(real.diagnostics().items())[:count])
-    return SimpleNamespace(name=domain, diagnostics=lambda: some, confront=real.confront)
+    return SimpleNamespace(
+        name=domain, diagnostics=lambda: some, confront=real.confront, restrict=real.restrict, split_by=real.split_by
+    )
 
 
 @every_domain

@@ -135,7 +135,7 @@ def _check_delta(fields: np.ndarray, values: Values, source: object, given: dict
     if values.off_zero and abs(values.mean) > values.std:
         raise InputError(
             f"{source} holds {values.range}: the mean of a density contrast is 0 within its scatter "
-            f"(here {values.margin:.2g}); give the kind that it is (field_kind=real keeps the values as they are)"
+            f"(here {values.margin:.2g}); give its kind (field_kind=real keeps the values as they are)"
         )
 
 
@@ -218,7 +218,7 @@ def kind_of_units(units: str, kind: str | None, source: object) -> str | None:
     plain = units.replace(" ", "").replace("**", "^").replace("M_sun", "Msun").replace("solMass", "Msun").lower()
     if plain in DIMENSIONLESS:
         if kind in ("density", "surface_density") and plain:
-            raise InputError(f"{source} says the unit {units!r}, field_kind = {kind} has one: give the kind that it is")
+            raise InputError(f"{source} has the unit {units!r}, but field_kind = {kind} has another: give its kind")
         return kind
     if plain.startswith(("log", "dex", "ln")) and kind != "real":
         raise InputError(

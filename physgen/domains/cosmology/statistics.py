@@ -16,6 +16,7 @@ LOG10 = ("log10_density", {"long_name": "log10 of density / mean", "symbol": r"\
 # the same for every ensemble: edges and thresholds that follow a file's own law would hide its errors
 LOG10_EDGES = np.linspace(-2.5, 2.5, 51)  # tenths of a decade
 LOG10_THRESHOLDS = np.linspace(-1.5, 1.5, 13)
+FINER_BIN = "one_point_finer"  # attribute: how many times finer these edges are, about 0, for fields of small scatter
 ON_LOG10: dict[str, Any] = {"thresholds": LOG10_THRESHOLDS, "transform": log10, "axis": LOG10}
 
 
@@ -49,7 +50,25 @@ def one_point(ensemble: xr.Dataset) -> xr.Dataset:
     transform = logarithm(contrast)
     if transform is not log10:
         return one_point(contrast)
-    return one_point(contrast, LOG10_EDGES, "linear", transform, LOG10)
+    return one_point(contrast, LOG10_EDGES / float(ensemble.attrs.get(FINER_BIN, 1)), "linear", transform, LOG10)
+
+
+def finer_bins(reference: xr.Dataset) -> int:
+    """1, 10 or 100: how many times finer bins of the one-point distribution a reference needs.
+
+    Bins of a tenth of a decade hold a field whose log10 of the density scatters by half of one, or less, in three of
+    them. The reference decides for all that are compared with it; values beyond the last edge count in the last bin.
+    """
+    from physgen.diagnostics.batches import batches
+
+    contrast = overdensity(reference)
+    transform = logarithm(contrast)
+    if transform is not log10:
+        return 1
+    parts = [batch.astype(float) for batch in batches(contrast, transform)]
+    scatter = float(np.sqrt(np.mean([np.mean(np.square(part)) for part in parts])))  # about 0, as the edges are
+    bin_width = float(LOG10_EDGES[1] - LOG10_EDGES[0])
+    return next((finer for finer in (1, 10) if scatter > bin_width / (2 * finer)), 100)
 
 
 def power_scatter(ensemble: xr.Dataset) -> xr.Dataset:

@@ -101,7 +101,7 @@ def read_table(path: Path) -> Table:
         comments.append(body[0])
         rows = rows[1:]
     if not rows or len({len(row) for row in rows}) != 1:
-        raise InputError(f"{path} is not a table of numbers with equal rows: check that it is the params file, whole")
+        raise InputError(f"{path} is not a table of numbers with equal rows: check that the params file is complete")
     header, notes = _header(comments, len(rows[0]), path)
     return _table(path, rows, header, notes)
 
@@ -115,7 +115,7 @@ def _table(path: Path, rows: list[list[str]], header: list[str], notes: list[str
         if (i > 0 and name not in ROW_COLUMNS) or any(_is_number(row[i]) for row in rows):
             raise InputError(
                 f"{path} is not a table of numbers with equal rows: column {i + 1} holds "
-                f"{next(row[i] for row in rows if not _is_number(row[i]))!r}; check that it is the params file, whole"
+                f"{next(row[i] for row in rows if not _is_number(row[i]))!r}; check that the params file is complete"
             )
         words[name] = [row[i] for row in rows]
     columns = [i for i, number in enumerate(numeric) if number]

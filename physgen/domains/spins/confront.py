@@ -81,7 +81,7 @@ def match_temperatures(reference: xr.Dataset, other: xr.Dataset, name: str) -> x
     close = np.abs(given[None, :] / wanted[:, None] - 1) < CLOSE
     if not close.any():
         raise InputError(
-            f"temperatures {_list(wanted)} in the reference and {_list(given)} in {name} have none in common: "
+            f"temperatures {_list(wanted)} in the reference and {_list(given)} in {name} do not overlap: "
             f"{MATCHED_BY}; draw or import some of the reference's, in units of J"
         )
     if close.sum(axis=1).max() > 1 or close.sum(axis=0).max() > 1:

@@ -95,6 +95,6 @@ def _dimension(spins: np.ndarray, couplings: np.ndarray) -> int:
         if 1 <= space <= 3 and couplings.shape[axis] == space and couplings.shape[axis + 1 :] == spins.shape[-space:]:
             return space
     raise InputError(
-        f"couplings of shape {couplings.shape} are no bonds of the lattice of spins of shape {spins.shape}: give "
+        f"couplings of shape {couplings.shape} do not fit the lattice of spins of shape {spins.shape}: give "
         "(disorder, direction, *grid), one direction for each axis, or name the edges of a graph with edges="
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.conformance.row import Row
-from physgen.diffusion.discretization.check import candidate_levels, convergence, safest
+from physgen.diffusion.discretization.check import candidate_levels, convergence, most_converged
 from physgen.diffusion.discretization.search import optimal_levels
 from physgen.diffusion.exact import GaussianField, GaussianMixture, phi4_site
 from physgen.diffusion.sampling.samplers import find_sampler
@@ -45,17 +45,17 @@ SITES = {
     "one-site phi^4, two wells, Binder cumulant 0.56": phi4_site(1.0, -3.0),
     "one-site phi^4, one well, Binder cumulant 0.19": phi4_site(1.0, 1.0),
 }
-COUNT, TRIED = 128, 16  # samples of the figures, and of the safeguard, which has others
+COUNT, TRIED = 128, 16  # samples of the errors, and of the check, which has others
 
 
 def rows():
     for law, (exact, power) in LAWS.items():
         ends = 1e3 * float(power.max().sqrt()), 1e-3 * float(power.min().sqrt())
         settings = {"ends": ends, "dtype": torch.float64}
-        grids = candidate_levels(power, STEPS)
-        picked, _ = safest(exact, grids, (TRIED, 1, SIZE), 7, tile=TRIED, **settings)
+        candidates = candidate_levels(power, STEPS)
+        picked, _ = most_converged(exact, candidates, (TRIED, 1, SIZE), 7, tile=TRIED, **settings)
         bare = {"no hedge": optimal_levels(power, STEPS, hedge=0)[0]}
-        found = convergence(exact, grids | bare, (COUNT, 1, SIZE), 0, tile=COUNT, **settings)
+        found = convergence(exact, candidates | bare, (COUNT, 1, SIZE), 0, tile=COUNT, **settings)
         yield from field_rows(law, found, picked)
     for name, site in SITES.items():
         yield from site_rows(name, site)
@@ -81,19 +81,19 @@ def site_rows(name, law):
     """The flow of one site is a monotone map of the start: its moments come from a quadrature, without sampling."""
     second, fourth = law.moment(2), law.moment(4)
     power = torch.tensor([second], dtype=torch.float64)
-    grids, (first, last) = candidate_levels(power, STEPS), (1e3 * second**0.5, 1e-3 * second**0.5)
+    candidates, (first, last) = candidate_levels(power, STEPS), (1e3 * second**0.5, 1e-3 * second**0.5)
     lattice = replace(law, shape=(1, SIZE))
-    picked, figures = safest(lattice, grids, (TRIED, 1, SIZE), 7, ends=(first, last), dtype=torch.float64)
+    picked, errors = most_converged(lattice, candidates, (TRIED, 1, SIZE), 7, ends=(first, last), dtype=torch.float64)
     start = torch.linspace(-8, 8, 2001, dtype=torch.float64)
     weight = torch.softmax(-0.5 * start.square(), 0)
     moments = {}
-    for grid, levels in grids.items():
+    for choice, levels in candidates.items():
         x = find_sampler("dpmpp_2m")(law, levels, float(levels[0]) * start[:, None, None])[:, 0, 0]
-        moments[grid] = [float((weight * x**n).sum()) / exact - 1 for n, exact in ((2, second), (4, fourth))]
-    for grid, (two, four) in moments.items():
+        moments[choice] = [float((weight * x**n).sum()) / exact - 1 for n, exact in ((2, second), (4, fourth))]
+    for choice, (two, four) in moments.items():
         yield Row(
-            "grids", f"dpmpp_2m, {grid}: relative error of <phi^4>; of <phi^2> {two:+.2g}; "
-            f"mean distance {figures[grid].distance:.2g}({figures[grid].distance_error:.1g})",
+            "grids", f"dpmpp_2m, {choice}: relative error of <phi^4>; of <phi^2> {two:+.2g}; "
+            f"mean distance {errors[choice].distance:.2g}({errors[choice].distance_error:.1g})",
             name, four, 0.0, 0.0, None, cost=f"{STEPS} evaluations",
         )  # fmt: skip
     yield Row(

@@ -7,7 +7,7 @@ import torch
 from benchmarks.conformance.row import Row
 from physgen.diffusion.exact import GaussianField, GaussianMixture, IsingRing
 from physgen.diffusion.inference.likelihood import log_likelihood, sample_with_log_density
-from physgen.diffusion.inference.weight_statistics import weight_statistics
+from physgen.diffusion.inference.weight_statistics import summarise_weights
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for, noise_like
 
@@ -92,13 +92,13 @@ def spin_rows():
         levels = log_uniform(20, 0.25, steps + 1)[:-1]
         x, log_density = sample_with_log_density(law, levels, (400, 1, 9), 8, tile=400)
         target = law.log_density(x, levels[-1]) + law.log_Z
-        found = weight_statistics(target - log_density)
+        found = summarise_weights(target - log_density)
         kept = abs(found.log_Z - law.log_Z) < 2.5 * found.log_Z_error
         name, cost = f"+-J ring, N = 9, Heun, {steps} steps: ln Z", f"400 x {2 * steps} and the Jacobian"
         label = f"exact Jacobian; ESS {found.effective_fraction:.3f}"
         yield Row("likelihood", name, label, found.log_Z, law.log_Z, found.log_Z_error, kept, cost=cost)
         integral = log_likelihood(law, levels, x[:200], method="heun", batch=200)
-        found = weight_statistics(target[:200] - integral.nats)
+        found = summarise_weights(target[:200] - integral.nats)
         bias = abs(found.log_Z - law.log_Z) / found.log_Z_error
         label = f"for contrast: divergence integral, biased; ESS {found.effective_fraction:.3f} is blind to it"
         yield Row(

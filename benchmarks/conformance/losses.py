@@ -1,4 +1,4 @@
-"""Losses and heads: the minimiser of a quadratic loss against the exact denoiser; averages of weights.
+"""Losses and heads: the minimiser of a quadratic loss against the exact denoiser; EMA of weights.
 
 Each model is linear in its coefficients and holds the exact answer as the first of three functions, so its coefficient
 must come out as 1, within the standard error over independent batches.
@@ -13,7 +13,7 @@ from benchmarks.conformance.row import Row
 from physgen.diffusion.convention import like
 from physgen.diffusion.exact import GaussianMixture
 from physgen.diffusion.learning.denoisers import PREDICTIONS, EnergyDenoiser, LogUniform, PredictionDenoiser
-from physgen.diffusion.learning.ema import PowerAverages, exponent_of, synthesize
+from physgen.diffusion.learning.ema import PowerEMA, exponent_of, synthesize
 from physgen.diffusion.learning.losses import (
     ImplicitScoreMatching,
     LearnedWeight,
@@ -131,11 +131,11 @@ def averaging_rows():
     updates = 2000
     walk = torch.cumsum(noise_like(0, "conformance averaging", [0], (updates, 20), dtype=torch.float64)[0], 0)
     model, stored = nn.Linear(20, 1, bias=False).double(), []
-    averages = PowerAverages(model)
+    emas = PowerEMA(model)
     for step, weights in enumerate(walk, start=1):
         model.weight.data = weights[None]
-        averages.update(model)
-        stored += averages.snapshots() if step % 100 == 0 else []
+        emas.update(model)
+        stored += emas.snapshots() if step % 100 == 0 else []
     for width in (0.04, 0.08, 0.15, 0.25):
         shares = torch.diff((torch.arange(updates + 1).double() / updates) ** (exponent_of(width) + 1))
         exact = shares @ walk

@@ -7,7 +7,7 @@ import torch
 from benchmarks.conformance.row import Row
 from physgen.diffusion.exact import EnumeratedIsing
 from physgen.diffusion.exact.atoms import enumerate_spins
-from physgen.diffusion.inference.weight_statistics import reweighted_mean, weight_statistics
+from physgen.diffusion.inference.weight_statistics import reweighted_mean, summarise_weights
 from physgen.diffusion.masked import from_denoiser, log_probability, sample_masked
 from physgen.diffusion.noise import generator_for, noise_like
 
@@ -65,7 +65,7 @@ def weight_rows(where, states, minus_energy, log_Z):
         drawn = sample_masked(blind, (COUNT, *SHAPE), seed=3, steps=steps, tile=COUNT)
         number = ((drawn.x.flatten(1) < 0) * 2 ** torch.arange(SITES)).sum(1)
         log_weight = minus_energy[number] - drawn.log_probability
-        found = weight_statistics(log_weight)
+        found = summarise_weights(log_weight)
         name = f"poor model, {steps} steps, {where}, ESS {found.effective_fraction:.2f}"
         kept = abs(found.log_Z - log_Z) < 4 * found.log_Z_error
         yield Row(

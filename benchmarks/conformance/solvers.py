@@ -119,7 +119,7 @@ def orders():
             def noise(i):
                 return torch.zeros(1 + noises, 1, dtype=torch.float64).index_fill_(0, torch.tensor([1 + i]), 1.0)
 
-            end = walker.walk(lambda y, s: y * (NARROW / (NARROW + s**2)), levels[:-1].tolist(), start, noise)
+            end = walker.integrate(lambda y, s: y * (NARROW / (NARROW + s**2)), levels[:-1].tolist(), start, noise)
             return float((end.square().sum(0) / (NARROW + levels[-2] ** 2) - 1).abs().max())
 
         order, bias = order_of(error, 240)
@@ -210,7 +210,8 @@ def covariance():
     for steps in (1, 2, 10):
         levels = torch.cat([torch.linspace(10, 0.1, steps), torch.zeros(1)]).double()
         start = torch.zeros(1 + steps, 1, len(half), dtype=torch.float64)
-        start[:1] = impulse * levels[0]
+        start[:1] = impulse
+        start = sampler.start(start, float(levels[0]))
 
         def noise(i, shape=start.shape):
             kick = torch.zeros(shape, dtype=torch.float64)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.conformance.row import Row
-from physgen.diffusion.symmetry import SPIN_FLIP, GroupAverage, point_group, translations
+from physgen.diffusion.symmetry import SPIN_FLIP, GroupAverage
+from physgen.lattice import point_group, translations
 from physgen.networks.message_passing import MessagePassing
 from physgen.networks.unet import UNet
 

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.conformance.row import Row
 from benchmarks.conformance.trained_symmetry import lognormal_fields, train_denoiser
-from physgen.diffusion.discretization.check import candidate_levels, convergence, safest
+from physgen.diffusion.discretization.check import candidate_levels, convergence, most_converged
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LogUniform
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
 from physgen.diffusion.learning.training import Recipe
@@ -20,18 +20,18 @@ def rows() -> Iterator[Row]:
     x = lognormal_fields(1024, torch.Generator().manual_seed(0))
     spectrum = fit_spectrum(x)
     power = spectrum.ln_power.exp().double()
-    # of the training and of the fine levels: wider than those that any grid chooses
+    # of the training and of the fine levels: wider than those of any candidate
     ends = 30 * float(power.max().sqrt()), 0.03 * float(power.min().sqrt())
     with torch.random.fork_rng():
         torch.manual_seed(0)
         denoiser = FieldDenoiser(UNet(2, width=16, multipliers=(1, 2, 3)), spectrum)
     law = LogUniform(ends[1], ends[0])
-    recipe = Recipe(TRAINED, batch_size=16, learning_rate=2e-3, warmup=30, law=law)
+    recipe = Recipe(TRAINED, batch_size=16, learning_rate=2e-3, warmup=30, level_distribution=law)
     denoiser = train_denoiser(denoiser, x, recipe, turned=True)
     for steps in (10, 16):
-        grids = candidate_levels(power, steps)
-        picked, _ = safest(denoiser, grids, (TRIED, *SHAPE), 7, ends=ends)
-        found = convergence(denoiser, grids, (COUNT, *SHAPE), 0, ends=ends)
+        candidates = candidate_levels(power, steps)
+        picked, _ = most_converged(denoiser, candidates, (TRIED, *SHAPE), 7, ends=ends)
+        found = convergence(denoiser, candidates, (COUNT, *SHAPE), 0, ends=ends)
         for name, measured in found.items():
             distance = f"mean distance {measured.distance:.2g}({measured.distance_error:.1g})"
             yield Row(

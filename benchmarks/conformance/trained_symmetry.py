@@ -15,7 +15,8 @@ from benchmarks.conformance.row import Row
 from physgen.diffusion.exact import GaussianField, IsingStrip
 from physgen.diffusion.learning.denoisers import FieldDenoiser, SpinDenoiser
 from physgen.diffusion.learning.training import Recipe, TrainingState, train
-from physgen.diffusion.symmetry import SPIN_FLIP, GroupAverage, Symmetry, point_group, translations
+from physgen.diffusion.symmetry import SPIN_FLIP, GroupAverage
+from physgen.lattice import Symmetry, point_group, translations
 from physgen.networks.unet import UNet
 
 SEEDS, STEPS, HELD_OUT = 3, 150, 32

@@ -14,7 +14,7 @@ from physgen.diffusion.inference.reverse_kernels import (
     LocalCovariance,
     SpinMixture,
 )
-from physgen.diffusion.inference.weight_statistics import independence_metropolis, reweighted_mean, weight_statistics
+from physgen.diffusion.inference.weight_statistics import independence_metropolis, reweighted_mean, summarise_weights
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for, noise_like
 
@@ -67,14 +67,14 @@ def ring_rows():
         ("averaged covariance, 20 steps", LocalCovariance(averaged=True), log_uniform(*RANGE, 20)),
         ("DDPM, 20 steps", Ancestral(), log_uniform(*RANGE, 20)),
     ):
-        found = weight_statistics(ring(kernel, levels, 3000, 3).log_weight)
+        found = summarise_weights(ring(kernel, levels, 3000, 3).log_weight)
         yield log_z_row(f"{name}, {label}", found, RING.log_Z, f"3000 x {len(levels) - 1}")
 
 
 def target_rows(label, kernel, levels, paths, least):
     """ln Z within two errors, and the effective fraction beside the least one asked for."""
     drawn, cost = ring(kernel, levels, paths, 3), f"{paths} x {len(levels) - 1}"
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     yield log_z_row(label, found, RING.log_Z, cost, within=2)
     error, fraction = math.sqrt(blocks_variance(drawn.log_weight)), found.effective_fraction
     claim = f"at least {least}; ln Z off by {(found.log_Z - RING.log_Z) / found.log_Z_error:+.1f} errors"
@@ -116,7 +116,7 @@ def energy_rows():
     x = RING.sample(4000, generator_for(5, "draw", 0))
     settings = {"readout": "bernoulli", "tile": 2000, "dtype": torch.float64}
     levels, target = log_uniform(*RANGE, 20), lambda x: BETA * minus_energy(x)
-    upward = weight_statistics(-noising_log_weight(RING, LocalCovariance(), levels, x, 5, target, **settings))
+    upward = summarise_weights(-noising_log_weight(RING, LocalCovariance(), levels, x, 5, target, **settings))
     kept = abs(-upward.log_Z - RING.log_Z) < 3 * upward.log_Z_error
     name = "noised exact samples of the ring, 20 steps"
     yield Row("weights", name, "-ln E[1/w] = ln Z", -upward.log_Z, RING.log_Z, upward.log_Z_error, kept)
@@ -153,7 +153,7 @@ def field_rows():
             tile=2000,
             dtype=torch.float64,
         )
-        yield log_z_row(f"mixture in 1-D, {label}, 12 steps", weight_statistics(drawn.log_weight), 0.0, "10000 x 12")
+        yield log_z_row(f"mixture in 1-D, {label}, 12 steps", summarise_weights(drawn.log_weight), 0.0, "10000 x 12")
         mean, error = reweighted_mean(drawn.x[:, 0, 0] ** 2, drawn.log_weight)
         kept = abs(float(mean) - 1.05) < 3 * float(error)
         name = f"mixture in 1-D, {label}, 12 steps: second moment, reweighted"
@@ -172,7 +172,7 @@ def sampler_rows():
     for name in ("dpmpp_2m_sde", "predictor_corrector"):
         drawn = weighted_sample(law, name, levels, (10000, 1, 1), 7, lambda x: law.log_density(x, ZERO), **options)
         label = f"broad mixture in 1-D, {name}, 12 steps"
-        yield log_z_row(label, weight_statistics(drawn.log_weight), 0.0, "10000 x 12")
+        yield log_z_row(label, summarise_weights(drawn.log_weight), 0.0, "10000 x 12")
         mean, error = reweighted_mean(drawn.x[:, 0, 0] ** 2, drawn.log_weight)
         kept = abs(float(mean) - exact) < 3 * float(error)
         yield Row("weights", f"{label}: second moment, reweighted", "1.3", float(mean), exact, float(error), kept)
@@ -190,7 +190,7 @@ def phi4_rows():
         tile=1000,
         dtype=torch.float64,
     )
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     yield log_z_row("phi^4, two wells, two sites, DDPM, 30 steps", found, 2 * law.log_Z, "2000 x 30")
 
 

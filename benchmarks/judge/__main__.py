@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.judge import data, rates, table, trial, two_sample
 from physgen.provenance import git_commit
-from physgen.stages.judging import judge_ensembles
+from physgen.stages import evaluate_ensembles
 
 PARTS = ("fields", "spins", "two_sample", "rates")
 
@@ -121,7 +121,7 @@ def trained_section(folder):
     run = Run(folder)
     generated = sample(folder, data.CACHE / f"generated-{folder.resolve().name}.h5")
     parts = [run.part(name) for name in ("test", "train")]
-    judged = judge_ensembles(run.domain, load_ensemble(generated), *parts)
+    judged = evaluate_ensembles(load_ensemble(generated), *parts, domain=run.domain)
     rows = list(table.power_rows(judged.summary["verdicts"]))
     return [f"\n## The trained network of {folder.name}\n", *table.markdown(rows)]
 

@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import stats
 
 from benchmarks.judge.data import draw_spins, field_domain, spin_domain
-from physgen.stages.judging import judge_ensembles
+from physgen.stages import evaluate_ensembles
 
 CELLS, MAPS, SIDE = 32, 3, 25.0
 STATED = 0.01  # rate of false alarms that a verdict claims
@@ -103,7 +103,7 @@ def one_trial(job):
     torch.set_num_threads(1)
     law, trial = job
     domain, reference, other = sides(law, trial)
-    found = judge_ensembles(domain, other, reference).summary["verdicts"]
+    found = evaluate_ensembles(other, reference, domain=domain).summary["verdicts"]
     return [(v["diagnostic"], v.get("verdict"), v.get("p_value")) for v in found]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.judge import data, field_fakes, spin_fakes
-from physgen.stages.judging import judge_ensembles
+from physgen.stages import evaluate_ensembles
 
 SIMULATIONS, TRAINING_SIMULATIONS = 27, 40
 TRUTH, COPIES = "truth", "copies"  # words of the rows that are judged with their training set
@@ -36,4 +36,4 @@ def judge_fake(kind, name):
     source, fakes, domain, reference = KINDS[kind]
     made = source([1, list(fakes).index(name)])
     train = made.training if name.startswith(TRUTH) or COPIES in name else None
-    return judge_ensembles(domain(), fakes[name](made), reference(), train).summary["verdicts"]
+    return evaluate_ensembles(fakes[name](made), reference(), train, domain=domain()).summary["verdicts"]

@@ -4,9 +4,9 @@ import numpy as np
 
 from benchmarks.judge import field_fakes
 from physgen.diagnostics import hotelling
-from physgen.diagnostics.density import log10_density
 from physgen.diagnostics.feature_test import feature_statistics
 from physgen.diagnostics.spectrum import power_spectrum_array
+from physgen.domains.cosmology.density import log10
 
 NAMES = (
     "truth, other initial conditions", "Gaussian copula", "lognormal of the right P(k)",
@@ -22,21 +22,21 @@ CELLS, TESSELLATIONS = 50, 20
 
 def rows(reference, maps):
     """One row for each fake."""
-    truth = feature_statistics(reference, "log10")["per_unit"].values
+    truth = feature_statistics(reference, log10)["per_unit"].values
     for name in NAMES:
         fake = field_fakes.FAKES[name](maps)
-        mine = feature_statistics(fake, "log10")["per_unit"].values
+        mine = feature_statistics(fake, log10)["per_unit"].values
         found = {"fake": name, "random features": f"{hotelling.mean_is_zero(mine - truth).p_value:.1g}"}
         found["unpaired"] = f"{hotelling.means_are_equal(mine, truth).p_value:.1g}"
         yield found | {f"PQMass on {what}": _pqmass(f(reference), f(fake)) for what, f in REPRESENTATIONS.items()}
 
 
 def _pixels(ensemble):
-    return log10_density(ensemble["field"].values, "delta").reshape(ensemble.sizes["sample"], -1)
+    return log10(ensemble["field"].values).reshape(ensemble.sizes["sample"], -1)
 
 
 def _log_spectra(ensemble):
-    return np.log(power_spectrum_array(log10_density(ensemble["field"].values, "delta"), (1.0, 1.0))[1])
+    return np.log(power_spectrum_array(log10(ensemble["field"].values), (1.0, 1.0))[1])
 
 
 REPRESENTATIONS = {"pixels": _pixels, "log spectra": _log_spectra}

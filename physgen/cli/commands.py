@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from physgen.cli.parser import STOPPED, parser
+from physgen.progress import progress_bar
 
 
 def main(words: list[str] | None = None) -> int:
@@ -58,24 +59,6 @@ def _take_late_pairs(top: argparse.ArgumentParser, arguments: argparse.Namespace
         getattr(arguments, taker).extend(rest)
 
 
-def _progress(title: str):
-    """A progress bar on a terminal, a line each tenth elsewhere."""
-    state = {"tenth": -1}
-    live = sys.stderr.isatty()
-
-    def show(done: int, total: int) -> None:
-        share = done / max(total, 1)
-        if live:
-            bar = "#" * int(30 * share)
-            end = "\n" if done >= total else ""
-            print(f"\r{title} [{bar:<30}] {done}/{total}", end=end, file=sys.stderr, flush=True)
-        elif int(10 * share) > state["tenth"]:
-            state["tenth"] = int(10 * share)
-            print(f"{title} {done}/{total}", file=sys.stderr, flush=True)
-
-    return show
-
-
 def _pairs(words: list[str], what: str) -> dict[str, str]:
     from physgen.errors import InputError
 
@@ -105,7 +88,7 @@ def _free(path: Path) -> Path:
 def _demo(arguments) -> int:
     from physgen.cli.demo import demo
 
-    return demo(arguments.output, arguments.only, _progress)
+    return demo(arguments.output, arguments.only, progress_bar)
 
 
 def _domains(arguments) -> None:
@@ -124,7 +107,9 @@ def _experiment(arguments):
         return load_config(arguments.config, arguments.overrides)
     except yaml.YAMLError as error:  # of an override; errors of the file are explained by load_config
         words = " ".join(str(error).split())
-        raise InputError(f"an override in {arguments.overrides} is no YAML value ({words}): quote it") from None
+        raise InputError(
+            f"an override in {arguments.overrides} is not a valid YAML value ({words}): quote it"
+        ) from None
 
 
 def _simulate(arguments) -> None:
@@ -132,7 +117,7 @@ def _simulate(arguments) -> None:
 
     experiment = _experiment(arguments)
     processes = (os.cpu_count() or 1) if arguments.processes is None else arguments.processes
-    path = simulate(experiment, arguments.output, processes, _progress("simulate"))
+    path = simulate(experiment, arguments.output, processes, progress_bar("simulate"))
     where = [] if path == default_dataset(experiment) else [f"dataset={path}"]
     print(f"wrote {path}\nnext: {_command('train', arguments.config, *arguments.overrides, *where)}")
 
@@ -153,7 +138,7 @@ def _train(arguments) -> int:
     from physgen.stages import is_complete, train
 
     experiment = _experiment(arguments)
-    written = train(experiment, arguments.runs, arguments.resume, arguments.device, _progress("train"))
+    written = train(experiment, arguments.runs, arguments.resume, arguments.device, progress_bar("train"))
     run = arguments.runs / experiment.name
     complete = is_complete(run)  # asked by every process: they end alike
     if written is not None:
@@ -180,7 +165,7 @@ def _sample(arguments) -> None:
         arguments.levels,
         arguments.average,
     )
-    path = sample(arguments.run, arguments.output, options, arguments.device, _progress("sample"))
+    path = sample(arguments.run, arguments.output, options, arguments.device, progress_bar("sample"))
     if arguments.average is not None:
         print(describe_average(arguments.run, arguments.average))
     print(f"wrote {path}\n{_after_sample(arguments, path, given)}")
@@ -213,7 +198,7 @@ def _number(text: str, name: str) -> float:
 def _average(arguments) -> None:
     from physgen.stages import best_width, compare_widths, width_table
 
-    found = compare_widths(arguments.run, arguments.device, _progress("average"))
+    found = compare_widths(arguments.run, arguments.device, progress_bar("average"))
     best = best_width(found)
     words = [] if best is None else ["--average", f"{best:g}"]
     output = _free(arguments.run / "generated.h5")
@@ -223,14 +208,23 @@ def _average(arguments) -> None:
 def _evaluate(arguments) -> None:
     from physgen.stages import evaluate
 
-    named = arguments.generated
-    folder = arguments.output or (
-        named.with_suffix("") if named.suffix else named.with_name(f"{named.name}-evaluation")
-    )
     tolerances = {k: _number(v, k) for k, v in _pairs(arguments.tolerance, "tolerance").items()}
-    result = evaluate(arguments.generated, arguments.reference, arguments.train, folder, arguments.run, tolerances)
+    result = evaluate(
+        arguments.generated, arguments.reference, arguments.train, arguments.output, arguments.run, tolerances,
+        box_size=arguments.box, domain=arguments.domain,
+    )  # fmt: skip
     print(result.table)
     print(f"wrote {result.folder}/report.html, summary.json, diagnostics.nc and figures/")
+
+
+def _compare(arguments) -> None:
+    from physgen.stages.comparison import compare, log_comparison
+
+    found = compare(arguments.runs)
+    written = found.write(arguments.output or _free(arguments.runs[0].parent / "comparison"))
+    uri = log_comparison(written, written.folder, arguments.uri)
+    print(found.table)
+    print(f"wrote {written.folder}/report.html and figures/" + (f"; it is in MLflow at {uri}" if uri else ""))
 
 
 def _ui(arguments) -> int:
@@ -239,7 +233,7 @@ def _ui(arguments) -> int:
     from physgen.tracking.ui import ui
 
     if not 0 < arguments.port < 65536:
-        raise InputError(f"--port {arguments.port} is no port: give one from 1 to 65535")
+        raise InputError(f"--port {arguments.port} is not a valid port: give a number from 1 to 65535")
     return ui(arguments.uri or default_tracking_uri(arguments.runs / "any"), port=arguments.port)
 
 
@@ -272,6 +266,7 @@ COMMANDS = {
     "sample": _sample,
     "average": _average,
     "evaluate": _evaluate,
+    "compare": _compare,
     "ui": _ui,
     "sync": _sync,
     "config": _config,

@@ -10,14 +10,18 @@ from pathlib import Path
 from physgen.config import load_config
 from physgen.domains.contract import list_domains
 from physgen.errors import InputError
+from physgen.progress import Progress
 
-Bar = Callable[[str], Callable[[int, int], None]]
+Bar = Callable[[str], Progress]
+
+
+def _package() -> Path:
+    return Path(__file__).parents[1]
 
 
 def shipped_config(domain: str, name: str) -> Path | None:
     """A configuration that comes with physgen, in the installed package or in a checkout."""
-    package = Path(__file__).parents[1]
-    found = [root / "configs" / domain / f"{name}.yaml" for root in (package, package.parent)]
+    found = [root / "configs" / domain / f"{name}.yaml" for root in (_package(), _package().parent)]
     return next((path for path in found if path.is_file()), None)
 
 
@@ -26,8 +30,13 @@ def demo(folder: Path, only: str | None, bar: Bar) -> int:
     domains = [only] if only else list_domains()
     configs = {d: shipped_config(d, "demo") for d in domains}
     missing = [d for d, path in configs.items() if path is None]
-    if only and missing:
+    if only and only not in list_domains():
         raise InputError(f"{only!r} has no demo; choose one of {', '.join(list_domains())}")
+    if len(missing) == len(domains):
+        raise InputError(
+            f"{_package()} has no configuration of a demo of {' or '.join(domains)}: this installation is not "
+            "whole, reinstall it"
+        )
     folder = _new_folder(folder)
     started, reports = time.perf_counter(), []
     for path in filter(None, configs.values()):

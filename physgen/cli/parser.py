@@ -109,10 +109,16 @@ def _add_model(commands) -> None:
 
 
 def _add_judging(commands) -> None:
-    evaluate = commands.add_parser("evaluate", help="judge an ensemble against a reference, anybody's files")
-    evaluate.add_argument("generated", type=Path, metavar="GENERATED")
+    evaluate = commands.add_parser(
+        "evaluate", help="judge an ensemble or an array against a reference, anybody's files"
+    )
+    evaluate.add_argument(
+        "generated", type=Path, metavar="GENERATED", help="an ensemble, or an array in .npy or .npz, samples first"
+    )
     evaluate.add_argument("--reference", type=Path, required=True, metavar="FILE")
     evaluate.add_argument("--train", type=Path, metavar="FILE", help="the training data, for the memorization test")
+    evaluate.add_argument("--box", metavar="LENGTH", help='side of the box of arrays, e.g. --box "25 Mpc/h"')
+    evaluate.add_argument("--domain", metavar="NAME", help="physics of files that name none (default: any field)")
     evaluate.add_argument("--run", type=Path, metavar="RUN", help="log the figures and metrics to this run as well")
     evaluate.add_argument(
         "--tolerance",
@@ -124,6 +130,13 @@ def _add_judging(commands) -> None:
     evaluate.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="default: GENERATED without suffix, or GENERATED-evaluation"
     )
+
+    compare = commands.add_parser("compare", help="diagnostics of several runs over one reference, on one page")
+    compare.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN|DIR", help="folders of runs that were judged, or of evaluations"
+    )
+    compare.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: comparison, beside the first run")
+    compare.add_argument("--uri", metavar="URI", help="MLflow tracking URI (default: that of the runs)")
 
 
 def _add_looking(commands) -> None:

@@ -7,29 +7,28 @@ from physgen.diagnostics.band_moments import band_moments
 from physgen.diagnostics.bispectrum import bispectrum
 from physgen.diagnostics.comparison import compare, compare_results
 from physgen.diagnostics.correlation import two_point_correlation
-from physgen.diagnostics.density import density_scatter, mean_density
 from physgen.diagnostics.distribution import moments, one_point
 from physgen.diagnostics.memorization import memorization
+from physgen.diagnostics.metrics import metrics_of
 from physgen.diagnostics.morphology import extrema, minkowski
 from physgen.diagnostics.result import make_result
 from physgen.diagnostics.scatter import power_correlation, power_scatter
 from physgen.diagnostics.scattering import scattering
 from physgen.diagnostics.spectrum import cross_spectrum, power_spectrum
-from physgen.diagnostics.verdict import judge, judgement
+from physgen.diagnostics.verdict import Verdict, judge
 
 __all__ = [
+    "Verdict",
     "band_moments",
     "bispectrum",
     "compare",
     "compare_results",
     "cross_spectrum",
-    "density_scatter",
     "extrema",
     "judge",
-    "judgement",
     "make_result",
-    "mean_density",
     "memorization",
+    "metrics_of",
     "minkowski",
     "moments",
     "one_point",

@@ -4,17 +4,31 @@ Legend: B fields, d dimensions, \*grid cells, J octave bands. A Gaussian field h
 spectrum; filaments and haloes have both, strongest where they are thinnest.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from physgen.diagnostics.bands import crop, octave_bands, to_field, to_modes
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.bands import Band
+    from physgen.diagnostics.batches import Transform
+
+
 MOMENTS = ("skewness", "kurtosis")
 YARDSTICK = (1.0, 2.0)  # a kurtosis moves twice as far as a skewness for a like change of shape
 
 
-def band_moments_array(field, spacing, phases_only=False):
+def band_moments_array(
+    field: np.ndarray, spacing: Sequence[float], phases_only: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     r"""Skewness :math:`\mu_3/\mu_2^{3/2}` and excess kurtosis :math:`\mu_4/\mu_2^2 - 3` of each field in octave bands.
 
     :math:`b_j(x) = N^{-1}\sum_k W_j(k)\, \delta_k e^{ikx}` with :math:`W_j = \cos(\frac\pi2\log_2 k/k_j)` for
@@ -36,7 +50,7 @@ def band_moments_array(field, spacing, phases_only=False):
     return np.array([b.k for b in bands]), _moments(field, grid, bands, phases_only)
 
 
-def _moments(field, grid, bands, phases_only):
+def _moments(field: np.ndarray, grid: Sequence[int], bands: list[Band], phases_only: bool) -> np.ndarray:
     d = len(grid)
     modes = to_modes(field, d)
     if phases_only:
@@ -54,7 +68,7 @@ def _moments(field, grid, bands, phases_only):
     return found
 
 
-def band_moments(ensemble, transform=None, phases_only=False):
+def band_moments(ensemble: xr.Dataset, transform: Transform | None = None, phases_only: bool = False) -> xr.Dataset:
     r"""Skewness and excess kurtosis of octave bands (:func:`band_moments_array`), averaged over configurations.
 
     Each configuration is normalised by its own variance in the band: the average does not depend on the number of
@@ -62,7 +76,7 @@ def band_moments(ensemble, transform=None, phases_only=False):
 
     Args:
         ensemble: periodic ``field`` in one to three dimensions.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
         phases_only: the same of the field with every Fourier modulus set to 1: sees random phases even where every
             single modulus is right.
 
@@ -80,7 +94,11 @@ def band_moments(ensemble, transform=None, phases_only=False):
     wave = {"long_name": "wavenumber", "units": inverse_length(ensemble), "symbol": "k", "scale": "log"}
     coords = {"moment": (np.array(MOMENTS), {"long_name": "moment"}), "k": (np.array([b.k for b in bands]), wave)}
     of = "phases alone" if phases_only else "octave band"
-    said = {"diagnostic": "phase_moments" if phases_only else "band_moments", "kind": "curve", "units": "1"}
+    said: dict[str, Any] = {
+        "diagnostic": "phase_moments" if phases_only else "band_moments",
+        "kind": "curve",
+        "units": "1",
+    }
     said["long_name"] = f"skewness, kurtosis ({of})"
     said["convention"] = (
         "Skewness and excess kurtosis of the field in octave bands, cos(pi/2 log2 k/k_j) from k_j/2 to 2 k_j"

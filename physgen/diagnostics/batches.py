@@ -1,70 +1,67 @@
 """An ensemble a few configurations at a time, so that no statistic holds a second copy of it."""
 
+from __future__ import annotations
+
 import functools
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from physgen.diagnostics.density import DENSITIES, log10_density
+if TYPE_CHECKING:
+    import xarray as xr
+
+Transform = Callable[[np.ndarray], np.ndarray]  # of arrays (b, C, *grid); it treats every configuration alone
 
 BATCH_CELLS = 2**18  # 1 MiB of single precision: a batch and its FFT stay in the cache
 
 
-def batches(ensemble, transform=None, cells=BATCH_CELLS):
+def batches(ensemble: xr.Dataset, transform: Transform | None = None, cells: int = BATCH_CELLS) -> Iterator[np.ndarray]:
     r"""Yield ``field`` as arrays (b, C, \*grid) in the order of the flattened samples.
 
     Args:
         ensemble: any ``field``; single precision stays single, integers become double.
-        transform: None, "log10" (of the density in units of the ensemble's mean, see
-            :mod:`physgen.diagnostics.density`), or a function of an array (b, C, \*grid) that treats every
-            configuration alone.
+        transform: None, or a function of an array (b, C, \*grid) that treats every configuration alone.
         cells: cells of a batch, at least one configuration.
     """
     for piece in _pieces(ensemble, transform, cells):
         yield piece()
 
 
-def _pieces(ensemble, transform=None, cells=BATCH_CELLS):
+def _pieces(
+    ensemble: xr.Dataset, transform: Transform | None = None, cells: int = BATCH_CELLS
+) -> list[Callable[[], np.ndarray]]:
     """The batches as functions that make them, so that any thread can."""
     from physgen.ensemble import flatten
 
     values = flatten(ensemble)
-    through = transform_of(ensemble, transform)
     step = max(1, cells // max(int(np.prod(values.shape[1:])), 1))
 
-    def make(start):
+    def make(start: int) -> np.ndarray:
         batch = np.ascontiguousarray(values[start : start + step])
         if batch.dtype.kind != "f":
             batch = batch.astype(np.float64)
         elif not batch.dtype.isnative:  # FITS files are big-endian
             batch = batch.astype(batch.dtype.newbyteorder("="))
-        return through(batch)
+        return batch if transform is None else transform(batch)
 
     return [functools.partial(make, start) for start in range(0, len(values), step)]
 
 
-def transform_of(ensemble, transform):
-    """The function of an array that ``transform`` names, with the constants of the ensemble."""
-    if transform is None:
-        return lambda values: values
-    if transform != "log10":
-        return transform
-    kind, mean = ensemble.attrs.get("field_kind"), None
-    if kind in DENSITIES and kind != "delta":
-        mean = float(ensemble["field"].values.mean(dtype=float))  # xarray's own mean makes copies
-    return lambda values: log10_density(values, kind, mean)
-
-
-def each_sample(ensemble, statistic, transform=None):
+def each_sample(
+    ensemble: xr.Dataset, statistic: Callable[[np.ndarray], ArrayLike], transform: Transform | None = None
+) -> np.ndarray:
     r"""``statistic`` of every configuration: (B, C, \*shape) from a function of (b, C, \*grid), batch by batch.
 
     Batches are shared out to one thread a core (numpy and the FFT leave the interpreter's lock); results are the same.
     """
     _keep_freed_memory()
-    pieces = deque()
-    found = []
+    pieces: deque[Future[np.ndarray]] = deque()
+    found: list[np.ndarray] = []
     workers = _cores()
     with ThreadPoolExecutor(workers) as threads:
         for piece in _pieces(ensemble, transform):
@@ -76,7 +73,7 @@ def each_sample(ensemble, statistic, transform=None):
 
 
 @functools.cache
-def _keep_freed_memory():
+def _keep_freed_memory() -> None:
     """Have the C library keep freed blocks of up to 32 MiB: by default every batch faults its pages in anew.
 
     glibc raises its thresholds for mapping and trimming to the size of a mapped block that is freed; this one is never
@@ -85,10 +82,10 @@ def _keep_freed_memory():
     np.empty(2**25 - 2**16, np.uint8)
 
 
-def _cores():
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cell_mean(x, d):
+def cell_mean(x: np.ndarray, d: int) -> np.ndarray:
     """Mean over the last d axes in double precision; single precision is summed pairwise along the last axis first."""
     return x.mean(axis=-1).mean(axis=tuple(range(-(d - 1), 0)), dtype=float) if d > 1 else x.mean(axis=-1, dtype=float)

@@ -8,14 +8,26 @@ closed triples of modes. A product of three fields of modes below k is exact on 
 each triangle costs the FFT of its own coarse lattice.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes, wavenumber
+from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 from physgen.errors import InputError
+from physgen.lattice import wavenumber
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.batches import Transform
+
 
 CONFIGURATIONS = ("equilateral", "squeezed", "folded")
 HALF_WIDTH = 0.15  # of a shell, in units of its wavenumber; at least half a fundamental wavenumber
@@ -31,12 +43,12 @@ class Triangles:
     shape: tuple[int, ...]  # of the result: (3, K) for the configurations, (T,) for all
 
 
-def reach(grid, spacing):
+def reach(grid: Sequence[int], spacing: Sequence[float]) -> float:
     """Largest wavenumber of a shell: two thirds of Nyquist, beyond which triangles close over the lattice's edge."""
     return 2 / 3 * np.pi / max(spacing) * (1 - 1e-9)
 
 
-def configurations(grid, spacing, points=5):
+def configurations(grid: Sequence[int], spacing: Sequence[float], points: int = 5) -> Triangles:
     r"""Equilateral (k, k, k), squeezed (k_long, k, k) and folded (k, k/2, k/2) triangles at a few wavenumbers.
 
     The wavenumbers are geometric, from 5.5 fundamental ones to two thirds of Nyquist; k_long is the lowest shell, half
@@ -58,10 +70,10 @@ def configurations(grid, spacing, points=5):
     return Triangles(edges, np.concatenate(shells), (3, count))
 
 
-def all_triangles(grid, spacing, bins=8):
+def all_triangles(grid: Sequence[int], spacing: Sequence[float], bins: int | ArrayLike = 8) -> Triangles:
     """Every triple of shells with modes that close; ``bins``: linear shells up to two thirds of Nyquist, or edges."""
     unit, top = fundamental(grid, spacing), reach(grid, spacing)
-    edges = np.linspace(unit / 2, top, int(bins) + 1) if np.ndim(bins) == 0 else np.asarray(bins, dtype=float)
+    edges = np.linspace(unit / 2, top, bins + 1) if isinstance(bins, int) else np.asarray(bins, dtype=float)
     if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0) or edges[-1] > top * (1 + 1e-6):
         raise InputError(f"shell edges must increase and end below 2/3 of Nyquist, {top:g}; got {edges.tolist()}")
     low, high = edges[:-1], edges[1:]
@@ -77,12 +89,12 @@ def all_triangles(grid, spacing, bins=8):
 class TrianglePlan:
     """What the triangles of a lattice share: coarse lattices, shells on them, numbers of triples and of modes."""
 
-    def __init__(self, grid, spacing, triangles):
+    def __init__(self, grid: Sequence[int], spacing: Sequence[float], triangles: Triangles) -> None:
         self.grid, self.spacing, self.shells = tuple(grid), tuple(spacing), triangles.shells
         self.edges = triangles.edges
         self.volume = float(np.prod(spacing) * np.prod(grid))
         highest = triangles.edges[:, 1]
-        self.lattices = {}  # coarse grid -> triangles on it
+        self.lattices: dict[tuple[int, ...], list[int]] = {}  # coarse grid -> triangles on it
         for t, shells in enumerate(triangles.shells):
             coarse = coarse_grid(grid, spacing, 3 * highest[shells].max() * (1 + 1e-6))
             self.lattices.setdefault(coarse, []).append(t)
@@ -96,13 +108,13 @@ class TrianglePlan:
                 a, b, c = self.shells[t]
                 self.triples[t] = np.round(np.mean(ones[a] * ones[b] * ones[c]))
 
-    def _masks(self, coarse, members):
+    def _masks(self, coarse: Sequence[int], members: list[int]) -> dict[int, np.ndarray]:
         step = [n * a / m for n, a, m in zip(self.grid, self.spacing, coarse, strict=True)]
         k = wavenumber(coarse, step)
         shells, edges = np.unique(self.shells[members]), self.edges
         return {int(s): ((k >= edges[s, 0]) & (k < edges[s, 1])).astype(np.float32) for s in shells}
 
-    def measure(self, field):
+    def measure(self, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         r"""B (..., T) and P (..., S) of fields (..., \*grid)."""
         if np.any(self.triples < 1):
             empty = self.edges[self.shells[np.argmin(self.triples)]]
@@ -122,7 +134,9 @@ class TrianglePlan:
         return self.volume**2 * triple / self.triples, self.volume * power / self.modes
 
 
-def bispectrum_array(field, spacing, triangles=None):
+def bispectrum_array(
+    field: np.ndarray, spacing: Sequence[float], triangles: Triangles | None = None
+) -> tuple[np.ndarray, ...]:
     r"""Bispectrum :math:`B = (V^2/N^3) \langle\delta_{k_1}\delta_{k_2}\delta_{k_3}\rangle`, :math:`k_1+k_2+k_3=0`.
 
     :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`. Independent cells of third cumulant :math:`\kappa_3` have
@@ -143,13 +157,20 @@ def bispectrum_array(field, spacing, triangles=None):
     return *plan.measure(field), plan.triples, plan.modes
 
 
-def permutations(power, shells):
+def permutations(power: np.ndarray, shells: np.ndarray) -> np.ndarray:
     r""":math:`P_1P_2 + P_2P_3 + P_3P_1` of each triangle, from the power of the shells (..., S)."""
     first, second, third = (power[..., shells[:, i]] for i in range(3))
     return first * second + second * third + third * first
 
 
-def bispectrum(ensemble, triangles=None, transform=None, reduced=True, bins=8, points=5):
+def bispectrum(
+    ensemble: xr.Dataset,
+    triangles: str | None = None,
+    transform: Transform | None = None,
+    reduced: bool = True,
+    bins: int = 8,
+    points: int = 5,
+) -> xr.Dataset:
     r"""Bispectrum of an ensemble, reduced (:math:`Q = B/(P_1P_2+P_2P_3+P_3P_1)` of each configuration) or raw.
 
     Q of each configuration, averaged, does not depend on the number of configurations of a unit, and hardly on the
@@ -159,7 +180,7 @@ def bispectrum(ensemble, triangles=None, transform=None, reduced=True, bins=8, p
     Args:
         ensemble: periodic ``field`` in two or three dimensions.
         triangles: None for equilateral, squeezed and folded ones; "all" for every triple of shells.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
         reduced: False gives B itself, units length^2d, with a ``yardstick`` so that deviations are those of Q.
         bins: shells for "all": a number or edges.
         points: wavenumbers for the three configurations, at most.
@@ -176,7 +197,7 @@ def bispectrum(ensemble, triangles=None, transform=None, reduced=True, bins=8, p
     plan, shell_k = TrianglePlan(grid, steps, shape), _shell_wavenumbers(grid, steps, shape)
     count = len(shape.shells)
 
-    def measure(values):
+    def measure(values: np.ndarray) -> np.ndarray:
         found, power = plan.measure(values)
         return np.concatenate([found, permutations(power, shape.shells)], axis=-1)
 
@@ -199,13 +220,13 @@ def bispectrum(ensemble, triangles=None, transform=None, reduced=True, bins=8, p
     return result
 
 
-def _inverse(ensemble):
+def _inverse(ensemble: xr.Dataset) -> str:
     from physgen.diagnostics.spectrum import inverse_length
 
     return inverse_length(ensemble)
 
 
-def _shell_wavenumbers(grid, spacing, triangles):
+def _shell_wavenumbers(grid: Sequence[int], spacing: Sequence[float], triangles: Triangles) -> np.ndarray:
     r"""Mean \|k\| of the modes of each shell."""
     k = wavenumber(grid, spacing)
     weight = np.full(k.shape, 2.0)
@@ -214,7 +235,7 @@ def _shell_wavenumbers(grid, spacing, triangles):
     return np.array([np.average(k[m], weights=weight[m]) if m.any() else np.nan for m in inside])
 
 
-def _coordinates(ensemble, triangles, k):
+def _coordinates(ensemble: xr.Dataset, triangles: Triangles, k: np.ndarray) -> tuple[tuple[str, ...], dict[str, Any]]:
     if len(triangles.shape) == 1:
         said = {"long_name": "triangle of wavevectors", "units": "1"}
         return ("triangle",), {"triangle": (np.arange(1, triangles.shape[0] + 1), said)}
@@ -224,7 +245,7 @@ def _coordinates(ensemble, triangles, k):
     return ("configuration", "k"), {"configuration": (np.array(CONFIGURATIONS), name), "k": (side, said)}
 
 
-def _said(ensemble, reduced):
+def _said(ensemble: xr.Dataset, reduced: bool) -> dict[str, Any]:
     from physgen.diagnostics.result import length_unit
     from physgen.ensemble import space_dims
 

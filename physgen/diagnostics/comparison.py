@@ -1,99 +1,36 @@
 """Compare a measurement on generated configurations with the same one on a reference: every figure with its floor.
 
 Legend: U, V units of the reference and the generated result, P points, *lead the dims before a histogram's bins.
-Two results are paired when their units hold the same conditions (all labels, or the disorder itself), each once: then
-unit by unit differences are taken, and the variance of labels or disorder between units drops out.
+Two results are paired when their units hold the same conditions (labels, couplings), each once: then unit by unit
+differences are taken, and the variance of conditions between units drops out.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physgen.diagnostics import hotelling
-from physgen.diagnostics.density import in_one_frame
 from physgen.diagnostics.equivalence import Tolerance, deviations, permuted_log_p
-from physgen.diagnostics.resampling import halves, jackknife_variance, leave_one_out
+from physgen.diagnostics.pair import Metric, Pair, mean_abs_log_ratio, total_variation, wasserstein
+from physgen.diagnostics.resampling import halves
 from physgen.diagnostics.result import are_paired, check_comparable
 
-NULL_DRAWS = 200
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+Diagnostic = Callable[["xr.Dataset"], "xr.Dataset"]
 WITH_DISTANCES = ("histogram", "spectrum")  # kinds of result whose distances need a floor
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Per-unit estimates of two results on the same points; paired means row i of both is the same condition."""
-
-    reference: np.ndarray  # (U, *points)
-    generated: np.ndarray  # (V, *points)
-    paired: bool
-
-    def covariance(self, of_reference=1.0, of_generated=1.0):
-        """Covariance (P, P) of of_generated * mean(generated) - of_reference * mean(reference); factors (P,)."""
-        left = (self.generated * of_generated).reshape(len(self.generated), -1)
-        right = (self.reference * of_reference).reshape(len(self.reference), -1)
-        groups = [left - right] if self.paired else [left, right]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return sum(np.atleast_2d(np.cov(g, rowvar=False)) / len(g) for g in groups)
-
-    def test(self, relative):
-        """Joint test of equal means (physgen.diagnostics.hotelling); relative: points merge as ratios."""
-        left, right = (x.reshape(len(x), -1) for x in (self.generated, self.reference))
-        scale = (np.abs(left).mean(axis=0) + np.abs(right).mean(axis=0)) / 2 if relative else None
-        if self.paired:
-            difference = left - right
-            size = np.abs(left).mean(axis=0) + np.abs(right).mean(axis=0)
-            rounding = difference.std(axis=0) <= hotelling.ROUNDING * size  # nothing but the last digits differs
-            return hotelling.mean_is_zero(np.where(rounding, 0.0, difference), scale)
-        return hotelling.means_are_equal(left, right, scale)
-
-    def distance(self, metric):
-        """metric(mean generated, mean reference) and its jackknife error over units."""
-        g, r = self.generated.mean(axis=0), self.reference.mean(axis=0)
-        without_g, without_r = leave_one_out(self.generated), leave_one_out(self.reference)
-        if self.paired:
-            variance = jackknife_variance(metric(without_g, without_r))
-        else:
-            variance = jackknife_variance(metric(without_g, r)) + jackknife_variance(metric(g, without_r))
-        return metric(g, r), np.sqrt(variance)
-
-    def null(self, metric, rng):
-        """Mean of the metric if both laws were equal, from the scatter of the units (signs drawn at random)."""
-        centred = [self.generated - self.generated.mean(axis=0), self.reference - self.reference.mean(axis=0)]
-        common = self.reference.mean(axis=0)
-        drawn = [rng.choice([-1.0, 1.0], size=(NULL_DRAWS, len(c))) for c in centred]
-        if self.paired:
-            drawn[1] = drawn[0]
-        g, r = (
-            np.tensordot(signs, c, axes=1) / np.sqrt(len(c) * max(len(c) - 1, 1))
-            for signs, c in zip(drawn, centred, strict=True)
-        )
-        return metric(common + g, common + r).mean(axis=0)
-
-
-def total_variation(p, q):
-    r"""Total-variation distance :math:`\frac12\sum_j |p_j - q_j|` of bin probabilities along the last axis."""
-    return 0.5 * np.abs(p - q).sum(axis=-1)
-
-
-def wasserstein(p, q, position):
-    r"""W1 = :math:`\sum_j |F_p(x_j) - F_q(x_j)| (x_{j+1} - x_j)` of bin probabilities at positions x (last axis)."""
-    return (np.abs(np.cumsum(p - q, axis=-1))[..., :-1] * np.diff(position)).sum(axis=-1)
-
-
-def mean_abs_log_ratio(g, r, dims):
-    r"""Mean over the last ``dims`` axes of :math:`|\ln g/r|`; points where either is not positive are left out."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.abs(np.log(g / r))
-        finite = np.isfinite(values)
-        axes = tuple(range(-dims, 0))
-        return np.where(finite, values, 0.0).sum(axis=axes) / finite.sum(axis=axes)
-
-
-def compare(reference, generated, diagnostic, seed=0):
+def compare(reference: xr.Dataset, generated: xr.Dataset, diagnostic: Diagnostic, seed: int = 0) -> xr.Dataset:
     """Measure two ensembles with one diagnostic and compare them, each distance beside its floor.
 
     The floor is the same distance between two independent halves of the reference: halves of the samples of every
-    unit if the results are paired, else halves of the units. Densities are measured against the mean of the reference.
+    unit if the results are paired, else halves of the units. Both ensembles are in one frame (units, means that fields
+    are divided by): see ``confront`` of the domain.
 
     Args:
         reference, generated: ensembles on the same lattice.
@@ -106,24 +43,59 @@ def compare(reference, generated, diagnostic, seed=0):
     return measure(reference, generated, diagnostic, seed)[2]
 
 
-def measure(reference, generated, diagnostic, seed=0):
+def measure(
+    reference: xr.Dataset, generated: xr.Dataset, diagnostic: Diagnostic, seed: int = 0
+) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     """:func:`compare`, with the two results that it is made of: (of the reference, of the generated, comparison)."""
-    reference, generated = in_one_frame(reference, generated)
-    results = [_measured(diagnostic, ensemble) for ensemble in (reference, generated)]
-    parts = ()
-    if results[0].attrs["kind"] in WITH_DISTANCES:
-        sides = halves(reference, seed, within=are_paired(*results))
-        parts = [_measured(diagnostic, half) for half in sides]
-    return *results, compare_results(*results, *parts, seed=seed)
+    return MeasuredReference(reference, seed).compare(generated, diagnostic)
 
 
-def _measured(diagnostic, ensemble):
+class MeasuredReference:
+    """A reference for any number of ensembles: each diagnostic of it, and of its halves, is computed once and kept.
+
+    Args:
+        ensemble: the reference.
+        seed: of the halves and of the null draws.
+    """
+
+    def __init__(self, ensemble: xr.Dataset, seed: int = 0) -> None:
+        self.ensemble, self._seed = ensemble, seed
+        self._results: dict[Diagnostic, xr.Dataset] = {}
+        self._half_results: dict[tuple[Diagnostic, bool], list[xr.Dataset]] = {}
+
+    def compare(self, generated: xr.Dataset, diagnostic: Diagnostic) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+        """(result of the reference, result of the generated, comparison), see :func:`compare`."""
+        reference, parts = self._result(diagnostic), [None, None]
+        measured = _measured(diagnostic, generated)
+        if reference.attrs["kind"] in WITH_DISTANCES:
+            parts = self._halves(diagnostic, are_paired(reference, measured))
+        return reference, measured, compare_results(reference, measured, *parts, seed=self._seed)
+
+    def _result(self, diagnostic: Diagnostic) -> xr.Dataset:
+        if diagnostic not in self._results:
+            self._results[diagnostic] = _measured(diagnostic, self.ensemble)
+        return self._results[diagnostic]
+
+    def _halves(self, diagnostic: Diagnostic, within: bool) -> list[xr.Dataset | None]:
+        if (diagnostic, within) not in self._half_results:
+            sides = halves(self.ensemble, self._seed, within=within)
+            self._half_results[diagnostic, within] = [_measured(diagnostic, half) for half in sides]
+        return list(self._half_results[diagnostic, within])
+
+
+def _measured(diagnostic: Diagnostic, ensemble: xr.Dataset) -> xr.Dataset:
     from physgen.ensemble import sample_count
 
     return diagnostic(ensemble).assign_attrs(n_samples=sample_count(ensemble))
 
 
-def compare_results(reference, generated, half_a=None, half_b=None, seed=0):
+def compare_results(
+    reference: xr.Dataset,
+    generated: xr.Dataset,
+    half_a: xr.Dataset | None = None,
+    half_b: xr.Dataset | None = None,
+    seed: int = 0,
+) -> xr.Dataset:
     r"""Compare two results point by point and as a whole.
 
     Points: ``difference`` = generated - reference, ``ratio`` = generated / reference, with errors over units (paired
@@ -152,26 +124,17 @@ def compare_results(reference, generated, half_a=None, half_b=None, seed=0):
     check_comparable(reference, generated)
     paired = are_paired(reference, generated)
     pair = _pair(reference, generated)
-    floor = None
+    floor, scale = None, np.nan
     if half_a is not None and half_b is not None:
         check_comparable(half_a, half_b)
         floor = _pair(half_a, half_b)
+        scale = _floor_scale(reference, generated, half_a, half_b)
     found = _pointwise(reference, generated, pair)
     joint = pair.test(relative=reference.attrs.get("kind") != "histogram")
     found |= joint._asdict()
     tolerance = Tolerance.of(reference)
     found |= _deviations(pair, tolerance, reference, np.random.default_rng([seed, 0x7E57]))
-    scale = _floor_scale(reference, generated, half_a, half_b) if floor else np.nan
-    dims = reference["value"].dims
-    for name, (metric, lead, attrs) in _metrics(reference).items():
-        value, error = pair.distance(metric)
-        found[name] = (dims[:lead], value, attrs)
-        found[f"{name}_error"] = (dims[:lead], error)
-        found[f"{name}_null"] = (dims[:lead], pair.null(metric, np.random.default_rng(seed)))
-        if floor:
-            value, error = floor.distance(metric)
-            found[f"{name}_floor"] = (dims[:lead], value * scale)
-            found[f"{name}_floor_error"] = (dims[:lead], error * scale)
+    found |= _distances(pair, floor, scale, reference, seed)
     return _dataset(reference, found).assign_attrs(
         paired=int(paired),
         n_reference=len(pair.reference),
@@ -184,7 +147,21 @@ def compare_results(reference, generated, half_a=None, half_b=None, seed=0):
     )
 
 
-def _deviations(pair, tolerance, reference, rng):
+def _distances(pair: Pair, floor: Pair | None, scale: float, reference: xr.Dataset, seed: int) -> dict[str, Any]:
+    """Distances with their errors, null and, where there are halves, floor."""
+    found: dict[str, Any] = {}
+    for name, (metric, lead, attrs) in _metrics(reference).items():
+        dims = reference["value"].dims[:lead]
+        value, error = pair.distance(metric)
+        found |= {name: (dims, value, attrs), f"{name}_error": (dims, error)}
+        found[f"{name}_null"] = (dims, pair.null(metric, np.random.default_rng(seed)))
+        if floor:
+            value, error = floor.distance(metric)
+            found |= {f"{name}_floor": (dims, value * scale), f"{name}_floor_error": (dims, error * scale)}
+    return found
+
+
+def _deviations(pair: Pair, tolerance: Tolerance, reference: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     """The deviations over the dims of the value; those of cumulative distributions lack the last bin."""
     dims, shape = reference["value"].dims, list(reference["value"].shape)
     attrs = {"long_name": f"deviation of {tolerance.quantity}", "units": "1"}
@@ -192,7 +169,7 @@ def _deviations(pair, tolerance, reference, rng):
     if tolerance.kind == "distribution":
         shape[-1] -= 1
 
-    def padded(flat):
+    def padded(flat: np.ndarray) -> np.ndarray:
         values = flat.reshape((*flat.shape[:-1], *shape))
         missing = [(0, want - have) for want, have in zip(reference["value"].shape, shape, strict=True)]
         if not missing:
@@ -211,16 +188,18 @@ def _deviations(pair, tolerance, reference, rng):
     }
 
 
-def _pair(reference, generated):
+def _pair(reference: xr.Dataset, generated: xr.Dataset) -> Pair:
     paired = are_paired(reference, generated)
     if paired:
         place = {name: i for i, name in enumerate(generated["condition"].values.tolist())}
         generated = generated.isel(unit=[place[name] for name in reference["condition"].values.tolist()])
-    arrays = [r["per_unit"].transpose("unit", *r["value"].dims).values.astype(float) for r in (reference, generated)]
-    return Pair(*arrays, paired)
+    r, g = (
+        one["per_unit"].transpose("unit", *one["value"].dims).values.astype(float) for one in (reference, generated)
+    )
+    return Pair(r, g, paired)
 
 
-def _pointwise(reference, generated, pair):
+def _pointwise(reference: xr.Dataset, generated: xr.Dataset, pair: Pair) -> dict[str, Any]:
     """Difference, ratio and their errors over the dims of the value."""
     dims, shape = reference["value"].dims, reference["value"].shape
     r, g = pair.reference.mean(axis=0), pair.generated.mean(axis=0)
@@ -245,11 +224,11 @@ def _pointwise(reference, generated, pair):
     }
 
 
-def _metrics(result):
+def _metrics(result: xr.Dataset) -> dict[str, tuple[Metric, int, dict[str, str]]]:
     """name -> (function of two arrays of values, number of leading dims it keeps, attrs)."""
     value, kind = result["value"], result.attrs.get("kind")
     if kind == "histogram":
-        axis = value.dims[-1]
+        axis = str(value.dims[-1])
         position = np.asarray(result[axis].values, dtype=float)
         measure = value.attrs.get("measure", result.attrs.get("measure", "density"))
         width = 1.0 if measure == "probability" else _width(result, axis, position)
@@ -272,13 +251,13 @@ def _metrics(result):
     return {}
 
 
-def _width(result, axis, position):
+def _width(result: xr.Dataset, axis: str, position: np.ndarray) -> float | np.ndarray:
     if "width" in result and result["width"].dims == (axis,):
         return result["width"].values
     return np.gradient(position)
 
 
-def _floor_scale(reference, generated, half_a, half_b):
+def _floor_scale(reference: xr.Dataset, generated: xr.Dataset, half_a: xr.Dataset, half_b: xr.Dataset) -> float:
     """Noise of reference against generated relative to half against half, for independent samples."""
     results = (reference, generated, half_a, half_b)
     key = "n_samples" if all("n_samples" in r.attrs for r in results) else "n_independent"
@@ -286,7 +265,7 @@ def _floor_scale(reference, generated, half_a, half_b):
     return np.sqrt((1 / r + 1 / g) / (1 / a + 1 / b))
 
 
-def _dataset(reference, variables):
+def _dataset(reference: xr.Dataset, variables: dict[str, Any]) -> xr.Dataset:
     import xarray as xr
 
     coords = {name: c.variable for name, c in reference.coords.items() if "unit" not in c.dims}

@@ -8,10 +8,17 @@ second nearest, is a copy. Where even a perfect copy would not be improbable (fe
 equilibrium), copies cannot be told one by one.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
+
+if TYPE_CHECKING:
+    from physgen.diagnostics.nearest import Nearest
+
 
 EULER = 0.5772156649
 SEEN_AT = 0.98  # correlation of a copy that must be seen where copies are said to be seen
@@ -29,19 +36,25 @@ class Copies:
     threshold: float  # largest similarity, over groups, from which on one is convicted
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Convicted configurations."""
         return int(self.copy.sum())
 
 
-def scale_of(similarity, distance):
+def scale_of(similarity: np.ndarray, distance: bool) -> np.ndarray:
     """Similarity on a scale without an upper end."""
     if distance:
         return -np.log(np.maximum(-similarity, 1e-12))
     return np.arctanh(np.clip(similarity, -1 + 1e-7, 1 - 1e-7))
 
 
-def find_copies(generated, heldout, groups=None, distance=False, false_alarms=0.001):
+def find_copies(
+    generated: Nearest,
+    heldout: Nearest,
+    groups: tuple[np.ndarray, np.ndarray] | None = None,
+    distance: bool = False,
+    false_alarms: float = 0.001,
+) -> Copies:
     """Convict single copies.
 
     Args:
@@ -76,7 +89,7 @@ def find_copies(generated, heldout, groups=None, distance=False, false_alarms=0.
     return Copies(copy, seen, float(min(suspicious, 1.0)), upper, threshold)
 
 
-def _gumbel(x):
+def _gumbel(x: np.ndarray) -> tuple[float, float]:
     r"""Place and width by moments; the width is raised by two of its standard errors, :math:`\sqrt{1.1/m}` each."""
     width = max(x.std(ddof=1) * np.sqrt(6) / np.pi, 1e-6)
     return x.mean() - EULER * width, width * (1 + 2 * np.sqrt(1.1 / len(x)))

@@ -3,7 +3,11 @@
 Legend: B fields, d dimensions, *grid cells of sizes a_i, N cells, R bins of separation.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,8 +17,15 @@ from physgen.diagnostics.batches import BATCH_CELLS, each_sample
 from physgen.diagnostics.result import length_unit, result_of_samples
 from physgen.errors import InputError
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-def separation_bins(grid, spacing, bins=None):
+    from physgen.diagnostics.batches import Transform
+
+
+def separation_bins(
+    grid: Sequence[int], spacing: Sequence[float], bins: Sequence[float] | np.ndarray | None = None
+) -> tuple[np.ndarray, ...]:
     """Bin of each of the N shifts by its minimum-image length r; shifts outside every bin get -1.
 
     Args:
@@ -44,7 +55,12 @@ def separation_bins(grid, spacing, bins=None):
     return index, np.bincount(inside, weights=r[index >= 0]) / count, count
 
 
-def correlation_array(field, spacing, bins=None, connected=False):
+def correlation_array(
+    field: np.ndarray,
+    spacing: Sequence[float],
+    bins: Sequence[float] | np.ndarray | None = None,
+    connected: bool = False,
+) -> tuple[np.ndarray, ...]:
     r"""Isotropic correlation function of an array of fields, :math:`N^{-1}\sum_x f(x) f(x+r)` averaged over a bin of r.
 
     Args:
@@ -81,18 +97,25 @@ def correlation_array(field, spacing, bins=None, connected=False):
 
 
 @functools.lru_cache(maxsize=8)
-def _separation_bins(grid, spacing, bins):
+def _separation_bins(
+    grid: Sequence[int], spacing: Sequence[float], bins: Sequence[float] | np.ndarray | None
+) -> tuple[np.ndarray, ...]:
     return separation_bins(grid, spacing, bins)
 
 
-def two_point_correlation(ensemble, bins=None, connected=False, transform=None):
+def two_point_correlation(
+    ensemble: xr.Dataset,
+    bins: Sequence[float] | np.ndarray | None = None,
+    connected: bool = False,
+    transform: Transform | None = None,
+) -> xr.Dataset:
     r"""Isotropic correlation function :math:`\xi(r) = \langle f(x) f(x+r) \rangle` of an ensemble of fields or spins.
 
     Args:
         ensemble: periodic ``field``, spacing from its coordinates, any sample dims.
         bins: edges in r; default: r = 0, then one cell size wide up to half the shortest side.
         connected: subtract the mean of each configuration first.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
 
     Returns:
         Dataset over ``r`` (mean separation in the bin) with ``value`` (units of the field squared), ``error`` (standard
@@ -104,7 +127,7 @@ def two_point_correlation(ensemble, bins=None, connected=False, transform=None):
     _, r, shifts = separation_bins(tuple(ensemble.sizes[d] for d in space_dims(ensemble)), steps, bins)
     xi = each_sample(ensemble, lambda values: correlation_array(values, steps, bins, connected)[1], transform)
     coords = {"r": (r, {"long_name": "separation", "units": length_unit(ensemble), "symbol": "r"})}
-    attrs = {"diagnostic": "correlation", "kind": "correlation", "long_name": "two-point correlation"}
+    attrs: dict[str, Any] = {"diagnostic": "correlation", "kind": "correlation", "long_name": "two-point correlation"}
     attrs["convention"] = "The mean of the product of two cells at distance r, over all shifts of that length."
     attrs |= {"tolerance": 0.05, "tolerance_kind": "difference", "tolerance_of": "correlation / variance"}
     result = result_of_samples(ensemble, xi, ("r",), coords, units="1", symbol=r"\xi(r)", **attrs)

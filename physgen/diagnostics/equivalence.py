@@ -14,13 +14,23 @@ tolerance (and a deviation as large as the tolerance would have been seen), *fai
 than its error at a family-wise rate of false alarms, else *open*.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from scipy import stats
 
 from physgen.diagnostics.hotelling import ROUNDING
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.pair import Pair
+
+Status = Literal["pass", "fail", "open", "not computed"]  # of a verdict; the last where nothing could be compared
+STATUSES: tuple[Status, ...] = get_args(Status)
 KINDS = ("ratio", "difference", "distribution")
 DEFAULTS = {  # kind of the result -> tolerance, kind, of what: for results that say nothing of themselves
     "spectrum": (0.1, "ratio", "the spectrum"),
@@ -44,9 +54,9 @@ class Tolerance:
     quantity: str
 
     @classmethod
-    def of(cls, result, limit=None):
+    def of(cls, result: xr.Dataset, limit: float | None = None) -> Tolerance:
         """What a result says of itself, with another limit if one is given."""
-        default = DEFAULTS.get(result.attrs.get("kind"), ANYTHING_ELSE)
+        default = DEFAULTS.get(result.attrs.get("kind", ""), ANYTHING_ELSE)
         named = (result.attrs.get(f"tolerance{part}", d) for part, d in zip(("", "_kind", "_of"), default, strict=True))
         found = cls(*named)
         if found.kind not in KINDS:
@@ -62,12 +72,12 @@ class Deviation:
     error: np.ndarray
     freedom: np.ndarray
 
-    def row(self, i):
+    def row(self, i: int) -> Deviation:
         """One of many."""
         return Deviation(self.value[i], self.error[i], self.freedom[i])
 
 
-def deviations(pair, tolerance, result):
+def deviations(pair: Pair, tolerance: Tolerance, result: xr.Dataset) -> Deviation:
     r"""Deviations of all points of a pair of results.
 
     ``ratio`` is handled as :math:`\ln(\bar g/\bar r)` with the jackknife's error over units, the others are linear in
@@ -85,26 +95,27 @@ def deviations(pair, tolerance, result):
     return _deviation(reference[None], generated[None], pair.paired, tolerance.kind == "ratio").row(0)
 
 
-def linear(pair, tolerance, result):
+def linear(pair: Pair, tolerance: Tolerance, result: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """What the deviations are means of, per unit: (U, P) of the reference and (V, P) of the generated."""
     r, g = (x.reshape(len(x), -1) for x in (pair.reference, pair.generated))
     if tolerance.kind == "distribution":
         width = result["width"].values if "width" in result else 1.0
         shape = pair.reference.shape[1:]
-        return tuple(_cumulative(x.reshape(len(x), *shape) * width).reshape(len(x), -1) for x in (r, g))
+        r, g = (_cumulative(x.reshape(len(x), *shape) * width).reshape(len(x), -1) for x in (r, g))
+        return r, g
     if tolerance.kind == "difference":
         scale = _yardstick(result, pair)
         return r / scale, g / scale
     return r, g
 
 
-def _cumulative(probability):
+def _cumulative(probability: np.ndarray) -> np.ndarray:
     """Cumulative probability per unit, normalised, without the last bin, where it is one."""
     total = probability.sum(axis=-1, keepdims=True)
     return (np.cumsum(probability, axis=-1) / np.where(total > 0, total, 1.0))[..., :-1]
 
 
-def _yardstick(result, pair):
+def _yardstick(result: xr.Dataset, pair: Pair) -> np.ndarray:
     shape = pair.reference.shape[1:]
     if "yardstick" in result:
         dims = [d for d in result["value"].dims if d in result["yardstick"].dims]
@@ -115,7 +126,7 @@ def _yardstick(result, pair):
     return np.full(int(np.prod(shape)), np.abs(pair.reference.mean(axis=0)).max() or 1.0)
 
 
-def _deviation(r, g, paired, logarithm):
+def _deviation(r: np.ndarray, g: np.ndarray, paired: bool, logarithm: bool) -> Deviation:
     """Deviations of many pairs at once: (B, U, P) and (B, V, P) -> :class:`Deviation` of (B, P)."""
     counts = [g.shape[1]] if paired else [g.shape[1], r.shape[1]]
     if min(counts) < 2:
@@ -135,7 +146,7 @@ def _deviation(r, g, paired, logarithm):
     return _finished(value, variances, counts, np.abs(r).mean(axis=1) + np.abs(g).mean(axis=1))
 
 
-def _finished(value, variances, counts, size):
+def _finished(value: np.ndarray, variances: list[np.ndarray], counts: list[int], size: np.ndarray) -> Deviation:
     variance = sum(variances)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = sum(v**2 / (n - 1) for v, n in zip(variances, counts, strict=True))
@@ -148,7 +159,9 @@ def _finished(value, variances, counts, size):
     return Deviation(np.where(same, np.nan, value), error, np.maximum(freedom, 1.0))
 
 
-def permuted_log_p(pair, tolerance, result, rng, draws=DRAWS):
+def permuted_log_p(
+    pair: Pair, tolerance: Tolerance, result: xr.Dataset, rng: np.random.Generator, draws: int = DRAWS
+) -> np.ndarray:
     r"""How improbable Student's law calls deviations of equal laws: :math:`\ln p` of every point under permutation.
 
     Units are dealt out anew (of pairs: swapped), which leaves the joint law unchanged where both laws are equal,
@@ -186,7 +199,7 @@ def permuted_log_p(pair, tolerance, result, rng, draws=DRAWS):
 class Decision:
     """Pass, fail or open with the figures that it rests on; ``worst`` is the index of the point that decided."""
 
-    verdict: str
+    status: Status
     worst: int
     deviation: float
     error: float
@@ -198,7 +211,13 @@ class Decision:
     points: int
 
 
-def decide(found, tolerance, confidence=CONFIDENCE, false_alarms=FALSE_ALARMS, null=None):
+def decide(
+    found: Deviation,
+    tolerance: Tolerance,
+    confidence: float = CONFIDENCE,
+    false_alarms: float = FALSE_ALARMS,
+    null: np.ndarray | None = None,
+) -> Decision | None:
     r"""Decide by equivalence; see the head of this module.
 
     Student's law calls deviations of heavy-tailed units, and of unequal numbers of them, too improbable. ``null``
@@ -235,25 +254,25 @@ def decide(found, tolerance, confidence=CONFIDENCE, false_alarms=FALSE_ALARMS, n
     fail_p = np.exp(log_p if not smallest.size else calibrated(log_p, smallest, points))
     failed = fail_p < false_alarms
     inside = (np.abs(value) + half <= limit) & (seen <= limit)
-    verdict = "fail" if failed.any() else "pass" if inside.all() else "open"
+    status: Status = "fail" if failed.any() else "pass" if inside.all() else "open"
     # a failed point is named by its significance, else the point whose band reaches farthest
     worst = int(np.argmin(log_p) if failed.any() else np.argmax(np.abs(value) + half))
-    needed = 1.0 if verdict != "open" else _needed(value, error, half, seen, limit, freedom, false_alarms / points)
-    found = Decision(
-        verdict, int(usable[worst]), value[worst], error[worst], value[worst] - half[worst], value[worst] + half[worst],
+    needed = 1.0 if status != "open" else _needed(value, error, half, seen, limit, freedom, false_alarms / points)
+    decision = Decision(
+        status, int(usable[worst]), value[worst], error[worst], value[worst] - half[worst], value[worst] + half[worst],
         seen.max(), fail_p.min(), needed, points,
     )  # fmt: skip
-    return _as_ratio(found) if logarithmic else found
+    return _as_ratio(decision) if logarithmic else decision
 
 
-def _as_ratio(found):
+def _as_ratio(found: Decision) -> Decision:
     """A decision about ln(g/r) in terms of g/r - 1."""
     log = ("deviation", "low", "high", "detectable")
     ratios = {name: np.expm1(getattr(found, name)) for name in log}
     return replace(found, error=found.error * np.exp(found.deviation), **ratios)
 
 
-def calibrated(log_p, smallest, points):
+def calibrated(log_p: np.ndarray, smallest: np.ndarray, points: int) -> np.ndarray:
     r"""ln p over all points, by the tail of the permutations.
 
     With x = -ln p of the smallest of P points, :math:`P(X > x) = a\,e^{-(x - x_a)/e}` beyond the quantile
@@ -274,7 +293,15 @@ def calibrated(log_p, smallest, points):
     return np.maximum(log_p, np.where(x > start, tail, rank))
 
 
-def _needed(value, error, half, seen, limit, freedom, rate):
+def _needed(
+    value: np.ndarray,
+    error: np.ndarray,
+    half: np.ndarray,
+    seen: np.ndarray,
+    limit: float,
+    freedom: np.ndarray,
+    rate: float,
+) -> float:
     """Factor in the number of units that would decide.
 
     Points that differ beyond their band keep their deviation; the others are taken for equal, so that their

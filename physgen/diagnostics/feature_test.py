@@ -9,13 +9,25 @@ T^2 of the comparison), so that its p value holds with maps that depend on each 
 Legend: B samples, C components, d dimensions, J bands, F features, U units, L labels.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 
-from physgen.diagnostics.bands import fundamental, wavenumber
-from physgen.diagnostics.result import result_of_samples, units
-from physgen.diagnostics.spectrum import as_tensor, nyquist, transformed
+from physgen.diagnostics.bands import fundamental
+from physgen.diagnostics.result import Units, result_of_samples, units
+from physgen.diagnostics.spectrum import as_tensor, transformed
 from physgen.errors import InputError
+from physgen.lattice import nyquist, wavenumber
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.batches import Transform
+
 
 MOST_BANDS = 4
 WIDTH = 0.5  # octaves; standard deviation of a band in log2 k
@@ -30,7 +42,7 @@ TOLERANCE, RESPONSE_TOLERANCE = 0.5, 0.2
 SCATTER_YARDSTICK = 2.0  # what the labels do not explain is accepted within a factor exp(2 * 0.2) = 1.5
 
 
-def band_filters(grid, spacing):
+def band_filters(grid: Sequence[int], spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     r"""Filters :math:`\exp(-\log_2^2(k/k_j)/2w^2)`, w = 1/2, at k_j = 3/4 k_Nyquist / 2^j, k = 0 excluded.
 
     Args:
@@ -48,7 +60,7 @@ def band_filters(grid, spacing):
     return np.where(k > 0, np.exp(-(octaves**2) / (2 * WIDTH**2)), 0).astype(np.float32), centres
 
 
-def random_frequencies(bands, count, seed):
+def random_frequencies(bands: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies (F, J) of random directions and length FREQUENCY, and phases (F,), from the arguments alone."""
     rng = np.random.default_rng([seed, bands, count])
     direction = rng.standard_normal((count, bands))
@@ -56,7 +68,9 @@ def random_frequencies(bands, count, seed):
     return FREQUENCY * direction / np.linalg.norm(direction, axis=1, keepdims=True), phase
 
 
-def feature_array(field, spacing, features=8, seed=0):
+def feature_array(
+    field: np.ndarray | torch.Tensor, spacing: Sequence[float], features: int = 8, seed: int = 0
+) -> np.ndarray:
     r"""Means over x of :math:`\cos(\sum_j a_{mj} b_j(x)/\sigma_j + \varphi_m)`, then :math:`\ln\sigma_j`.
 
     b_j is the field through :func:`band_filters`, :math:`\sigma_j` its rms in that field: the random features do not
@@ -71,13 +85,13 @@ def feature_array(field, spacing, features=8, seed=0):
     Returns:
         (..., F + J) float64.
     """
-    field, d = as_tensor(field), len(spacing)
-    grid = tuple(field.shape[-d:])
-    filters = torch.from_numpy(band_filters(grid, spacing)[0]).to(field.device)
+    whole, d = as_tensor(field), len(spacing)
+    grid = tuple(whole.shape[-d:])
+    filters = torch.from_numpy(band_filters(grid, spacing)[0]).to(whole.device)
     frequency, phase = (
-        torch.from_numpy(x).float().to(field.device) for x in random_frequencies(len(filters), features, seed)
+        torch.from_numpy(x).float().to(whole.device) for x in random_frequencies(len(filters), features, seed)
     )
-    flat = field.reshape(-1, *grid)
+    flat = whole.reshape(-1, *grid)
     out = torch.empty(len(flat), features + len(filters), dtype=torch.float64)
     stride = max(1, int(np.prod(grid)) // PLACES)
     chunk = max(1, CHUNK_CELLS // int(np.prod(grid)))
@@ -92,10 +106,12 @@ def feature_array(field, spacing, features=8, seed=0):
             argument = torch.einsum("j,bjn->bn", frequency[m], places)
             out[rows, m] = torch.cos(argument.add_(phase[m])).mean(1, dtype=torch.float64).cpu()
         out[rows, features:] = rms.double().log()[..., 0].cpu()
-    return out.reshape(*field.shape[:-d], -1).numpy()
+    return out.reshape(*whole.shape[:-d], -1).numpy()
 
 
-def feature_statistics(ensemble, transform=None, features=8, seed=0):
+def feature_statistics(
+    ensemble: xr.Dataset, transform: Transform | None = None, features: int = 8, seed: int = 0
+) -> xr.Dataset:
     r"""Random features of the joint law of four bands of scales; the joint p value of a comparison is the test.
 
     Convention: points 0 ... F-1 are means of cosines of random combinations of the bands in units of their rms
@@ -104,7 +120,7 @@ def feature_statistics(ensemble, transform=None, features=8, seed=0):
 
     Args:
         ensemble: periodic ``field`` on a lattice, any sample dims.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
         features: F; with the bands at most half the units of an ensemble should be left, or neighbours are merged.
         seed: of the features.
 
@@ -127,13 +143,13 @@ def feature_statistics(ensemble, transform=None, features=8, seed=0):
     return result.assign(yardstick=_yardstick(ensemble, result, values))
 
 
-def _bounded(logs):
+def _bounded(logs: np.ndarray) -> np.ndarray:
     """ln rms (B, C, J), at least that of EMPTY of the mean rms: a field that is constant has none."""
     with np.errstate(divide="ignore"):
         return np.maximum(logs, np.log(np.exp(logs).mean(axis=0) * EMPTY))
 
 
-def _yardstick(ensemble, result, values):
+def _yardstick(ensemble: xr.Dataset, result: xr.Dataset, values: np.ndarray) -> tuple[Any, np.ndarray, dict[str, str]]:
     """Standard deviation between the configurations at one point of the kept dims, with the dims of the value."""
     group = units(ensemble)
     points = int(np.prod(group.shape))
@@ -145,7 +161,7 @@ def _yardstick(ensemble, result, values):
 # --- features as functions of the conditions ----------------------------------------------------------
 
 
-def condition_response(ensemble, transform=None):
+def condition_response(ensemble: xr.Dataset, transform: Transform | None = None) -> xr.Dataset:
     r"""How the amplitude follows the labels, and what scatter they leave: wrong labels keep all averages.
 
     Convention: :math:`y_u`, the mean of :math:`\ln\sigma_j` over bands (:func:`feature_array`) in unit u, is fitted by
@@ -182,7 +198,7 @@ def condition_response(ensemble, transform=None):
     return result.assign(yardstick=("response", spread, described))
 
 
-def _conditions(ensemble):
+def _conditions(ensemble: xr.Dataset) -> tuple[Units, list[str], np.ndarray]:
     """Units, names and values (U, L) of the labels that differ between units."""
     from physgen.ensemble import at_samples, independent_units
 
@@ -197,11 +213,12 @@ def _conditions(ensemble):
         raise InputError(
             f"{group.count} independent units cannot tell the response to {len(names)} labels: give at least {needed}"
         )
+    assert along is not None  # names lie along it
     columns = [at_samples(ensemble, along, ensemble[n].values) for n in names]
     return group, names, group.mean(np.stack([np.log(c) if c.min() > 0 else c for c in columns], axis=1))
 
 
-def _response(labels, amplitude):
+def _response(labels: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
     """Pseudo-values of the slopes of the amplitude (U,) with labels (U, L), then ln of residuals: (U, L + 1)."""
     count = len(labels)
     design = np.concatenate([np.ones((count, 1)), labels - labels.mean(axis=0)], axis=1)
@@ -216,7 +233,9 @@ def _response(labels, amplitude):
 # --- features of spins on a graph ---------------------------------------------------------------------
 
 
-def message_feature_array(spins, neighbours, strengths, features=2, seed=0):
+def message_feature_array(
+    spins: np.ndarray, neighbours: np.ndarray, strengths: np.ndarray, features: int = 2, seed: int = 0
+) -> np.ndarray:
     r"""Random features of what bonds tell a site: means over sites of :math:`\cos(a_m\cdot(u_i, v_i) + \varphi_m)`.
 
     With :math:`t_{ij} = J_{ij} s_i s_j / J`, :math:`J^2 = \overline{\sum_j J_{ij}^2}`:

@@ -5,9 +5,12 @@ independent of the measured difference, keep the p-value exact for Gaussian unit
 until p <= nu / 2, and T^2 is referred to the F law of its degrees of freedom nu instead of to chi-square.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 # directions whose variance is smaller than this part of all variance are constraints (a histogram sums to one)
@@ -27,7 +30,7 @@ class JointTest(NamedTuple):
 NOTHING = JointTest(np.nan, 0, np.nan, np.nan)
 
 
-def mean_is_zero(per_unit, scale=None, max_points=None):
+def mean_is_zero(per_unit: ArrayLike, scale: ArrayLike | None = None, max_points: int | None = None) -> JointTest:
     r"""Test that the mean of independent units vanishes: :math:`T^2 = n\,\bar d^T S^{-1} \bar d`.
 
     :math:`F = T^2 (n-p)/(p(n-1))` follows :math:`F_{p,\,n-p}` (Hotelling 1931), exactly for Gaussian units.
@@ -44,7 +47,9 @@ def mean_is_zero(per_unit, scale=None, max_points=None):
     return _test([np.asarray(per_unit, float)], scale, max_points)
 
 
-def means_are_equal(first, second, scale=None, max_points=None):
+def means_are_equal(
+    first: ArrayLike, second: ArrayLike, scale: ArrayLike | None = None, max_points: int | None = None
+) -> JointTest:
     r"""Test that two independent groups of units share one mean; their covariances may differ.
 
     :math:`T^2 = \Delta^T (S_1/n_1 + S_2/n_2)^{-1} \Delta` is referred to
@@ -61,7 +66,7 @@ def means_are_equal(first, second, scale=None, max_points=None):
     return _test([np.asarray(first, float), np.asarray(second, float)], scale, max_points)
 
 
-def _test(groups, scale, max_points):
+def _test(groups: list[np.ndarray], scale: ArrayLike | None, max_points: int | None) -> JointTest:
     freedom = min(len(g) for g in groups) - 1
     if freedom < 1:
         return NOTHING
@@ -92,7 +97,7 @@ def _test(groups, scale, max_points):
     return JointTest(chi2, p, float(p_value), chi2_error)
 
 
-def _merged(groups, wanted):
+def _merged(groups: list[np.ndarray], wanted: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
     """Groups with merged points, their covariances, and the ``wanted`` directions (columns) that are no constraint."""
     points = groups[0].shape[1]
     total = sum(g.var(axis=0, ddof=1).sum() / len(g) for g in groups)
@@ -106,7 +111,7 @@ def _merged(groups, wanted):
     return merged, covariances, modes[:, free]
 
 
-def _freedom(covariances, counts, inverse):
+def _freedom(covariances: list[np.ndarray], counts: list[int], inverse: np.ndarray) -> float:
     """Degrees of freedom nu of Krishnamoorthy and Yu (2004), n - 1 for one group."""
     if len(counts) == 1:
         return counts[0] - 1
@@ -118,7 +123,7 @@ def _freedom(covariances, counts, inverse):
     return (p + p**2) / spread
 
 
-def merge_points(per_unit, count):
+def merge_points(per_unit: np.ndarray, count: int) -> np.ndarray:
     """Sum neighbouring points into at most ``count`` runs of nearly equal length; (units, points) -> (units, count)."""
     points = per_unit.shape[1]
     if points <= count:

@@ -4,12 +4,15 @@ Held-out configurations are compared with the same training set as the generated
 are extremes of the same number of comparisons, and their law is the null: no threshold is guessed.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
+from physgen.diagnostics.copy_verdict import FIGURES, finding
 from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.leak import leaked_rows, with_leak
 from physgen.diagnostics.nearest import Nearest, in_box, nearest_euclidean, nearest_field, nearest_spins
@@ -19,12 +22,17 @@ from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resamp
 from physgen.diagnostics.verdict import Verdict
 from physgen.errors import InputError
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.batches import Transform
+
+
+Pairs = tuple[np.ndarray, np.ndarray]  # of the generated and of the held-out configurations
+Search = Callable[[np.ndarray, np.ndarray], Nearest]
+ARRAYS = ("similarity", "index", "gap", "duplicate")  # of Nearest
 GAP = 1 / 3  # d1/d2 below which a configuration counts as memorised (Yoon et al. 2023; Bonnaire et al. 2505.17638)
 DRAWS = 200
-FIGURES = (
-    "auc", "fraction_above_null", "copied_fraction", "gap_fraction", "f_mem", "f_mem_heldout", "duplicates",
-    "duplicates_heldout",
-)  # fmt: skip
 SEARCHES = {
     "field": nearest_field,
     "translations": partial(nearest_field, group="none"),
@@ -33,11 +41,20 @@ SEARCHES = {
 }
 TOLERANCE = 0.01  # accepted part of copies
 FALSE_ALARMS = 0.001
-REPEATS = 0.01  # held-out configurations that repeat in the training set, above which copies cannot be told
 LIMIT = 1.6e10  # numbers compared, symmetries included: a minute of one processor for fields
 
 
-def memorization(generated, train, heldout, similarity="field", transform=None, limit=LIMIT, seed=0, **judged):
+def memorization(
+    generated: xr.Dataset,
+    train: xr.Dataset,
+    heldout: xr.Dataset,
+    similarity: str = "field",
+    transform: Transform | None = None,
+    limit: float = LIMIT,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    false_alarms: float = FALSE_ALARMS,
+) -> xr.Dataset:
     r"""Nearest-neighbour memorization test of an ensemble against held-out data.
 
     Held-out configurations that are in the training set, or share an independent unit with it, are no null: they are
@@ -50,11 +67,11 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
         similarity: "field": correlation coefficient, maximal over translations and the point group of the lattice;
             "translations": the same over translations alone (for 3-D at less cost);
             "overlap": of spins, \|s.s'\|/N up to a global flip; "euclidean": minus the distance.
-        transform: None, "log10" (of the density) or a function, applied before; as in ``power_spectrum``.
+        transform: None or a function of the fields, applied before.
         limit: most numbers to compare (configurations times training set times symmetries times cells). Above it fewer
             configurations, at least 20 and chosen by ``seed``, are tested. The training set is never thinned.
         seed: of that choice, the permutations and the bootstrap.
-        **judged: ``tolerance`` and ``false_alarms`` of :func:`memorization_test`.
+        tolerance, false_alarms: of :func:`memorization_test`.
 
     Returns:
         Dataset of :func:`memorization_test`.
@@ -63,12 +80,7 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
         raise InputError(f"similarity {similarity!r} is unknown: choose one of {', '.join(SEARCHES)}")
     rng = np.random.default_rng(seed)
     arrays = {name: transformed(e, transform) for name, e in (("g", generated), ("t", train), ("h", heldout))}
-    shapes = {a.shape[1:] for a in arrays.values()}
-    if len(shapes) > 1 or len(arrays["t"]) < 2:
-        raise InputError(
-            f"configurations of shapes {sorted(map(str, shapes))} against {len(arrays['t'])} training configurations: "
-            "memorization needs one lattice and at least 2 training configurations"
-        )
+    _check_lattices(arrays)
     search, symmetries = in_box(SEARCHES[similarity], train)
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
     found, labels, groups = {}, {}, {}
@@ -78,24 +90,33 @@ def memorization(generated, train, heldout, similarity="field", transform=None, 
         labels[name], groups[name] = _unit_labels(ensemble, rows)
         if name == "h":
             leaked = leaked_rows(found["h"], heldout, train, rows, similarity)
-    kept = np.flatnonzero(~leaked)
-    test = partial(memorization_test, distance=similarity == "euclidean", seed=seed, **judged)
-    if len(kept) >= FEWEST:
-        null = _chosen(found["h"], kept)
-        null_labels = None if labels["h"] is None else labels["h"][kept]
-        result = test(found["g"], null, labels["g"], null_labels, groups=(groups["g"], groups["h"][kept]))
-    else:
-        result = test(found["g"], found["h"], labels["g"], labels["h"], groups=(groups["g"], groups["h"]))
+    null, kept = found["h"], np.flatnonzero(~leaked)
+    if len(kept) >= FEWEST:  # else the verdict rests on exact duplicates alone, see with_leak
+        null = _chosen(null, kept)
+        labels["h"], groups["h"] = None if labels["h"] is None else labels["h"][kept], groups["h"][kept]
+    result = memorization_test(
+        found["g"], null, labels["g"], labels["h"], seed=seed, groups=(groups["g"], groups["h"]),
+        distance=similarity == "euclidean", tolerance=tolerance, false_alarms=false_alarms,
+    )  # fmt: skip
     facts = {"similarity": similarity, "n_train": len(arrays["t"]), "leaked": int(leaked.sum())}
     return with_leak(result, leaked, heldout).assign_attrs(facts)
 
 
-def _chosen(nearest, rows):
-    parts = (getattr(nearest, name)[rows] for name in ("similarity", "index", "gap", "duplicate"))
-    return Nearest(*parts, nearest.compared)
+def _check_lattices(arrays: dict[str, np.ndarray]) -> None:
+    shapes = {a.shape[1:] for a in arrays.values()}
+    if len(shapes) > 1 or len(arrays["t"]) < 2:
+        raise InputError(
+            f"configurations of shapes {sorted(map(str, shapes))} against {len(arrays['t'])} training configurations: "
+            "memorization needs one lattice and at least 2 training configurations"
+        )
 
 
-def _unit_labels(ensemble, rows):
+def _chosen(nearest: Nearest, rows: np.ndarray) -> Nearest:
+    similarity, index, gap, duplicate = (getattr(nearest, name)[rows] for name in ARRAYS)
+    return Nearest(similarity, index, gap, duplicate, nearest.compared)
+
+
+def _unit_labels(ensemble: xr.Dataset, rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
     """Name of the unit of each row (None where every row is independent), and its point of the kept dims."""
     group = units(ensemble)
     kept = max(int(np.prod(group.shape)), 1)
@@ -104,7 +125,7 @@ def _unit_labels(ensemble, rows):
     return unit, group.index[rows] % kept
 
 
-def _instances(ensemble, train):
+def _instances(ensemble: xr.Dataset, train: xr.Dataset) -> Pairs | None:
     """Conditions of the samples of both by their digest, if the training set holds all those of the ensemble.
 
     Only where samples are independent given the conditions of their unit: a configuration is then compared with those
@@ -119,12 +140,14 @@ def _instances(ensemble, train):
         known = None if unit.within is None or unit.condition_dim is None else entry_conditions(one, unit.condition_dim)
         if known is None:
             return None
-        labels.append(at_samples(one, unit.condition_dim, known))
+        labels.append(at_samples(one, str(unit.condition_dim), known))
     mine, theirs = labels
     return (mine, theirs) if np.isin(mine, theirs).all() else None
 
 
-def _nearest(queries, train, instances, rows, search):
+def _nearest(
+    queries: np.ndarray, train: np.ndarray, instances: Pairs | None, rows: np.ndarray, search: Search
+) -> Nearest:
     if instances is None:
         return search(queries[rows], train)
     mine, theirs = instances[0][rows], instances[1]
@@ -134,17 +157,24 @@ def _nearest(queries, train, instances, rows, search):
         one = search(queries[rows[at]], train[members])
         parts[name] = (at, Nearest(one.similarity, members[one.index], one.gap, one.duplicate, one.compared))
     order = np.argsort(np.concatenate([at for at, _ in parts.values()]))
-    joined = [
-        np.concatenate([getattr(p, f) for _, p in parts.values()])[order]
-        for f in ("similarity", "index", "gap", "duplicate")
-    ]
-    return Nearest(*joined, max(p.compared for _, p in parts.values()))
+    similarity, index, gap, duplicate = (
+        np.concatenate([getattr(p, f) for _, p in parts.values()])[order] for f in ARRAYS
+    )
+    return Nearest(similarity, index, gap, duplicate, max(p.compared for _, p in parts.values()))
 
 
 def memorization_test(
-    generated, heldout, generated_unit=None, heldout_unit=None, level=None, seed=0, groups=None, distance=False,
-    tolerance=TOLERANCE, false_alarms=FALSE_ALARMS,
-):  # fmt: skip
+    generated: Nearest,
+    heldout: Nearest,
+    generated_unit: np.ndarray | None = None,
+    heldout_unit: np.ndarray | None = None,
+    level: float | None = None,
+    seed: int = 0,
+    groups: Pairs | None = None,
+    distance: bool = False,
+    tolerance: float = TOLERANCE,
+    false_alarms: float = FALSE_ALARMS,
+) -> xr.Dataset:
     r"""Compare the nearest similarities of generated and held-out configurations to one training set.
 
     Figures, each with an ``_error`` (bootstrap over units, at least one configuration):
@@ -185,21 +215,25 @@ def memorization_test(
     result["ks"] = ks_statistic(nearest, null)
     result["ks_p_value"] = ks_p_value(nearest, null, generated_unit, heldout_unit, rng=rng)
     result["null_quantile"] = np.quantile(null, level, method="higher")
-    for name, source in (("generated", generated), ("held_out", heldout)):
-        result[f"{name}_similarity"] = (f"{name}_query", source.similarity[:, 0])
-        result[f"{name}_nearest"] = (f"{name}_query", source.index[:, 0])
-        result[f"{name}_gap"] = (f"{name}_query", source.gap)
+    result = result.assign(_of_each(generated, "generated") | _of_each(heldout, "held_out"))
     copies = find_copies(generated, heldout, groups, distance, false_alarms)
-    found = _verdict(result, copies, tolerance, false_alarms, n, m)
+    found = finding(result, copies, tolerance, false_alarms, n, m)
     result["copies"], result["copies_error"] = found.copied, np.sqrt(max(found.copied * n, 1)) / n
     result["copied_upper"] = found.upper
-    said = {"verdict": found.verdict, "verdict_text": found.text, "fail_p": found.p_value}
-    result = result.assign_attrs(said, tolerance=tolerance, false_alarms=false_alarms)
-    counts = {"n_generated": n, "n_heldout": m, "n_compared": generated.compared, "level": level}
-    return result.assign_attrs(counts)
+    said = {"verdict": found.verdict, "verdict_text": found.text, "fail_p": found.p_value, "tolerance": tolerance}
+    said |= {"false_alarms": false_alarms, "n_generated": n, "n_heldout": m, "n_compared": generated.compared}
+    return result.assign_attrs(said, level=level)
 
 
-def _figures(generated, heldout, rows, null_rows, level):
+def _of_each(nearest: Nearest, name: str) -> dict[str, tuple[str, np.ndarray]]:
+    """The similarity, the nearest training configuration and the gap of each single configuration."""
+    columns = {"similarity": nearest.similarity[:, 0], "nearest": nearest.index[:, 0], "gap": nearest.gap}
+    return {f"{name}_{key}": (f"{name}_query", column) for key, column in columns.items()}
+
+
+def _figures(
+    generated: Nearest, heldout: Nearest, rows: np.ndarray | slice, null_rows: np.ndarray | slice, level: float
+) -> np.ndarray:
     """FIGURES of the chosen configurations."""
     near, null = generated.similarity[rows, 0], heldout.similarity[null_rows, 0]
     gap, null_gap = generated.gap[rows], heldout.gap[null_rows]
@@ -214,7 +248,9 @@ def _figures(generated, heldout, rows, null_rows, level):
     ])  # fmt: skip
 
 
-def _histograms(generated, heldout, generated_unit, heldout_unit):
+def _histograms(
+    generated: Nearest, heldout: Nearest, generated_unit: np.ndarray | None, heldout_unit: np.ndarray | None
+) -> xr.Dataset:
     values = [generated.similarity[:, 0], heldout.similarity[:, 0]]
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     edges = np.linspace(low, high + 1e-9 * max(abs(high), 1.0) if high > low else low + 1.0, 31)
@@ -225,11 +261,10 @@ def _histograms(generated, heldout, generated_unit, heldout_unit):
     results = []
     for value, unit in zip(values, (generated_unit, heldout_unit), strict=True):
         bins = np.clip(np.searchsorted(edges, value, side="right") - 1, 0, 29)
-        per_query = np.eye(30)[bins] / width
+        ids, per_query = None, np.eye(30)[bins] / width
         if unit is not None:
             ids, inverse = np.unique(unit, return_inverse=True)
             per_query = np.stack([per_query[inverse == i].mean(axis=0) for i in range(len(ids))])
-        ids = None if unit is None else ids
         results.append(make_result(per_query, ("similarity",), coords, ids, long_name="probability density", **attrs))
     result, null = results
     result["heldout"] = ("similarity", null["value"].values, {"long_name": "held-out data", "units": "1"})
@@ -237,46 +272,7 @@ def _histograms(generated, heldout, generated_unit, heldout_unit):
     return result
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The verdict on memorization: copied fraction, its upper end, p value of no copies, one sentence."""
-
-    verdict: str
-    p_value: float
-    copied: float
-    upper: float
-    text: str
-
-
-def _verdict(result, copies, tolerance, false_alarms, n, m):
-    f = {name: float(result[name]) for name in FIGURES}
-    e = {name: float(result[f"{name}_error"]) for name in FIGURES}
-    if copies.count:
-        share = copies.count / n
-        words = f"{copies.count} of {n} configurations ({100 * share:.2g} %), p = {copies.p_value:.1g}"
-        return Finding("fail", copies.p_value, share, copies.upper, f"copies its training set: {words}")
-    more = {name: _excess_p(f[name], n, f[f"{name}_heldout"], m) for name in ("duplicates", "f_mem")}
-    name = min(more, key=more.get)
-    if more[name] < false_alarms / 2:  # two such counts are looked at
-        copied = f[name] - f[f"{name}_heldout"]
-        words = f"about {100 * copied:.2g} % of the configurations, p = {2 * more[name]:.1g}"
-        return Finding("fail", 2 * more[name], copied, 1.0, f"copies its training set: {words}")
-    near = f["copied_fraction"] > 3 * e["copied_fraction"]
-    if near or (f["auc"] - 0.5) > 3 * e["auc"]:
-        return Finding("open", copies.p_value, 0.0, copies.upper, (
-            f"nearer to the training set than held-out data are (AUC {f['auc']:.2f}) but not to single configurations "
-            "of it: partial memorization or a law that differs, see the other diagnostics"
-        ))  # fmt: skip
-    return _bounded(copies, f["duplicates"], f["duplicates_heldout"], tolerance, n)
-
-
-def _excess_p(fraction, n, null_fraction, m):
-    """Fisher's exact p value of more hits among n generated than among m held-out configurations."""
-    hits, null = round(fraction * n), round(null_fraction * m)
-    return float(stats.hypergeom.sf(hits - 1, n + m, hits + null, n)) if hits else 1.0
-
-
-def memorization_verdict(result):
+def memorization_verdict(result: xr.Dataset) -> Verdict:
     """The verdict of a memorization test as :class:`physgen.diagnostics.verdict.Verdict`."""
     attrs = result.attrs
     return Verdict(
@@ -285,27 +281,3 @@ def memorization_verdict(result):
         high=float(result["copied_upper"]), fail_p=float(np.nan_to_num(attrs["fail_p"], nan=1.0)),
         detectable=float(result["copied_upper"]), confidence=0.95, false_alarms=attrs["false_alarms"],
     )  # fmt: skip
-
-
-def _bounded(copies, duplicates, null_duplicates, tolerance, n):
-    """What can be said where nothing is copied: an upper bound, of exact copies alone where others cannot be told."""
-    blind, upper, exact = int((~copies.seen).sum()), copies.upper, round(duplicates * n)
-    if blind == n and (null_duplicates > REPEATS or copies.threshold == -np.inf):
-        return Finding("open", 1.0, 0.0, 1.0, (
-            "a copy could not be told from an equilibrium configuration or from a chance neighbour (too few held-out "
-            "configurations, or so few degrees of freedom that configurations repeat): larger systems would decide"
-        ))  # fmt: skip
-    bound = "no copy found"
-    if blind == n:
-        upper = float(stats.beta.ppf(0.95, exact + 1, max(n - exact, 1)))
-        bound = "no more exact copies than in held-out data (copies with a few changes could not be told here)"
-    bound += f": at most {100 * upper:.2g} % are copies (95 % confidence)"
-    if 0 < blind < n:
-        bound += f", of the {n - blind} configurations of which a copy would be seen"
-    limit = f"tolerance {100 * tolerance:.2g} %"
-    if upper > tolerance:
-        wanted = int(np.ceil(np.log(0.05) / np.log1p(-tolerance)))
-        text = f"{bound}, {limit}; {wanted} configurations would decide"
-        return Finding("open", copies.p_value, 0.0, upper, text)
-    text = f"{bound}; would have seen {100 * upper:.2g} % of copies, {limit}"
-    return Finding("pass", copies.p_value, 0.0, upper, text)

@@ -7,18 +7,27 @@ the region when one of the cells around it is. The elements that are in the regi
 largest adjacent cell is: one histogram of maxima over adjacent cells serves every threshold.
 """
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from physgen.diagnostics.batches import each_sample
-from physgen.diagnostics.density import DENSITIES
 from physgen.diagnostics.distribution import bin_of
 from physgen.diagnostics.result import length_unit, result_of_samples
 from physgen.errors import InputError
 
-# log10 of density / mean: the same for every ensemble, since thresholds in units of a file's own scatter hide errors
-LOG10_THRESHOLDS = np.linspace(-1.5, 1.5, 13)
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.batches import Transform
+
+
+Axis = tuple[str, dict[str, Any]]  # name and attributes of a coordinate
 FUNCTIONALS = {
     2: ("volume", "surface", "euler_characteristic"),
     3: ("volume", "surface", "mean_curvature", "euler_characteristic"),
@@ -31,13 +40,13 @@ NAMES = {  # long names in two and three dimensions
 }
 
 
-def _above(levels, count):
+def _above(levels: np.ndarray, count: int) -> np.ndarray:
     """Fraction of the N cells at or above each of T thresholds, (B, T), from the thresholds reached (B, N)."""
     found = np.stack([np.bincount(row, minlength=count + 1) for row in levels])
     return found[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:] / levels.shape[1]
 
 
-def _levels(flat, thresholds):
+def _levels(flat: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Number of thresholds that each value reaches, as small integers."""
     if len(thresholds) > 254:
         raise InputError(f"{len(thresholds)} thresholds are more than 254: use fewer")
@@ -50,7 +59,7 @@ def _levels(flat, thresholds):
     return np.searchsorted(thresholds, flat, side="right").astype(np.uint8)
 
 
-def element_counts(field, thresholds, d):
+def element_counts(field: np.ndarray, thresholds: ArrayLike, d: int) -> dict[tuple[int, ...], np.ndarray]:
     r"""Elements of the regions above each threshold, by the axes along which they extend.
 
     Args:
@@ -62,10 +71,11 @@ def element_counts(field, thresholds, d):
         dict: tuple of the axes along which an element extends ((0, 1) for a cell in two dimensions, () for a corner)
         -> (B, T) number of such elements over the number of cells.
     """
-    levels = _levels(field, np.asarray(thresholds, dtype=float))
-    found = {}
+    thresholds = np.asarray(thresholds, dtype=float)
+    levels = _levels(field, thresholds)
+    found: dict[tuple[int, ...], np.ndarray] = {}
     everything = tuple(range(d))
-    largest = {(): levels}  # axes across which maxima were taken
+    largest: dict[tuple[int, ...], np.ndarray] = {(): levels}  # axes across which maxima were taken
     for r in range(d + 1):
         for across in itertools.combinations(everything, r):
             if r:
@@ -76,7 +86,7 @@ def element_counts(field, thresholds, d):
     return found
 
 
-def minkowski_array(field, thresholds, spacing):
+def minkowski_array(field: ArrayLike, thresholds: ArrayLike, spacing: Sequence[float]) -> np.ndarray:
     r"""Minkowski functionals per volume of the regions above thresholds, in two or three dimensions.
 
     With n_c cells, n_i faces across axis i, n_ij edges across axes i and j and n_0 corners of the region per cell, and
@@ -112,9 +122,9 @@ def minkowski_array(field, thresholds, spacing):
     return np.stack(found, axis=1).reshape(*field.shape[:-d], len(found), -1)
 
 
-def _mean_curvature(n, spacing):
+def _mean_curvature(n: dict[tuple[int, ...], np.ndarray], spacing: Sequence[float]) -> np.ndarray:
     """Crofton: 2 pi times the mean over the axes of the Euler characteristic of plane sections per length."""
-    total = 0.0
+    total = np.zeros_like(n[(0, 1, 2)])
     for normal in range(3):
         i, j = (a for a in range(3) if a != normal)
         cells = n[(0, 1, 2)]
@@ -124,7 +134,9 @@ def _mean_curvature(n, spacing):
     return 2 * np.pi * total / 3
 
 
-def extrema_array(field, thresholds, spacing, minima=False):
+def extrema_array(
+    field: ArrayLike, thresholds: ArrayLike, spacing: Sequence[float], minima: bool = False
+) -> np.ndarray:
     r"""Number density of maxima at or above each threshold (or of minima below it).
 
     A maximum is a cell above all its 3^d - 1 neighbours (a plateau is none).
@@ -138,7 +150,7 @@ def extrema_array(field, thresholds, spacing, minima=False):
     Returns:
         (..., T), per volume.
     """
-    field = np.asarray(field)
+    field, thresholds = np.asarray(field), np.asarray(thresholds, dtype=float)
     d = len(spacing)
     flat = field.reshape(-1, *field.shape[-d:])
     values = -flat if minima else flat
@@ -148,7 +160,7 @@ def extrema_array(field, thresholds, spacing, minima=False):
         sides = np.maximum(np.roll(block, 1, axis), np.roll(block, -1, axis))
         around = np.maximum(around, sides)
         block = np.maximum(block, sides)
-    levels = np.where(values > around, 1 + _levels(flat, np.asarray(thresholds, dtype=float)), 0)
+    levels = np.where(values > around, 1 + _levels(flat, thresholds), 0)
     levels = levels.reshape(len(flat), -1)
     count = len(thresholds)
     found = np.stack([np.bincount(row, minlength=count + 2)[1:] for row in levels])  # extrema by thresholds reached
@@ -159,24 +171,16 @@ def extrema_array(field, thresholds, spacing, minima=False):
 # --- of ensembles -------------------------------------------------------------------------------
 
 
-def _thresholds(ensemble, thresholds):
-    """Thresholds and the transform of the field that they stand on."""
-    density = ensemble.attrs.get("field_kind") in DENSITIES
-    if thresholds is None and not density:
-        raise InputError(
-            f"thresholds of a field of kind {ensemble.attrs.get('field_kind')!r} have no default: give thresholds=..."
-        )
-    points = np.asarray(LOG10_THRESHOLDS if thresholds is None else thresholds, dtype=float)
+def _thresholds(ensemble: xr.Dataset, thresholds: ArrayLike, axis: Axis | None) -> tuple[np.ndarray, Axis]:
+    """Thresholds, checked, and the name and attributes of their coordinate."""
+    points = np.asarray(thresholds, dtype=float)
     if points.ndim != 1 or len(points) < 1 or np.any(np.diff(points) <= 0):
         raise InputError(f"thresholds must increase, got {points.tolist()}")
-    if density:
-        name, said = "log10_density", {"long_name": "log10 of density / mean", "symbol": r"\log_{10}(1+\delta)"}
-        return points, "log10", name, {"units": "1"} | said
     said = {"long_name": "threshold", "units": str(ensemble["field"].attrs.get("units", "1"))}
-    return points, None, "threshold", said
+    return points, axis or ("threshold", said)
 
 
-def _per_volume(ensemble, power):
+def _per_volume(ensemble: xr.Dataset, power: int | None) -> str:
     from physgen.ensemble import space_dims
 
     length, d = length_unit(ensemble), len(space_dims(ensemble))
@@ -184,8 +188,9 @@ def _per_volume(ensemble, power):
     return "1" if length == "1" or power == 0 else f"1/({length})" if power == 1 else f"1/({length})^{power}"
 
 
-def _curve(ensemble, found, thresholds, name, said, **attrs):
+def _curve(ensemble: xr.Dataset, found: np.ndarray, thresholds: np.ndarray, axis: Axis, **attrs: Any) -> xr.Dataset:
     """Result over thresholds whose yardstick is the largest mean of the ensemble."""
+    name, said = axis
     coords = {name: (thresholds, said)}
     result = result_of_samples(ensemble, found, (name,), coords, kind="curve", **attrs)
     largest = abs(result["value"]).max(name).broadcast_like(result["value"])
@@ -193,18 +198,26 @@ def _curve(ensemble, found, thresholds, name, said, **attrs):
     return result
 
 
-def minkowski(ensemble, functional, thresholds=None):
+def minkowski(
+    ensemble: xr.Dataset,
+    functional: str,
+    thresholds: ArrayLike,
+    transform: Transform | None = None,
+    axis: Axis | None = None,
+) -> xr.Dataset:
     r"""One Minkowski functional per volume of the regions above thresholds (:func:`minkowski_array`).
 
     Args:
         ensemble: periodic ``field`` in two or three dimensions.
         functional: "volume", "surface", "mean_curvature" (three dimensions) or "euler_characteristic".
-        thresholds: (T,); default quarters of a decade of the density over its mean, for densities. They are the same
-            for every ensemble: thresholds that follow each file's own law would hide its errors.
+        thresholds: (T,), increasing. The same for all ensembles that are compared: thresholds that follow each file's
+            own law would hide its errors.
+        transform: None or a function of the array of fields, of which the thresholds are taken.
+        axis: name and attributes of the coordinate of the thresholds; default ``threshold``.
 
     Returns:
-        Dataset of kind curve over ``log10_density`` (``threshold`` for fields that are no density): ``value``,
-        ``error`` over independent units, ``yardstick``, its largest value over thresholds.
+        Dataset of kind curve over the thresholds: ``value``, ``error`` over independent units, ``yardstick``, its
+        largest value over thresholds.
     """
     from physgen.ensemble import space_dims, spacing
 
@@ -212,26 +225,37 @@ def minkowski(ensemble, functional, thresholds=None):
     d = len(space_dims(ensemble))
     if functional not in FUNCTIONALS.get(d, ()):
         raise InputError(f"{functional!r} of a field in {d} dimensions: choose from {FUNCTIONALS.get(d, 'none')}")
-    points, transform, name, said = _thresholds(ensemble, thresholds)
+    points, axis = _thresholds(ensemble, thresholds, axis)
     place = FUNCTIONALS[d].index(functional)
     found = each_sample(ensemble, lambda v: minkowski_array(v, points, steps)[..., place, :], transform)
     power = {"volume": 0, "surface": 1, "mean_curvature": 2}.get(functional)
-    attrs = {"diagnostic": functional, "long_name": NAMES[functional][d - 2], "units": _per_volume(ensemble, power)}
+    attrs: dict[str, Any] = {
+        "diagnostic": functional,
+        "long_name": NAMES[functional][d - 2],
+        "units": _per_volume(ensemble, power),
+    }
     attrs["convention"] = (
         "Regions of closed cells at or above the threshold, cells that share a corner connected; elements counted on "
         "the lattice, boundaries by Crofton's formula along the axes."
     )
     attrs |= {"tolerance": 0.05, "tolerance_kind": "difference", "tolerance_of": f"{functional} / its largest value"}
-    return _curve(ensemble, found, points, name, said, **attrs)
+    return _curve(ensemble, found, points, axis, **attrs)
 
 
-def extrema(ensemble, minima=False, thresholds=None):
+def extrema(
+    ensemble: xr.Dataset,
+    minima: bool = False,
+    *,
+    thresholds: ArrayLike,
+    transform: Transform | None = None,
+    axis: Axis | None = None,
+) -> xr.Dataset:
     r"""Number density of maxima at or above each threshold, or of minima below it (:func:`extrema_array`).
 
     Args:
         ensemble: periodic ``field``.
         minima: count minima.
-        thresholds: as in :func:`minkowski`.
+        thresholds, transform, axis: as in :func:`minkowski`.
 
     Returns:
         Dataset of kind curve over the thresholds; ``yardstick`` is the largest density, of all maxima in reach.
@@ -239,12 +263,15 @@ def extrema(ensemble, minima=False, thresholds=None):
     from physgen.ensemble import spacing
 
     steps = spacing(ensemble)
-    points, transform, name, said = _thresholds(ensemble, thresholds)
+    points, axis = _thresholds(ensemble, thresholds, axis)
     found = each_sample(ensemble, lambda v: extrema_array(v, points, steps, minima), transform)
     what = "minima below" if minima else "maxima above"
-    attrs = {"diagnostic": "minima" if minima else "peaks", "long_name": f"density of {what} the threshold"}
+    attrs: dict[str, Any] = {
+        "diagnostic": "minima" if minima else "peaks",
+        "long_name": f"density of {what} the threshold",
+    }
     attrs["units"] = _per_volume(ensemble, None)
     attrs["convention"] = "Cells above (below) all their 3^d - 1 neighbours."
     of = f"number of {'minima' if minima else 'peaks'} / all of them"
     attrs |= {"tolerance": 0.05, "tolerance_kind": "difference", "tolerance_of": of}
-    return _curve(ensemble, found, points, name, said, **attrs)
+    return _curve(ensemble, found, points, axis, **attrs)

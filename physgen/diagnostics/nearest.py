@@ -3,17 +3,27 @@
 Legend: Q queries, T training configurations, C components, *grid lattice, D numbers per configuration, G symmetries.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import permutations, product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from physgen.diagnostics.spectrum import as_tensor
+from physgen.diagnostics.spectrum import Array, as_tensor
+from physgen.lattice import Symmetry, multiplicity, point_group
 
 # numbers held at once in a block of comparisons: a processor's cache, or a fair share of an accelerator's memory
 CHUNK = {"cpu": 2**18, "cuda": 2**26}
+
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Search = Callable[..., Any]  # (query, train) -> Nearest
 
 
 @dataclass(frozen=True)
@@ -27,31 +37,13 @@ class Nearest:
     compared: int  # configurations that each query was compared with (symmetries not counted)
 
 
-def lattice_symmetries(grid, group="point", spacing=None):
-    """Symmetries of a lattice besides translations: (order of the axes, axes to flip).
-
-    ``"point"``: all reflections and the permutations of axes of equal length (8 in a square, 48 in a cube, 4 in a
-    rectangle); ``"none"``: the identity alone. With ``spacing``, the cell size along each axis, axes of unequal cells
-    are not exchanged.
-    """
-    d = len(grid)
-    if group == "none":
-        return [(tuple(range(d)), ())]
-    if group != "point":
-        raise ValueError(f"group must be 'point' or 'none', got {group!r}")
-    steps = [1.0] * d if spacing is None else spacing
-    alike = [[grid[i] == grid[j] and abs(steps[i] - steps[j]) <= 1e-6 * steps[j] for j in range(d)] for i in range(d)]
-    orders = [p for p in permutations(range(d)) if all(alike[i][j] for i, j in enumerate(p))]
-    flips = [tuple(i for i in range(d) if chosen[i]) for chosen in product((False, True), repeat=d)]
-    return list(product(orders, flips))
-
-
-def _transformed(x, order, flip):
-    """Apply one symmetry to the space axes of (B, C, *grid)."""
-    return x.permute(0, 1, *(2 + i for i in order)).flip([2 + i for i in flip])
-
-
-def nearest_field(query, train, group="point", spacing=None, periodic=True):
+def nearest_field(
+    query: Array,
+    train: Array,
+    group: str = "point",
+    spacing: Sequence[float] | None = None,
+    periodic: bool = True,
+) -> Nearest:
     r"""Nearest neighbour modulo translations and the point group: :math:`\rho = \max_{g,s} \mathrm{corr}(g\,a, T_s b)`.
 
     :math:`\rho_{\max} = \max_s \mathrm{IFFT}(F_a F_b^*)_s / (|a||b|)` with the mean of each field subtracted; the
@@ -59,7 +51,9 @@ def nearest_field(query, train, group="point", spacing=None, periodic=True):
 
     Args:
         query, train: (Q, C, *grid) and (T, C, *grid), numpy or torch on one device; components are summed.
-        group, spacing: of :func:`lattice_symmetries`; rotations mix the axes of scalar components only.
+        group: "point", the reflections and the exchange of equal axes (:func:`physgen.lattice.point_group`), which is
+            right for scalar components only; "none": the identity alone.
+        spacing: cell size along each axis; axes of unequal cells are not exchanged. None where all are equal.
         periodic: whether opposite sides touch; if not, fields are compared in place, s = 0.
 
     Returns:
@@ -76,17 +70,16 @@ def nearest_field(query, train, group="point", spacing=None, periodic=True):
     rows = max(1, pairs // columns)
     rho = torch.empty(len(query), len(train))
     for q in range(0, len(query), rows):
-        best = None
-        for order, flip in lattice_symmetries(grid, group, spacing):
-            f_query = torch.fft.rfftn(_transformed(query[q : q + rows], order, flip), dim=dims)
-            found = [peak(f_query, f_train[t : t + columns], grid, dims) for t in range(0, len(train), columns)]
-            found = torch.cat(found, dim=1)
-            best = found if best is None else torch.maximum(best, found)
+        best = torch.full((len(query[q : q + rows]), len(train)), -torch.inf, device=query.device)
+        for g in _group(grid, group, spacing):
+            f_query = torch.fft.rfftn(g.move(query[q : q + rows]), dim=dims)
+            parts = [peak(f_query, f_train[t : t + columns], grid, dims) for t in range(0, len(train), columns)]
+            best = torch.maximum(best, torch.cat(parts, dim=1))
         rho[q : q + rows] = best.cpu()
     return _two_nearest(rho, lambda s: np.sqrt(np.maximum(1 - s, 0)), tolerance=1e-5)
 
 
-def in_box(search, ensemble):
+def in_box(search: Search, ensemble: xr.Dataset) -> tuple[Search, int]:
     """A search among fields that follows the box of an ensemble, and the number of symmetries that it goes through.
 
     The box: cells from the coordinates, and whether opposite sides touch from the attribute ``periodic`` (1 if absent).
@@ -98,35 +91,41 @@ def in_box(search, ensemble):
     if (search.func if isinstance(search, partial) else search) is not nearest_field:
         return search, 1
     steps, grid = spacing(ensemble), [ensemble.sizes[d] for d in space_dims(ensemble)]
-    count = len(lattice_symmetries(grid, given.get("group", "point"), steps))
+    count = len(_group(grid, given.get("group", "point"), steps))
     return partial(search, spacing=steps, periodic=bool(int(ensemble.attrs.get("periodic", 1)))), count
 
 
-def _normalised(x):
+def _group(grid: Sequence[int], group: str, spacing: Sequence[float] | None) -> tuple[Symmetry, ...]:
+    """Symmetries besides translations."""
+    if group not in ("point", "none"):
+        raise ValueError(f"group must be 'point' or 'none', got {group!r}")
+    return point_group(grid, spacing) if group == "point" else (Symmetry(),)
+
+
+def _normalised(x: Array) -> torch.Tensor:
     x = as_tensor(x).to(torch.float32)
     dims = tuple(range(2, x.ndim))
     x = x - x.mean(dim=dims, keepdim=True)
     return x / x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _peak(f_query, f_train, grid, dims):
+def _peak(f_query: torch.Tensor, f_train: torch.Tensor, grid: tuple[int, ...], dims: tuple[int, ...]) -> torch.Tensor:
     """Largest value over shifts of the cross correlation of every pair, (q, C, *half) x (t, C, *half) -> (q, t)."""
     cross = sum(f_query[:, None, c] * f_train[None, :, c] for c in range(f_query.shape[1]))
     return torch.fft.irfftn(cross, s=grid, dim=dims).flatten(2).amax(dim=2)
 
 
-def _in_place(f_query, f_train, grid, dims):
+def _in_place(
+    f_query: torch.Tensor, f_train: torch.Tensor, grid: tuple[int, ...], dims: tuple[int, ...]
+) -> torch.Tensor:
     """The cross correlation of every pair without a shift, by Parseval's theorem."""
     cells = int(np.prod(grid))
-    weight = torch.full((grid[-1] // 2 + 1,), 2.0, device=f_query.device)
-    weight[0] = 1.0
-    if grid[-1] % 2 == 0:
-        weight[-1] = 1.0
+    weight = multiplicity(grid).to(f_query.device)
     left, right = (torch.view_as_real(f).flatten(1) for f in (f_query * weight, f_train.conj()))
     return left @ right.T / cells
 
 
-def nearest_spins(query, train, fold=True):
+def nearest_spins(query: Array, train: Array, fold: bool = True) -> Nearest:
     r"""Nearest neighbour by overlap :math:`o = |s\cdot s^\mu|/N` of +-1 spins; Hamming distance is :math:`N(1-o)/2`.
 
     Args:
@@ -145,7 +144,7 @@ def nearest_spins(query, train, fold=True):
     return _two_nearest(torch.cat(blocks), lambda s: 1 - s, tolerance=1e-6)
 
 
-def nearest_euclidean(query, train):
+def nearest_euclidean(query: Array, train: Array) -> Nearest:
     r"""Nearest neighbour by Euclidean distance; similarity is :math:`-d`, gap is :math:`d_1/d_2`.
 
     Args:
@@ -160,7 +159,7 @@ def nearest_euclidean(query, train):
     return Nearest(found.similarity, found.index, found.gap, duplicate, found.compared)
 
 
-def _two_nearest(similarity, distance, tolerance):
+def _two_nearest(similarity: torch.Tensor, distance: Callable[[np.ndarray], np.ndarray], tolerance: float) -> Nearest:
     """Top two of each row of (Q, T); gap from ``distance(similarity)``."""
     count = similarity.shape[1]
     top = torch.topk(similarity, min(2, count), dim=1)

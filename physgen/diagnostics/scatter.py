@@ -4,21 +4,35 @@ Legend: B samples, C components, U units, Q bands of wavenumbers. All samples co
 on how many of them a unit has; errors by jackknife over units.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from physgen.diagnostics.batches import each_sample
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import units
-from physgen.diagnostics.spectrum import bin_edges, inverse_length, nyquist, power_spectrum_array
+from physgen.diagnostics.spectrum import inverse_length, power_spectrum_array
 from physgen.errors import InputError
+from physgen.lattice import bin_edges, nyquist
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.batches import Transform
 
 
-def standard_deviation(first_two):
+def standard_deviation(first_two: np.ndarray) -> np.ndarray:
     """Means of x and x^2 (..., 2) to the standard deviation of x."""
     return np.sqrt(np.maximum(first_two[..., 1] - first_two[..., 0] ** 2, 0.0))
 
 
-def scatter_result(ensemble, per_sample, dims, coords, **attrs):
+def scatter_result(
+    ensemble: xr.Dataset, per_sample: np.ndarray, dims: Sequence[str], coords: Mapping[str, Any], **attrs: Any
+) -> xr.Dataset:
     r"""Result of :math:`\mathrm{std}_b\,x_b` over all samples b of an ensemble, units of equal weight.
 
     Args:
@@ -31,7 +45,14 @@ def scatter_result(ensemble, per_sample, dims, coords, **attrs):
     return jackknifed_result(ensemble, raw, standard_deviation, dims, coords, **attrs)
 
 
-def jackknifed_result(ensemble, per_sample, statistic, dims, coords, **attrs):
+def jackknifed_result(
+    ensemble: xr.Dataset,
+    per_sample: ArrayLike,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    dims: Sequence[str],
+    coords: Mapping[str, Any],
+    **attrs: Any,
+) -> xr.Dataset:
     r"""Result of a function of averages over an ensemble, as jackknife pseudo-values of its units.
 
     Args:
@@ -48,14 +69,14 @@ def jackknifed_result(ensemble, per_sample, statistic, dims, coords, **attrs):
     return group.result(found, ("component", *dims), coords, **attrs)
 
 
-def octave_edges(grid, spacing):
+def octave_edges(grid: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
     r"""Edges :math:`0.6 \cdot 2^j` fundamental wavenumbers, which no mode of a cube hits, the last at Nyquist."""
     low, high = 1.2 * bin_edges(grid, spacing)[0], nyquist(spacing)
     edges = low * 2.0 ** np.arange(max(int(np.ceil(np.log2(0.75 * high / low))), 1))
     return np.append(edges, high)
 
 
-def _log_band_power(ensemble, transform):
+def _log_band_power(ensemble: xr.Dataset, transform: Transform | None) -> tuple[np.ndarray, np.ndarray]:
     """ln P of octave bands of each sample (B, C, Q), and the bands' mean k."""
     from physgen.ensemble import space_dims, spacing
 
@@ -69,11 +90,13 @@ def _log_band_power(ensemble, transform):
     return k, np.log(power)
 
 
-def _coordinate_of_k(ensemble, k, long_name="wavenumber"):
+def _coordinate_of_k(
+    ensemble: xr.Dataset, k: np.ndarray, long_name: str = "wavenumber"
+) -> tuple[np.ndarray, dict[str, str]]:
     return (k, {"long_name": long_name, "units": inverse_length(ensemble), "symbol": "k", "scale": "log"})
 
 
-def power_scatter(ensemble, transform=None):
+def power_scatter(ensemble: xr.Dataset, transform: Transform | None = None) -> xr.Dataset:
     r"""Scatter of the power from one configuration to the next, :math:`\mathrm{std}_b \ln P_b(k)`, in octave bands.
 
     A Gaussian field of one law has :math:`1/\sqrt{\mathrm{modes}}` (many modes); conditions that differ between units
@@ -88,13 +111,17 @@ def power_scatter(ensemble, transform=None):
         jackknife pseudo-values. Needs two units.
     """
     k, log_power = _log_band_power(ensemble, transform)
-    said = {"diagnostic": "power_scatter", "kind": "curve", "long_name": "scatter of the power between configurations"}
+    said: dict[str, Any] = {
+        "diagnostic": "power_scatter",
+        "kind": "curve",
+        "long_name": "scatter of the power between configurations",
+    }
     said |= {"units": "1", "symbol": r"\mathrm{std}\,\ln P"}
     said |= {"tolerance": 0.2, "tolerance_kind": "ratio", "tolerance_of": "scatter of ln P(k)"}
     return scatter_result(ensemble, log_power, ("k",), {"k": _coordinate_of_k(ensemble, k)}, **said)
 
 
-def power_correlation(ensemble, transform=None):
+def power_correlation(ensemble: xr.Dataset, transform: Transform | None = None) -> xr.Dataset:
     r"""Correlation over configurations of :math:`\ln P` in two octave bands, the off-diagonal covariance of P(k).
 
     Modes of a Gaussian field of one law are independent: 0; gravity and common conditions couple them.
@@ -113,14 +140,18 @@ def power_correlation(ensemble, transform=None):
     x = log_power - log_power.mean(axis=0)
     raw = np.concatenate([x, x**2, x[..., first] * x[..., second]], axis=-1)
 
-    def correlation(m):
+    def correlation(m: np.ndarray) -> np.ndarray:
         bands = len(k)
         mean, square, product = m[..., :bands], m[..., bands : 2 * bands], m[..., 2 * bands :]
         spread = np.sqrt(square - mean**2)
         covariance = product - mean[..., first] * mean[..., second]
         return covariance / (spread[..., first] * spread[..., second])
 
-    said = {"diagnostic": "power_correlation", "kind": "scalar", "long_name": "correlation of ln P between two bands"}
+    said: dict[str, Any] = {
+        "diagnostic": "power_correlation",
+        "kind": "scalar",
+        "long_name": "correlation of ln P between two bands",
+    }
     said |= {"tolerance": 0.2, "tolerance_kind": "difference", "tolerance_of": "correlation of ln P(k) and ln P(k')"}
     pair = (np.arange(1, len(first) + 1), {"long_name": "pair of bands, wide apart last in each row", "units": "1"})
     result = jackknifed_result(ensemble, raw, correlation, ("pair",), {"pair": pair}, units="1", **said)

@@ -7,7 +7,11 @@ for :math:`k_j/2 < k < 2k_j`, :math:`k_j = k_{Ny}/2^j`. Four orientations, 45 de
 in three. (Mallat 2012; Cheng and Menard 2021, arXiv:2112.01288; steerable pyramid of Simoncelli and Freeman 1995)
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import fft
@@ -16,11 +20,17 @@ from physgen.diagnostics.bands import coarse_grid, octave, octave_centres
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.result import result_of_samples
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from physgen.diagnostics.batches import Transform
+
+
 FARTHEST = 3  # octaves between the two wavelets of a pair
 ORIENTATIONS = ("parallel", "perpendicular")
 
 
-def directions(d):
+def directions(d: int) -> np.ndarray:
     """Unit vectors n_l (L, d): 0, 45, 90, 135 degrees in two dimensions, the axes in any other."""
     if d != 2:
         return np.eye(d)
@@ -39,7 +49,7 @@ class Wavelets:
     pairs: tuple[tuple[int, int], ...]  # (finer, coarser) octaves
 
 
-def wavelets(grid, spacing, most=None):
+def wavelets(grid: Sequence[int], spacing: Sequence[float], most: int | None = None) -> Wavelets:
     """Wavelets of a lattice, every octave from Nyquist down to twice the fundamental wavenumber (``most`` at most)."""
     k = octave_centres(grid, spacing, most)
     lattices = tuple(coarse_grid(grid, spacing, 4 * centre) for centre in k)
@@ -49,14 +59,14 @@ def wavelets(grid, spacing, most=None):
     return Wavelets(tuple(grid), tuple(map(float, k)), lattices, filters, pairs)
 
 
-def _filters(grid, spacing, centre):
+def _filters(grid: Sequence[int], spacing: Sequence[float], centre: float) -> np.ndarray:
     axes = np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)), indexing="ij")
     k = np.sqrt(sum(np.square(x) for x in axes))
     along = np.tensordot(directions(len(grid)), np.stack(axes), axes=1) / np.where(k > 0, k, 1.0)
     return (octave(k, centre) * np.maximum(along, 0.0) ** 2).astype(np.float32)
 
 
-def _crop(modes, coarse):
+def _crop(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:
     """Modes (..., *lattice) in the fftn layout as those of a coarser lattice of equal sides."""
     d = len(coarse)
     for axis, m in zip(range(modes.ndim - d, modes.ndim), coarse, strict=True):
@@ -68,7 +78,9 @@ def _crop(modes, coarse):
     return modes
 
 
-def scattering_array(field, spacing, bank=None):
+def scattering_array(
+    field: np.ndarray, spacing: Sequence[float], bank: Wavelets | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     r"""First and second order scattering coefficients of each field, free of its amplitude.
 
     :math:`u_{jl} = |f * \psi_{jl}|` on the lattice that just holds octave j, :math:`s_1(j) = \langle\, \langle
@@ -107,21 +119,23 @@ def scattering_array(field, spacing, bank=None):
     return first.reshape(*lead, -1), second.reshape(*lead, 2, -1)
 
 
-def _related(d):
+def _related(d: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each orientation the indices of the parallel ones and of the perpendicular ones."""
     cosine = np.abs(directions(d) @ directions(d).T)
     return [(np.flatnonzero(np.isclose(row, 1)), np.flatnonzero(np.isclose(row, 0))) for row in cosine]
 
 
-def _modulus(modes, psi, axes):
+def _modulus(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     return np.abs(fft.ifftn(modes * psi, axes=axes, norm="forward", overwrite_x=True))
 
 
-def _over(a, b):
+def _over(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
 
 
-def _add_second(second, bank, j, u, mean, others):
+def _add_second(
+    second: np.ndarray, bank: Wavelets, j: int, u: np.ndarray, mean: np.ndarray, others: tuple[np.ndarray, np.ndarray]
+) -> None:
     """Add the second order of one u_jl (b, *m_j) to the sums over orientations."""
     coarser = [(pair, b) for pair, (a, b) in enumerate(bank.pairs) if a == j]
     if not coarser:
@@ -137,7 +151,7 @@ def _add_second(second, bank, j, u, mean, others):
             second[:, which, pair] += _over(part.mean(axis=1), mean)
 
 
-def scattering(ensemble, transform=None, most=None):
+def scattering(ensemble: xr.Dataset, transform: Transform | None = None, most: int | None = None) -> xr.Dataset:
     r"""Scattering coefficients (:func:`scattering_array`) of an ensemble, averaged over configurations.
 
     They see filaments where every spectrum and the one-point law are right: a sparse field has small first
@@ -145,7 +159,7 @@ def scattering(ensemble, transform=None, most=None):
 
     Args:
         ensemble: periodic ``field`` in two or three dimensions.
-        transform: None, "log10" or a function, as in :func:`physgen.diagnostics.power_spectrum`.
+        transform: None or a function, as in :func:`physgen.diagnostics.power_spectrum`.
         most: octaves at most, from the finest.
 
     Returns:
@@ -158,12 +172,17 @@ def scattering(ensemble, transform=None, most=None):
     steps = spacing(ensemble)
     bank = wavelets(tuple(ensemble.sizes[d] for d in space_dims(ensemble)), steps, most)
 
-    def measure(values):
+    def measure(values: np.ndarray) -> np.ndarray:
         first, second = scattering_array(values, steps, bank)
         return np.concatenate([first, second.reshape(*second.shape[:-2], -1)], axis=-1)
 
     found = each_sample(ensemble, measure, transform)
-    said = {"diagnostic": "scattering", "kind": "scalar", "long_name": "scattering coefficient", "units": "1"}
+    said: dict[str, Any] = {
+        "diagnostic": "scattering",
+        "kind": "scalar",
+        "long_name": "scattering coefficient",
+        "units": "1",
+    }
     said["convention"] = (
         "First order: <u>^2/<u^2> of the modulus u in an oriented octave band, finest first. Second order: mean "
         "modulus of u in a coarser band over <u>, orientations parallel, then perpendicular. Of each configuration, "

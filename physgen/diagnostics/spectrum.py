@@ -4,17 +4,27 @@ Legend: B fields, d dimensions, *grid = (n_1, ..., n_d) cells of sizes a_i, V vo
 half-space FFT.
 """
 
-import functools
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy import fft
 
-from physgen.diagnostics.batches import BATCH_CELLS, each_sample, transform_of
+from physgen.diagnostics.batches import BATCH_CELLS, each_sample
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
+from physgen.lattice import ModeBins, half_grid, mode_bins, nyquist
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = np.ndarray | torch.Tensor
+Bins = int | Sequence[float] | np.ndarray | None
+Transform = str | Callable[[np.ndarray], np.ndarray] | None
 
 CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
 
@@ -24,82 +34,7 @@ CONVENTION = (
 )
 
 
-def nyquist(spacing):
-    r"""Largest wavenumber resolved along every axis, :math:`\min_i \pi/a_i`."""
-    return float(np.pi / max(spacing))
-
-
-def bin_edges(grid, spacing, bins=None):
-    r"""Edges of linear bins in |k|.
-
-    Args:
-        grid, spacing: lattice of sides :math:`L_i = n_i a_i`.
-        bins: None: from :math:`k_0/2`, :math:`k_0 = 2\pi/\max_i L_i`, in steps of :math:`2\pi/\min_i L_i`, up to
-            Nyquist; in a cube these are the half-integers of k_F = 2 pi / L, which no mode hits, so that rounding
-            never decides on which side of an edge a mode falls. A number: that many bins from :math:`k_0/2` to
-            Nyquist. An increasing sequence: the edges themselves.
-    """
-    lengths = np.asarray(grid) * np.asarray(spacing)
-    first, step = np.pi / lengths.max(), 2 * np.pi / lengths.min()
-    if bins is None:
-        count = int((nyquist(spacing) - first) / step * (1 + 1e-9))
-        if count < 1:
-            raise InputError(f"a grid of {tuple(grid)} cells has no bin of width 2 pi/L below Nyquist: use more cells")
-        return first + step * np.arange(count + 1)
-    if np.ndim(bins) == 0:
-        return np.linspace(first, nyquist(spacing), int(bins) + 1)
-    return increasing_edges(bins)
-
-
-def increasing_edges(bins):
-    """Edges as an array; InputError unless there are at least two that increase."""
-    edges = np.asarray(bins, dtype=float)
-    if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
-        raise InputError(f"bin edges must be at least two increasing wavenumbers, got {edges.tolist()}")
-    return edges
-
-
-@dataclass(frozen=True)
-class ModeBins:
-    """Which bin each mode of the half-space FFT falls in; modes outside every bin are left out."""
-
-    modes: np.ndarray  # (M,) positions in the flattened rfft layout
-    bin: np.ndarray  # (M,) bin of each, 0..K-1
-    weight: np.ndarray  # (M,) 2 for a mode that stands for itself and its conjugate, 1 for a self-conjugate plane
-    k: np.ndarray  # (K,) mean |k| of the modes
-    count: np.ndarray  # (K,) modes of the full FFT
-    edges: np.ndarray  # (K, 2)
-
-
-def mode_bins(grid, spacing, bins=None):
-    """Bins of the modes of a grid, edges[j] <= |k| < edges[j+1]; k = 0 never counts, empty bins are dropped."""
-    edges = None if bins is None else bins if np.ndim(bins) == 0 else tuple(increasing_edges(bins))
-    return _mode_bins(tuple(grid), tuple(spacing), edges)
-
-
-@functools.lru_cache(maxsize=16)
-def _mode_bins(grid, spacing, bins):
-    edges = bin_edges(grid, spacing, bins)
-    axes = [2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)]
-    last, n = 2 * np.pi * np.fft.rfftfreq(grid[-1], spacing[-1]), grid[-1]
-    k_squared = sum(np.square(k) for k in np.meshgrid(*axes[:-1], last, indexing="ij"))
-    k = np.sqrt(k_squared).ravel()
-    weight = np.full(len(last), 2.0)
-    weight[0] = 1.0
-    if n % 2 == 0:
-        weight[-1] = 1.0
-    weight = np.broadcast_to(weight, k_squared.shape).ravel()
-    index = np.searchsorted(edges, k, side="right") - 1
-    index[k >= edges[-1]] = -1
-    index[0] = -1
-    modes = np.flatnonzero(index >= 0)
-    filled, bin_ = np.unique(index[modes], return_inverse=True)
-    count = np.bincount(bin_, weights=weight[modes])
-    mean_k = np.bincount(bin_, weights=(weight * k)[modes]) / count
-    return ModeBins(modes, bin_, weight[modes], mean_k, count, np.stack([edges[:-1], edges[1:]], axis=1)[filled])
-
-
-def as_tensor(x):
+def as_tensor(x: Array) -> torch.Tensor:
     """numpy array of any strides and byte order, or tensor on any device, as a tensor; copied only where needed."""
     if isinstance(x, torch.Tensor):
         return x
@@ -109,7 +44,9 @@ def as_tensor(x):
     return torch.from_numpy(x if x.flags.writeable else x.copy())
 
 
-def power_spectrum_array(field, spacing, bins=None, other=None):
+def power_spectrum_array(
+    field: Array, spacing: Sequence[float], bins: Bins = None, other: Array | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     r"""Isotropic power spectrum :math:`P = \langle|\delta_k|^2\rangle V/N^2` of an array of fields.
 
     :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`. White noise of unit variance has P = cell volume. The standard
@@ -132,19 +69,19 @@ def power_spectrum_array(field, spacing, bins=None, other=None):
     if other is not None and other.shape != field.shape:
         raise InputError(f"a cross spectrum needs equal shapes, got {tuple(field.shape)} and {tuple(other.shape)}")
     binned = mode_bins(grid, tuple(spacing), bins)
-    pair = [f if f is None else f.reshape(-1, *grid) for f in (field, other)]
-    summed = _summed_tensor if isinstance(field, torch.Tensor) else _summed
-    power = summed(*pair, d, binned) / binned.count * (np.prod(spacing) / np.prod(grid))
+    first, second = field.reshape(-1, *grid), None if other is None else other.reshape(-1, *grid)
+    summed: Callable[..., np.ndarray] = _summed_tensor if isinstance(field, torch.Tensor) else _summed
+    power = summed(first, second, d, binned) / binned.count * (np.prod(spacing) / np.prod(grid))
     return binned.k, power.reshape(*field.shape[:-d], -1), binned.count / 2
 
 
-def _summed(field, other, d, binned):
+def _summed(field: np.ndarray, other: np.ndarray | None, d: int, binned: ModeBins) -> np.ndarray:
     """Sum of Re(first conj(second)) over the modes of each bin, (B, K); single precision is transformed in single."""
     count, cells = len(binned.k), int(np.prod(field.shape[1:]))
-    index = np.full(field.shape[1:-1] + (field.shape[-1] // 2 + 1,), count)
-    weight = np.zeros(index.shape)
-    index.flat[binned.modes], weight.flat[binned.modes] = binned.bin, binned.weight
-    index, found = index.ravel(), np.zeros((len(field), count))
+    half = half_grid(field.shape[1:])
+    index, weight = np.full(int(np.prod(half)), count), np.zeros(half)
+    index[binned.modes], weight.flat[binned.modes] = binned.bin, binned.weight
+    found = np.zeros((len(field), count))
     step = max(1, BATCH_CELLS // cells)
     for start in range(0, len(field), step):
         first = _half_space(field[start : start + step], d)
@@ -155,7 +92,7 @@ def _summed(field, other, d, binned):
     return found
 
 
-def _half_space(field, d):
+def _half_space(field: np.ndarray, d: int) -> np.ndarray:
     axes = tuple(range(-d, 0))
     field = np.asarray(field)
     field = field.astype(np.result_type(field.dtype.newbyteorder("="), np.float32), copy=False)
@@ -163,7 +100,7 @@ def _half_space(field, d):
     return fft.rfftn(field - field.mean(axis=axes, keepdims=True, dtype=float).astype(field.dtype), axes=axes)
 
 
-def _summed_tensor(field, other, d, binned):
+def _summed_tensor(field: torch.Tensor, other: torch.Tensor | None, d: int, binned: ModeBins) -> np.ndarray:
     """:func:`_summed` of tensors on their device, in double precision."""
     count = len(binned.k)
     modes, index, weight = (torch.from_numpy(x).to(field.device) for x in (binned.modes, binned.bin, binned.weight))
@@ -180,11 +117,11 @@ def _summed_tensor(field, other, d, binned):
     return power.cpu().numpy()
 
 
-def _modes(field, d, modes):
+def _modes(field: torch.Tensor, d: int, modes: torch.Tensor) -> torch.Tensor:
     return torch.fft.rfftn(field.to(torch.float64), dim=tuple(range(-d, 0))).flatten(1)[:, modes]
 
 
-def power_spectrum(ensemble, bins=None, transform=None):
+def power_spectrum(ensemble: xr.Dataset, bins: Bins = None, transform: Transform = None) -> xr.Dataset:
     r"""Isotropic power spectrum :math:`P(k) = \langle |\delta_k|^2 \rangle V/N^2` of an ensemble.
 
     Convention: :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, V the volume, N the number of cells: white noise of unit
@@ -194,7 +131,7 @@ def power_spectrum(ensemble, bins=None, transform=None):
         ensemble: periodic ``field``, spacing from its coordinates, any sample dims.
         bins: None for bins of width k_F = 2 pi / L centred on its multiples up to Nyquist, a number of linear bins over
             the same range, or bin edges (:func:`bin_edges`).
-        transform: None, "log10" (log10 of the density in units of its mean), or a function of the array of fields.
+        transform: None, or a function of the array of fields, whose ``__name__`` goes into the name of the result.
 
     Returns:
         Dataset over ``k`` (mean |k| of the modes in the bin) with ``value`` (length^d), ``error`` (standard error over
@@ -208,7 +145,7 @@ def power_spectrum(ensemble, bins=None, transform=None):
     power = each_sample(ensemble, lambda values: power_spectrum_array(values, steps, bins)[1], transform)
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
     of = "" if transform is None else f" of the field's {_transform_name(transform)}"
-    said = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
+    said: dict[str, Any] = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
     said["of_units"] = ensemble["field"].attrs.get("units", "1") if transform is None else "1"
     said |= {"tolerance": 0.1, "tolerance_kind": "ratio", "tolerance_of": "P(k)"}
     result = spectrum_result(ensemble, power, binned.k, **said, symbol="P(k)")
@@ -217,33 +154,39 @@ def power_spectrum(ensemble, bins=None, transform=None):
     return _with_modes(result, binned.count / 2)
 
 
-def _with_modes(result, modes):
+def _with_modes(result: xr.Dataset, modes: np.ndarray) -> xr.Dataset:
     return result.assign(modes=("k", modes, {"long_name": "independent modes of one field", "units": "1"}))
 
 
-def transformed(ensemble, transform):
-    """``field`` as one array (B, C, *grid), through None, "log10" or a function of the array."""
+def transformed(ensemble: xr.Dataset, transform: Transform | None) -> np.ndarray:
+    """``field`` as one array (B, C, *grid), through None or a function of the array."""
     from physgen.ensemble import flatten
 
-    return transform_of(ensemble, transform)(flatten(ensemble))
+    values = flatten(ensemble)
+    return values if transform is None else transform(values)
 
 
-def _transform_name(transform):
-    return transform if isinstance(transform, str) else getattr(transform, "__name__", "transformed")
+def _transform_name(transform: Transform | None) -> str:
+    return getattr(transform, "__name__", "transformed")
 
 
-def inverse_length(ensemble):
+def bracketed(units: str) -> str:
+    """Units fit for a power: in brackets unless they are one word."""
+    return units if units.isalpha() else f"({units})"
+
+
+def inverse_length(ensemble: xr.Dataset) -> str:
     """Units of a wavenumber, "1" where space has none."""
     length = length_unit(ensemble)
-    return {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/({length})")
+    return {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/{bracketed(length)}")
 
 
-def spectrum_result(ensemble, power, k, **attrs):
+def spectrum_result(ensemble: xr.Dataset, power: np.ndarray, k: np.ndarray, **attrs: Any) -> xr.Dataset:
     """Result of kind spectrum from per-sample spectra (B, C, K)."""
     from physgen.ensemble import space_dims, spacing
 
     length, d = length_unit(ensemble), len(space_dims(ensemble))
-    volume = length if length == "1" or d == 1 else f"({length})^{d}"
+    volume = length if length == "1" or d == 1 else f"{bracketed(length)}^{d}"
     if (of := attrs.pop("of_units", "1")) not in ("1", ""):
         volume = f"({of})^2 {volume}".removesuffix(" 1")
     coords = {"k": (k, {"long_name": "wavenumber", "units": inverse_length(ensemble), "symbol": "k", "scale": "log"})}
@@ -251,7 +194,7 @@ def spectrum_result(ensemble, power, k, **attrs):
     return result_of_samples(ensemble, power, ("k",), coords, **attrs)
 
 
-def cross_spectrum(first, second, bins=None, transform=None):
+def cross_spectrum(first: xr.Dataset, second: xr.Dataset, bins: Bins = None, transform: Transform = None) -> xr.Dataset:
     r"""Cross spectrum of two ensembles, sample by sample, with the correlation coefficient and the transfer function.
 
     :math:`P_{12} = \mathrm{Re}\langle\delta_{1k}\delta_{2k}^*\rangle V/N^2`, :math:`r = P_{12}/\sqrt{P_1P_2}`,

@@ -1,25 +1,34 @@
 """Do two groups of numbers follow one law? Kolmogorov-Smirnov and AUC, with units that are not single numbers.
 
-Numbers of one unit (a simulation, a disorder realisation) depend on each other, so whole units are permuted and
+Numbers of one independent unit depend on each other, so whole units are permuted and
 resampled.
 """
+
+from __future__ import annotations
 
 import numpy as np
 from scipy import stats
 
 
-def auc(first, second):
+def auc(first: np.ndarray, second: np.ndarray) -> float:
     r"""Probability that a number of ``first`` exceeds one of ``second``, ties counted half; 1/2 for equal laws."""
     ranks = stats.rankdata(np.concatenate([first, second]))[: len(first)]
     return (ranks.sum() / len(first) - (len(first) + 1) / 2) / len(second)
 
 
-def ks_statistic(first, second):
+def ks_statistic(first: np.ndarray, second: np.ndarray) -> float:
     r"""Kolmogorov-Smirnov distance :math:`\max_x |F_1(x) - F_2(x)|`."""
     return float(_ks(*_pooled(first, second))[0])
 
 
-def ks_p_value(first, second, first_unit=None, second_unit=None, draws=999, rng=None):
+def ks_p_value(
+    first: np.ndarray,
+    second: np.ndarray,
+    first_unit: np.ndarray | None = None,
+    second_unit: np.ndarray | None = None,
+    draws: int = 999,
+    rng: np.random.Generator | int = 0,
+) -> float:
     """Permutation p-value of the Kolmogorov-Smirnov distance, exact with ties and with dependent numbers in a unit.
 
     Where both groups hold the same units, the two sides of each unit are swapped at random (the condition of the unit
@@ -29,11 +38,12 @@ def ks_p_value(first, second, first_unit=None, second_unit=None, draws=999, rng=
         first, second: (n,) and (m,) numbers.
         first_unit, second_unit: unit of each; None for independent numbers.
         draws: permutations; the smallest p-value is 1 / (draws + 1).
-        rng: numpy Generator.
+        rng: numpy Generator, or its seed.
 
     Returns:
         p-value in [1 / (draws + 1), 1].
     """
+    rng = np.random.default_rng(rng)
     values, is_first = _pooled(first, second)
     order = np.argsort(np.concatenate([first, second]), kind="stable")
     block, sides = _blocks(first_unit, second_unit, len(first), len(second))
@@ -52,13 +62,13 @@ def ks_p_value(first, second, first_unit=None, second_unit=None, draws=999, rng=
     return (1 + exceeding) / (1 + draws)
 
 
-def _pooled(first, second):
+def _pooled(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = np.concatenate([first, second])
     order = np.argsort(values, kind="stable")
     return values[order], (np.arange(len(values)) < len(first))[order]
 
 
-def _ks(values, is_first):
+def _ks(values: np.ndarray, is_first: np.ndarray) -> np.ndarray:
     """KS distance of sorted values (n,) labelled by (..., n)."""
     labels = np.atleast_2d(is_first)
     first = np.cumsum(labels, axis=1)
@@ -69,7 +79,9 @@ def _ks(values, is_first):
     return np.nan_to_num(gap[:, last]).max(axis=1)
 
 
-def _blocks(first_unit, second_unit, n, m):
+def _blocks(
+    first_unit: np.ndarray | None, second_unit: np.ndarray | None, n: int, m: int
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Block number of each pooled number, and the side of each block (None if the groups share their units)."""
     if first_unit is None or second_unit is None:
         return np.arange(n + m), np.arange(n + m) < n
@@ -80,7 +92,9 @@ def _blocks(first_unit, second_unit, n, m):
     return np.concatenate([one, two + count]), np.arange(count + two.max() + 1) < count
 
 
-def resample(first_unit, second_unit, n, m, rng):
+def resample(
+    first_unit: np.ndarray | None, second_unit: np.ndarray | None, n: int, m: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows of a bootstrap draw of whole units for both groups, jointly where they share their units."""
     block, sides = _blocks(first_unit, second_unit, n, m)
     first, second = block[:n], block[n:]
@@ -92,7 +106,7 @@ def resample(first_unit, second_unit, n, m, rng):
     return _rows(first, rng.integers(count, size=count)), _rows(second - count, rng.integers(total, size=total))
 
 
-def _rows(block, drawn):
+def _rows(block: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Positions of all members of the drawn blocks, repeated as often as drawn."""
     times = np.bincount(drawn, minlength=block.max() + 1)[block]
     return np.repeat(np.arange(len(block)), times)

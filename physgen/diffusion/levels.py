@@ -1,4 +1,4 @@
-r"""Grids of noise levels: float64 tensors on the CPU, descending, the last one 0. No schedule, no solver.
+r"""Noise levels of samplers: float64 tensors on the CPU, descending, the last one 0. No schedule, no solver.
 
 ``steps`` levels above 0 cost ``steps`` evaluations of a one-evaluation solver. Read as times of a schedule:
 ``sde.t_of_s(levels)``. Range: starting from :math:`s_{max} z` misses the signal, a relative error about
@@ -53,15 +53,40 @@ def check_levels(levels: Tensor) -> list[float]:
         raise ValueError(f"noise levels must be one-dimensional and at least two, got shape {tuple(levels.shape)}")
     descending = all(a > b for a, b in zip(values, values[1:], strict=False))
     if not (descending and values[-1] >= 0 and math.isfinite(values[0])):
-        raise ValueError(f"noise levels must be finite and descend strictly to a last one >= 0, got {values}")
+        raise ValueError(
+            f"noise levels must be finite and descend strictly to a last one >= 0, got {values}; log_uniform and "
+            "karras make such levels"
+        )
     return values
+
+
+def levels_from(levels: Tensor, s: float) -> Tensor:
+    r"""The levels for a start at the level s: s itself, then those of ``levels`` below it; higher ones are dropped.
+
+    Args:
+        levels: (steps + 1,), descending, as :func:`check_levels` wants them.
+        s: above the last level and at most the first one; need not be one of them.
+
+    Raises:
+        ValueError: s outside this range: from above the first level the first step would be of any size.
+
+    Example:
+        ``levels_from(tensor([8, 4, 2, 1, 0]), 3.0)`` is ``[3, 2, 1, 0]``.
+    """
+    values = check_levels(levels)
+    if not values[-1] < s <= values[0]:
+        raise ValueError(
+            f"a start lies within the noise levels, {values[-1]:g} < s <= {values[0]:g}, got s = {s:g}; give levels "
+            "that begin at s or above"
+        )
+    return torch.tensor([s, *(level for level in values if level < s)], dtype=torch.float64)
 
 
 def _check(s_max: float, s_min: float, steps: int) -> None:
     if not (0 < s_min < s_max < math.inf):
         raise ValueError(f"noise levels need 0 < s_min < s_max < infinity, got s_min = {s_min}, s_max = {s_max}")
     if int(steps) != steps or steps < 2:
-        raise ValueError(f"a grid needs a whole number of at least 2 steps, got {steps}")
+        raise ValueError(f"noise levels need a whole number of at least 2 steps, got {steps}")
 
 
 def _close(levels: Tensor, s_max: float, s_min: float) -> Tensor:

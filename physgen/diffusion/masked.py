@@ -7,11 +7,12 @@ so for a target :math:`e^{-\beta E}` each draw has the weight
 
 .. math:: \log w = -\beta E(S) - \log q(S|\mathrm{order}), \qquad E[w] = Z,
 
-unbiased for any model, any law of orders and any number of steps:
-:mod:`physgen.diffusion.inference.weight_statistics` judges it.
+unbiased for any model, any distribution of orders and any number of steps; its statistics:
+:mod:`physgen.diffusion.inference.weight_statistics`.
 
 All probabilities are float64 and a spin is +1 where a float64 uniform number lies below p: float32 Gumbel draws
-lower the temperature (Zheng et al., arXiv:2409.02908, section 4), and temperature is what spins are about.
+lower the temperature (Zheng et al., arXiv:2409.02908, section 4), and the temperature is what a spin model is asked
+for.
 
 Shapes: B batch, N samples, C channels, \*grid lattice, n = C x grid sites; x (B, C, \*grid); u (B,) the masked
 fraction; orders (B, n), the sites in C order.
@@ -22,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ CLOSEST = 1e-15  # of a magnetisation to +-1; the field stays finite, below 18
 
 
 class MaskedModel(Protocol):
-    """Any callable h(x, u, condition) -> local fields, shape of x; what it says of sites that are known is not used."""
+    """Any callable h(x, u, condition) -> local fields, shape of x; its values at known sites are not used."""
 
     def __call__(self, x: Tensor, u: Tensor, condition: Condition = None, /) -> Tensor: ...
 
@@ -53,6 +54,7 @@ class MaskedDenoiser(nn.Module):
         self.network, self.antisymmetric = network, antisymmetric
 
     def forward(self, x: Tensor, u: Tensor, condition: Condition = None) -> Tensor:
+        """Local fields h (B, C, *grid), float64."""
         x, u = x.float(), u.float()
         fields = self.network(x, u, condition)
         if self.antisymmetric:
@@ -67,8 +69,8 @@ class MaskedLoss(nn.Module):
     uniform in 1...n. It is also a bound on the entropy per spin, met by the exact conditional law alone. Source:
     Hoogeboom et al., arXiv:2110.02037, eq. 4; equal to the masked diffusion bound of Sahoo et al., arXiv:2406.07524.
 
-    It has the call of the other losses, so the same trainer serves: levels s = u from the law ``uniform_fraction``, and
-    the m sites of largest noise are masked.
+    It has the call of the other losses, so the same trainer serves: levels s = u distributed by
+    :func:`uniform_fraction`, and the m sites of largest noise are masked.
     """
 
     def __init__(self, denoiser: nn.Module) -> None:
@@ -76,6 +78,7 @@ class MaskedLoss(nn.Module):
         self.denoiser = denoiser
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        """The loss (B,) in nats per masked site; ``s`` is the masked fraction u."""
         sites = x0[0].numel()
         rank = noise.flatten(1).argsort(1).argsort(1)
         count = (s.double() * sites).ceil().clamp(1, sites)
@@ -86,14 +89,14 @@ class MaskedLoss(nn.Module):
 
 
 def uniform_fraction(u: Tensor) -> Tensor:
-    """The law of masked fractions for ``Recipe.law``: uniform in (0, 1)."""
+    """The distribution of masked fractions for ``Recipe.level_distribution``: uniform in (0, 1)."""
     return u
 
 
 def from_denoiser(denoiser: Denoiser) -> MaskedModel:
     r"""The masked model inside a denoiser of spins, with one noise level for known sites and none for the others.
 
-    y/s^2 is a field on every spin: a strong one (60) holds the known spins, none acts on the masked ones, and the
+    y/s^2 is a field on every spin: a strong one (60) fixes the known spins, none acts on the masked ones, and the
     magnetisation m gives h = artanh m. With an exact law of spins, e.g. EnumeratedIsing, it is the exact model.
     """
 
@@ -120,7 +123,10 @@ def sample_masked(
     condition: Condition = None,
     steps: int | None = None,
     order: Tensor | None = None,
-    **execution: Any,
+    *,
+    tile: int | None = None,
+    start_index: int = 0,
+    device: torch.device | str = "cpu",
 ) -> Unmasked:
     r"""Draw configurations by unmasking; sample number j depends on (seed, j, its condition) alone.
 
@@ -129,21 +135,20 @@ def sample_masked(
         steps: evaluations of the model; the sites are unmasked in this many groups as equal as can be. None: one site
             a step, which draws from the model's law exactly; fewer steps have their own law, and their own exact q.
         order: (n,) sites for all samples. None: an independent random order each.
-        **execution: tile, start_index and device of :class:`physgen.diffusion.sampling.tiles.Execution`.
+        tile, start_index, device: as in :func:`physgen.diffusion.sampling.samplers.sample`.
 
     Raises:
         ValueError: steps not in 1...n, or an order that is not a permutation of the sites.
     """
-    plan = Execution(**execution)
-    count, site = int(shape[0]), tuple(shape[1:])
+    plan, count, one = Execution(tile, start_index, device), int(shape[0]), tuple(shape[1:])
     check_condition(condition, count)
     parts = []
     with torch.no_grad():
-        for tile in plan.tiles(count, site):
-            numbers, orders = (part.to(plan.device) for part in _numbers(seed, tile.numbers, math.prod(site), order))
-            blank = torch.zeros(len(tile.index), *site, dtype=torch.float64, device=plan.device)
-            drawn = _unmask(model, blank, orders, tile.condition(condition, plan.device), steps, numbers)
-            parts.append([part[tile.inside] for part in drawn])
+        for part in plan.tiles(count, one):
+            numbers, orders = (value.to(device) for value in _numbers(seed, part.numbers, math.prod(one), order))
+            blank = torch.zeros(len(part.index), *one, dtype=torch.float64, device=device)
+            drawn = _unmask(model, blank, orders, part.condition(condition, device), steps, numbers)
+            parts.append([value[part.inside] for value in drawn])
     xs, logs, all_orders = zip(*parts, strict=True)
     return Unmasked(torch.cat(xs), torch.cat(logs), torch.cat(all_orders))
 
@@ -178,18 +183,20 @@ def _unmask(
     if not 1 <= groups <= sites:
         raise ValueError(f"unmasking {sites} sites takes 1 to {sites} steps, got {groups}")
     if not torch.equal(order.sort(1).values, torch.arange(sites, device=order.device).expand_as(order)):
-        raise ValueError(f"an order must hold each of the {sites} sites once")
+        raise ValueError(
+            f"an order must hold each of the {sites} sites once, got {order[0].tolist()}: take a permutation"
+        )
     spins, total = x.flatten(1).clone(), x.new_zeros(len(x))
     seen = torch.zeros_like(spins)
     for group in range(groups):
         start, stop = group * sites // groups, (group + 1) * sites // groups
-        here = order[:, start:stop]
+        group_sites = order[:, start:stop]
         u = x.new_full((len(x),), 1 - start / sites)
-        fields = model(seen.reshape(x.shape), u, condition).double().flatten(1).gather(1, here)
+        fields = model(seen.reshape(x.shape), u, condition).double().flatten(1).gather(1, group_sites)
         if uniform is not None:
             up = uniform[:, start:stop] < torch.sigmoid(2 * fields)
-            spins = spins.scatter(1, here, 2.0 * up.double() - 1)
-        value = spins.gather(1, here)
+            spins = spins.scatter(1, group_sites, 2.0 * up.double() - 1)
+        value = spins.gather(1, group_sites)
         total = total + logsigmoid(2 * fields * value).sum(1)
-        seen = seen.scatter(1, here, value)
+        seen = seen.scatter(1, group_sites, value)
     return spins.reshape(x.shape), total, order

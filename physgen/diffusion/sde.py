@@ -35,11 +35,11 @@ def _tensor(t: float | Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SDE(ABC):
-    r"""What all schedules share; a schedule gives the five functions below and its last time ``t_end``."""
+    r"""Base of all schedules; a schedule gives the five functions below and its last time ``t_end``."""
 
     @property
     def t_end(self) -> float:
-        """Last time of the forward process, where the prior stands."""
+        """Last time of the forward process, that of the prior."""
         return 1.0
 
     @abstractmethod
@@ -75,7 +75,7 @@ class SDE(ABC):
         return self.t_of_s(torch.exp(-0.5 * _tensor(log_snr)))
 
     def prior_std(self) -> float:
-        r""":math:`\sigma(t_{end})` of the Gaussian that stands for the last law; the signal left is dropped."""
+        r""":math:`\sigma(t_{end})` of the Gaussian prior, which neglects the signal left at the last time."""
         return float(self.sigma(self.t_end))
 
     def score(self, denoiser: Denoiser, x: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
@@ -296,3 +296,8 @@ class RectifiedFlow(SDE):
     def t_of_s(self, s: float | Tensor) -> Tensor:
         s = _tensor(s)
         return s / (1 + s)
+
+
+SDES: dict[str, type[SDE]] = {
+    "ou": OU, "vp": VP, "sub_vp": SubVP, "ve": VE, "cosine": Cosine, "rectified_flow": RectifiedFlow,
+}  # fmt: skip

@@ -14,108 +14,15 @@ Shapes: B batch, C channels, \*grid lattice of d axes; y (B, C, \*grid), s (B,).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from physgen.diffusion.convention import Condition, Denoiser
-
-
-@dataclass(frozen=True)
-class Symmetry:
-    r"""An element g: permute the axes, then reflect, then shift, then multiply by the sign.
-
-    Attributes:
-        axes: new axis i is the old axis ``axes[i]``. mirrored: new axes that are reflected, n -> L - 1 - n.
-        shift: sites along each axis, :math:`(g y)(n) = y(n - \mathrm{shift})`. Empty tuples do nothing.
-        sign: of the field, +1 or -1.
-    """
-
-    axes: tuple[int, ...] = ()
-    mirrored: tuple[int, ...] = ()
-    shift: tuple[int, ...] = ()
-    sign: int = 1
-
-    @property
-    def moves_sites(self) -> bool:
-        return self.turns or any(self.shift)
-
-    @property
-    def turns(self) -> bool:
-        """Whether directions change, not positions alone."""
-        return bool(self.mirrored) or self.axes != tuple(range(len(self.axes)))
-
-    def __call__(self, y: Tensor) -> Tensor:
-        """g y, for a field."""
-        return self.sign * self.move(y)
-
-    def move(self, x: Tensor) -> Tensor:
-        r"""x (B, C, \*grid) at its new sites, its values as they are: what g does to a condition without sign."""
-        if self.axes:
-            moved = x.permute(0, 1, *[2 + axis for axis in self.axes])
-            if moved.shape != x.shape:
-                raise ValueError(f"axes {self.axes} of a grid {tuple(x.shape[2:])} cannot change places: sizes differ")
-            x = moved
-        x = x.flip([2 + axis for axis in self.mirrored]) if self.mirrored else x
-        return x.roll(self.shift, list(range(2, 2 + len(self.shift)))) if any(self.shift) else x
-
-    def undo(self, y: Tensor) -> Tensor:
-        r""":math:`g^{-1} y`, for a field."""
-        y = self.sign * y
-        if any(self.shift):
-            y = y.roll([-n for n in self.shift], list(range(2, 2 + len(self.shift))))
-        y = y.flip([2 + axis for axis in self.mirrored]) if self.mirrored else y
-        return y.permute(0, 1, *[2 + self.axes.index(axis) for axis in range(len(self.axes))]) if self.axes else y
-
-
-def translations(sizes: Sequence[int]) -> tuple[Symmetry, ...]:
-    r"""The :math:`\prod_i` ``sizes[i]`` shifts by 0 to ``sizes[i]`` - 1 sites along each axis.
-
-    With the sizes of the grid it is the whole group. With the stride of a network it stands for all of them: D commutes
-    with the rest already, if the stride divides the grid, and the average commutes with every shift.
-    """
-    if not sizes or min(sizes) < 1:
-        raise ValueError(f"translations need a number of shifts >= 1 for each axis, got {tuple(sizes)}")
-    return tuple(Symmetry(shift=shift) for shift in itertools.product(*(range(size) for size in sizes)))
-
-
-def point_group(grid: Sequence[int]) -> tuple[Symmetry, ...]:
-    """Reflections of every axis and permutations of axes of equal size: 2, 8, 48 elements of a cubic grid.
-
-    Equal sizes are taken for equal spacings. They fix the centre of the grid, (L - 1)/2.
-    """
-    if not 1 <= len(grid) <= 3:
-        raise ValueError(f"a lattice has 1 to 3 axes, got the grid {tuple(grid)}")
-    axes = range(len(grid))
-    orders = [order for order in itertools.permutations(axes) if all(grid[i] == grid[order[i]] for i in axes)]
-    mirrors = [chosen for count in range(len(grid) + 1) for chosen in itertools.combinations(axes, count)]
-    return tuple(Symmetry(order, mirrored) for order in orders for mirrored in mirrors)
-
+from physgen.lattice import Symmetry
 
 SPIN_FLIP = (Symmetry(), Symmetry(sign=-1))  # y -> -y, D -> -D
 ChannelRule = Callable[[Symmetry, Tensor], Tensor]
-
-
-def scalars(g: Symmetry, channels: Tensor) -> Tensor:
-    """The rule of channels that are numbers of a site: they move along."""
-    return g.move(channels)
-
-
-def bonds(g: Symmetry, channels: Tensor) -> Tensor:
-    r"""The rule of the bonds around each site (B, 2d, \*grid), up and down each axis in order.
-
-    They move along and change places, so that each stays with its pair of sites.
-    """
-    dimension = channels.ndim - 2
-    if channels.shape[1] != 2 * dimension:
-        raise ValueError(
-            f"bonds of {dimension} axes are {2 * dimension} channels, up and down, got {channels.shape[1]}"
-        )
-    axes = g.axes or tuple(range(dimension))
-    source = [2 * axes[new] + (way ^ (new in g.mirrored)) for new in range(dimension) for way in (0, 1)]
-    return g.move(channels)[:, source]
 
 
 class GroupAverage(nn.Module):
@@ -125,10 +32,12 @@ class GroupAverage(nn.Module):
 
     Args:
         denoiser: D(y, s, condition), any callable.
-        group: translations(...), point_group(...), SPIN_FLIP, or other elements that are closed under composition.
-        channels: how condition["channels"] transforms, (g, channels) -> channels: ``scalars``, ``bonds`` or your own,
-            e.g. with ``g.sign`` for an external field. None: shifts move them along, a sign leaves them, and a group
-            that reflects or turns is refused, since what they are cannot be seen.
+        group: translations(...), point_group(...) of :mod:`physgen.lattice`, SPIN_FLIP, or other elements that are
+            closed under composition.
+        channels: how condition["channels"] transforms, (g, channels) -> channels: ``Symmetry.move`` for numbers of a
+            site, ``Symmetry.move_bonds`` for bonds around each site, or your own, e.g. with ``g.sign`` for an external
+            field. None: shifts move them along, a sign leaves them, and a group that reflects or turns is refused,
+            since what they are cannot be seen.
 
     Raises:
         ValueError: no elements; on the call, channels without a rule, or a condition on pairs of sites (``matrix``,
@@ -161,7 +70,7 @@ class GroupAverage(nn.Module):
             if g.turns:
                 raise ValueError(
                     'condition["channels"] under reflections and turns of the lattice needs a rule: give '
-                    "channels=scalars (numbers of a site) or channels=bonds (bonds around each site)"
+                    "channels=Symmetry.move (numbers of a site) or Symmetry.move_bonds (bonds around each site)"
                 )
             return g.move(value)
         if value.ndim > 2 and g.moves_sites:

@@ -41,11 +41,13 @@ class Values(ABC):
 
     ============  ==============================================================================================
     ``name``      one word for the kind
+    ``has_prior`` whether :meth:`prior_spectrum` gives one, and so noise levels can be chosen and checked
     ``baseline``  what the network's loss is compared with, as a noun phrase: "the denoising loss over that of ..."
     ============  ==============================================================================================
     """
 
     name: ClassVar[str]
+    has_prior: ClassVar[bool] = False
     baseline: ClassVar[str]
 
     @abstractmethod
@@ -111,6 +113,7 @@ class Real(Values):
     """Real numbers of order one: a Wiener filter with the training spectrum, and a network on top of it."""
 
     name: ClassVar[str] = "real"
+    has_prior: ClassVar[bool] = True
     baseline: ClassVar[str] = "the Wiener filter with the training spectrum"
 
     def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:

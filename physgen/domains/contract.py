@@ -42,13 +42,12 @@ class Domain(ABC):
     ``values``             kind of value (:mod:`physgen.diffusion.values`); ``Real()``
     ``split_by``           label on a sample dim, or sample dim, whose values are independent units; a dim needs no
                            coordinate, its positions then count
-    ``exchangeable``       sample dims that count draws under one condition; see :mod:`physgen.ensemble.units`
-    ``unit_within``        labels or dims whose values are independent within a unit; none
     ``labels``             variables over sample dims on which the law depends, scalar; none
     ``formats``            format of a foreign file -> one line; none
     ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
     ``simulate``           (seed) -> ensemble; must be given
     ``load``               foreign files -> ensemble; refuses
+    ``adopt``              ensemble that names no physics -> one of this; its unit gets the name ``split_by``
     ``facts``              ensemble -> what it is, units in the keys; sizes of the sample dims, ranges of the labels
     ``fit_encoding``       training part -> constants, JSON-able; ``mean`` and ``std`` of each component,
                            ``cell_size``, ``sample_dims``, ``label_ranges``. Of the keys of an own one, the core reads
@@ -73,15 +72,12 @@ class Domain(ABC):
     =====================  =====================================================================================
 
     ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no other code sees
-    physical units. Ensembles that a domain makes, decodes or requests carry ``split_by``, ``exchangeable`` and
-    ``unit_within`` as root attributes (:func:`with_units`).
+    physical units.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     split_by: ClassVar[str]
-    exchangeable: ClassVar[tuple[str, ...]] = ()
-    unit_within: ClassVar[tuple[str, ...]] = ()
     values: ClassVar[Values] = Real()
     labels: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[Mapping[str, str]] = {}
@@ -100,6 +96,30 @@ class Domain(ABC):
             f"{cls.name} reads no files of format {format!r}, nor of any other: write an ensemble "
             "(physgen.ensemble.save_ensemble) from your own script"
         )
+
+    @classmethod
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
+        """An ensemble that names no physics (:func:`physgen.from_array`) as one of this domain.
+
+        ``like``, one of this domain, says what an array does not say of itself, such as its box.
+        Raises InputError where a variable, a unit or a value says that it is none.
+        """
+        from physgen.domains.lattice_field import in_box_of
+
+        named = str(ensemble.attrs.get("domain", ""))
+        if named not in ("", cls.name):
+            raise InputError(f"the ensemble is of the domain {named!r}, not {cls.name!r}: give data of this physics")
+        ensemble = in_box_of(ensemble, like)
+        unit = str(ensemble.attrs.get("independent_unit", ""))
+        has_units = cls.split_by in ensemble.variables or cls.split_by in ensemble.dims
+        if not has_units and unit:
+            ensemble = ensemble.rename({unit: cls.split_by}).assign_attrs(independent_unit=cls.split_by)
+        elif not has_units:
+            ensemble = ensemble.rename({ensemble["field"].dims[0]: cls.split_by})
+        missing = [name for name in cls.labels if name not in ensemble.variables]
+        if missing:
+            raise InputError(f"the ensemble has no label {missing[0]!r}: give labels={{{missing[0]!r}: ...}}")
+        return with_units(ensemble.assign_attrs(domain=cls.name), cls)
 
     @classmethod
     def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
@@ -189,6 +209,7 @@ class Domain(ABC):
 
         TypeError and ValueError of its constructor reach the user as messages.
         """
+        from physgen.networks.layers import option_names
         from physgen.networks.unet import UNet
 
         if kind != "unet":
@@ -196,7 +217,10 @@ class Domain(ABC):
         shapes, channels = constants["condition_shapes"], constants["channels"]
         labels, maps = (shapes.get(name, [0])[0] for name in ("labels", "channels"))
         sizes = {"condition_channels": maps, "labels": labels, "periodic": constants.get("periodic", True)}
-        return UNet(len(constants["grid"]), channels, channels, **sizes, **options)
+        try:
+            return UNet(len(constants["grid"]), channels, channels, **sizes, **options)
+        except TypeError as error:
+            raise InputError(f"network: {error}; known options: {', '.join(option_names(UNet))}") from None
 
     def exact_denoiser(self, template: xr.Dataset, constants: Constants) -> Callable[..., torch.Tensor] | None:
         """Exact D(y, s, condition) for the samples of ``template``; None where the law has none in closed form."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.ensemble import flatten, sample_dims, space_dims, spacing
+from physgen.ensemble.from_array import LATTICE_SPACING as CELLS
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -141,3 +142,12 @@ def check_same_lattice(reference: xr.Dataset, other: xr.Dataset, name: str) -> x
     if not np.allclose(cells, wanted, rtol=1e-4):
         raise InputError(f"{name} has cells of {cells}, the reference of {wanted}: compare fields of equal cells")
     return other
+
+
+def in_box_of(ensemble: xr.Dataset, like: xr.Dataset | None) -> xr.Dataset:
+    """The ensemble with the coordinates of ``like``, where it has none with a unit and the lattice is the same."""
+    dims = space_dims(ensemble)
+    if like is None or space_dims(like) != dims or any(like.sizes[d] != ensemble.sizes[d] for d in dims):
+        return ensemble
+    own = [dim for dim in dims if dim in ensemble.coords and ensemble[dim].attrs.get("units", CELLS) != CELLS]
+    return ensemble if own else ensemble.assign_coords({dim: like[dim] for dim in dims if dim in like.coords})

@@ -12,6 +12,7 @@ HDF5 file with a flipped bit loads without complaint.
 
 from physgen.ensemble.check import check_ensemble
 from physgen.ensemble.files import SCHEMA, load_ensemble, open_ensemble, save_ensemble
+from physgen.ensemble.from_array import from_array
 from physgen.ensemble.layout import SPACE, flatten, sample_count, sample_dims, space_dims, spacing
 from physgen.ensemble.split import select_units, shuffled_units, split, splitting_label, subset
 from physgen.ensemble.units import (
@@ -31,6 +32,7 @@ __all__ = [
     "check_ensemble",
     "exchangeable_dims",
     "flatten",
+    "from_array",
     "independent_units",
     "load_ensemble",
     "open_ensemble",

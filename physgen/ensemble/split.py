@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def splitting_label(ensemble: xr.Dataset, by: str, parts: int) -> str:
     """``by`` where it has enough units for ``parts`` parts; else what is independent within a unit, where that is said.
 
-    Few units (a single disorder instance, often) are split by what the root attribute ``unit_within`` names: their
-    chains, their replicas.
+    Few units (a single one, often) are split by what the root attribute ``unit_within`` names.
     """
     if by not in ensemble.variables and by not in ensemble.dims:
         return by

@@ -5,13 +5,23 @@ conditions and the scale bar from the coordinates of the ensembles: nothing here
 draws. Every function returns a matplotlib ``Figure`` of its own, without pyplot and its global state.
 """
 
-from physgen.figures.curves import curve_comparison
-from physgen.figures.stamps import differing_conditions, gallery
-from physgen.figures.statistics import correlation_matrices, memorization_panel
-from physgen.figures.style import label, save_figure
-from physgen.figures.training import loss_by_noise_level, loss_curves
+from __future__ import annotations
 
-__all__ = [
-    "correlation_matrices", "curve_comparison", "differing_conditions", "gallery", "label",
-    "loss_by_noise_level", "loss_curves", "memorization_panel", "save_figure",
-]  # fmt: skip
+from typing import TYPE_CHECKING
+
+from physgen.lazy import attach
+
+if TYPE_CHECKING:
+    from physgen.figures.curves import curve_comparison as curve_comparison
+    from physgen.figures.notation import format_value as format_value
+    from physgen.figures.overlay import curve_overlay as curve_overlay
+    from physgen.figures.stamps import differing_conditions as differing_conditions
+    from physgen.figures.stamps import gallery as gallery
+    from physgen.figures.statistics import memorization_panel as memorization_panel
+    from physgen.figures.style import label as label
+    from physgen.figures.style import save_figure as save_figure
+    from physgen.figures.training import loss_by_noise_level as loss_by_noise_level
+    from physgen.figures.training import loss_curves as loss_curves
+    from physgen.figures.value import Value as Value
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

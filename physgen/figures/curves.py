@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from physgen.figures.notation import mathtext_value
 from physgen.figures.style import GENERATED, REFERENCE, THIRD, abscissa, condition_title, label, plain_log_ticks, styled
@@ -43,9 +44,9 @@ def curve_comparison(
     """
     kind = reference.attrs.get("kind", "curve")
     lower = tuple(lower if lower is not None else (("ratio", "pull") if kind == "spectrum" else ("pull",)))
-    panels = _panels(reference["value"], most)
-    figure = Figure(figsize=(max(4.9, 2.75 * len(panels) + 0.6), 3.1 + 1.05 * len(lower)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
+    panels = chosen_panels(reference["value"], most)
+    tight = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
+    figure = Figure(figsize=(max(4.9, 2.75 * len(panels) + 0.6), 3.1 + 1.05 * len(lower)), layout=tight)
     heights = [3.0] + [1.0] * len(lower)
     grid = figure.subplots(len(heights), len(panels), squeeze=False, sharex="col", sharey="row", height_ratios=heights)
     for axes, where in zip(grid.T, panels, strict=True):
@@ -55,17 +56,18 @@ def curve_comparison(
             _write_distance(axes[0], comparison, where)
         for panel, which in zip(axes[1:], lower, strict=True):
             _lower_panel(panel, comparison, where, which)
-        _finish_column(axes, reference)
-    _finish_main_row(grid[0], reference, generated)
+        finish_column(axes, reference)
+    finish_main_row(grid[0], reference, generated)
     if kind == "histogram":
-        _leave_empty_ends(grid[0], reference, generated)
+        leave_empty_ends(grid[0], reference, generated)
     for row, which in zip(grid[1:], lower, strict=True):
         row[0].set_ylabel(LOWER[which][0])
     figure.align_ylabels(grid[:, 0])
     return figure
 
 
-def _panels(value: xr.DataArray, most: int) -> list[dict[str, int]]:
+def chosen_panels(value: xr.DataArray, most: int) -> list[dict[str, int]]:
+    """At most so many places (dim -> index) of all dims but the last, evenly chosen with both ends."""
     dims = [str(d) for d in value.dims[:-1]]
     places = [dict(zip(dims, index, strict=True)) for index in np.ndindex(*(value.sizes[d] for d in dims))]
     chosen = np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int))
@@ -83,7 +85,8 @@ def _main_panel(axes: Axes, reference: xr.Dataset, generated: xr.Dataset, names:
         axes.errorbar(x - shift, truth, spread, fmt="o", mfc="white", color=REFERENCE, label=names[0])
         axes.errorbar(x + shift, drawn, error, fmt="o", color=GENERATED, label=names[1])
         return
-    step, line = ("mid", "steps-mid") if kind == "histogram" else (None, "default")
+    step: Literal["mid"] | None = "mid" if kind == "histogram" else None
+    line = "steps-mid" if step else "default"
     axes.fill_between(x, truth - spread, truth + spread, step=step, color=REFERENCE, alpha=0.22, lw=0)
     axes.plot(x, truth, color=REFERENCE, drawstyle=line, label=names[0], zorder=2)
     if step:
@@ -91,9 +94,10 @@ def _main_panel(axes: Axes, reference: xr.Dataset, generated: xr.Dataset, names:
     axes.errorbar(x, drawn, error, fmt="o", color=GENERATED, elinewidth=1.0, label=names[1], zorder=3)
 
 
-def _finish_main_row(row: Sequence[Axes], reference: xr.Dataset, generated: xr.Dataset) -> None:
+def finish_main_row(row: Sequence[Axes], *results: xr.Dataset) -> None:
     """Label, legend and scale of the ordinate, which all panels of the row share."""
-    values = np.concatenate([np.ravel(result["value"]) for result in (reference, generated)])
+    reference = results[0]
+    values = np.concatenate([np.ravel(result["value"]) for result in results])
     positive = values[values > 0]
     kind, scale = reference.attrs.get("kind"), reference["value"].attrs.get("scale", reference.attrs.get("scale"))
     wide = kind == "spectrum" and positive.size == values.size and positive.max() > 10 * positive.min()
@@ -108,11 +112,11 @@ def _finish_main_row(row: Sequence[Axes], reference: xr.Dataset, generated: xr.D
     row[-1].legend(loc="upper right" if kind == "histogram" else "best")
 
 
-def _leave_empty_ends(row: Sequence[Axes], reference: xr.Dataset, generated: xr.Dataset) -> None:
+def leave_empty_ends(row: Sequence[Axes], reference: xr.Dataset, *generated: xr.Dataset) -> None:
     """Show the bins between the first and the last that hold anything, in any panel."""
     x, points = abscissa(reference["value"]), reference["value"].sizes[reference["value"].dims[-1]]
-    filled = [(np.asarray(result["value"]).reshape(-1, points) > 0).any(axis=0) for result in (reference, generated)]
-    inside = x[np.logical_or(*filled)]
+    filled = [(np.asarray(result["value"]).reshape(-1, points) > 0).any(axis=0) for result in (reference, *generated)]
+    inside = x[np.any(filled, axis=0)]
     if len(inside) and points > 1:
         margin = 1.5 * np.diff(x).max()
         for axes in row:
@@ -149,7 +153,8 @@ def _lower_panel(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int], w
     axes.set_ylim(centre - half, centre + half)
 
 
-def _finish_column(axes: Sequence[Axes], reference: xr.Dataset) -> None:
+def finish_column(axes: Sequence[Axes], reference: xr.Dataset) -> None:
+    """Label and scale of the abscissa, and the Nyquist line where the result has one."""
     value = reference["value"]
     if value.ndim and value.dims[-1] in value.coords:
         coordinate = value[value.dims[-1]]

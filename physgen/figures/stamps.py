@@ -28,7 +28,7 @@ def gallery(
     Where the two share no condition (:func:`differing_conditions`), a column says nothing of it.
 
     Fields on a 3-D lattice show their central slice. Two values give two tones; a positive skewed field a
-    logarithmic scale (an overdensity, ``field_kind`` ``delta``, is drawn as 1 + field); other fields a scale
+    logarithmic scale (``display_offset`` of the field, 1 for a density contrast, is added first); other fields a scale
     that diverges around 0. The bar has the length and units of the coordinates.
     """
     columns = _equal_conditions(reference, generated, count)
@@ -143,8 +143,9 @@ def _colour_scale(reference: xr.Dataset, stamps: np.ndarray) -> tuple[str, Any, 
     name, truth = label(reference["field"]), stamps[0]
     if len(np.unique(truth)) <= 2:
         return name, ListedColormap(["#24364b", "#f1e9da"]), Normalize(truth.min(), truth.max()), stamps
-    if reference.attrs.get("field_kind") == "delta":
-        name, stamps = "1 + " + label(reference["field"], short=True), 1 + stamps
+    offset = float(reference["field"].attrs.get("display_offset", 0.0))
+    if offset:
+        name, stamps = f"{offset:g} + " + label(reference["field"], short=True), offset + stamps
         truth = stamps[0]
     low, high = np.percentile(truth, [1, 99.7])
     skewness = float(((truth - truth.mean()) ** 3).mean() / (truth.std() ** 3 + 1e-300))

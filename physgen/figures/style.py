@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart by every eye and on grey paper
 REFERENCE, GENERATED, THIRD, FOURTH = "#3b3b3b", "#0072b2", "#d55e00", "#009e73"
-STYLE = {
+STYLE: Any = {  # its keys are literals for the type checker, but not all are listed there
     "font.family": "STIXGeneral", "mathtext.fontset": "stix", "font.size": 11, "axes.labelsize": 12,
     "axes.titlesize": 11.5, "legend.fontsize": 10.5, "legend.frameon": False, "axes.linewidth": 0.7,
     "axes.edgecolor": "#333333", "axes.labelcolor": "#1a1a1a", "text.color": "#1a1a1a",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from physgen.figures.style import FOURTH, GENERATED, REFERENCE, THIRD, plain_log_ticks, styled
 
@@ -64,9 +65,9 @@ def loss_by_noise_level(
     return figure
 
 
-def _clock(s: np.ndarray) -> np.ndarray:
+def _clock(s: ArrayLike) -> np.ndarray:
     return 0.5 * np.log1p(np.square(s))
 
 
-def _level_at(t_ou: np.ndarray) -> np.ndarray:
+def _level_at(t_ou: ArrayLike) -> np.ndarray:
     return np.sqrt(np.expm1(2 * np.asarray(t_ou, dtype=float)))

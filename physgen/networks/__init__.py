@@ -1,1 +1,11 @@
 """Networks on periodic lattices: a U-Net in one to three dimensions and message passing on bonds. torch only."""
+
+from typing import TYPE_CHECKING
+
+from physgen.lazy import attach
+
+if TYPE_CHECKING:
+    from physgen.networks.message_passing import MessagePassing as MessagePassing
+    from physgen.networks.unet import UNet as UNet
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -4,6 +4,7 @@ Shapes: B batch, C channels, *grid lattice (1 to 3 axes), E embedding.
 Every layer commutes with lattice translations; padding is circular unless a convolution is told otherwise.
 """
 
+import inspect
 import math
 
 import torch
@@ -19,11 +20,6 @@ MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.c
 def full_precision(x: Tensor) -> Tensor:
     """float32 instead of half precision; float32 and float64 as they are."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def like(value: Tensor, x: Tensor) -> Tensor:
-    """Append singleton axes so that ``value`` (B,) or (B, C) broadcasts against ``x`` (B, C, *grid)."""
-    return value.reshape(*value.shape, *[1] * (x.ndim - value.ndim))
 
 
 class PeriodicPad(torch.autograd.Function):
@@ -63,7 +59,7 @@ class PeriodicPad(torch.autograd.Function):
 class PeriodicConvolution(nn.Module):
     """Convolution on the torus: (B, in_channels, *grid) -> (B, out_channels, *grid).
 
-    ``kernel`` is odd, its sites lie ``dilation`` sites apart; dilation * (kernel // 2) must not exceed a grid size.
+    ``kernel`` is odd, its sites are ``dilation`` sites apart; dilation * (kernel // 2) must not exceed a grid size.
     With the attribute ``periodic`` = False zeros surround the lattice: opposite sides then do not touch.
     """
 
@@ -78,6 +74,7 @@ class PeriodicConvolution(nn.Module):
         self.convolution = convolution.to(memory_format=MEMORY_FORMATS[dimension])
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, *grid) -> (B, out_channels, *grid)."""
         if not self.padding:
             return self.convolution(x)
         if self.periodic:
@@ -106,6 +103,12 @@ def moving_average(x: Tensor, shift: int) -> Tensor:
     return x
 
 
+def option_names(network: type[nn.Module]) -> list[str]:
+    """Names of the keyword-only arguments of a network: what a configuration may set, beside the sizes of the data."""
+    parameters = inspect.signature(network).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
 def zeroed(layer: nn.Module) -> nn.Module:
     """The same layer with all its parameters zero."""
     for parameter in layer.parameters():
@@ -129,6 +132,7 @@ class Normalization(nn.Module):
         self.groups = channels // GROUP
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shape of x, float32 or float64."""
         return F.group_norm(full_precision(x), self.groups)
 
 
@@ -157,8 +161,8 @@ class NoiseEmbedding(nn.Module):
         if self.label is not None:
             labels = (condition or {}).get("labels")
             if labels is None or labels.shape[1] != self.labels:
-                found = "none" if labels is None else str(labels.shape[1])
-                raise ValueError(f'this network needs condition["labels"] with {self.labels} columns, got {found}')
+                given = "none" if labels is None else str(labels.shape[1])
+                raise ValueError(f'this network needs condition["labels"] with {self.labels} columns, got {given}')
             embedding = embedding + self.label(labels)
         return F.silu(self.mix(F.silu(embedding)))
 
@@ -185,9 +189,11 @@ class ResidualBlock(nn.Module):
             self.project = PeriodicConvolution(dimension, in_channels, out_channels, kernel=1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, in_channels, *grid) and embedding (B, E) -> (B, out_channels, *grid)."""
         hidden = self.norm_out(self.first(F.silu(self.norm_in(x))))
-        gain, bias = full_precision(self.modulation(embedding)).chunk(2, dim=1)
-        hidden = F.silu(torch.addcmul(like(bias, x), hidden, like(1 + gain, x)))
+        modulation = full_precision(self.modulation(embedding))
+        gain, bias = modulation.reshape(*modulation.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
+        hidden = F.silu(torch.addcmul(bias, hidden, 1 + gain))
         return self.project(x) + self.second(self.dropout(hidden))
 
 
@@ -204,6 +210,7 @@ class Attention(nn.Module):
         self.out = zeroed(PeriodicConvolution(dimension, channels, channels, kernel=1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shape of x."""
         batch, channels, *grid = x.shape
         tokens = self.query_key_value(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, -1)
         query, key, value = tokens.transpose(-1, -2).unbind(1)  # (B, heads, sites, channels per head)

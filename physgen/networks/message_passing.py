@@ -14,7 +14,7 @@ Shapes: B batch, *grid lattice, d its dimension, D = 2d directions (+dim, -dim f
 and E even features. Inside, features stand last: (B, *grid, F).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,17 +28,11 @@ CERTAIN = 1 - 1e-6  # keeps atanh finite in float32
 
 @dataclass(frozen=True)
 class MessageOptions:
-    """Shape of the message passing network beside its width.
+    """Shape of the network beside its width: the arguments of :class:`MessagePassing` of these names."""
 
-    Attributes:
-        depth: layers; each one moves information by one bond.
-        iterations: of belief propagation in each layer (0: all is learned).
-        damping: fraction of the old message kept by each iteration.
-    """
-
-    depth: int = 6
-    iterations: int = 3
-    damping: float = 0.3
+    depth: int
+    iterations: int
+    damping: float
 
     def __post_init__(self) -> None:
         if self.depth < 1 or self.iterations < 0 or not 0 <= self.damping < 1:
@@ -128,6 +122,22 @@ class MessagePassing(nn.Module):
     Input convention: :math:`x = y/\sqrt{1+s^2}`, c_noise = ln(s)/4, so that the local field is
     :math:`h = y/s^2 = x \sqrt{1+s^2}/s^2`; the output times :math:`1/\sqrt{1+s^2}` is added to the logit h. Before
     training that is belief propagation after a few iterations.
+
+    Args:
+        dimension: d of the lattice. in_channels, out_channels: 1, one spin a site.
+        condition_channels: 2d, the bonds of each site, or None for the same.
+        labels: columns of condition["labels"] (B, labels).
+        width: features of each kind, a multiple of 4.
+        depth: layers; each one moves information by one bond.
+        iterations: of belief propagation in each layer (0: all is learned).
+        damping: fraction of the old message kept by each iteration.
+
+    Raises:
+        ValueError: more than one spin a site, or sizes out of range.
+
+    Example:
+        >>> network = MessagePassing(2, labels=1, width=32, depth=6)
+        >>> logit = network(x, s.log() / 4, {"channels": couplings, "labels": temperature})  # (B, 1, L, L)
     """
 
     def __init__(
@@ -137,14 +147,14 @@ class MessagePassing(nn.Module):
         out_channels: int = 1,
         condition_channels: int | None = None,
         labels: int = 0,
+        *,
         width: int = 32,
-        **options: object,
+        depth: int = 6,
+        iterations: int = 3,
+        damping: float = 0.3,
     ) -> None:
         super().__init__()
-        known = {field.name for field in fields(MessageOptions)}
-        if unknown := set(options) - known:
-            raise ValueError(f"unknown option {sorted(unknown)} of message passing; known options: {sorted(known)}")
-        self.options = MessageOptions(**options)
+        self.options = MessageOptions(depth, iterations, damping)
         self.dimension, directions = dimension, 2 * dimension
         if (in_channels, out_channels) != (1, 1):
             raise ValueError(
@@ -167,11 +177,13 @@ class MessagePassing(nn.Module):
         self.head = zeroed(nn.Linear(width, 1, bias=False))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
+        """x (B, 1, *grid), c_noise (B,) = ln(s)/4, condition["channels"] K (B, D, *grid) and, where the network has
+        labels, condition["labels"] -> (B, 1, *grid)."""
         couplings = (condition or {}).get("channels")
         if couplings is None or couplings.shape[1:] != (2 * self.dimension, *x.shape[2:]):
-            found = "none" if couplings is None else f"shape {tuple(couplings.shape)}"
+            given = "none" if couplings is None else f"shape {tuple(couplings.shape)}"
             expected = (2 * self.dimension, *x.shape[2:])
-            raise ValueError(f'condition["channels"] must hold the bonds of each site, shape {expected}, got {found}')
+            raise ValueError(f'condition["channels"] must hold the bonds of each site, shape {expected}, got {given}')
         t = torch.tanh(couplings).movedim(1, -1)  # (B, *grid, D)
         embedding = self.embedding(c_noise, condition)
         s2 = torch.exp(8 * full_precision(c_noise)).reshape(-1, *[1] * self.dimension)

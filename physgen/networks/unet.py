@@ -3,7 +3,7 @@
 Shapes: B batch, C channels, *grid lattice.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -26,23 +26,14 @@ from physgen.networks.layers import (
 
 @dataclass(frozen=True)
 class UNetOptions:
-    """Shape of a U-Net beside its width.
+    """Shape of a U-Net beside its width: the arguments of :class:`UNet` of these names."""
 
-    Attributes:
-        multipliers: channels of each level in units of the width; len(multipliers) - 1 halvings of the grid.
-        blocks: residual blocks of each level on the way down, and again on the way up.
-        attention: self-attention at the coarsest level.
-        dropout: probability of dropping an activation inside the blocks.
-        inject: add the (block-averaged) condition channels at every level, not at the input alone.
-        undecimated: keep the full grid at every level, so that the network commutes with every translation (see UNet).
-    """
-
-    multipliers: tuple[int, ...] = (1, 2, 4)
-    blocks: int = 1
-    attention: bool = False
-    dropout: float = 0.0
-    inject: bool = False
-    undecimated: bool = False
+    multipliers: tuple[int, ...]
+    blocks: int
+    attention: bool
+    dropout: float
+    inject: bool
+    undecimated: bool
 
     def __post_init__(self) -> None:
         listed = isinstance(self.multipliers, (tuple, list)) and len(self.multipliers) > 0
@@ -76,6 +67,7 @@ class Level(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, C, *grid) and embedding (B, E) -> (B, C', *grid)."""
         for block in self.blocks:
             x = block(x, embedding)
         return x
@@ -99,13 +91,21 @@ class UNet(nn.Module):
     Args:
         dimension: 1, 2 or 3. in_channels, out_channels: channels of the field.
         condition_channels: channels of condition["channels"] (B, C', *grid), joined to the input.
-        labels: columns of condition["labels"] (B, labels). width: channels of the finest level, a multiple of 8.
+        labels: columns of condition["labels"] (B, labels).
         periodic: whether opposite sides of the lattice touch; else zeros surround it, and no translation commutes.
-        **options: fields of UNetOptions.
+        width: channels of the finest level, a multiple of 8.
+        multipliers: channels of each level in units of the width; len(multipliers) - 1 halvings of the grid.
+        blocks: residual blocks of each level on the way down, and again on the way up.
+        attention: self-attention at the coarsest level.
+        dropout: probability of dropping an activation inside the blocks.
+        inject: add the (block-averaged) condition channels at every level, not at the input alone.
+        undecimated: keep the full grid at every level, so that the network commutes with every translation.
 
     Raises:
-        ValueError: unknown option, wrong dimension, a grid that the stride does not divide, or one smaller
-            than the dilation.
+        ValueError: wrong dimension, a grid that the stride does not divide, or one smaller than the dilation.
+
+    Example:
+        >>> network = UNet(2, labels=2, width=32, multipliers=(1, 2, 4))  # maps of one channel, two parameters
     """
 
     def __init__(
@@ -115,17 +115,22 @@ class UNet(nn.Module):
         out_channels: int = 1,
         condition_channels: int = 0,
         labels: int = 0,
-        width: int = 32,
         periodic: bool = True,
-        **options: object,
+        *,
+        width: int = 32,
+        multipliers: tuple[int, ...] = (1, 2, 4),
+        blocks: int = 1,
+        attention: bool = False,
+        dropout: float = 0.0,
+        inject: bool = False,
+        undecimated: bool = False,
     ) -> None:
         super().__init__()
-        known = {field.name for field in fields(UNetOptions)}
-        if unknown := set(options) - known:
-            raise ValueError(f"unknown U-Net option {sorted(unknown)}; known options: {sorted(known)}")
-        self.options = UNetOptions(**options)
+        self.options = UNetOptions(multipliers, blocks, attention, dropout, inject, undecimated)
         if not _is_count(width) or width % 8:
             raise ValueError(f"width must be a multiple of 8 (channels of a normalisation group), got {width!r}")
+        if inject and not condition_channels:
+            raise ValueError("inject adds condition channels, of which these data have none: leave it out")
         self.dimension, self.condition_channels = dimension, condition_channels
         sizes = [width * multiplier for multiplier in self.options.multipliers]
         embedding = 4 * width
@@ -211,7 +216,7 @@ class UNet(nn.Module):
                 "use fewer multipliers"
             )
         channels = (condition or {}).get("channels")
-        found = 0 if channels is None else channels.shape[1]
-        if found != self.condition_channels:
-            raise ValueError(f'this U-Net needs {self.condition_channels} condition["channels"], got {found}')
+        count = 0 if channels is None else channels.shape[1]
+        if count != self.condition_channels:
+            raise ValueError(f'this U-Net needs {self.condition_channels} condition["channels"], got {count}')
         return channels

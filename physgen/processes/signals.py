@@ -4,11 +4,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any
 
 from physgen.processes.launch import Launch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None  # what signal.signal takes and gives
 SAME_PRESS_SECONDS = 0.5  # a terminal and a wrapper (uv run, make) deliver one Ctrl-C twice
 
 
@@ -30,32 +33,27 @@ class StopRequest:
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
-        self._asked_by: str | None = None
+        self._asked = False
         self._asked_at = 0.0
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Handler] = {}
 
-    @property
-    def reason(self) -> str | None:
-        """What asked to stop: the name of a signal, ``another process``, or None."""
-        return self._asked_by
-
-    def ask(self, reason: str = "request") -> None:
+    def ask(self) -> None:
         """Ask every rank to stop after the current step."""
-        self._asked_by = self._asked_by or reason
+        self._asked = True
 
     def poll(self) -> bool:
         """Whether any rank was asked to stop: a vote, so every rank must call it equally often."""
-        stop = not self._launch.all_agree(self._asked_by is None)
+        stop = not self._launch.all_agree(not self._asked)
         if stop:
-            self.ask("another process")
+            self.ask()
         return stop
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         now = time.monotonic()
-        if self._asked_by is None:
+        if not self._asked:
             self._asked_at = now
-            self.ask(name)
+            self.ask()
             if self._launch.is_main:
                 # not print: the signal may have interrupted one
                 os.write(2, f"physgen: {name}: saving after this step, then stopping (Ctrl-C aborts)\n".encode())

@@ -1,18 +1,19 @@
-"""The verdict in one sentence, and the table of fidelity that it rests on."""
+"""The verdicts in one sentence and as tables, and the metrics beside them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from markupsafe import Markup
 
-from physgen.diagnostics.verdict import amount
-from physgen.figures.notation import format_value, html_units
+from physgen.diagnostics.equivalence import STATUSES, Status
+from physgen.diagnostics.verdict import Verdict, amount
+from physgen.figures.notation import format_value
 
-VERDICTS = "verdicts"
-NAMES = {  # of the metrics of physgen.diagnostics.verdict, for readers
+NAMES = {  # of the metrics of physgen.diagnostics.metrics, for readers
     "distance_tv_over_floor": "total variation / floor",
     "distance_tv_worst": "total variation, worst point",
     "distance_tv": "total variation",
@@ -21,19 +22,19 @@ NAMES = {  # of the metrics of physgen.diagnostics.verdict, for readers
     "worst_deviation": "largest deviation",
     "max_abs_z": "largest |z|",
     "chi2_per_dof": "χ² / dof",
-    "<=": "≤",
 }
 
 
-MARKS = {"pass": "pass", "fail": "FAIL", "open": "open", "skipped": "skipped"}
+def overall_status(verdicts: Sequence[Verdict]) -> Status:
+    """fail if any diagnostic failed, pass if all passed, else open."""
+    found = {v.status for v in verdicts}
+    return "fail" if "fail" in found else "pass" if found == {"pass"} else "open"
 
 
-def verdict_sentence(summary: Mapping[str, Any]) -> str:
+def verdict_sentence(verdicts: Sequence[Verdict]) -> str:
     """The verdict in one sentence, which names every failed diagnostic and every one that stays open."""
-    by_word: dict[str, list[str]] = {word: [] for word in MARKS}
-    for verdict in summary.get(VERDICTS, ()):
-        by_word[verdict["verdict"]].append(words(verdict["diagnostic"]))
-    passed, failed, undecided, left_out = by_word.values()
+    by_status = {status: [words(v.diagnostic) for v in verdicts if v.status == status] for status in STATUSES}
+    passed, failed, undecided, left_out = by_status.values()
     rest = f" Open with these data: {', '.join(undecided)}." if undecided else ""
     rest += f" Not computed: {', '.join(left_out)}." if left_out else ""
     if not passed and not failed:
@@ -45,75 +46,77 @@ def verdict_sentence(summary: Mapping[str, Any]) -> str:
     return f"{count} with the reference within their tolerances.{rest}"
 
 
-def standing(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """fail if any diagnostic failed, open if any is open or none was decided, else pass."""
-    outcomes = {v["verdict"] for v in verdicts}
-    return "fail" if "fail" in outcomes else "pass" if outcomes == {"pass"} else "open"
-
-
-def verdict_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+def verdict_rows(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
     """One row of strings for each diagnostic: what was found, within which tolerance, and what would have been seen."""
-    rows = []
-    for v in summary.get(VERDICTS, ()):
-        percent = bool(v.get("percent"))
-        p = [v.get("p_value"), v.get("fail_p") if v["verdict"] == "fail" else None]
-        rows.append({
-            "diagnostic": words(v["diagnostic"]),
-            "outcome": v["verdict"],
-            "deviation": _with_error(v, percent),
-            "band": "" if v.get("low") is None else f"[{amount(v['low'], percent)}, {amount(v['high'], percent)}]",
-            "of": v.get("tolerance_of") or "",
-            "where": v.get("where") or "",
-            "tolerance": "" if v.get("tolerance") is None else amount(v["tolerance"], percent),
-            "seen": "" if v.get("detectable") is None else amount(v["detectable"], percent),
-            "p": "" if p[0] is None else f"{p[0]:.2g}",
-            "fail_p": "" if p[1] is None else f"{p[1]:.1g}",
-            "text": v.get("text", ""),
-        })  # fmt: skip
-    return rows
+    return [
+        {
+            "diagnostic": words(v.diagnostic),
+            "status": v.status,
+            "deviation": _with_error(v),
+            "of": v.tolerance_of or "",
+            "where": v.where or "",
+            "tolerance": "" if v.tolerance is None else amount(v.tolerance, v.percent),
+            "seen": "" if v.detectable is None else amount(v.detectable, v.percent),
+            "p": "" if v.p_value is None else f"{v.p_value:.2g}",
+            "reason": v.reason,
+        }
+        for v in verdicts
+    ]
 
 
-def _with_error(verdict: Mapping[str, Any], percent: bool) -> str:
-    if verdict.get("deviation") is None:
+def _with_error(verdict: Verdict) -> str:
+    if verdict.deviation is None:
         return ""
-    scale = 100 if percent else 1
-    error = verdict.get("error")
-    value = format_value(scale * verdict["deviation"], None if error is None else scale * error)
-    return f"{value} %" if percent else value
+    scale = 100 if verdict.percent else 1
+    value = format_value(scale * verdict.deviation, None if verdict.error is None else scale * verdict.error)
+    return f"{value} %" if verdict.percent else value
 
 
-def verdict_table(summary: Mapping[str, Any]) -> str:
-    """The verdicts as text: a row for each diagnostic, reasons of skipped and copied ones below."""
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts as text: a row for each diagnostic, below it the reasons of those that have no deviation."""
     header = ("diagnostic", "verdict", "largest deviation", "at", "tolerance", "would see", "joint p")
     rows, notes = [], []
-    for r in verdict_rows(summary):
+    for r in verdict_rows(verdicts):
         of = f" of {r['of']}" if r["of"] and r["deviation"] else ""
-        found = f"{r['deviation']}{of}"
-        rows.append((r["diagnostic"], MARKS[r["outcome"]], found, r["where"], r["tolerance"], r["seen"], r["p"]))
-        if r["text"] and not r["deviation"]:
-            notes.append(f"{r['diagnostic']}: {r['text']}")
+        mark = "FAIL" if r["status"] == "fail" else r["status"]
+        rows.append((r["diagnostic"], mark, f"{r['deviation']}{of}", r["where"], r["tolerance"], r["seen"], r["p"]))
+        if r["reason"] and not r["deviation"]:
+            notes.append(f"{r['diagnostic']}: {r['reason']}")
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:], *notes])
 
 
-def fidelity_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One row of strings for each metric.
+def verdict_html(verdicts: Sequence[Verdict]) -> str:
+    """:func:`verdict_table` as a table of HTML, for notebooks."""
+    header = ("diagnostic", "verdict", "largest deviation", "at", "tolerance", "would see", "joint p")
+    colours = {"pass": "#00714f", "fail": "#b4450a"}
+    rows = []
+    for r in verdict_rows(verdicts):
+        mark = f'<b style="color:{colours[r["status"]]}">{r["status"]}</b>' if r["status"] in colours else r["status"]
+        cells = [escape(r[key]) for key in ("deviation", "where", "tolerance", "seen", "p")]
+        title = escape(r["reason"])
+        rows.append(f'<tr title="{title}">' + "".join(f"<td>{c}</td>" for c in (escape(r["diagnostic"]), mark, *cells)))
+    head = "".join(f"<th>{name}</th>" for name in header)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(row + '</tr>' for row in rows)}</tbody></table>"
+
+
+def metric_rows(metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, str]]:
+    """One row of strings for each metric of each diagnostic.
 
     Single points of a scalar, which carry a ``reference``, stand in the table of their section instead.
     """
     rows = []
-    for diagnostic, metrics in summary.items():
-        for metric, entry in metrics.items() if diagnostic != VERDICTS else ():
+    for diagnostic, found in metrics.items():
+        for metric, entry in found.items():
             if "reference" in entry:
                 continue
             floor, null = entry.get("floor"), entry.get("null")
             rows.append({
                 "diagnostic": words(diagnostic),
-                "metric": entry.get("long_name", words(metric)),
+                "metric": words(metric),
                 "value": format_value(entry["value"], entry.get("error")),
-                "units": Markup(html_units(entry.get("units"))),
-                "floor": "" if floor is None else format_value(floor, entry.get("floor_error")),
+                "floor": "" if floor is None else format_value(floor),
                 "null": "" if null is None else f"{null:.2g}",
                 "strip": Markup(strip(entry)),
             })  # fmt: skip
@@ -122,10 +125,10 @@ def fidelity_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def strip(entry: Mapping[str, Any], width: int = 100) -> str:
     """A line from zero with the value (dot and error bar) and its floor (tick), as inline SVG; empty without floor."""
-    value, floor, error = (entry.get(name) for name in ("value", "floor", "error"))
-    if any(x is None or not math.isfinite(x) or x < 0 for x in (value, floor)):
+    value, floor, error = (_number(entry.get(name)) for name in ("value", "floor", "error"))
+    if not (value >= 0 and floor >= 0):
         return ""
-    error = error if error is not None and math.isfinite(error) else 0.0
+    error = 0.0 if math.isnan(error) else error
     scale = (width - 12) / (max(value + error, floor) * 1.05 or 1.0)
     x, low, high, mark = (6 + scale * point for point in (value, max(value - error, 0.0), value + error, floor))
     return (
@@ -136,9 +139,15 @@ def strip(entry: Mapping[str, Any], width: int = 100) -> str:
     )
 
 
-def words(name: object) -> str:
-    """An identifier, or a sentence with identifiers in it, as words."""
-    text = str(name)
-    for identifier, name_for_readers in NAMES.items():
-        text = text.replace(identifier, name_for_readers)
+def _number(x: float | None) -> float:
+    """nan where there is no finite number."""
+    return math.nan if x is None or not math.isfinite(x) else float(x)
+
+
+def words(identifier: object) -> str:
+    """An identifier for readers: its name, if it is a metric that has one (with a unit at its end), else its words."""
+    text = str(identifier)
+    for metric, name in NAMES.items():
+        if text == metric or text.startswith(f"{metric}_"):
+            return f"{name} {text[len(metric) + 1 :]}".replace("_", " ").strip()
     return text.replace("_", " ")

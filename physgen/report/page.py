@@ -5,53 +5,73 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
-from physgen.report.fidelity import VERDICTS, fidelity_rows, standing, verdict_rows, verdict_sentence
+from physgen.diagnostics.verdict import Verdict
+from physgen.report.fidelity import metric_rows, overall_status, verdict_rows, verdict_sentence
 from physgen.report.sections import Section
+from physgen.storage.disk import write_atomically
 
+Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]  # diagnostic -> metric -> value, error and the like
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+STYLE = Path(__file__).with_name("page.css")
 
 
 def write_report(
     folder: str | Path,
     title: str,
-    summary: Mapping[str, Any],
+    verdicts: Sequence[Verdict],
+    metrics: Metrics,
     sections: Sequence[Section],
     *,
     provenance: Mapping[str, Any],
     not_tested: Sequence[str],
-    headline: str | None = None,
 ) -> Path:
     """Write ``report.html`` into ``folder``: no request leaves the page, pictures are embedded.
 
     Args:
         folder: created if missing.
         title: what was judged.
-        summary: see :mod:`physgen.report`; it makes the table of fidelity.
+        verdicts: they make the headline and the first table.
+        metrics: diagnostic -> metric -> numbers; the second table.
         sections: in the order of the page; those of diagnostics from :func:`diagnostic_section`.
         provenance: name -> text, number or a nested mapping (shown folded), e.g. the config.
         not_tested: sentences; what a reader must not conclude from this page.
-        headline: the verdict in one sentence; None for :func:`verdict_sentence`.
     """
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters["picture"] = _data_uri
-    text = page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return write_page(
+        Path(folder) / "report.html",
+        TEMPLATE,
         title=title,
-        headline=headline or verdict_sentence(summary),
-        standing=standing(summary.get(VERDICTS, ())),
-        verdicts=verdict_rows(summary),
-        rows=fidelity_rows(summary),
+        headline=verdict_sentence(verdicts),
+        overall=overall_status(verdicts),
+        verdicts=verdict_rows(verdicts),
+        rows=metric_rows(metrics),
         sections=sections,
         not_tested=list(not_tested),
         facts=[(name, *_fact(value)) for name, value in provenance.items() if value not in ("", None)],
     )
-    return _write(Path(folder) / "report.html", text)
+
+
+def write_page(path: Path, template: Path, **content: Any) -> Path:
+    """Fill a template of this room and write it whole; the style and every ``| picture`` are embedded."""
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.filters["picture"] = _data_uri
+    style = Markup(STYLE.read_text(encoding="utf-8").strip())
+    return _write(path, page.from_string(template.read_text(encoding="utf-8")).render(style=style, **content))
+
+
+def flat_summary(verdicts: Sequence[Verdict], metrics: Metrics) -> dict[str, Any]:
+    """The content of ``summary.json``.
+
+    Flat: diagnostic -> {metric: {"value", "error"[, "floor", "null", "reference", "reference_error", "z"]}}, numbers or
+    null; and under ``"verdicts"`` a list of :meth:`physgen.diagnostics.verdict.Verdict.flat`.
+    """
+    return {name: dict(found) for name, found in metrics.items()} | {"verdicts": [v.flat() for v in verdicts]}
 
 
 def write_summary(folder: str | Path, summary: Mapping[str, Any]) -> Path:
@@ -73,12 +93,7 @@ def _json_safe(value: Any) -> Any:
 
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)  # a reader sees the whole page or the one before
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, text)  # a reader sees the whole page or the one before
     return path
 
 

@@ -54,17 +54,18 @@ def diagnostic_section(
     ``title`` defaults to the attr ``diagnostic``. Attr ``convention`` of the reference, if there, opens the section.
     """
     name = words(title or reference.attrs.get("diagnostic", "diagnostic"))
-    caption = Markup(" ".join([_quantity(reference), _errors_meaning(reference, generated, comparison)]))
+    caption = Markup(" ".join([quantity(reference), _errors_meaning(reference, generated, comparison)]))
     tables = [table for table in (distance_table(comparison), point_table(comparison)) if table.rows]
     return Section(name, reference.attrs.get("convention", ""), [Picture(picture, caption)], tables)
 
 
-def _quantity(result: xr.Dataset) -> str:
+def quantity(result: xr.Dataset) -> Markup:
+    """What a result measures and over what, in words of its attrs."""
     value = result["value"]
     over = [_described(value[dim]) for dim in reversed(value.dims) if dim in value.coords]
     text = _described(value)
     text = f"<b>{text[0].upper()}{text[1:]}</b>" + (f" against {over[0]}" if over else "")
-    return text + (f", at fixed {', '.join(over[1:])}." if over[1:] else ".")
+    return Markup(text + (f", at fixed {', '.join(over[1:])}." if over[1:] else "."))
 
 
 def _described(variable: xr.DataArray) -> str:

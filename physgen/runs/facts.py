@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physgen.config import Experiment, data_section
+from physgen.domains.any_field import AnyField
 from physgen.domains.contract import domain_of, with_units
 from physgen.ensemble import independent_units, sample_count, space_dims
 from physgen.provenance import file_digest
@@ -28,10 +29,10 @@ def data_facts(ensemble: xr.Dataset, path: Path | None = None) -> dict[str, Any]
     Counts, lattice and provenance are those of every ensemble; its domain adds its own (``Domain.facts``).
 
     Args:
-        ensemble: it names its domain.
+        ensemble: of its domain, or of none.
         path: its file, for the digest.
     """
-    domain = domain_of(ensemble)
+    domain = domain_of(ensemble) if ensemble.attrs.get("domain") else AnyField
     found: dict[str, Any] = {} if path is None else {"file": str(path), "sha256": file_digest(path)}
     found |= {key: _plain(ensemble.attrs[key]) for key in PROVENANCE if ensemble.attrs.get(key) not in (None, "")}
     units = independent_units(with_units(ensemble))

@@ -1,21 +1,27 @@
 """A run: one folder that is enough to continue, to draw, to judge and to send to MLflow again.
 
 runs/<name>/
-  experiment.yaml   the resolved configuration
-  facts.json        what the data in hand are: counts, box, temperatures, provenance, digest
-  encoding.json     shapes, noise levels and the domain's constants, fitted on the training split
-  data/             train.h5, validation.h5, test.h5
-  journal.jsonl     every metric, the local truth
-  checkpoints/      to resume
-  averages/         snapshots of running averages, where training.averages asks for them
-  model/            weights of the moving average (safetensors) + model.json: all that a sampler needs;
-                    conditions.safetensors, some of those that were trained, where labels do not say all
+  experiment.yaml          the resolved configuration
+  facts.json               what the data in hand are: counts, box, temperatures, provenance, digest
+  encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
+  data/                    train.h5, validation.h5, test.h5
+  run.json                 who the run is, here and in MLflow (physgen.tracking.identity)
+  journal.jsonl            every metric and event, the local truth
+  journal.node<N>.jsonl    load of each further node
+  journal.discarded.jsonl  what a resume cut off the journal
+  shipped.json             how far each MLflow server has the journal
+  *.lock                   journal.jsonl.lock, journal.node<N>.jsonl.lock, shipping.lock: held by who writes or sends
+  checkpoints/             to resume
+  averages/                EMA snapshots, where training.averages asks for them
+  model/                   EMA weights (safetensors) + model.json: all that a sampler needs
+    levels.json            noise levels that were chosen for this network
+    conditions.safetensors some of the conditions that were trained, where labels do not say all
+    template.h5            what a served request starts from; conditions.json describes it
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +32,7 @@ from physgen.ensemble import load_ensemble, sample_count, save_ensemble, split, 
 from physgen.errors import InputError
 from physgen.runs.encoding import Encoding
 from physgen.runs.facts import data_facts, is_made_from, settings_in_use
+from physgen.storage.disk import write_atomically
 
 FACTS, ENCODING = "facts.json", "encoding.json"
 PARTS = ("train", "validation", "test")
@@ -40,6 +47,7 @@ class Run:
 
     @property
     def domain(self) -> Domain:
+        """The ``data`` section of the configuration, which is the domain."""
         return self.experiment.data
 
     def part(self, name: str) -> Any:
@@ -57,8 +65,8 @@ class Run:
         return Encoding.from_json(read_json(path), str(path))
 
 
-def open_run(folder: Path) -> Run:
-    """The run in ``folder``."""
+def open_run(folder: str | Path) -> Run:
+    """The run in ``folder``. Raises InputError where there is none, or its configuration is damaged."""
     folder = Path(folder)
     path = folder / "experiment.yaml"
     if not path.is_file():
@@ -84,9 +92,7 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Pat
     Raises InputError if the folder holds a run already: nothing is ever overwritten.
     """
     if (folder / "experiment.yaml").exists():
-        raise InputError(
-            f"{folder} holds a run already; go on with --resume, or choose another name, e.g. name={folder.name}-2"
-        )
+        raise InputError(f"{folder} holds a run already; resume it, or choose another name, e.g. name={folder.name}-2")
     domain = experiment.data
     if ensemble.attrs.get("domain") != experiment.domain:
         raise InputError(
@@ -126,7 +132,7 @@ def write_config(experiment: Experiment, path: Path) -> None:
     facts = path.with_name(FACTS)
     if facts.exists():
         text = text.replace("\ndata:\n", f"\n{_comment(experiment, read_json(facts))}data:\n", 1)
-    replace_text(path, text)
+    write_atomically(path, text)
 
 
 def _comment(experiment: Experiment, facts: dict[str, Any]) -> str:
@@ -150,11 +156,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON so that the name holds the old file or the whole new one."""
-    replace_text(path, json.dumps(content, indent=1))
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Replace a small text file in one step."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    write_atomically(path, json.dumps(content, indent=1))

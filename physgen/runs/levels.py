@@ -1,8 +1,8 @@
-r"""Noise levels to draw a trained model on: chosen on the Gaussian surrogate of its data, checked on the network.
+r"""Noise levels for a trained model: chosen on the Gaussian surrogate of its data, checked on the network.
 
 The surrogate is the Gaussian field with the training spectrum; its denoiser is linear, so what a sampler does to each
 mode is known exactly. The gain of levels chosen there does not always carry over to the law that was learned. So they
-are held against other grids on the network, from the same noise (:mod:`physgen.diffusion.discretization.check`).
+are compared with other levels on the network, from the same noise (:mod:`physgen.diffusion.discretization.check`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 import torch
 
-from physgen.diffusion import levels as grid
-from physgen.diffusion.discretization.check import Convergence, candidate_levels, safest
+from physgen.diffusion.discretization.check import Convergence, candidate_levels, most_converged
 from physgen.diffusion.discretization.gaussian import sampled_power
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels
+from physgen.diffusion.levels import log_uniform
+from physgen.diffusion.names import RULES, LevelRule
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
 from physgen.diffusion.sampling.tiles import tile_of
@@ -27,7 +28,7 @@ from physgen.runs.encoding import Encoding
 from physgen.storage.disk import write_atomically
 from physgen.storage.weights import weights_digest
 
-RULES = CHECKED, CHOSEN, EVEN = "checked", "chosen", "log-uniform"
+CHECKED, CHOSEN, EVEN = RULES
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
 KEPT_IN = "levels.json"
 CORNERS = 64
@@ -50,11 +51,11 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Levels:
-    """Noise levels (steps + 1,), the last one 0, their name, and the figures of all grids that were held against."""
+    """Noise levels (steps + 1,), the last one 0, their name, and the errors of all levels that were compared."""
 
     values: torch.Tensor
     name: str
-    figures: dict[str, Convergence] = field(default_factory=dict)
+    errors: dict[str, Convergence] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """What a generated file says of its levels."""
@@ -62,41 +63,41 @@ class Levels:
             "levels": self.name, "s_min": float(self.values[-2]), "s_max": float(self.values[0]),
         }  # fmt: skip
         for name in (self.name, EVEN):
-            if name in self.figures:
+            if name in self.errors:
                 prefix = "levels" if name == self.name else "levels_log_uniform"
-                said |= {f"{prefix}_{key}": value for key, value in asdict(self.figures[name]).items()}
+                said |= {f"{prefix}_{key}": value for key, value in asdict(self.errors[name]).items()}
         return said
 
 
-def choose_levels(model: Model, sampler: str, steps: int, rule: str = CHECKED) -> Levels:
+def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None = None) -> Levels:
     r"""Levels within the range that was trained.
 
     Args:
-        rule: "checked": of the grids of :func:`physgen.diffusion.discretization.check.candidate_levels` the one that
-            is safest on the network itself, at conditions that were trained (those kept beside the weights, or label
-            values spread over their range); "chosen": of least error on the surrogate,
-            unchecked; "log-uniform": the best of these on the surrogate.
+        rule: "checked", the default: those of :func:`physgen.diffusion.discretization.check.candidate_levels` that are
+            most converged on the network itself, at conditions that were trained (those kept beside the weights, or
+            label values spread over their range); "chosen": of least error on the surrogate, unchecked; "log-uniform":
+            the best of these on the surrogate.
 
-    For denoisers without a prior spectrum, and for samplers that take no grid, the levels are log-uniform over the
-    trained range; for stochastic samplers, whose samples do not follow the noise of the start, and where conditions
-    are needed of which none were kept, "checked" is "chosen". The outcome of a check is kept
-    beside the weights, where that is possible.
+    For denoisers without a prior spectrum, and for samplers that choose their own, the levels are log-uniform over the
+    trained range; for stochastic samplers, whose samples do not follow the noise of the start, and where conditions are
+    needed of which none were kept, "checked" is "chosen". The outcome of a check is stored beside the weights, where
+    that is possible.
     """
     s_min, s_max = model.encoding.s_min, model.encoding.s_max
     spectra = surrogate_spectra(model)
-    if spectra is None or not _walks_a_grid(sampler):
-        return Levels(grid.log_uniform(s_max, s_min, steps), EVEN)
+    if spectra is None or not _takes_levels(sampler):
+        return Levels(log_uniform(s_max, s_min, steps), EVEN)
     if rule == EVEN:
         return Levels(_within(best_log_uniform, spectra, steps, sampler, (s_max, s_min)), EVEN)
     if rule == CHOSEN or SAMPLERS[sampler].draws or not _knows_conditions(model):
         return Levels(_within(optimal_levels, spectra, steps, sampler, (s_max, s_min)), CHOSEN)
-    # other weights, an average of another width say, have levels of their own
+    # other weights, an EMA of another width say, have levels of their own
     key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{sampler}/{steps}"
-    found = _recall(model.folder, key)
-    if found is None:
-        found = _checked(model, spectra, sampler, steps)
-        _keep(model.folder, key, found)
-    return found
+    levels = _recall(model.folder, key)
+    if levels is None:
+        levels = _checked(model, spectra, sampler, steps)
+        _keep(model.folder, key, levels)
+    return levels
 
 
 def _checked(model: Model, spectra: torch.Tensor, sampler: str, steps: int) -> Levels:
@@ -106,11 +107,11 @@ def _checked(model: Model, spectra: torch.Tensor, sampler: str, steps: int) -> L
         candidates = candidate_levels(spectra, steps, sampler, s_max, s_min)
     site = model.encoding.shape
     count = tile_of(site)  # what one call takes: few large fields, which hold many modes each
-    name, figures = safest(
+    name, errors = most_converged(
         model.denoiser, candidates, (count, *site), CHECK_SEED,
         ends=(s_max, s_min), condition=_spread_conditions(model, count), sampler=sampler, device=model.device,
     )  # fmt: skip
-    return Levels(candidates[name], name, figures)
+    return Levels(candidates[name], name, errors)
 
 
 def _within(search: Any, spectra: torch.Tensor, steps: int, sampler: str, ends: tuple[float, float]) -> torch.Tensor:
@@ -144,7 +145,7 @@ def surrogate_spectra(model: Model) -> torch.Tensor | None:
     """P of the surrogate at the middle and at each corner of the label range, (1 + 2^n, C, *rfft);
     None for a denoiser without a prior spectrum.
 
-    Of more than CORNERS corners as many, spread evenly, stand for all.
+    Of more than CORNERS corners that many, spread evenly, represent all.
     """
     spectrum = getattr(model.denoiser, "spectrum", None)
     if spectrum is None:
@@ -168,19 +169,19 @@ def sampler_bias(model: Model, sampler: str, levels: torch.Tensor) -> dict[str, 
     Empty for a denoiser without a prior spectrum.
     """
     spectra = surrogate_spectra(model)
-    if spectra is None or not _walks_a_grid(sampler):
+    if spectra is None or not _takes_levels(sampler):
         return {}
     power = spectra[0].flatten()
     error = (sampled_power(SAMPLERS[sampler], levels, power) / power - 1).abs()
     return {"sampler_bias_max": float(error.max()), "sampler_bias_mean": float(error.mean())}
 
 
-def _walks_a_grid(sampler: str) -> bool:
-    """Whether a sampler takes each step of the grid once, at a stated order: else its error has no closed form here."""
+def _takes_levels(sampler: str) -> bool:
+    """Whether a sampler takes each noise level once, at a stated order: else its error has no closed form here."""
     return isinstance(SAMPLERS[sampler], Solver) and SAMPLERS[sampler].order > 0
 
 
-# --- kept beside the weights ----------------------------------------------------------------------
+# --- stored beside the weights ----------------------------------------------------------------------
 
 
 def _entries(folder: Path | None) -> dict[str, Any]:
@@ -195,16 +196,16 @@ def _recall(folder: Path | None, key: str) -> Levels | None:
     entry = _entries(folder).get(key)
     with suppress(KeyError, TypeError):  # of a file that is not ours: check anew
         if entry is not None:
-            figures = {name: Convergence(**values) for name, values in entry["figures"].items()}
-            return Levels(torch.tensor(entry["values"], dtype=torch.float64), entry["name"], figures)
+            errors = {name: Convergence(**values) for name, values in entry["errors"].items()}
+            return Levels(torch.tensor(entry["values"], dtype=torch.float64), entry["name"], errors)
     return None
 
 
-def _keep(folder: Path | None, key: str, found: Levels) -> None:
-    """Add to the file of the model folder; a folder that cannot be written goes without."""
+def _keep(folder: Path | None, key: str, levels: Levels) -> None:
+    """Add to the file of the model folder; nothing is stored in a folder that cannot be written."""
     if folder is None:
         return
-    figures = {name: asdict(value) for name, value in found.figures.items()}
-    entries = _entries(folder) | {key: {"name": found.name, "values": found.values.tolist(), "figures": figures}}
+    errors = {name: asdict(value) for name, value in levels.errors.items()}
+    entries = _entries(folder) | {key: {"name": levels.name, "values": levels.values.tolist(), "errors": errors}}
     with suppress(OSError):
         write_atomically(folder / KEPT_IN, json.dumps(entries, indent=1))

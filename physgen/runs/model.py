@@ -6,35 +6,29 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 from physgen.config import Experiment, check_config
-from physgen.diffusion import sde
+from physgen.diffusion.learning.denoisers import LogNormal, LogUniform
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
+from physgen.diffusion.sde import SDES
 from physgen.domains.contract import Domain
 from physgen.errors import InputError
 from physgen.processes.launch import choose_device
 from physgen.runs.encoding import Encoding
-from physgen.runs.levels import Levels, choose_levels, sampler_bias
+from physgen.runs.levels import Levels, sampler_bias
 from physgen.storage.weights import export_weights, load_weights
 
 if TYPE_CHECKING:
     import xarray as xr
 
-SDES = {
-    "ou": sde.OU, "vp": sde.VP, "sub_vp": sde.SubVP, "ve": sde.VE, "cosine": sde.Cosine,
-    "rectified_flow": sde.RectifiedFlow,
-}  # fmt: skip
-SERVED_WITH = "dpmpp_2m"
 CONDITIONS, KEPT_CONDITIONS = "conditions.safetensors", 64
 
 
@@ -103,7 +97,7 @@ def load_model(folder: Path, device: str = "auto") -> Model:
 
 
 def check_sampler(name: str) -> None:
-    """Raise InputError for a name that is no sampler."""
+    """Raise InputError for an unknown sampler."""
     if name not in SAMPLERS:
         close = difflib.get_close_matches(name, SAMPLERS, n=1)
         hint = f"did you mean {close[0]!r}? There are" if close else "choose one of"
@@ -118,15 +112,22 @@ def draw(
     sampler: str,
     levels: Levels,
     progress: Callable[[int, int], None] | None = None,
+    streams: Sequence[int] | None = None,
+    tile: int | None = None,
 ) -> xr.Dataset:
-    """Configurations under the conditions of ``template``, as an ensemble in physical units."""
-    encoding, streams = model.encoding, model.domain.streams(template)
+    """Configurations under the conditions of ``template``, as an ensemble in physical units.
+
+    ``streams`` number the noise of each sample, as the domain does where None; ``tile`` is that of
+    :class:`physgen.diffusion.sampling.tiles.Execution`.
+    """
+    encoding = model.encoding
+    numbers = model.domain.streams(template) if streams is None else streams
     condition = dict(model.domain.condition(template, encoding.domain))
     count = len(next(iter(condition.values()))) if condition else encoding.count(template)
     x = sample(
         model.denoiser, levels.values, (count, *encoding.shape), seed, condition or None, sampler,
-        device=model.device, home="cpu", streams=None if streams is None else [int(number) for number in streams],
-        progress=progress,
+        device=model.device, home="cpu", tile=tile, progress=progress,
+        streams=None if numbers is None else [int(number) for number in numbers],
     )  # fmt: skip
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
@@ -139,42 +140,14 @@ def draw(
     return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
 
 
-def load_sampler(folder: Path) -> Callable[[np.ndarray, int, dict | None], np.ndarray]:
-    """A function (seeds (n,), steps, condition) -> float32 (n, C, \\*grid) of encoded configurations, for serving.
-
-    Every sample depends on its own seed alone. Without a condition the labels stand at the middle of their range.
-    """
-    model = load_model(Path(folder), "auto")
-
-    @cache
-    def levels_for(steps: int) -> torch.Tensor:
-        return choose_levels(model, SERVED_WITH, steps).values
-
-    def draw_seeds(seeds: np.ndarray, steps: int = 24, condition: Mapping[str, Any] | None = None) -> np.ndarray:
-        shape = (1, *model.encoding.shape)
-        needed = {k: torch.zeros(1, *v) for k, v in model.encoding.condition_shapes.items()}
-        given = {k: torch.as_tensor(np.asarray(v), dtype=torch.float32)[None] for k, v in (condition or {}).items()}
-        chosen = needed | given
-        levels = levels_for(steps)
-        drawn = [
-            sample(model.denoiser, levels, shape, int(s), chosen or None, SERVED_WITH, tile=1, device=model.device)
-            for s in seeds
-        ]
-        return torch.cat(drawn).cpu().numpy().astype(np.float32)
-
-    return draw_seeds
-
-
 def schedule_law(experiment: Experiment, s_min: float, s_max: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Law of the training levels, as a quantile function u in (0, 1) -> s."""
-    from physgen.diffusion.learning.denoisers import LogNormal, LogUniform
-
-    settings = experiment.diffusion
-    if settings.law == "log_uniform":
+    """Distribution of the noise level in training, as a quantile function u in (0, 1) -> s."""
+    chosen = experiment.diffusion.noise_levels
+    if chosen.kind == "log_uniform":
         return LogUniform(s_min, s_max)
-    if settings.law == "log_normal":
-        return LogNormal(settings.log_mean, settings.log_std)
-    process = SDES[settings.sde](**({"sigma_min": s_min, "sigma_max": s_max} if settings.sde == "ve" else {}))
+    if chosen.kind == "log_normal":
+        return LogNormal(chosen.log_mean, chosen.log_std)
+    process = SDES[chosen.sde](**({"sigma_min": s_min, "sigma_max": s_max} if chosen.sde == "ve" else {}))
     first, last = (float(process.t_of_s(torch.tensor(s, dtype=torch.float64))) for s in (s_min, s_max))
 
     def quantile(u: torch.Tensor) -> torch.Tensor:

@@ -3,36 +3,31 @@
 Each is imported when it is first used, so that the command line answers at once.
 """
 
-import importlib
+from __future__ import annotations
 
-_PUBLIC = {
-    "describe_domains": "data",
-    "simulate": "data",
-    "describe_import": "data",
-    "import_files": "data",
-    "default_dataset": "data",
-    "domain_of_format": "data",
-    "train": "training",
-    "is_complete": "training",
-    "DrawOptions": "sampling",
-    "sample": "sampling",
-    "conditions_without_data": "sampling",
-    "describe_average": "ema",
-    "compare_widths": "ema",
-    "width_table": "ema",
-    "best_width": "ema",
-    "Evaluation": "evaluation",
-    "evaluate": "evaluation",
-}
+from typing import TYPE_CHECKING
 
-__all__ = [*_PUBLIC]
+from physgen.lazy import attach
 
+if TYPE_CHECKING:
+    from physgen.stages.data import default_dataset as default_dataset
+    from physgen.stages.data import describe_domains as describe_domains
+    from physgen.stages.data import describe_import as describe_import
+    from physgen.stages.data import domain_of_format as domain_of_format
+    from physgen.stages.data import import_files as import_files
+    from physgen.stages.data import simulate as simulate
+    from physgen.stages.ema import best_width as best_width
+    from physgen.stages.ema import compare_widths as compare_widths
+    from physgen.stages.ema import describe_average as describe_average
+    from physgen.stages.ema import width_table as width_table
+    from physgen.stages.evaluation import Evaluation as Evaluation
+    from physgen.stages.evaluation import Evaluator as Evaluator
+    from physgen.stages.evaluation import evaluate as evaluate
+    from physgen.stages.evaluation import evaluate_ensembles as evaluate_ensembles
+    from physgen.stages.sampling import DrawOptions as DrawOptions
+    from physgen.stages.sampling import conditions_without_data as conditions_without_data
+    from physgen.stages.sampling import sample as sample
+    from physgen.stages.training import is_complete as is_complete
+    from physgen.stages.training import train as train
 
-def __getattr__(name):
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"physgen.stages.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module 'physgen.stages' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

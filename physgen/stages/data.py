@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from physgen.config import Experiment
 from physgen.domains.contract import Domain, get_domain, list_domains, with_units
 from physgen.ensemble import open_ensemble, sample_count, save_ensemble
 from physgen.errors import InputError
+from physgen.progress import Progress
 
-Progress = Callable[[int, int], None]
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def describe_domains() -> str:
@@ -34,13 +37,34 @@ def describe_domains() -> str:
 
 
 def simulate(
-    experiment: Experiment, output: Path | None, processes: int = 1, progress: Callable[[int, int], None] | None = None
+    experiment: Experiment,
+    output: str | Path | None = None,
+    processes: int = 1,
+    progress: Progress | None = None,
 ) -> Path:
-    """Make the ensemble of an experiment and write it."""
-    output = output or default_dataset(experiment)
+    """Make the ensemble of an experiment and write it.
+
+    Args:
+        experiment: its ``data`` section and seed say what to make.
+        output: new file; None for :func:`default_dataset`.
+        processes: how many work at once; the result does not depend on it.
+        progress: called with (done, total).
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: the file exists, or its folder does not.
+    """
+    output = default_dataset(experiment) if output is None else Path(output)
     with suppress(FileExistsError, NotADirectoryError):
         output.parent.mkdir(parents=True, exist_ok=True)
     check_new(output)
+    return save_ensemble(simulate_ensemble(experiment, processes, progress), output)
+
+
+def simulate_ensemble(experiment: Experiment, processes: int = 1, progress: Progress | None = None) -> xr.Dataset:
+    """The ensemble of an experiment, which says how it was made."""
     if processes < 1:
         raise InputError(f"{processes} processes cannot simulate: give at least 1")
     before = _cpu_seconds()
@@ -52,7 +76,7 @@ def simulate(
         "simulation_cpu_seconds": round(_cpu_seconds() - before, 1),
         "simulation_count": sample_count(ensemble),
     }
-    return save_ensemble(with_units(ensemble.assign_attrs(provenance), experiment.data), output)
+    return with_units(ensemble.assign_attrs(provenance), experiment.data)
 
 
 def _cpu_seconds() -> float:
@@ -74,30 +98,49 @@ def domain_of_format(format: str) -> str:
     return owners[format]
 
 
-def import_files(format: str, paths: list[Path], output: Path, options: dict[str, str]) -> Path:
-    """Bring foreign files in as an ensemble, with the importer of the domain that knows the format."""
-    owner = domain_of_format(format)
-    missing = [p for p in paths if not p.exists()]
+def import_files(
+    format: str, paths: Sequence[str | Path], output: str | Path, options: Mapping[str, str] | None = None
+) -> Path:
+    """Bring foreign files in as an ensemble file; see :func:`import_ensemble`. ``output`` is a new file, returned."""
+    output = Path(output)
+    check_new(output)
+    return save_ensemble(import_ensemble(format, paths, options), output)
+
+
+def import_ensemble(format: str, paths: Sequence[str | Path], options: Mapping[str, str] | None = None) -> xr.Dataset:
+    """The ensemble of foreign files, read with the importer of the domain that knows the format.
+
+    Args:
+        format: one of those that :func:`describe_domains` lists.
+        paths: files, in the order that the format asks for.
+        options: of the importer, name -> value as text.
+
+    Raises:
+        InputError: unknown format or option, a missing or unreadable file.
+    """
+    owner, options = domain_of_format(format), dict(options or {})
+    files = [Path(path) for path in paths]
+    missing = [file for file in files if not file.exists()]
     if missing:
         raise InputError(f"{missing[0]} does not exist: check the path")
-    if not paths:
+    if not files:
         words = [f"{name}={value}" for name, value in options.items()]
         read = [word for word in words if Path(word).suffix[1:].isalnum() and " " not in Path(word).suffix]
         raise InputError(
-            "give the files to import" + "".join(f" ({word} is no file: it was read as an option)" for word in read)
+            "give the files to import"
+            + "".join(f" ({word} is not an existing file, so it was read as an option)" for word in read)
         )
-    check_new(output)
     if {"format", "paths"} & set(options):
-        raise InputError("'format' and 'paths' are no options: give the format first, then the files")
-    ensemble = get_domain(owner).load(format, paths, **options)
-    source = {"domain": owner, "source": ", ".join(map(str, paths)), "format": format}
-    return save_ensemble(with_units(ensemble.assign_attrs(source)), output)
+        raise InputError("'format' and 'paths' are not options: give the format first, then the files")
+    ensemble = get_domain(owner).load(format, files, **options)
+    source = {"domain": owner, "source": ", ".join(map(str, files)), "format": format}
+    return with_units(ensemble.assign_attrs(source))
 
 
-def describe_import(path: Path, train: str) -> str:
-    """What the importer has to say of a file (attribute ``import_notes``), where it is, and the command that trains.
+def describe_import(path: str | Path, train: str) -> str:
+    """What the importer notes about a file (attribute ``import_notes``), where it is, and the command that trains.
 
-    An attribute ``not_trainable`` says why no network takes it; it can be a reference all the same.
+    An attribute ``not_trainable`` says why no network can be trained on it; it can still serve as a reference.
     """
     with open_ensemble(path) as ensemble:
         notes, reason = (str(ensemble.attrs.get(name, "")) for name in ("import_notes", "not_trainable"))
@@ -108,8 +151,8 @@ def describe_import(path: Path, train: str) -> str:
 
 
 def check_new(output: Path) -> None:
-    """Say before any work is done that a file cannot be written."""
+    """Refuse an output that exists or has no folder, before any work is done."""
     if output.exists():
-        raise InputError(f"{output} exists already: choose another -o, or remove it first; nothing is overwritten")
+        raise InputError(f"{output} exists already: choose another output, or remove it first; nothing is overwritten")
     if not output.parent.is_dir():
-        raise InputError(f"{output.parent} is not a folder: create it first, or give another -o")
+        raise InputError(f"{output.parent} is not a folder: create it first, or choose another output")

@@ -1,6 +1,6 @@
-"""Averages of the weights of any width, after training: what the run stores for them, and how one is made.
+"""Post-hoc EMA: an exponential moving average of the weights, of any width, made after training from snapshots.
 
-A training with ``training.averages: N`` keeps the running averages of relative widths 0.05 and 0.10 and stores both
+A training with ``training.averages: N`` keeps the power-law EMAs of relative widths 0.05 and 0.10 and stores both
 at N evenly spread steps, in ``averages/`` of the run. Cost: two more copies of the parameters on the device of
 process 0, in each checkpoint, and on disk for each of the N steps.
 
@@ -25,14 +25,14 @@ from typing import Any
 
 import torch
 
-from physgen.diffusion.learning.ema import PowerAverages, Snapshot, exponent_of, synthesis_shares, synthesize
+from physgen.diffusion.learning.ema import PowerEMA, Snapshot, exponent_of, synthesis_coefficients, synthesize
 from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
 from physgen.runs.folder import Run, open_run
 from physgen.runs.model import load_model
 from physgen.stages.training_setup import held_out, validate
-from physgen.storage.snapshots import drop_snapshots, read_snapshots, write_snapshots
+from physgen.storage.weights import drop_snapshots, read_snapshots, write_snapshots
 
 WORST_RESIDUAL = 0.1
 
@@ -43,27 +43,27 @@ def snapshot_steps(steps: int, count: int) -> list[int]:
 
 
 class AverageRecord:
-    """The running averages of a training and their snapshots. Process 0 holds the averages, all call the methods."""
+    """The EMAs of a training and their snapshots. Process 0 holds them, all processes call the methods."""
 
     def __init__(self, run: Run, state: TrainingState, here: Launch) -> None:
         settings = run.experiment.training
         self.folder, self.here, self.state = run.folder / "averages", here, state
         self.steps = set(snapshot_steps(settings.steps, settings.averages))
-        self.running = PowerAverages(state.model) if settings.averages and here.is_main else None
+        self.running = PowerEMA(state.model) if settings.averages and here.is_main else None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold besides the state of the training; empty where nothing is averaged."""
+        """What a checkpoint must hold besides the state of the training; empty without EMA snapshots."""
         return {} if self.running is None else {"averages": self.running.state_dict()}
 
     def restore(self, checkpoint: dict[str, Any] | None) -> None:
-        """Go on from a checkpoint, or from the first step; snapshots of later steps are taken back."""
+        """Continue from a checkpoint, or from the first step; snapshots of later steps are removed."""
         if self.running is not None:
             if checkpoint is not None:
                 self.running.load_state_dict(checkpoint["averages"])
             drop_snapshots(self.folder, after=self.state.step)
 
     def take(self, step: Step) -> None:
-        """Take in the weights after a step and store the averages if it is time."""
+        """Update the EMAs with the weights after a step, and store them where a snapshot is due."""
         if step.accepted and self.running is not None:
             self.running.update(self.state.model)
         if step.step in self.steps and step.step > step.skipped:
@@ -77,7 +77,7 @@ class AverageRecord:
 
 @dataclass(frozen=True)
 class AverageFacts:
-    """A relative width, the update whose average it is, how many snapshots it is made of, residual of its profile."""
+    """Relative width of a post-hoc EMA, the update that it ends at, number of snapshots, residual of its profile."""
 
     width: float
     update: int
@@ -86,42 +86,42 @@ class AverageFacts:
 
 
 def check_width(width: float) -> None:
-    """Raise InputError for a number that is no relative width of an average."""
+    """Raise InputError for a number that is not the relative width of an EMA."""
     try:
         exponent_of(width)
     except ValueError as error:
-        raise InputError(f"--average {width:g}: {error}; choose one, e.g. 0.1") from None
+        raise InputError(f"EMA of width {width:g}: {error}; choose one, e.g. 0.1") from None
 
 
-def read_average(run: Path | Run, width: float) -> tuple[list[Snapshot], AverageFacts]:
-    """The snapshots of a run, and what an average of a relative width at the latest of them would be.
+def read_average(run: str | Path | Run, width: float) -> tuple[list[Snapshot], AverageFacts]:
+    """The snapshots of a run, and what an EMA of a relative width at the latest of them would be.
 
     Raises:
         InputError: no such width, no snapshots, or a residual above WORST_RESIDUAL.
     """
     check_width(width)
-    run = run if isinstance(run, Run) else open_run(run)
+    run = run if isinstance(run, Run) else open_run(Path(run))
     found = [
         Snapshot(int(s.metadata["update"]), float(s.metadata["exponent"]), s.weights)
         for s in read_snapshots(run.folder / "averages")
     ]
     if not found:
         raise InputError(
-            f"--average {width:g}: {run.folder} holds no snapshots of averages; train with training.averages=20, or "
-            "leave --average out for the run's own average"
+            f"EMA of width {width:g}: {run.folder} holds no EMA snapshots; train with training.averages=20, or "
+            "use the run's own EMA"
         )
-    _, residual = synthesis_shares(found, width)
+    _, residual = synthesis_coefficients(found, width)
     if residual > WORST_RESIDUAL:
         raise InputError(
-            f"--average {width:g}: the {len(found)} snapshots of {run.folder} miss it by a residual of {residual:.2g}, "
-            f"at most {WORST_RESIDUAL:g} is taken; choose a width nearer to 0.05 and 0.1, or train with more "
-            f"training.averages than {run.experiment.training.averages}"
+            f"EMA of width {width:g}: the {len(found)} snapshots of {run.folder} miss it by a residual of "
+            f"{residual:.2g}, at most {WORST_RESIDUAL:g} is accepted; choose a width nearer to 0.05 and 0.1, or "
+            f"train with more training.averages than {run.experiment.training.averages}"
         )
     return found, AverageFacts(width, max(s.update for s in found), len(found), residual)
 
 
 def take_average(denoiser: torch.nn.Module, run: Run, width: float) -> AverageFacts:
-    """Give a denoiser the average of a relative width for parameters; its buffers stay.
+    """Load the post-hoc EMA of a relative width into a denoiser; its buffers stay.
 
     Raises:
         InputError: see read_average, and where the snapshots are of another network.
@@ -135,11 +135,11 @@ def take_average(denoiser: torch.nn.Module, run: Run, width: float) -> AverageFa
     return facts
 
 
-def describe_average(run: Path | Run, width: float) -> str:
-    """One line for the reader: what the average of a relative width is made of, and its residual."""
+def describe_average(run: str | Path | Run, width: float) -> str:
+    """One line: what the post-hoc EMA of a relative width is made of, and its residual."""
     facts = read_average(run, width)[1]
     return (
-        f"average of relative width {width:g} after {facts.update} updates, from {facts.snapshots} snapshots; "
+        f"post-hoc EMA of relative width {width:g} after {facts.update} updates, from {facts.snapshots} snapshots; "
         f"residual of its profile {facts.residual:.2g}"
     )
 
@@ -149,7 +149,7 @@ WIDTHS = (0.03, 0.05, 0.07, 0.10, 0.14, 0.20, 0.25)
 
 @dataclass(frozen=True)
 class WidthLoss:
-    """Validation loss of the average of one width over that of the run's own average, at the same noise.
+    """Validation loss of the EMA of one width over that of the run's own EMA, at the same noise.
 
     ``ratio`` is the sum over noise levels of one loss over that of the other; ``error`` its paired standard error over
     independent units (nan for a single one).
@@ -162,24 +162,24 @@ class WidthLoss:
 
     @property
     def better(self) -> bool:
-        """Whether the run's own average is worse by more than two errors."""
+        """Whether the run's own EMA is worse by more than two errors."""
         return self.ratio + 2 * self.error < 1
 
 
 def compare_widths(
-    folder: Path, device: str = "auto", progress: Callable[[int, int], None] | None = None
+    folder: str | Path, device: str = "auto", progress: Callable[[int, int], None] | None = None
 ) -> list[WidthLoss]:
-    """The validation loss of the averages of WIDTHS that the snapshots of a run hold within WORST_RESIDUAL.
+    """Validation loss of the EMAs of WIDTHS that the snapshots of a run reproduce within WORST_RESIDUAL.
 
     Raises:
         InputError: no run, no snapshots, or a damaged file.
     """
-    run = open_run(folder)
+    run = open_run(Path(folder))
     snapshots, _ = read_average(run, 0.10)
     own, other = (load_model(run.folder / "model", device) for _ in range(2))
     size = run.experiment.training.validation_size
     held = held_out(run.domain, run.part("validation"), own.encoding, size, own.device)
-    chosen = [width for width in WIDTHS if synthesis_shares(snapshots, width)[1] <= WORST_RESIDUAL]
+    chosen = [width for width in WIDTHS if synthesis_coefficients(snapshots, width)[1] <= WORST_RESIDUAL]
     found = []
     for width in chosen:
         facts = take_average(other.denoiser, run, width)
@@ -192,10 +192,10 @@ def compare_widths(
 
 def width_table(found: list[WidthLoss]) -> str:
     """The comparison as text, and what it says."""
-    lines = ["width   residual   validation loss / that of the run's own average", "-" * 66]
+    lines = ["width   residual   validation loss / that of the run's own EMA", "-" * 66]
     lines += [f"{w.width:<7g} {w.residual:<10.1e} {w.ratio:.5f} {_error_words(w.error)}" for w in found]
     best = best_width(found)
-    verdict = "no width is better than the run's own average by two errors"
+    verdict = "no width is better than the run's own EMA by two errors"
     return "\n".join([*lines, verdict if best is None else f"the best is {best:g}, better by more than two errors"])
 
 
@@ -204,6 +204,6 @@ def _error_words(error: float) -> str:
 
 
 def best_width(found: list[WidthLoss]) -> float | None:
-    """The width of least loss where it is better than the run's own average by more than two errors, else None."""
+    """The width of least loss where it is better than the run's own EMA by more than two errors, else None."""
     better = [w for w in found if w.better]
     return min(better, key=lambda w: w.ratio).width if better else None

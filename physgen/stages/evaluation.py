@@ -1,61 +1,228 @@
-"""The stage that judges an ensemble against a reference."""
+"""The stage that judges ensembles against a reference: every diagnostic of the domain, with errors and verdicts.
+
+:func:`evaluate` takes files and writes a report; :func:`evaluate_ensembles` takes Datasets and writes nothing;
+:class:`Evaluator` compares several ensembles with one reference and measures the reference once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from physgen.config import JudgingConfig
-from physgen.domains.contract import check_same_domain, domain_of, with_units
-from physgen.ensemble import independent_units, load_ensemble, sample_count, space_dims
+from physgen.diagnostics.comparison import MeasuredReference
+from physgen.diagnostics.memorization import memorization_verdict
+from physgen.diagnostics.metrics import metrics_of
+from physgen.diagnostics.verdict import Verdict, judge, not_computed
+from physgen.domains.contract import Domain, check_same_domain, domain_of, with_units
+from physgen.ensemble import independent_units, sample_count, space_dims
 from physgen.errors import InputError
-from physgen.runs.folder import open_run
-from physgen.stages.judging import judge_ensembles, write_evaluation
+from physgen.report.evaluation import MEMORIZATION, Evaluation, Training
+from physgen.runs.facts import data_facts, shown_data
+from physgen.runs.folder import Run, open_run
+from physgen.stages.sources import as_ensemble, described, of_one_physics
+from physgen.tracking.evaluation_log import log_evaluation
+from physgen.tracking.journal import read_journal, read_validation
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation wrote and the table that it prints."""
-
-    folder: Path
-    summary: dict[str, Any]
-    table: str
+TRAINING, HELDOUT = "training set", "held-out data"
+MEMORIZATION_METRICS = ("copies", "copied_fraction", "auc", "fraction_above_null", "duplicates")
 
 
 def evaluate(
-    generated: Path,
-    reference: Path,
-    train: Path | None,
-    output: Path,
-    run: Path | None = None,
-    tolerances: dict[str, float] | None = None,
+    generated: str | Path,
+    reference: str | Path,
+    train: str | Path | None = None,
+    output: str | Path | None = None,
+    run: str | Path | Run | None = None,
+    tolerances: Mapping[str, float] | None = None,
+    *,
+    box_size: str | None = None,
+    domain: str | None = None,
 ) -> Evaluation:
-    """Judge an ensemble against a reference: every diagnostic with errors and floors, a report, a summary.
+    """Judge an ensemble file against a reference file and write the evaluation.
 
-    ``tolerances`` (diagnostic -> accepted deviation) come before those of the run's configuration.
+    Args:
+        generated: file to judge, anybody's: an ensemble, or an array in .npy or .npz.
+        reference: file to compare it with.
+        train: what a model was trained on, for the memorization test.
+        output: folder of the report; None for the name of ``generated`` without its suffix.
+        run: the evaluation goes into its journal and to MLflow, its training onto the page.
+        tolerances: diagnostic -> accepted deviation; they come before those of the run's configuration.
+        box_size: of arrays, see :func:`physgen.from_array`.
+        domain: physics of files that name none; None for the one that another file names, or for any field.
+
+    Returns:
+        The evaluation, with its ``folder``.
+
+    Raises:
+        InputError: files that cannot be read or compared, an unknown diagnostic, a folder name that is taken.
+        OSError: the report cannot be written.
     """
-    new, truth = load_ensemble(generated), load_ensemble(reference)
-    learned = load_ensemble(train) if train else None
-    try:
-        domain = domain_of(truth)()
-    except InputError as error:
-        raise InputError(f"{reference}: {error}") from None
-    for name, other in (("generated ensemble", new), ("reference", truth), ("training set", learned)):
-        if other is not None:
-            check_same_domain(other, domain.name, f"the {name}", "the reference")
-            check_comparable(new, with_units(other, domain), name)
-    new, truth = with_units(new, domain), with_units(truth, domain)
-    learned = None if learned is None else with_units(learned, domain)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file: give a folder for the report with -o")
-    logged_to = open_run(run) if run else None
-    rules = logged_to.experiment.judging if logged_to else JudgingConfig()
-    rules = rules.model_copy(update={"tolerances": {**rules.tolerances, **(tolerances or {})}})
-    judged = judge_ensembles(domain, new, truth, learned, rules)
-    sources = {"generated": generated, "reference": reference, "train": train}
-    evaluation = write_evaluation(judged, output, sources, logged_to)
-    return Evaluation(output, evaluation.summary, evaluation.table)
+    paths = {"generated": Path(generated), "reference": Path(reference)}
+    if train is not None:
+        paths["train"] = Path(train)
+    read = {name: as_ensemble(path, box_size) for name, path in paths.items()}
+    folder = default_folder(paths["generated"]) if output is None else Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose a folder for the report")
+    logged_to = run if run is None or isinstance(run, Run) else open_run(Path(run))
+    judging = logged_to.experiment.judging if logged_to else JudgingConfig()
+    judging = judging.model_copy(update={"tolerances": {**judging.tolerances, **(tolerances or {})}})
+    ensembles, physics = of_one_physics(read, domain)
+    found = evaluate_ensembles(**ensembles, domain=physics, judging=judging)
+    sources = described(paths)
+    return found.write(folder, sources) if logged_to is None else write_to_run(found, logged_to, folder, sources)
+
+
+def write_to_run(
+    evaluation: Evaluation, run: Run, folder: Path, sources: Mapping[str, str] | None = None
+) -> Evaluation:
+    """Write an evaluation with the training behind it, and log it to the run; see :meth:`Evaluation.write`."""
+    written = evaluation.write(folder, sources, training_of(run))
+    settings, tracking = run.experiment, run.experiment.tracking
+    log_evaluation(run.folder, folder, written.summary, settings.name, tracking.experiment, tracking.uri)
+    return written
+
+
+def default_folder(generated: Path) -> Path:
+    """Where the report on a file goes: its name without suffix, or with ``-evaluation`` where it has none."""
+    return generated.with_suffix("") if generated.suffix else generated.with_name(f"{generated.name}-evaluation")
+
+
+def evaluate_ensembles(
+    generated: xr.Dataset,
+    reference: xr.Dataset,
+    train: xr.Dataset | None = None,
+    heldout: xr.Dataset | None = None,
+    *,
+    domain: Domain | None = None,
+    judging: JudgingConfig | None = None,
+) -> Evaluation:
+    """Judge one ensemble against a reference; nothing is written. See :class:`Evaluator`."""
+    return Evaluator(reference, domain, judging).evaluate(generated, train, heldout)
+
+
+class Evaluator:
+    """Judges any number of ensembles against one reference, whose diagnostics are computed once.
+
+    Args:
+        reference: what all are compared with.
+        domain: its physics; None for the one that the reference names in its attribute ``domain``.
+        judging: tolerances and rates; None for the defaults.
+
+    Raises:
+        InputError: no domain is known, or the rules name a diagnostic that it has not.
+    """
+
+    def __init__(
+        self, reference: xr.Dataset, domain: Domain | None = None, judging: JudgingConfig | None = None
+    ) -> None:
+        self.domain = domain_of(reference)() if domain is None else domain
+        self.judging = judging or JudgingConfig()
+        self.diagnostics = self.domain.diagnostics()
+        _check_tolerances(self.judging, [*self.diagnostics, MEMORIZATION])
+        check_same_domain(reference, self.domain.name, "the reference", "the evaluation")
+        reference = with_units(reference.assign_attrs(domain=self.domain.name), self.domain)
+        # all take its constants, its own halves included
+        self.reference = self.domain.confront(reference, reference, "the reference")
+        self._measured: list[tuple[xr.Dataset, MeasuredReference]] = []
+
+    def evaluate(
+        self, generated: xr.Dataset, train: xr.Dataset | None = None, heldout: xr.Dataset | None = None
+    ) -> Evaluation:
+        """Judge an ensemble by every diagnostic, and by the memorization test if there is a training set.
+
+        All are first brought into the frame of the reference, or refused. The rate of false alarms is shared equally by
+        the diagnostics and the memorization test, so that it holds for all of them together.
+
+        Args:
+            generated: what is judged.
+            train: what its model was trained on.
+            heldout: data that no model has seen, the null of the memorization test; None for the reference.
+
+        Raises:
+            InputError: the ensembles cannot be compared.
+        """
+        generated = with_units(generated, self.domain)
+        train, heldout = (None if other is None else with_units(other, self.domain) for other in (train, heldout))
+        named = {"generated ensemble": generated, "reference": self.reference, TRAINING: train, HELDOUT: heldout}
+        for name, ensemble in named.items():
+            if ensemble is not None:
+                check_same_domain(ensemble, self.domain.name, f"the {name}", "the reference")
+                check_comparable(generated, ensemble, name)
+        generated = self.domain.confront(self.reference, generated, "the generated ensemble")
+        measured = self._restricted_to(generated)
+        rate = self.judging.false_alarms / (len(self.diagnostics) + 1)
+        results, metrics, verdicts = {}, {}, []
+        for name, diagnostic in self.diagnostics.items():
+            try:
+                results[name] = measured.compare(generated, diagnostic)
+            except InputError as error:
+                verdicts.append(not_computed(name, error))
+                continue
+            limit, comparison = self.judging.tolerances.get(name), results[name][2]
+            verdict = judge(comparison, limit, confidence=self.judging.confidence, false_alarms=rate)
+            metrics[name] = metrics_of(comparison, verdict)
+            verdicts.append(_without_sample_variance(replace(verdict, diagnostic=name), generated, measured.ensemble))
+        found = None
+        if train is not None:
+            unseen = measured.ensemble
+            if heldout is not None:
+                unseen = self.domain.confront(self.reference, heldout, f"the {HELDOUT}")
+            train = self.domain.confront(self.reference, train, f"the {TRAINING}")
+            found = self._memorization(generated, train, unseen, rate)
+            metrics[MEMORIZATION] = {
+                key: {"value": float(found[key]), "error": float(found[f"{key}_error"])} for key in MEMORIZATION_METRICS
+            }
+            verdicts.append(memorization_verdict(found))
+        facts = data_facts(measured.ensemble)
+        return Evaluation(generated, measured.ensemble, results, metrics, tuple(verdicts), found, facts)
+
+    def _restricted_to(self, generated: xr.Dataset) -> MeasuredReference:
+        """The reference at the conditions that it shares with an ensemble; the same object for the same conditions."""
+        reference = self.domain.restrict(self.reference, generated)
+        for known, measured in self._measured:
+            if known is reference or known.identical(reference):
+                return measured
+        self._measured.append((reference, MeasuredReference(reference)))
+        return self._measured[-1][1]
+
+    def _memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, rate: float) -> xr.Dataset:
+        limit = self.judging.tolerances.get(MEMORIZATION)
+        judged = {"false_alarms": rate} | ({} if limit is None else {"tolerance": limit})
+        return self.domain.memorization(generated, train, heldout, **judged)
+
+
+def _without_sample_variance(verdict: Verdict, generated: xr.Dataset, reference: xr.Dataset) -> Verdict:
+    """No decision where simulations of one file start from one set of phases: their scatter hides their own error."""
+    shared = [
+        name
+        for name, ensemble in (("generated", generated), ("reference", reference))
+        if ensemble.attrs.get("shared_initial_conditions")
+    ]
+    if not shared or verdict.status not in ("pass", "fail"):
+        return verdict
+    why = (
+        f"all units of the {' and the '.join(shared)} ensemble share one set of initial conditions, so that their "
+        f"scatter does not contain the error of their mean: {verdict.status} cannot be claimed; {verdict.reason}"
+    )
+    return replace(verdict, status="open", reason=why, needed=None)
+
+
+def _check_tolerances(judging: JudgingConfig, known: list[str]) -> None:
+    wrong = {name: limit for name, limit in judging.tolerances.items() if not limit > 0}
+    if wrong:
+        raise InputError(f"tolerances must be positive, got {wrong}: give how far a diagnostic may deviate")
+    unknown = sorted(set(judging.tolerances) - set(known))
+    if unknown:
+        raise InputError(f"tolerance of {unknown[0]!r}: no such diagnostic here, choose from {', '.join(known)}")
 
 
 def check_comparable(generated: Any, other: Any, name: str) -> None:
@@ -73,3 +240,12 @@ def check_comparable(generated: Any, other: Any, name: str) -> None:
     units = independent_units(other)
     if units.count < 2:
         raise InputError(f"the {name} holds one independent unit ({units.name}); errors need at least 2: add some")
+
+
+def training_of(run: Run) -> Training:
+    """What the page of an evaluation tells of a run: its losses, its last validation, its configuration."""
+    records = [entry for entry in read_journal(run.folder) if "metrics" in entry]
+    configuration = run.experiment.resolved() | {"data": shown_data(run.experiment, run.facts())}
+    last = read_validation(run.folder)
+    validation = np.array([last[name] for name in ("level", "ratio", "error")]).T.reshape(-1, 3)
+    return Training(records, np.nan_to_num(validation), run.domain.values.baseline, configuration)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from physgen.domains.contract import check_same_domain, with_units
-from physgen.ensemble import load_ensemble, save_ensemble, space_dims
+from physgen.ensemble import SPACE, load_ensemble, save_ensemble, space_dims
 from physgen.errors import InputError
+from physgen.progress import Progress
 from physgen.runs.folder import Run, open_run
 from physgen.runs.levels import RULES, choose_levels
 from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
 from physgen.stages.ema import check_width, take_average
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -22,35 +26,66 @@ class DrawOptions:
     """What to draw. What is left out comes from the run's configuration."""
 
     n: int | None = None
-    like: Path | None = None
+    like: str | Path | xr.Dataset | None = None
     given: dict[str, float] = field(default_factory=dict)
     sampler: str | None = None
     steps: int | None = None
     seed: int = 0
     levels: str | None = None  # which noise levels: checked, chosen, log-uniform
-    average: float | None = None  # relative width of the average of the weights; None is the run's own
+    average: float | None = None  # relative width of a post-hoc EMA of the weights; None for the run's own EMA
 
 
 def sample(
-    run: Path | Run,
-    output: Path,
+    run: str | Path | Run,
+    output: str | Path,
     options: DrawOptions | None = None,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
-    """Draw configurations from a run and write them as an ensemble."""
-    options = options or DrawOptions()
+    """Draw configurations from a run and write them as an ensemble.
+
+    Args:
+        run: a run or its folder.
+        output: new file.
+        options: what to draw; None for the run's own settings.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: called with (done, total).
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: no run, options out of range, conditions that the model was not trained on, an output that exists.
+    """
+    output = Path(output)
     run = run if isinstance(run, Run) else open_run(run)
-    settings = run.experiment.sampling
     check_new(output)
+    return save_ensemble(draw_ensemble(run, options, device=device, progress=progress), output)
+
+
+def draw_ensemble(
+    run: Run,
+    options: DrawOptions | None = None,
+    *,
+    device: str = "auto",
+    model: Model | None = None,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Draw configurations from a run: an ensemble that says how it was made.
+
+    ``model`` saves reading that of the run again; with ``options.average`` it takes on other weights.
+    """
+    options = options or DrawOptions()
+    settings = run.experiment.sampling
     _check_options(options)
-    model = load_model(run.folder / "model", device)
-    like = load_ensemble(options.like) if options.like else run.part("test")
-    check_same_domain(like, run.experiment.domain, str(options.like), "the run")
-    grid = tuple(like.sizes[d] for d in space_dims(like))
+    model = model or load_model(run.folder / "model", device)
+    like, name = _conditions(options.like, run)
+    check_same_domain(like, run.experiment.domain, name, "the run")
+    dims = space_dims(like) if "field" in like else [d for d in SPACE if d in like.dims]
+    grid = tuple(like.sizes[d] for d in dims)
     if grid != model.encoding.grid:
         raise InputError(
-            f"{options.like} has the lattice {grid}, the run {model.encoding.grid}: "
+            f"{name} has the lattice {grid}, the run {model.encoding.grid}: "
             "take conditions on the lattice that the model was trained on"
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
@@ -66,28 +101,35 @@ def sample(
         "draw_seconds": round(time.perf_counter() - started, 2),
         "draw_device": str(model.device),
     }
-    return save_ensemble(with_units(generated.assign_attrs(made | averaged), run.domain), output)
+    return with_units(generated.assign_attrs(made | averaged), run.domain)
 
 
-def conditions_without_data(reference: Path, given: dict[str, float]) -> list[str]:
+def _conditions(like: str | Path | xr.Dataset | None, run: Run) -> tuple[xr.Dataset, str]:
+    """The ensemble whose conditions are taken, and what to call it."""
+    if like is None:
+        return run.part("test"), "the test part"
+    return (load_ensemble(like), str(like)) if isinstance(like, str | Path) else (like, "the ensemble of like")
+
+
+def conditions_without_data(reference: str | Path, given: dict[str, float]) -> list[str]:
     """Which of the given conditions, as name=value, no configuration of the reference was made under."""
     known = load_ensemble(reference)
     return [f"{name}={value:g}" for name, value in given.items() if value not in known[name].values]
 
 
 def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int]:
-    """Draw with another average of the weights; the attributes that say so."""
+    """Put a post-hoc EMA of the weights into the model; the attributes that say so."""
     facts = take_average(model.denoiser, run, width)
     return {"average_width": width, "average_residual": facts.residual, "average_update": facts.update}
 
 
 def _check_options(options: DrawOptions) -> None:
-    for name, value, least in (("-n", options.n, 1), ("--steps", options.steps, 2)):
+    for name, value, least in (("n", options.n, 1), ("steps", options.steps, 2)):
         if value is not None and value < least:
-            raise InputError(f"{name} {value} is too few: give at least {least}, or leave it out for the run's own")
+            raise InputError(f"{name} = {value} is too few: give at least {least}, or leave it out for the run's own")
     if options.sampler is not None:
         check_sampler(options.sampler)
     if options.levels is not None and options.levels not in RULES:
-        raise InputError(f"--levels {options.levels} is no rule: choose one of {', '.join(RULES)}")
+        raise InputError(f"levels = {options.levels!r} is an unknown rule: choose one of {', '.join(RULES)}")
     if options.average is not None:
         check_width(options.average)

@@ -22,27 +22,34 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from physgen.config import Experiment
 from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
 from physgen.domains.contract import Domain
+from physgen.ensemble import load_ensemble
 from physgen.processes.launch import Launch, launch
 from physgen.processes.signals import StopRequest
+from physgen.progress import Progress
 from physgen.provenance import file_digest, git_commit
 from physgen.runs.encoding import Encoding
 from physgen.runs.facts import settings_in_use
 from physgen.runs.folder import Run, open_run, withdraw_run
 from physgen.runs.model import save_conditions, save_model
+from physgen.runs.serving import DESCRIPTION as SERVED
+from physgen.runs.serving import save_template
 from physgen.stages.ema import AverageRecord
 from physgen.stages.training_setup import Data, Settings, first_state, prepare, validate
 from physgen.storage.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
 from physgen.tracking.journal import Journal
 from physgen.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def train(
@@ -50,7 +57,8 @@ def train(
     runs: Path,
     resume: bool = False,
     device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    data: xr.Dataset | None = None,
 ) -> Path | None:
     """Train an experiment; the folder of its run, or None where another process writes it.
 
@@ -59,24 +67,25 @@ def train(
         runs: folder that holds the folders of runs.
         resume: go on from the last good checkpoint; the configuration must be that of the run.
         device: auto, cpu or cuda.
-        progress: called as progress(step, steps) after each step.
+        progress: called as progress(step, steps, note) after each step; the note is its loss.
+        data: the ensemble to train on, in place of the experiment's dataset.
     """
     folder = Path(runs) / experiment.name
     with launch(device) as here:
         # in a function of its own: when the processes part, nothing may hold the wrapped network any more
-        _train(experiment, folder, resume, here, progress)
+        _train(experiment, folder, resume, here, progress, data)
     return folder if here.is_main else None
 
 
 def _train(
-    experiment: Experiment, folder: Path, resume: bool, here: Launch, progress: Callable[[int, int], None] | None
+    experiment: Experiment, folder: Path, resume: bool, here: Launch, progress: Progress | None, ensemble: Any
 ) -> None:
     settings, tracking = Settings.of(experiment), experiment.tracking
-    run = prepare(experiment, folder, resume, here)
+    run = prepare(experiment, folder, resume, here, ensemble)
     try:
         data, encoding, state = first_state(run, settings, here)
         averages = AverageRecord(run, state, here)
-    except BaseException:  # an interrupt too: without a step there is nothing to go on with
+    except BaseException:  # out of memory, Ctrl-C, a mistake in a domain: whatever it was, no step was made
         if here.is_main and not resume:
             withdraw_run(run)
         raise
@@ -138,7 +147,7 @@ def _describe(tracker: Tracker, run: Run, encoding: Encoding, samples: int, here
 
 def _register(tracker: Tracker, run: Run, encoding: Encoding, step: int) -> None:
     name = run.experiment.tracking.register_as or f"physgen-{run.experiment.domain}"
-    tracker.model(run.folder / "model", "physgen.runs.model:load_sampler", name, "newest", encoding.shape, step)
+    tracker.model(run.folder / "model", "physgen.runs.serving:load_sampler", name, "newest", encoding.shape, step)
 
 
 # --- the loop -------------------------------------------------------------------------------------
@@ -158,7 +167,7 @@ class _Loop:
     encoding: Encoding
     averages: AverageRecord
 
-    def go(self, stop: StopRequest, progress: Callable[[int, int], None] | None) -> bool:
+    def go(self, stop: StopRequest, progress: Progress | None) -> bool:
         """Train to the end or to a request to stop; whether the end was reached."""
         cadence, total = self.settings.cadence, self.settings.cadence.steps
         batch_size = self.settings.recipe.batch_size
@@ -183,7 +192,7 @@ class _Loop:
             if step.step % cadence.checkpoint_every == 0 or step.step == total or stopping:
                 self.save()
             if progress:
-                progress(step.step, total)
+                progress(step.step, total, f"loss {step.loss:.3g}")
             if stopping:
                 return step.step == total
         return True
@@ -211,6 +220,9 @@ class _Loop:
             save_model(folder, weights, self.settings.description, self.encoding)
             if getattr(self.state.ema, "spectrum", None) is not None:  # only their levels are checked
                 save_conditions(folder, self.data.held.condition)
+            if not (folder / SERVED).exists():
+                train = load_ensemble(self.folder / "data" / "train.h5")
+                save_template(folder, self.domain, train, self.encoding.domain)
 
 
 def _metrics(step: Step, rate: float) -> dict[str, float]:

@@ -108,8 +108,11 @@ class Data:
     held: HeldOut
 
 
-def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) -> Run:
-    """The run folder: made by process 0, opened by all. A message of process 0 is raised on all."""
+def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch, ensemble: Any = None) -> Run:
+    """The run folder: made by process 0, opened by all. A message of process 0 is raised on all.
+
+    ``ensemble`` are data in memory, which come before the experiment's dataset.
+    """
     problem = None
     if here.is_main:
         try:
@@ -118,8 +121,8 @@ def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch) ->
                 _check_same(experiment, open_run(folder))
                 write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
             else:
-                dataset = default_dataset(experiment)
-                create_run(experiment, folder, load_ensemble(dataset), dataset)
+                dataset = default_dataset(experiment) if ensemble is None else None
+                create_run(experiment, folder, ensemble if dataset is None else load_ensemble(dataset), dataset)
         except InputError as error:
             problem = str(error)
     problem = here.broadcast_object(problem)
@@ -172,7 +175,7 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
         raise InputError(f"network: {error}") from None
     if settings.compile:
         denoiser.network.compile(dynamic=False)
-    recipe = replace(settings.recipe, law=settings.law(encoding.s_min, encoding.s_max))
+    recipe = replace(settings.recipe, level_distribution=settings.law(encoding.s_min, encoding.s_max))
     return data, encoding, TrainingState(denoiser, recipe, here.wrap)
 
 

@@ -3,10 +3,9 @@
 The state is replicated over the processes (DDP), so rank 0 writes it: safetensors and JSON in a new folder, a manifest
 with the sha256 of each file, fsync, rename, and only then the pointer ``latest``. All ranks read and vote.
 
-    checkpoints/step-00000200/{state.json, <key>.safetensors, manifest.json}   checkpoints/{latest, best}
+    checkpoints/step-00000200/{state.json, <key>.safetensors, manifest.json}   checkpoints/latest
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -21,11 +20,11 @@ import torch
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
 from physgen.provenance import file_digest
-from physgen.storage.disk import sync_to_disk, write_atomically
+from physgen.storage.disk import check_room, sync_to_disk, write_atomically
 from physgen.storage.state_files import read_state, state_bytes, write_state
 
 FORMAT = "physgen-checkpoint/1"
-MANIFEST, LATEST, BEST = "manifest.json", "latest", "best"
+MANIFEST, LATEST = "manifest.json", "latest"
 
 
 class DamagedCheckpoint(Exception):
@@ -42,9 +41,9 @@ def _step_folder(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
 
-def _pointer(folder: Path, name: str) -> int | None:
+def _latest(folder: Path) -> int | None:
     try:
-        return int((folder / name).read_text())
+        return int((folder / LATEST).read_text())
     except (OSError, ValueError):
         return None
 
@@ -66,12 +65,6 @@ def _write_manifest(folder: Path, step: int, launch: Launch, metadata: Mapping[s
     sync_to_disk(folder)
 
 
-def _check_space(folder: Path, state: Mapping[str, Any]) -> None:
-    needed, free = 2 * state_bytes(state), shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(errno.ENOSPC, f"{free / 1e6:.1f} MB are free, twice its size is needed ({needed / 1e6:.1f} MB)")
-
-
 def _clear_leftovers(folder: Path) -> None:
     """After a kill: what was being replaced comes back, what was half written goes."""
     for replaced in folder.glob("step-*.old"):
@@ -86,7 +79,7 @@ def _write(folder: Path, step: int, state: Mapping[str, Any], launch: Launch, me
     fresh = final.with_name(final.name + ".tmp")
     folder.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(folder)
-    _check_space(folder, state)
+    check_room(folder, 2 * state_bytes(state))
     try:
         fresh.mkdir()
         write_state(fresh, state)
@@ -101,9 +94,9 @@ def _write(folder: Path, step: int, state: Mapping[str, Any], launch: Launch, me
 
 
 def _prune(folder: Path, step: int, keep_last: int) -> None:
-    """Keep the newest ``keep_last`` and the best; steps after this one belong to a course that was given up."""
+    """Keep the newest ``keep_last``; steps after this one belong to an abandoned branch."""
     steps = checkpoint_steps(folder)
-    keep = {*[past for past in steps if past <= step][-keep_last:], _pointer(folder, BEST)}
+    keep = [past for past in steps if past <= step][-keep_last:]
     for past in steps:
         if past > step or past not in keep:
             shutil.rmtree(_step_folder(folder, past), ignore_errors=True)
@@ -140,7 +133,6 @@ def save_checkpoint(
     metadata: Mapping[str, Any],
     *,
     keep_last: int = 3,
-    best: bool = False,
 ) -> Path:
     """Write the state of one step; call it on every rank.
 
@@ -151,7 +143,6 @@ def save_checkpoint(
         launch: the processes of the run.
         metadata: JSON values that describe it (config hash, encoding constants, journal offset ...).
         keep_last: how many of the newest checkpoints stay.
-        best: keep this one until another is the best.
 
     Returns:
         The folder of this checkpoint.
@@ -163,8 +154,6 @@ def save_checkpoint(
 
     def action() -> None:
         _write(folder, step, state, launch, metadata)
-        if best:
-            write_atomically(folder / BEST, str(step))
         _prune(folder, step, keep_last)
 
     on_main(action, launch, lambda error: _explain(error, folder, step))
@@ -197,7 +186,7 @@ def _candidates(folder: Path, step: int | None) -> list[int]:
     steps = checkpoint_steps(folder)
     if step is not None or not steps:
         return [step] if step in steps else []
-    latest = _pointer(folder, LATEST)
+    latest = _latest(folder)
     latest = steps[-1] if latest is None else latest
     return [past for past in reversed(steps) if past <= latest] + [past for past in reversed(steps) if past > latest]
 

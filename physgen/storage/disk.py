@@ -1,22 +1,59 @@
-"""Writes that survive a crash, and locks that end with their process."""
+"""Files that are whole or not there, room on the disk, and locks that end with their process."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".", ".tmp"
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file such that after a crash it holds the old or the new content, whole."""
-    fresh = path.with_name(path.name + ".tmp")
-    fresh.write_bytes(content.encode() if isinstance(content, str) else content)
-    sync_to_disk(fresh)
-    os.replace(fresh, path)
-    sync_to_disk(path.parent)
+
+@contextmanager
+def whole_file(path: str | Path, size: int = 0) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    ::
+
+        with whole_file(path) as fresh:
+            write(fresh)
+
+    ``fresh`` lies in the folder of ``path``. At the end of the block it is synced to the disk and takes the name, so
+    that the name holds the old or the new content even after a crash; an exception leaves the old one and no rest.
+
+    Args:
+        path: its folder exists.
+        size: bytes to ask for before the block, see :func:`reserve`; 0 asks for nothing.
+
+    Raises:
+        OSError: no room, or no right to write there.
+    """
+    path = Path(path)
+    fresh = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        if size:
+            reserve(fresh, size)
+        yield fresh
+        sync_to_disk(fresh)
+        os.replace(fresh, path)
+        sync_to_disk(path.parent)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | Path, content: str | bytes) -> None:
+    """Replace a small file in one step; text is UTF-8."""
+    with whole_file(path) as fresh:
+        fresh.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def leftovers(folder: Path, pattern: str) -> list[Path]:
+    """What a process that was killed left half written of the files that match a pattern."""
+    return sorted(folder.glob(f"{TEMPORARY_PREFIX}{pattern}.*{TEMPORARY_SUFFIX}"))
 
 
 def take_lock(path: Path, wait: bool) -> int | None:
@@ -45,11 +82,24 @@ def locked(path: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def reserve(path: Path, size: int) -> None:
-    """Allocate ``size`` bytes under the name ``path`` and give them back; OSError if the disk does not have them.
+def check_room(folder: Path, size: int) -> None:
+    """Raise OSError where the disk of a folder has fewer than ``size`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        words = f"{os.strerror(errno.ENOSPC)}: {size / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free"
+        raise OSError(errno.ENOSPC, words, str(folder))
 
-    HDF5 ends the whole process where a write fails half-way, so that room is asked for before.
+
+def reserve(path: Path, size: int) -> None:
+    """:func:`check_room`, and allocate ``size`` bytes under the name ``path`` and give them back: a quota shows too.
+
+    HDF5 ends the whole process where a write fails half-way, so its files ask for their room before. Others fail with
+    an exception; for them :func:`check_room` is enough, as some network file systems allocate by writing zeros.
+
+    Raises:
+        OSError: the disk does not have them.
     """
+    check_room(path.parent, size)
     try:
         with open(path, "wb") as file:
             if hasattr(os, "posix_fallocate"):

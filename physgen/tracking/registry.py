@@ -1,5 +1,6 @@
 """The final sampler in MLflow: a pyfunc model from code with safetensors weights, registered under an alias."""
 
+import json
 import shutil
 import sys
 import tempfile
@@ -10,6 +11,12 @@ from typing import Any
 from physgen.errors import InputError
 
 DEFAULT_STEPS = 40
+DESCRIPTION = "conditions.json"  # written by whoever fills the folder: each condition with its default, output units
+# what a served model imports, with the bounds of this package's own requirements
+REQUIREMENTS = (
+    "torch>=2.11", "numpy>=2.0", "scipy>=1.13", "numba>=0.61", "h5py>=3.11", "h5netcdf>=1.4", "xarray>=2024.10",
+    "astropy>=7", "pydantic>=2.8", "pyyaml>=6", "safetensors>=0.4", "mlflow>=3.17,<4",
+)  # fmt: skip
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
 
 
@@ -36,13 +43,25 @@ def _code_of(loader: str, folder: Path) -> list[str]:
     return [str(target)]
 
 
+def _described(folder: Path) -> dict[str, Any]:
+    """How the model is called, shown beside it: an example, and what may stand in the param ``condition``."""
+    path = folder / DESCRIPTION
+    described = json.loads(path.read_text()) if path.is_file() else {}
+    conditions = described.get("conditions", {})
+    example = json.dumps({name: value for name, value in conditions.items() if not isinstance(value, list)})
+    return described | {
+        "example": f"model.predict(np.arange(4), params={{'n_steps': {DEFAULT_STEPS}, 'condition': {example!r}}})",
+        "seeds": "int64 (N,); sample i depends on seed i and the condition alone",
+    }
+
+
 def save_sampler(path: Path, folder: Path, loader: str, sample_shape: Sequence[int], model: Any = None) -> None:
     """Write the pyfunc model to a local path.
 
     Args:
         path: new folder.
-        folder: what the loader reads: safetensors and JSON.
-        loader: ``module:function``.
+        folder: what the loader reads: safetensors, JSON and HDF5; its ``conditions.json`` is shown beside the model.
+        loader: ``module:function`` of the folder; what it returns draws, and names its ``conditions`` with defaults.
         sample_shape: shape (C, grid ...) of one sample.
         model: the mlflow Model whose ids the file carries; a fresh one if None.
 
@@ -61,9 +80,10 @@ def save_sampler(path: Path, folder: Path, loader: str, sample_shape: Sequence[i
             artifacts={"sampler": str(folder)},
             model_config={"loader": loader},
             signature=_signature(sample_shape),
+            metadata=_described(folder),
             code_paths=_code_of(loader, Path(scratch)) or None,
             mlflow_model=model,
-            pip_requirements=["torch>=2.11", "numpy>=2.0", "scipy>=1.13", "safetensors>=0.4", "mlflow>=3.17,<4"],
+            pip_requirements=list(REQUIREMENTS),
         )
     for cache in path.rglob("__pycache__"):
         shutil.rmtree(cache, ignore_errors=True)

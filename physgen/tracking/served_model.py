@@ -13,7 +13,7 @@ from mlflow.pyfunc import PythonModel
 
 
 class SamplerModel(PythonModel):
-    """Draws one configuration per seed: int64 (N,) -> float32 (N, C, grid ...)."""
+    """Draws one configuration per seed: int64 (N,) -> float32 (N, C, grid ...) in physical units."""
 
     _skip_type_hint_validation = True  # tensors have no hint that mlflow takes, and it would warn; the signature checks
 
@@ -23,25 +23,38 @@ class SamplerModel(PythonModel):
         self._draw = getattr(importlib.import_module(module), function)(Path(context.artifacts["sampler"]))
 
     def predict(self, context, model_input, params=None):
-        """Draw. Params: ``n_steps`` sampler steps; ``condition``, a JSON object of numbers.
+        """Draw. Params: ``n_steps`` sampler steps; ``condition``, a JSON object of conditions by physical name.
 
-        MLflow ignores unknown params with a warning only, so that what arrives is checked here.
+        MLflow ignores unknown params with a warning only, so that what arrives is checked here; names, shapes and
+        ranges of the conditions are checked by the sampler.
         """
         params = params or {}
         seeds = np.asarray(model_input)
         if seeds.ndim != 1 or seeds.dtype != np.int64:
             raise ValueError(f"seeds have shape {seeds.shape} and type {seeds.dtype}; give int64 of shape (N,)")
         steps = params.get("n_steps", 40)
-        if steps < 1:
-            raise ValueError(f"n_steps is {steps}; at least 1 is needed")
-        try:
-            condition = json.loads(params.get("condition") or "{}")
-            condition = {key: float(value) for key, value in condition.items()}
-        except (ValueError, AttributeError, TypeError):
-            raise ValueError(
-                f'condition is {params["condition"]!r}; give a JSON object of numbers, such as {{"temperature": 1.5}}'
-            ) from None
+        if steps < 2:
+            raise ValueError(f"n_steps is {steps}; at least 2 are needed")
+        condition = self._condition(params.get("condition") or "{}")
         return np.asarray(self._draw(seeds, int(steps), condition or None), dtype=np.float32)
+
+    def _condition(self, text):
+        """The JSON object, whose values are numbers or nested lists of numbers."""
+        try:
+            condition = json.loads(text)
+        except ValueError:
+            condition = None
+        if not isinstance(condition, dict) or not all(map(_is_numeric, condition.values())):
+            numbers = {name: value for name, value in self._draw.conditions.items() if not isinstance(value, list)}
+            example = json.dumps(numbers or self._draw.conditions)
+            raise ValueError(f"condition is {text!r}; give a JSON object of numbers or nested lists, e.g. {example}")
+        return condition
+
+
+def _is_numeric(value):
+    if isinstance(value, list):
+        return all(map(_is_numeric, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 set_model(SamplerModel())

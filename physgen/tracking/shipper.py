@@ -76,10 +76,15 @@ class Sender:
             write_run(self.run_dir, {**run, "run_id": run_id, "experiment_id": self.experiment_id})
         self._store, self._state = store, state
 
-    def send_all(self) -> None:
-        """Send everything that the journal files of all nodes hold now; connects if needed."""
+    def _connected(self) -> Store:
         if self._store is None:
             self.connect()
+        assert self._store is not None
+        return self._store
+
+    def send_all(self) -> None:
+        """Send everything that the journal files of all nodes hold now; connects if needed."""
+        self._connected()
         try:
             for path in sorted(self.run_dir.glob("journal*.jsonl")):
                 if path.name != "journal.discarded.jsonl":
@@ -126,9 +131,9 @@ class Sender:
         self._done(name, end)
 
     def _attempt(self, name: str, end: int, send: Callable[[Store], None]) -> bool:
-        """Send; a part of the journal that fails for good is named and left out: it must not dam up the rest."""
+        """Send; a part of the journal that fails for good is named and left out: it must not block the rest."""
         try:
-            send(self._store)
+            send(self._connected())
             return True
         except Exception as error:
             count = self._failures[name, end] = self._failures.get((name, end), 0) + 1

@@ -130,7 +130,7 @@ class Tracker:
         if self._shipper is not None:
             if not self._shipper.end(FLUSH_FAILING_SECONDS if self._shipper.failing else FLUSH_SECONDS):
                 print(
-                    f"physgen: WARNING: MLflow at {self.uri} has not got all of this run; send the rest with: "
+                    f"physgen: WARNING: MLflow at {self.uri} did not receive all of this run; send the rest with: "
                     f"physgen sync {shlex.quote(str(self.journal.run_dir))}",
                     file=sys.stderr,
                     flush=True,
@@ -200,7 +200,8 @@ class Tracker:
 
         Args:
             folder: weights in safetensors, configuration in JSON: all that the loader needs.
-            loader: ``module:function``; function(folder) -> sampler(seeds int64 (N,), steps, condition) -> float32.
+            loader: ``module:function``; function(folder) -> sampler(seeds int64 (N,), steps, condition) -> float32,
+                whose ``conditions`` are the names of the conditions with their defaults.
             name: registered name.
             alias: alias that moves to this version (``latest`` is MLflow's own word).
             sample_shape: shape (C, grid ...) of one sample.
@@ -218,7 +219,7 @@ class Tracker:
 
 
 def sync(run_dir: str | Path, tracking_uri: str | None = None) -> str:
-    """Send what MLflow has not got of a run's journal; nothing arrives twice.
+    """Send what MLflow lacks of a run's journal; nothing arrives twice.
 
     Args:
         run_dir: run folder.
@@ -233,7 +234,7 @@ def sync(run_dir: str | Path, tracking_uri: str | None = None) -> str:
     run = read_run(Path(run_dir))
     uri = run["tracking_uri"] if tracking_uri is None else tracking_uri
     if uri == OFF:
-        raise InputError(f"{run_dir} was trained with tracking off; name a server with --uri")
+        raise InputError(f"{run_dir} was trained with tracking off; name a tracking URI")
     sender = Sender(Path(run_dir), clean_tracking_uri(uri))
     try:
         for last in (False, False, True):
@@ -246,7 +247,7 @@ def sync(run_dir: str | Path, tracking_uri: str | None = None) -> str:
                 if last:
                     raise InputError(
                         f"MLflow at {sender.uri} does not take the run ({reason(error)}); start the "
-                        f"server or name another with --uri, then: physgen sync {shlex.quote(str(run_dir))}"
+                        f"server or name another tracking URI, then: physgen sync {shlex.quote(str(run_dir))}"
                     ) from None
     finally:
         sender.close()

@@ -46,22 +46,23 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise InputError(f"{host}:{port} cannot be used ({error.strerror}); give a free one with --port") from None
+            raise InputError(f"{host}:{port} cannot be used ({error.strerror}); choose a free port") from None
 
 
-def ui(tracking_uri: str, experiment: str | None = None, host: str = "127.0.0.1", port: int = 5000) -> int:
-    """Serve the runs and print the address of the page that compares them; returns when the server ends.
+def ui(tracking_uri: str, host: str = "127.0.0.1", port: int = 5000) -> int:
+    """Serve the runs and print the address of the page that compares those of the newest experiment.
+
+    Returns when the server ends.
 
     For an ``http`` tracking URI the page is there already and only its address is printed.
 
     Args:
         tracking_uri: database or server of the runs.
-        experiment: name of the experiment; the newest if None.
         host: address to listen on. MLflow has no passwords by default: keep it on the loopback.
         port: port to listen on.
 
     Raises:
-        InputError: no such database or experiment, no server, or the port is taken.
+        InputError: no such database, no server, or the port is taken.
     """
     uri = clean_tracking_uri(tracking_uri)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
@@ -73,12 +74,8 @@ def ui(tracking_uri: str, experiment: str | None = None, host: str = "127.0.0.1"
         found = Store(uri).client.search_experiments(order_by=["last_update_time DESC"])
     except Exception as error:
         raise InputError(f"MLflow at {uri} is not reached ({reason(error)}); start it or name another") from None
-    ids = {entry.name: entry.experiment_id for entry in reversed(found)}
-    if experiment is not None and experiment not in ids:
-        raise InputError(f"experiment {experiment!r} is not in {uri}; it has {sorted(ids)}")
-    chosen = ids[experiment] if experiment is not None else found[0].experiment_id
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}" if serves else uri
-    print(f"Compare the runs at\n  {chart_link(address, chosen)}", flush=True)
+    print(f"Compare the runs at\n  {chart_link(address, found[0].experiment_id)}", flush=True)
     if not serves:
         return 0
     print("Ctrl-C ends the server.", flush=True)

@@ -137,35 +137,35 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         (("simulate", FIELDS, "training.steps=[1", "-o", "new.h5"), "training.steps=[1", "quote it"),
         (("simulate", SPINS, "data.length=5", *CHECKERBOARD, "-o", "new.h5"), "even length, got 5", "'sequential'"),
         (("simulate", FIELDS, "-o", "new.h5", "--processes", 0), "0 processes", "at least 1"),
-        (("simulate", FIELDS, "-o", "spins.h5"), "spins.h5 exists already", "choose another -o"),
-        (("simulate", FIELDS, "-o", "spins.h5/new.h5"), "spins.h5 is not a folder", "another -o"),
+        (("simulate", FIELDS, "-o", "spins.h5"), "spins.h5 exists already", "choose another output"),
+        (("simulate", FIELDS, "-o", "spins.h5/new.h5"), "spins.h5 is not a folder", "choose another output"),
         (("simulate", FIELDS, "--fast"), "unrecognized arguments: --fast", "usage"),
         ((*TRAIN, "network.widht=8", "dataset=fields.h5"), "'widht'", "known options"),
         ((*TRAIN, "network.multipliers=[1,2,2,2,2,2]", "dataset=fields.h5"), "(16, 16)", "use fewer multipliers"),
         ((*TRAIN, "dataset=spins.h5"), "domain 'spins'", "dataset=FILE"),
         ((*TRAIN, "dataset=none.h5"), "none.h5 does not exist", "physgen simulate"),
-        ((*TRAIN, "name=fields", "dataset=fields.h5"), "runs/fields holds a run already", "--resume"),
+        ((*TRAIN, "name=fields", "dataset=fields.h5"), "runs/fields holds a run already", "resume it"),
         ((*TRAIN, "--resume"), "runs/new is not a run", "physgen train"),
         ((*TRAIN, "--runs", "maps.npy", "dataset=fields.h5"), "Not a directory", "choose another place"),
         ((*TRAIN, "tracking.uri=htp://x", "dataset=fields.h5"), "'htp://x'", "give sqlite:///"),
         # drawing
         ((*DRAW, "--sampler", "hen"), "unknown sampler 'hen'", "did you mean 'heun'"),
-        ((*DRAW, "--condition", "Omega_b=0.04"), "'Omega_b' is no label", "choose from Omega_m"),
+        ((*DRAW, "--condition", "Omega_b=0.04"), "'Omega_b' is not a label", "choose from Omega_m"),
         ((*DRAW, "--condition", "Omega_m=much"), "Omega_m='much'", "number"),
         ((*DRAW, "--condition", "Omega_m"), "'Omega_m'", "name=value"),
-        ((*DRAW, "-n", 0), "-n 0", "at least 1"),
-        ((*DRAW, "-n", -3), "-n -3", "at least 1"),
+        ((*DRAW, "-n", 0), "n = 0", "at least 1"),
+        ((*DRAW, "-n", -3), "n = -3", "at least 1"),
         ((*DRAW, "-n", "many"), "'many'", "usage"),
-        ((*DRAW, "--steps", 1), "--steps 1", "at least 2"),
+        ((*DRAW, "--steps", 1), "steps = 1", "at least 2"),
         ((*DRAW, "--average", 0.5), "(0, 0.2887], got 0.5", "choose one"),
-        ((*DRAW, "--levels", "best"), "--levels best is no rule", "checked, chosen, log-uniform"),
-        ((*DRAW, "--average", 0.1), "holds no snapshots of averages", "training.averages=20"),
-        (("average", "runs/fields"), "holds no snapshots of averages", "training.averages=20"),
+        ((*DRAW, "--levels", "best"), "levels = 'best' is an unknown rule", "checked, chosen, log-uniform"),
+        ((*DRAW, "--average", 0.1), "holds no EMA snapshots", "training.averages=20"),
+        (("average", "runs/fields"), "holds no EMA snapshots", "training.averages=20"),
         (("average", "runs"), "runs is not a run", "physgen train"),
         ((*TRAIN, "training.averages=40", "training.steps=30"), "averages=40 is more than steps=30", "at most one"),
         ((*DRAW, "--device", "gpu"), "'gpu'", "use auto, cpu"),
         ((*DRAW, "--like", "spins.h5"), "domain 'spins'", "same physics"),
-        ((*DRAW, "--like", "small.h5"), "[8, 8]", "[16, 16]"),
+        ((*DRAW, "--like", "small.h5"), "(8, 8)", "(16, 16)"),
         (("sample", "runs", "-o", "new.h5"), "runs is not a run", "physgen train"),
         (("sample", "fields.h5", "-o", "new.h5"), "fields.h5 is not a run", "physgen train"),
         (("sample", "runs/fields", "-o", "fields.h5"), "fields.h5 exists already", "choose another"),
@@ -176,11 +176,10 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         (("evaluate", "fields.h5", "--reference", "spins.h5"), "domain 'cosmology'", "same physics"),
         (("evaluate", "disguised.h5", *JUDGE), "domain 'spins'", "same physics"),  # on the same lattice
         (("evaluate", "fields.h5", *JUDGE, "--train", "spins.h5"), "training set is of the domain", "same physics"),
-        (("evaluate", "fields.h5", "--reference", "nameless.h5"), "nameless.h5", "root attribute 'domain'"),
         (("evaluate", "few.h5", *JUDGE), "2 configurations", "make more"),
         (("evaluate", "one.h5", *JUDGE), "one independent unit", "add some"),
         (("evaluate", "fields.h5", *JUDGE, "--run", "none"), "none is not a run", "physgen train"),
-        (("evaluate", "fields.h5", *JUDGE, "-o", "maps.npy"), "maps.npy is a file", "give a folder"),
+        (("evaluate", "fields.h5", *JUDGE, "-o", "maps.npy"), "maps.npy is a file", "choose a folder"),
         # the rest
         (("sync", "none"), "none is not a run folder", "give the folder"),
         (("ui", "--runs", "none"), "there is no database", "train first"),
@@ -289,11 +288,11 @@ def next_command(capsys, *words, code=0):
 def stop_at(step):
     """A progress bar that sends this process SIGTERM after a step."""
 
-    def show(done, total):
+    def show(done, total, note=""):
         if done == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return lambda title: show if title == "train" else lambda done, total: None
+    return lambda title: show if title == "train" else lambda done, total, note="": None
 
 
 CHEAP = ("tracking.uri=off", "training.steps=4", "sampling.levels=log-uniform", "sampling.steps=2")
@@ -306,7 +305,7 @@ def test_each_command_that_is_printed_runs_as_printed_from_the_simulation_to_the
     words = ["simulate", FIELDS, "data.box_size=60 Mpc/h", "data.thickness=15 Mpc/h", *CHEAP, "-o", "my data.h5"]
     train = next_command(capsys, *words, "--processes", 1)
     assert train[-1] == "dataset=my data.h5"
-    monkeypatch.setattr(cli, "_progress", stop_at(2))
+    monkeypatch.setattr(cli, "progress_bar", stop_at(2))
     resume = next_command(capsys, *train, "--runs", "my runs", "--device", "cpu", code=cli_parser.STOPPED)
     assert resume[-1] == "--resume"
     monkeypatch.undo()

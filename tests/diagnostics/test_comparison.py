@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from physgen.diagnostics import compare, compare_results, make_result, one_point, power_spectrum
-from physgen.diagnostics.comparison import Pair, total_variation
 from physgen.diagnostics.hotelling import mean_is_zero, means_are_equal
+from physgen.diagnostics.pair import Pair, total_variation
 from physgen.errors import InputError
 
 POINTS = 24

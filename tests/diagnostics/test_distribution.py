@@ -12,37 +12,38 @@ def test_mass_outside_the_bins_is_kept_in_the_end_bins():
     np.testing.assert_array_equal(found, [[0.5, 0.5], [0.25, 0.75]])
 
 
-def test_density_integrates_to_one_and_follows_the_lognormal_law(lattice):
-    """1 + delta = exp(g - var/2): log10 of it is Gaussian; expected mass of each bin from the error function."""
+def test_density_integrates_to_one_and_follows_the_normal_law(lattice):
+    """The logarithm of a lognormal field; expected mass of each bin from the error function."""
     from scipy.stats import norm
 
     rng, spread = np.random.default_rng(0), 0.8
-    delta = np.exp(spread * rng.standard_normal((400, 8, 8)) - spread**2 / 2) - 1
-    found = one_point(lattice(delta, field_kind="delta"))
-    x, width = found["log10_density"].values, found["width"].values
+    field = np.exp(spread * rng.standard_normal((400, 8, 8)))
+    axis = ("ln_field", {"long_name": "logarithm of the field", "units": "1"})
+    found = one_point(lattice(field), np.linspace(-4, 4, 41), "linear", np.log, axis)
+    x, width = found["ln_field"].values, found["width"].values
     assert (found["value"] * found["width"]).sum() == pytest.approx(1.0, rel=1e-12)
-    law = norm(-(spread**2) / 2 / np.log(10), spread / np.log(10))
+    law = norm(0, spread)
     expected = law.cdf(x + width / 2) - law.cdf(x - width / 2)
     likely = expected * 400 * 64 > 50
     z = ((found["value"] * width - expected) / (found["error"] * width)).values[likely]
     assert np.abs(z).max() < 4.5 and abs((z**2).mean() - 1) < 4 * np.sqrt(2 / likely.sum())
 
 
-def test_scale_follows_the_field_kind_and_does_not_depend_on_units(lattice):
-    rho = np.exp(np.random.default_rng(1).standard_normal((10, 8, 8)))
-    one, two = (one_point(lattice(f * rho, field_kind="surface_density")) for f in (1.0, 3e11))
+def test_the_standardised_field_does_not_depend_on_units(lattice):
+    field = np.random.default_rng(1).standard_normal((10, 8, 8))
+    one, two = (one_point(lattice(f * field)) for f in (1.0, 3e11))
     np.testing.assert_allclose(one["value"], two["value"], rtol=1e-12)
-    assert one_point(lattice(np.log(rho), field_kind="convergence"))["value"].dims == ("standardised_field",)
+    assert one["value"].dims == ("standardised_field",)
     with pytest.raises(InputError, match="linear"):
-        one_point(lattice(rho), scale="linear")
+        one_point(lattice(field), scale="linear")
 
 
-def test_empty_cells_count_and_nan_is_refused(lattice):
-    delta = np.full((2, 4, 4), -1.0)
-    assert float(one_point(lattice(delta, field_kind="delta"))["value"][0]) == pytest.approx(10.0)  # one bin of 0.1
-    delta[0, 0, 0] = np.nan
+def test_mass_outside_counts_and_nan_is_refused(lattice):
+    field = np.full((2, 4, 4), -1.0)
+    assert float(one_point(lattice(field), [0.0, 0.1, 0.2], "linear")["value"][0]) == pytest.approx(10.0)
+    field[0, 0, 0] = np.nan
     with pytest.raises(InputError, match="finite"):
-        one_point(lattice(delta, field_kind="delta"))
+        one_point(lattice(field), [0.0, 0.1, 0.2], "linear")
 
 
 def test_moments_of_independent_spins_are_those_of_a_coin(spin_ensemble):

@@ -11,23 +11,20 @@ from physgen.diagnostics.copying import find_copies
 from physgen.diagnostics.memorization import memorization_test
 from physgen.diagnostics.nearest import (
     Nearest,
-    lattice_symmetries,
     nearest_euclidean,
     nearest_field,
     nearest_spins,
 )
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic
 from physgen.errors import InputError
+from physgen.lattice import point_group
 
 
 @pytest.mark.parametrize(("grid", "count"), [((8,), 2), ((8, 8), 8), ((6, 8), 4), ((4, 4, 4), 48), ((4, 4, 6), 16)])
 def test_point_group_has_its_order_and_its_elements_differ(grid, count):
     field = torch.arange(float(np.prod(grid))).reshape(1, 1, *grid)
-    images = {
-        tuple(field.permute(0, 1, *(2 + i for i in o)).flip([2 + i for i in f]).flatten().tolist())
-        for o, f in lattice_symmetries(grid)
-    }
-    assert len(lattice_symmetries(grid)) == count == len(images)
+    images = {tuple(g(field).flatten().tolist()) for g in point_group(grid)}
+    assert len(point_group(grid)) == count == len(images)
 
 
 def test_similarity_is_the_largest_correlation_over_shifts_and_symmetries():

@@ -137,24 +137,25 @@ def test_white_noise_has_a_maximum_in_every_ninth_cell(lattice):
     assert float(flat["value"][0]) == 0.0
 
 
-def test_results_stand_on_fixed_thresholds_of_the_density_with_units_and_yardstick(lattice, red_noise):
-    delta = np.exp(0.7 * red_noise(np.random.default_rng(7), 8, (32, 32))) - 1
-    ensemble = lattice(delta, spacing=(2.0, 2.0), field_kind="delta")
+def test_results_stand_on_given_thresholds_with_units_and_yardstick(lattice, red_noise):
+    field = np.exp(0.7 * red_noise(np.random.default_rng(7), 8, (32, 32)))
+    ensemble, levels = lattice(field, spacing=(2.0, 2.0)), np.linspace(-1.5, 1.5, 13)
+    said = ("log10_field", {"long_name": "logarithm", "units": "1"})
     for name, units in (("surface", "1/(Mpc/h)"), ("euler_characteristic", "1/(Mpc/h)^2")):
-        found = minkowski(ensemble, name)
-        assert found["value"].dims == ("log10_density",) and found["value"].attrs["units"] == units
+        found = minkowski(ensemble, name, levels, np.log10, said)
+        assert found["value"].dims == ("log10_field",) and found["value"].attrs["units"] == units
         assert float(found["yardstick"].max()) == pytest.approx(float(abs(found["value"]).max()))
-    counted = minkowski(lattice(4 * (1 + delta), spacing=(2.0, 2.0), field_kind="counts"), "volume")
-    assert 0 < float(counted["value"].sel(log10_density=0.0)) < 1
-    shown = np.mean(np.log10(1 + delta) >= 0.5)
-    assert float(minkowski(ensemble, "volume")["value"].sel(log10_density=0.5)) == pytest.approx(shown, abs=1e-4)
+    shown = np.mean(np.log10(field) >= 0.5)
+    above = minkowski(ensemble, "volume", levels, np.log10, said)["value"].sel(log10_field=0.5)
+    assert float(above) == pytest.approx(shown, abs=1e-4)
+    assert minkowski(ensemble, "volume", levels)["value"].dims == ("threshold",)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda e: minkowski(e, "mean_curvature", [0.0]), "in 2 dimensions"),
-        (lambda e: minkowski(e, "surface"), "no default"),
+        (lambda e: minkowski(e, "surface", []), "must increase"),
         (lambda e: extrema(e, thresholds=[1.0, 0.0]), "must increase"),
     ],
 )

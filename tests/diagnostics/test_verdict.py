@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from physgen.diagnostics import compare, compare_results, judgement, make_result, moments, one_point, power_spectrum
-from physgen.diagnostics.comparison import Pair
+from physgen.diagnostics import (
+    compare,
+    compare_results,
+    judge,
+    make_result,
+    metrics_of,
+    moments,
+    one_point,
+    power_spectrum,
+)
 from physgen.diagnostics.equivalence import Deviation, Tolerance, decide, deviations, permuted_log_p
+from physgen.diagnostics.pair import Pair
 
 K = np.linspace(0.02, 1.0, 40)
 RATIO = Tolerance(0.1, "ratio", "P(k)")
@@ -22,56 +31,62 @@ def spectra(factor, scatter=0.02, units=(50, 50), seed=0):
     return [make_result(x, ("k",), {"k": K}, **attrs) for x in (reference, generated * factor(K))]
 
 
+def measured(comparison, **rules):
+    """Metrics and verdict of a comparison."""
+    verdict = judge(comparison, **rules)
+    return metrics_of(comparison, verdict), verdict
+
+
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.02, "pass"), (0.7, "fail"), (1.2, "fail"), (1.098, "open")])
 def test_a_constant_factor_is_judged_by_the_whole_band(ratio, verdict):
-    metrics, found = judgement(compare_results(*spectra(lambda k: ratio)))
+    metrics, found = measured(compare_results(*spectra(lambda k: ratio)))
     mean = metrics["mean_ratio"]
-    assert abs(mean["value"] - ratio) < 4 * mean["error"] and found.verdict == verdict
+    assert abs(mean["value"] - ratio) < 4 * mean["error"] and found.status == verdict
     assert found.tolerance == 0.1 and found.tolerance_kind == "ratio" and found.low < found.deviation < found.high
 
 
 def test_a_tilt_whose_mean_ratio_is_one_fails():
     """Ratio 1.6 to 0.4 over the band: the mean says nothing."""
-    metrics, found = judgement(compare_results(*spectra(lambda k: 1.6 - 1.7 * k)))
+    metrics, found = measured(compare_results(*spectra(lambda k: 1.6 - 1.7 * k)))
     assert abs(metrics["mean_ratio"]["value"] - 1) < 0.1
-    assert found.verdict == "fail" and found.fail_p < 1e-6 and "joint test" in found.text
+    assert found.status == "fail" and found.fail_p < 1e-6 and "joint test" in found.reason
 
 
 def test_one_wrong_bin_fails_and_is_named():
-    metrics, found = judgement(compare_results(*spectra(lambda k: np.where(np.arange(40) == 12, 1.3, 1.0))))
-    assert found.verdict == "fail" and found.where == f"k = {K[12]:.3g}"
+    metrics, found = measured(compare_results(*spectra(lambda k: np.where(np.arange(40) == 12, 1.3, 1.0))))
+    assert found.status == "fail" and found.where == f"k = {K[12]:.3g}"
     assert abs(metrics["worst_deviation"]["value"] - 0.3) < 4 * metrics["worst_deviation"]["error"]
 
 
 def test_bins_outside_the_band_do_not_count():
-    found = judgement(compare_results(*spectra(lambda k: np.where(k > 0.7, 3.0, 1.0))))[1]
-    assert found.verdict == "pass" and "0.7 k_Nyquist" in found.text
+    found = judge(compare_results(*spectra(lambda k: np.where(k > 0.7, 3.0, 1.0))))
+    assert found.status == "pass" and "0.7 k_Nyquist" in found.reason
 
 
 def test_a_difference_that_is_real_but_small_passes_and_is_named():
     """The joint test cannot stand silently beside a pass."""
-    found = judgement(compare_results(*spectra(lambda k: 1 + 0.04 * np.sign(k - 0.4), scatter=0.01)))[1]
-    assert found.verdict == "pass" and found.p_value < 1e-3 and "the difference is real" in found.text
+    found = judge(compare_results(*spectra(lambda k: 1 + 0.04 * np.sign(k - 0.4), scatter=0.01)))
+    assert found.status == "pass" and found.p_value < 1e-3 and "the difference is real" in found.reason
 
 
 def test_where_nothing_could_be_seen_nothing_passes():
     """The truth, with four units of 30 % scatter: open, with the number of units that would decide."""
-    found = judgement(compare_results(*spectra(lambda k: 1.0, scatter=0.3, units=(4, 4))))[1]
-    assert found.verdict == "open" and found.detectable > found.tolerance
-    assert found.needed > 20 and f"about {int(np.ceil(4 * found.needed))} independent units" in found.text
+    found = judge(compare_results(*spectra(lambda k: 1.0, scatter=0.3, units=(4, 4))))
+    assert found.status == "open" and found.detectable > found.tolerance
+    assert found.needed > 20 and f"about {int(np.ceil(4 * found.needed))} independent units" in found.reason
 
 
 def test_the_number_of_units_that_would_decide_decides():
     """Eight sets of twice the units that an open verdict on the truth asks for: most of them pass."""
-    needed = judgement(compare_results(*spectra(lambda k: 1.0, scatter=0.15, units=(20, 20))))[1].needed
+    needed = judge(compare_results(*spectra(lambda k: 1.0, scatter=0.15, units=(20, 20)))).needed
     units = int(2 * 20 * needed)
-    found = [judgement(compare_results(*spectra(lambda k: 1.0, 0.15, (units, units), seed)))[1] for seed in range(8)]
-    assert needed > 1 and [v.verdict for v in found].count("pass") >= 6
+    found = [judge(compare_results(*spectra(lambda k: 1.0, 0.15, (units, units), seed))) for seed in range(8)]
+    assert needed > 1 and [v.status for v in found].count("pass") >= 6
 
 
 def test_the_smallest_deviation_seen_is_seen_in_95_of_100():
     """Shift one bin by exactly the detectable deviation: the simultaneous band excludes zero there."""
-    base = judgement(compare_results(*spectra(lambda k: 1.0, units=(30, 30))))[1]
+    base = judge(compare_results(*spectra(lambda k: 1.0, units=(30, 30))))
     seen, trials = 0, 200
     for seed in range(trials):
         shift = np.where(np.arange(40) == 12, 1 + base.detectable, 1.0)
@@ -91,7 +106,7 @@ def test_equal_heavy_tailed_laws_fail_at_the_stated_rate(units, dex):
         r, g = (10 ** (dex * rng.standard_normal((n, 5))) for n in units)
         pair = Pair(r, g, False)
         null = permuted_log_p(pair, RATIO, None, rng, draws=199)
-        failed += decide(deviations(pair, RATIO, None), RATIO, false_alarms=0.01, null=null).verdict == "fail"
+        failed += decide(deviations(pair, RATIO, None), RATIO, false_alarms=0.01, null=null).status == "fail"
     assert failed / trials < 0.01 + 4 * np.sqrt(0.01 * 0.99 / trials)
 
 
@@ -104,7 +119,7 @@ def test_permutation_leaves_gaussian_units_alone():
     plain = decide(deviations(pair, limit, result), limit)
     found = decide(deviations(pair, limit, result), limit, null=permuted_log_p(pair, limit, result, rng))
     assert plain.fail_p < 1e-6 and found.fail_p < 1e-6
-    assert 1 <= np.log(found.fail_p) / np.log(plain.fail_p) * 2 <= 2 and found.verdict == "fail"
+    assert 1 <= np.log(found.fail_p) / np.log(plain.fail_p) * 2 <= 2 and found.status == "fail"
 
 
 def test_distributions_are_judged_by_their_cumulative_difference(lattice):
@@ -114,8 +129,8 @@ def test_distributions_are_judged_by_their_cumulative_difference(lattice):
     def linear(ensemble):
         return one_point(ensemble, edges=np.linspace(-3, 3, 25), scale="linear")
 
-    (good, passed), (bad, failed) = (judgement(compare(reference, e, linear), tolerance=0.05) for e in (equal, other))
-    assert passed.verdict == "pass" and failed.verdict == "fail" and failed.tolerance_kind == "distribution"
+    (good, passed), (bad, failed) = (measured(compare(reference, e, linear), tolerance=0.05) for e in (equal, other))
+    assert passed.status == "pass" and failed.status == "fail" and failed.tolerance_kind == "distribution"
     x = np.sqrt(2 * np.log(1.6) / (1 - 1 / 1.6**2))  # where the densities cross, the difference is largest
     expected = stats.norm.cdf(x) - stats.norm.cdf(x / 1.6)
     assert abs(abs(failed.deviation) - expected) < 4 * failed.error + 0.01  # and a hundredth for the bins
@@ -134,8 +149,8 @@ def test_a_yardstick_puts_a_difference_into_physical_terms():
         for shift in (0.0, np.array([0.0, 0.06]))
     ]
     results[0]["yardstick"] = ("temperature", np.array([1.0, 3.0]))
-    found = judgement(compare_results(*results))[1]
-    assert found.verdict == "pass" and found.where == "T = 2 J" and "2 %" in found.text.replace("2.0 %", "2 %")
+    found = judge(compare_results(*results))
+    assert found.status == "pass" and found.where == "T = 2 J" and "2 %" in found.reason.replace("2.0 %", "2 %")
     assert abs(found.deviation - 0.02) < 4 * found.error
 
 
@@ -152,7 +167,7 @@ def test_points_that_never_vary_are_left_out_and_a_constant_difference_is_not_ce
 def test_scalars_are_named_and_the_largest_z_stands_beside_its_null(lattice):
     rng = np.random.default_rng(3)
     reference, equal = (lattice(rng.standard_normal((60, 16, 16))) for _ in range(2))
-    metrics, _ = judgement(compare(reference, equal, moments))
+    metrics, _ = measured(compare(reference, equal, moments))
     assert {"mean", "variance", "skewness", "kurtosis"} <= set(metrics)
     largest = metrics["max_abs_z"]
     assert largest["error"] is None and largest["null"] > 2 and largest["value"] < largest["null"] + 2
@@ -161,8 +176,8 @@ def test_scalars_are_named_and_the_largest_z_stands_beside_its_null(lattice):
 def test_identical_ensembles_are_not_called_equal(lattice):
     ensemble = lattice(np.random.default_rng(5).standard_normal((20, 12, 12)))
     ensemble["label"] = ("sample", np.arange(20.0))
-    found = judgement(compare(ensemble, ensemble, power_spectrum))[1]
-    assert found.verdict == "open" and "identical" in found.text
+    found = judge(compare(ensemble, ensemble, power_spectrum))
+    assert found.status == "open" and "identical" in found.reason
 
 
 def test_a_constant_that_differs_by_rounding_is_no_difference():
@@ -170,14 +185,14 @@ def test_a_constant_that_differs_by_rounding_is_no_difference():
     rng = np.random.default_rng(6)
     attrs = {"diagnostic": "mean", "kind": "scalar", "tolerance": 0.02, "tolerance_kind": "ratio", "tolerance_of": "x"}
     sides = [make_result(1 + shift + 3e-9 * rng.standard_normal(30), (), {}, **attrs) for shift in (0, 1e-8)]
-    found = judgement(compare_results(*sides))[1]
-    assert found.verdict == "pass" and found.p_value is None and "rounding" in found.text
+    found = judge(compare_results(*sides))
+    assert found.status == "pass" and found.p_value is None and "rounding" in found.reason
     paired = [
         make_result(r["per_unit"].values, (), {}, range(30), **attrs) for r in sides
     ]  # the difference of pairs is all rounding
-    assert judgement(compare_results(*paired))[1].p_value is None
+    assert judge(compare_results(*paired)).p_value is None
     other = make_result(1.1 + 3e-9 * rng.standard_normal(30), (), {}, **attrs)
-    assert judgement(compare_results(sides[0], other))[1].verdict == "fail"
+    assert judge(compare_results(sides[0], other)).status == "fail"
 
 
 def test_no_deviation_at_all_is_open():
@@ -191,6 +206,6 @@ def test_everything_is_plain_json(lattice, spin_ensemble):
     cases = [(lattice(rng.standard_normal((2, 12, 12))), d) for d in (power_spectrum, one_point, moments)]
     cases.append((spin_ensemble(rng, [1, 2, 3]), moments))
     for ensemble, diagnostic in cases:
-        metrics, verdict = judgement(compare(ensemble, ensemble, diagnostic))
-        text = json.dumps([metrics, verdict.as_dict()], allow_nan=False)
+        metrics, verdict = measured(compare(ensemble, ensemble, diagnostic))
+        text = json.dumps([metrics, verdict.flat()], allow_nan=False)
         assert json.loads(text)[1]["verdict"] in ("pass", "open")

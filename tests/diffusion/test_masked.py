@@ -8,7 +8,7 @@ from torch import nn
 
 from physgen.diffusion.exact import EnumeratedIsing
 from physgen.diffusion.exact.atoms import enumerate_spins
-from physgen.diffusion.inference.weight_statistics import reweighted_mean, weight_statistics
+from physgen.diffusion.inference.weight_statistics import reweighted_mean, summarise_weights
 from physgen.diffusion.learning.training import Recipe, TrainingState, train
 from physgen.diffusion.masked import (
     MaskedDenoiser,
@@ -91,7 +91,7 @@ def test_drawn_frequencies_are_the_probabilities_of_the_model():
     drawn = sample_masked(RANDOM, (count, 1, *GRID), seed=2, steps=3, order=order, tile=count)
     with torch.no_grad():
         expected = count * log_probability(RANDOM, STATES.reshape(-1, 1, *GRID), order, steps=3).exp()
-    number = ((drawn.x.flatten(1) < 0) * 2 ** torch.arange(6)).sum(1)
+    number = ((drawn.x.flatten(1) > 0) * 2 ** torch.arange(6)).sum(1)
     observed = torch.bincount(number, minlength=64)
     full = expected > 5
     chi2 = ((observed - expected) ** 2 / expected)[full].sum()
@@ -104,7 +104,7 @@ def test_drawn_frequencies_are_the_probabilities_of_the_model():
 @pytest.mark.parametrize("steps", [None, 3])
 def test_weights_are_unbiased_for_any_model_and_number_of_steps(steps):
     drawn = sample_masked(MaskedDenoiser(Tiny()), (6000, 1, *GRID), seed=3, steps=steps, tile=6000)
-    statistics = weight_statistics(log_weight(drawn))
+    statistics = summarise_weights(log_weight(drawn))
     assert abs(statistics.log_Z - LOG_Z) < 4 * statistics.log_Z_error < 0.5
     assert 0.01 < statistics.effective_fraction < 0.5  # an untrained model: the weights have work to do
     mean, error = reweighted_mean(drawn.x.flatten(1), log_weight(drawn))
@@ -142,11 +142,11 @@ def test_the_loss_is_the_mean_surprise_over_all_orders():
 def test_the_trainer_of_the_continuous_core_trains_it():
     """Loss within 10 % of the entropy per spin, effective fraction above .5 from below .2, ln Z right."""
     x = EnumeratedIsing(MINUS_ENERGY, (1, *GRID)).sample(4096, torch.Generator().manual_seed(7)).float()
-    recipe = Recipe(steps=300, batch_size=64, learning_rate=2e-2, warmup=5, law=uniform_fraction)
+    recipe = Recipe(steps=300, batch_size=64, learning_rate=2e-2, warmup=5, level_distribution=uniform_fraction)
     state = TrainingState(MaskedDenoiser(Tiny()), recipe, wrap=lambda loss: MaskedLoss(loss.denoiser))
-    before = weight_statistics(log_weight(sample_masked(state.model, (2000, 1, *GRID), seed=8, tile=2000)))
+    before = summarise_weights(log_weight(sample_masked(state.model, (2000, 1, *GRID), seed=8, tile=2000)))
     losses = [step.loss for step in train(state, x)]
-    after = weight_statistics(log_weight(sample_masked(state.ema, (2000, 1, *GRID), seed=8, tile=2000)))
+    after = summarise_weights(log_weight(sample_masked(state.ema, (2000, 1, *GRID), seed=8, tile=2000)))
     entropy = -float(BOLTZMANN @ (MINUS_ENERGY - LOG_Z)) / 6
     assert sum(losses[-100:]) / 100 < 1.1 * entropy
     assert before.effective_fraction < 0.2 and after.effective_fraction > 0.5

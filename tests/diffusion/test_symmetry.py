@@ -10,15 +10,8 @@ from physgen.diffusion.exact import GaussianField
 from physgen.diffusion.inference.likelihood import log_likelihood
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.sampling.samplers import find_sampler, sample
-from physgen.diffusion.symmetry import (
-    SPIN_FLIP,
-    GroupAverage,
-    Symmetry,
-    bonds,
-    point_group,
-    scalars,
-    translations,
-)
+from physgen.diffusion.symmetry import SPIN_FLIP, GroupAverage
+from physgen.lattice import Symmetry, point_group, translations
 from physgen.networks.unet import UNet
 
 GRIDS = [(6,), (4, 4), (4, 6), (3, 3, 3), (4, 4, 3)]
@@ -40,7 +33,7 @@ class Awkward:
         return torch.tanh(self.weight * y + 0.3 * y.roll(1, 2).square() + self.bias + extra) / (1 + like(s, y))
 
 
-def assert_equivariant(denoiser, group, y, s, channels=None, rule=scalars):
+def assert_equivariant(denoiser, group, y, s, channels=None, rule=Symmetry.move):
     condition = None if channels is None else {"channels": channels, "labels": draw(len(y), 2)}
     plain = denoiser(y, s, condition)
     for g in group:
@@ -67,7 +60,7 @@ def test_a_general_element_is_undone():
 def test_the_average_is_equivariant_whatever_the_denoiser(grid, make):
     group, y, s, channels = make(grid), draw(2, 1, *grid), torch.tensor([0.3, 2.0]).double(), draw(2, 2, *grid, seed=2)
     denoiser = Awkward(grid)
-    average = GroupAverage(denoiser, group, channels=scalars)
+    average = GroupAverage(denoiser, group, channels=Symmetry.move)
     average(y, s, {"channels": channels})
     assert denoiser.calls == len(group)
     assert_equivariant(average, group, y, s)
@@ -103,10 +96,10 @@ def test_bonds_stay_with_their_pairs_of_sites(grid):
         return (condition["channels"] * torch.cat(neighbours, dim=1)).sum(1, keepdim=True)
 
     y, s, group = draw(2, 1, *grid, seed=5), torch.ones(2).double(), [*point_group(grid), *translations(grid)]
-    assert_equivariant(local_field, group, y, s, around, bonds)
+    assert_equivariant(local_field, group, y, s, around, Symmetry.move_bonds)
     with pytest.raises(AssertionError):
-        assert_equivariant(local_field, group, y, s, around, scalars)
-    averaged = GroupAverage(local_field, point_group(grid), bonds)(y, s, {"channels": around})
+        assert_equivariant(local_field, group, y, s, around, Symmetry.move)
+    averaged = GroupAverage(local_field, point_group(grid), Symmetry.move_bonds)(y, s, {"channels": around})
     torch.testing.assert_close(averaged, local_field(y, s, {"channels": around}), rtol=0, atol=1e-12)
 
 
@@ -166,7 +159,10 @@ Y, S = torch.zeros(1, 1, 4, 6), torch.ones(1)
         (lambda d: GroupAverage(d, point_group((4, 6)))(Y, S, {"channels": Y}), "needs a rule"),
         (lambda d: GroupAverage(d, translations((2, 2)))(Y, S, {"matrix": torch.zeros(1, 24, 24)}), "'matrix'"),
         (lambda d: GroupAverage(d, point_group((4, 4)))(Y, S), "sizes differ"),
-        (lambda d: GroupAverage(d, point_group((4, 6)), bonds)(Y, S, {"channels": Y}), "4 channels.*got 1"),
+        (
+            lambda d: GroupAverage(d, point_group((4, 6)), Symmetry.move_bonds)(Y, S, {"channels": Y}),
+            "4 channels.*got 1",
+        ),
         (lambda d: GroupAverage(d, ()), "at least one element"),
         (lambda d: translations((0, 2)), "shifts >= 1"),
         (lambda d: point_group((2, 2, 2, 2)), "1 to 3 axes"),

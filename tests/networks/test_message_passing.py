@@ -86,7 +86,7 @@ def test_all_parameters_learn_and_extreme_noise_levels_stay_finite(every_paramet
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: MessagePassing(2, width=8, layers=3), "layers.*known options"),
+        (lambda: MessagePassing(2, width=8, depth=0), "depth >= 1"),
         (lambda: MessagePassing(2, width=8)(torch.zeros(1, 1, 4, 4), torch.zeros(1)), "bonds of each site.*got none"),
         (lambda: MessagePassing(2, condition_channels=3), "4 condition channels"),
         (lambda: MessagePassing(2, in_channels=2), "one spin"),

@@ -10,6 +10,7 @@ from physgen.config import load_config
 from physgen.domains.contract import list_domains
 from physgen.networks.layers import PeriodicConvolution, downsample, moving_average, upsample
 from physgen.networks.unet import UNet
+from physgen.runs.encoding import fit_encoding
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 GRIDS = {1: [(11,), (16,)], 2: [(5, 7), (8, 12)], 3: [(4, 5, 7), (4, 4, 8)]}
@@ -131,9 +132,8 @@ def test_a_config_of_every_domain_reaches_the_option(name):
     override = "network={kind: unet, width: 8, multipliers: [1, 2, 2], undecimated: true}"
     experiment = load_config(CONFIGS / name / "smoke.yaml", [override])
     ensemble = experiment.data.simulate(seed=1)
-    constants = experiment.data.fit_encoding(ensemble)
-    network = trained_like(experiment.data.network(experiment.network.model_dump(), constants))
-    x, condition = experiment.data.encode(ensemble, constants)
+    encoding, x, condition = fit_encoding(experiment.data, ensemble)
+    network = trained_like(experiment.data.network(experiment.network.model_dump(), encoding.for_network))
     x, condition = x[:2].double(), {key: value[:2].double() for key, value in condition.items()}
 
     def call(x, channels):

@@ -86,7 +86,7 @@ def test_labels_channels_and_noise_level_reach_the_output():
         (lambda: UNet(2, width=8)(torch.zeros(1, 1, 10, 10), torch.zeros(1)), "divisible by 4, got \\(10, 10\\)"),
         (lambda: UNet(2, width=8)(torch.zeros(1, 1, 8), torch.zeros(1)), "2 dimensions"),
         (lambda: UNet(4, width=8), "1, 2 or 3 dimensions, got 4"),
-        (lambda: UNet(2, width=8, attnetion=True), "attnetion.*known options"),
+        (lambda: UNet(2, width=8, blocks=0), "blocks must be a whole number >= 1"),
         (lambda: UNet(2, width=12), "multiple of 8 .*got 12"),
         (lambda: UNet(2, width=8, labels=2)(torch.zeros(1, 1, 8, 8), torch.zeros(1)), "labels.*got none"),
         (lambda: UNet(2, width=8, condition_channels=4)(torch.zeros(1, 1, 8, 8), torch.zeros(1)), "needs 4 .*got 0"),

@@ -9,43 +9,40 @@ import pytest
 
 from physgen import report
 from physgen.diagnostics.comparison import compare_results
+from physgen.diagnostics.metrics import metrics_of
 from physgen.diagnostics.result import make_result
-from physgen.diagnostics.verdict import judgement
+from physgen.diagnostics.verdict import Verdict, judge
 from physgen.figures.notation import format_value
 from physgen.report import Picture, Section, Table
 
-SUMMARY = {
+METRICS = {
     "power_spectrum": {
         "mean_abs_log_ratio": {"value": 0.0483, "error": 0.0021, "floor": 0.0312, "null": 0.0333},
         "chi2_per_dof": {"value": 1.47, "error": 0.43},
     },
     "overlap": {
-        "distance_tv": {
-            "value": 0.2345, "error": 0.0123, "floor": 0.0456, "floor_error": 0.0078, "long_name": "TV of P(q)",
-        },
-        "distance_w1": {"value": math.nan, "error": math.nan, "floor": 0.01},
+        "distance_tv": {"value": 0.2345, "error": 0.0123, "floor": 0.0456},
+        "distance_w1_J": {"value": math.nan, "error": math.nan, "floor": 0.01},
     },
     "energy": {
         "temperature_0.5_J": {"value": -1.3, "error": 0.1, "reference": -1.2, "reference_error": 0.1, "z": 0.7},
         "p_value": {"value": 0.3, "error": None, "floor": None},
     },
-    "verdicts": [
-        {
-            "diagnostic": "power_spectrum", "verdict": "pass", "tolerance": 0.1, "tolerance_of": "P(k)",
-            "percent": True,
-            "deviation": 0.0183, "error": 0.0051, "low": -0.001, "high": 0.041, "where": "k = 0.3", "p_value": 0.41,
-            "detectable": 0.027, "fail_p": 1.0, "text": "1.8 % in P(k); would have seen 2.7 %",
-        },
-        {
-            "diagnostic": "overlap", "verdict": "fail", "tolerance": 0.05, "tolerance_of": "probability",
-            "percent": True,
-            "deviation": -0.2345, "error": 0.0123, "low": -0.27, "high": -0.19, "where": "T = 0.5 J", "p_value": 1e-9,
-            "detectable": 0.04, "fail_p": 2e-8, "text": "outside with p = 2e-08",
-        },
-        {"diagnostic": "energy", "verdict": "open", "text": "about 40 independent units a side would decide"},
-        {"diagnostic": "xi_L", "verdict": "skipped", "text": "needs a periodic lattice"},
-    ],
-}  # fmt: skip
+}
+VERDICTS = (
+    Verdict(
+        "power_spectrum", "pass", "1.8 % in P(k); would have seen 2.7 %", 0.1, "ratio", "P(k)", percent=True,
+        deviation=0.0183, error=0.0051, low=-0.001, high=0.041, where="k = 0.3", p_value=0.41, detectable=0.027,
+        fail_p=1.0,
+    ),
+    Verdict(
+        "overlap", "fail", "distance_tv <= 1: outside with p = 2e-08", 0.05, "distribution", "probability",
+        percent=True, deviation=-0.2345, error=0.0123, low=-0.27, high=-0.19, where="T = 0.5 J", p_value=1e-9,
+        detectable=0.04, fail_p=2e-8,
+    ),
+    Verdict("energy", "open", "about 40 independent units a side would decide"),
+    Verdict("xi_L", "not computed", "needs a periodic lattice"),
+)  # fmt: skip
 TEMPERATURE = ("temperature", np.array([0.5, 0.8, 1.5]), {"long_name": "temperature", "units": "J"})
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 
@@ -116,9 +113,9 @@ def svg(tmp_path):
     return path
 
 
-def written(folder, sections=(), summary=SUMMARY, **notes):
+def written(folder, sections=(), verdicts=VERDICTS, metrics=METRICS, **notes):
     notes = {"provenance": {"seed": 3}, "not_tested": ["Three-point functions."]} | notes
-    path = report.write_report(folder, "Slabs < boxes", summary, sections, **notes)
+    path = report.write_report(folder, "Slabs < boxes", verdicts, metrics, sections, **notes)
     text = path.read_text(encoding="utf-8")
     return text, Page(text)
 
@@ -136,31 +133,32 @@ def test_every_number_stands_with_its_error_floor_verdict_and_tolerance(tmp_path
     _, page = written(tmp_path)
     rows = [" | ".join(row) for row in page.rows]
     assert "power spectrum | ✓ pass | 1.83(51) % | 10 % | 2.7 % | 0.41 | 1.8 % in P(k); would have seen 2.7 %" in rows
-    assert "overlap | ✗ fail | −23.4(1.2) % | 5 % | 4 % | 1e-09 | outside with p = 2e-08" in rows
+    assert "overlap | ✗ fail | −23.4(1.2) % | 5 % | 4 % | 1e-09 | distance_tv <= 1: outside with p = 2e-08" in rows, (
+        "no word of a sentence is changed"
+    )
     assert "energy | open | about 40 independent units a side would decide" in rows
     assert "xi L | not computed | needs a periodic lattice" in rows
     assert "power spectrum | mean |ln ratio| | 0.0483(21) | 0.0312 | 0.033" in rows
     assert "power spectrum | χ² / dof | 1.47(43)" in rows
-    assert "overlap | TV of P(q) | 0.234(12) | 0.0456(78)" in rows
-    assert "overlap | Wasserstein-1 | n/a | 0.01" in rows
+    assert "overlap | total variation | 0.234(12) | 0.0456" in rows
+    assert "overlap | Wasserstein-1 J | n/a | 0.01" in rows
     assert "energy | p value | 0.3" in rows
     assert not any("temperature" in row for row in rows), "single points belong to the table of their section"
 
 
 def test_the_headline_names_each_failure_and_what_is_open_or_not_computed(tmp_path):
-    text = report.verdict_sentence(SUMMARY)
+    text = report.verdict_sentence(VERDICTS)
     assert text == (
         "1 of 2 decided diagnostics agree; generated and reference differ in overlap. "
         "Open with these data: energy. Not computed: xi L."
     )
     assert text in written(tmp_path)[1].words
-    passed = {"verdicts": [{"diagnostic": "a", "verdict": "pass", "text": ""}]}
-    assert report.verdict_sentence(passed).startswith("The one decided diagnostic agrees")
-    assert report.verdict_sentence({}).startswith("No verdict")
+    assert report.verdict_sentence([Verdict("a", "pass", "")]).startswith("The one decided diagnostic agrees")
+    assert report.verdict_sentence([]).startswith("No verdict")
 
 
 def test_the_printed_table_has_a_row_for_each_diagnostic_and_the_reasons_below():
-    lines = report.verdict_table(SUMMARY).splitlines()
+    lines = report.verdict_table(VERDICTS).splitlines()
     assert " ".join(lines[2].split()) == "power spectrum pass 1.83(51) % of P(k) k = 0.3 10 % 2.7 % 0.41"
     assert "FAIL" in lines[3] and lines[4].split()[:2] == ["energy", "open"]
     assert lines[-1] == "xi L: needs a periodic lattice"
@@ -209,19 +207,26 @@ def test_a_scalar_is_tabled_at_every_temperature_and_has_no_empty_table_of_dista
 
 
 def test_what_judge_returns_is_understood(tmp_path):
-    summary, verdicts = {}, []
+    metrics, verdicts = {}, []
     for name, make in (("power_spectrum", spectrum), ("overlap", overlap), ("energy", energy)):
-        summary[name], verdict = judgement(make()[2])
-        verdicts.append(verdict.as_dict())
-    _, page = written(tmp_path, summary=summary | {"verdicts": verdicts})
+        comparison = make()[2]
+        verdicts.append(judge(comparison))
+        metrics[name] = metrics_of(comparison, verdicts[-1])
+    _, page = written(tmp_path, verdicts=verdicts, metrics=metrics)
     assert sum(bool({"✓ pass", "✗ fail", "open"} & set(row)) for row in page.rows) == 3
-    tv = summary["overlap"]["distance_tv"]
+    tv = metrics["overlap"]["distance_tv"]
     text = " | ".join([format_value(tv["value"], tv["error"]), format_value(tv["floor"])])
     assert any(text in " | ".join(row) for row in page.rows)
 
 
 def test_the_summary_file_is_strict_json_whatever_the_numbers(tmp_path):
-    summary = SUMMARY | {"energy": {"mean": {"value": np.float32(0.5), "error": np.nan, "floor": np.float64("inf")}}}
+    summary = report.flat_summary(VERDICTS, METRICS)
+    assert list(summary) == [*METRICS, "verdicts"] and list(summary["verdicts"][0])[:3] == [
+        "diagnostic",
+        "verdict",
+        "text",
+    ]
+    summary |= {"energy": {"mean": {"value": np.float32(0.5), "error": np.nan, "floor": np.float64("inf")}}}
     summary["array"] = {"all": {"value": np.array([1.0, np.nan]), "error": 0.1}}
 
     def forbidden(name):

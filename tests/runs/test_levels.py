@@ -1,5 +1,6 @@
 """Levels of a model: chosen on its surrogate, checked on its own denoiser, kept beside its weights."""
 
+import dataclasses
 import json
 import math
 
@@ -8,7 +9,8 @@ import torch
 
 from physgen.diffusion.discretization.check import Convergence
 from physgen.diffusion.exact import GaussianField, phi4_site
-from physgen.diffusion.learning.prior_spectrum import Spectrum, rfft_shape
+from physgen.diffusion.learning.prior_spectrum import Spectrum
+from physgen.lattice import half_grid
 from physgen.runs.encoding import Encoding
 from physgen.runs.levels import CHECKED, choose_levels, surrogate_spectra
 from physgen.runs.model import Model
@@ -22,7 +24,7 @@ class Known(torch.nn.Module):
     def __init__(self, law, power):
         super().__init__()
         self.law, self.calls = law, 0
-        self.spectrum = Spectrum(power.log().expand(1, 1, *rfft_shape(GRID)), GRID)
+        self.spectrum = Spectrum(power.log().expand(1, 1, *half_grid(GRID)), GRID)
 
     def forward(self, y, s, condition=None):
         self.calls += 1
@@ -44,16 +46,16 @@ GAUSSIAN = GaussianField(torch.cat([STEEP, STEEP[1:-1].flip(0)])[None])
 def test_a_gaussian_law_keeps_the_levels_chosen_for_it():
     found = choose_levels(model_of(GAUSSIAN, STEEP), "dpmpp_2m", 16)
     assert found.name in ("chosen", "cautious", "near")
-    assert found.figures[found.name].worst < 0.3 * found.figures["log-uniform"].worst
+    assert found.errors[found.name].worst < 0.3 * found.errors["log-uniform"].worst
     facts = found.facts()
-    assert facts["levels"] == found.name and facts["levels_power"] == found.figures[found.name].power
-    assert facts["levels_log_uniform_distance"] == found.figures["log-uniform"].distance
+    assert facts["levels"] == found.name and facts["levels_power"] == found.errors[found.name].power
+    assert facts["levels_log_uniform_distance"] == found.errors["log-uniform"].distance
 
 
 def test_two_wells_get_other_levels_than_those_chosen_on_their_surrogate():
     model = model_of(WELLS, FLAT)
     found = choose_levels(model, "dpmpp_2m", 16)
-    assert found.figures["chosen"].worst > 2 * found.figures[found.name].worst
+    assert found.errors["chosen"].worst > 2 * found.errors[found.name].worst
     assert not torch.equal(found.values, choose_levels(model, "dpmpp_2m", 16, "chosen").values)
 
 
@@ -63,7 +65,7 @@ def test_the_outcome_is_kept_and_belongs_to_weights_sampler_and_steps(tmp_path):
     model.denoiser.calls = 0
     again = choose_levels(model, "dpmpp_2m", 8)
     assert model.denoiser.calls == 0
-    assert again.name == first.name and torch.equal(again.values, first.values) and again.figures == first.figures
+    assert again.name == first.name and torch.equal(again.values, first.values) and again.errors == first.errors
     choose_levels(model, "heun", 8)
     other = model_of(GAUSSIAN, 1.1 * STEEP, tmp_path)
     choose_levels(other, "dpmpp_2m", 8)
@@ -87,7 +89,7 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path):
 def test_samplers_that_cannot_be_checked_are_not(sampler, name):
     model = model_of(GAUSSIAN, STEEP)
     found = choose_levels(model, sampler, 8, CHECKED)
-    assert found.name == name and not found.figures and model.denoiser.calls == 0
+    assert found.name == name and not found.errors and model.denoiser.calls == 0
 
 
 def test_a_grid_on_which_the_samples_diverge_is_not_taken():
@@ -100,9 +102,29 @@ def test_a_grid_on_which_the_samples_diverge_is_not_taken():
 def test_many_labels_do_not_multiply_the_corners_of_their_range(labels, spectra):
     """2^28 corners would not fit into any memory; those that are taken differ."""
     model = model_of(GAUSSIAN, STEEP, labels=labels)
-    slopes = torch.zeros(1 + labels, 1, *rfft_shape(GRID))
+    slopes = torch.zeros(1 + labels, 1, *half_grid(GRID))
     slopes[1:, 0, :1] = 0.1 * 2.0 ** -torch.arange(labels)[:, None]
     model.denoiser.spectrum = Spectrum(slopes, GRID)
     found = surrogate_spectra(model)
     assert len(found) == spectra and len(found[:, 0, 0].unique()) == spectra
     assert found[0, 0, 0] == 1
+
+
+class Conditioned(Known):
+    """It needs a map beside each field and keeps those that it was given."""
+
+    def forward(self, y, s, condition=None):
+        self.given = condition["channels"]
+        assert self.given.shape == (len(y), 2, *GRID)
+        return super().forward(y, s)
+
+
+def test_levels_are_checked_at_the_conditions_that_were_kept():
+    """Where none were kept of those that labels cannot stand for, the levels are those of the surrogate."""
+    model = model_of(GAUSSIAN, STEEP)
+    encoding = dataclasses.replace(model.encoding, condition_shapes={"channels": (2, *GRID)})
+    kept = {"channels": torch.arange(6.0).reshape(3, 2, 1).expand(3, 2, *GRID)}
+    model = dataclasses.replace(model, denoiser=Conditioned(GAUSSIAN, STEEP), encoding=encoding)
+    assert choose_levels(model, "dpmpp_2m", 8).name == "chosen"
+    found = choose_levels(dataclasses.replace(model, conditions=kept), "dpmpp_2m", 8)
+    assert found.figures and set(model.denoiser.given[:3].unique().tolist()) == set(range(6))

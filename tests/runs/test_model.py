@@ -1,6 +1,5 @@
 """The model folder is all that a sampler needs, and what it draws depends on seed, index and condition alone."""
 
-import dataclasses
 import functools
 import json
 import shutil
@@ -19,7 +18,7 @@ from physgen.errors import InputError
 from physgen.processes.launch import Launch
 from physgen.runs.folder import open_run
 from physgen.runs.levels import choose_levels
-from physgen.runs.model import draw, load_model, load_sampler
+from physgen.runs.model import draw, load_model
 from physgen.stages import DrawOptions, evaluate, sample, simulate, train
 from physgen.storage.checkpoint import load_checkpoint
 
@@ -69,18 +68,6 @@ def test_a_sample_does_not_depend_on_how_many_follow_it(domain, trained):
 
 
 @every_domain
-def test_the_batch_size_of_an_older_configuration_changes_nothing(domain, trained, tmp_path):
-    run = trained(domain).run
-    drawings = []
-    for size in (3, 64):
-        sampling = run.experiment.sampling.model_copy(update={"batch_size": size})
-        other = dataclasses.replace(run, experiment=run.experiment.model_copy(update={"sampling": sampling}))
-        path = sample(other, tmp_path / f"{size}.h5", DrawOptions(n=3, steps=6, seed=3), "cpu")
-        drawings.append(load_ensemble(path).field)
-    assert np.array_equal(*drawings)
-
-
-@every_domain
 def test_the_stage_draws_the_first_n_under_equal_conditions(domain, trained, tmp_path):
     case = trained(domain)
     few = load_ensemble(sample(case.run, tmp_path / "few.h5", DrawOptions(n=2, steps=6, seed=3), "cpu"))
@@ -114,24 +101,14 @@ def test_the_weights_are_those_of_the_moving_average(domain, trained):
 
 
 @every_domain
-def test_a_sampler_needs_the_model_folder_alone_and_each_sample_its_own_seed(domain, trained, tmp_path):
-    case = trained(domain)
-    shutil.copytree(case.run.folder / "model", tmp_path / "far" / "away")
-    draw_seeds = load_sampler(tmp_path / "far" / "away")
-    made = draw_seeds(np.array([5, 2, 5]), 6)
-    assert made.dtype == np.float32 and np.isfinite(made).all()
-    assert made.shape == (3, *case.model.encoding.shape)
-    assert np.array_equal(made[0], made[2]) and not np.array_equal(made[0], made[1])
-    assert np.array_equal(draw_seeds(np.array([2]), 6)[0], made[1])
-    shapes = case.model.encoding.condition_shapes
-    given = {name: np.full(shape, 0.5) for name, shape in shapes.items()}
-    assert not np.array_equal(draw_seeds(np.array([2]), 6, given)[0], made[1])
-
-
-@every_domain
 def test_nothing_in_the_model_folder_is_a_pickle(domain, trained):
     files = list((trained(domain).run.folder / "model").iterdir())
-    assert {path.name for path in files} - {"levels.json"} == {"model.json", "weights.safetensors"}
+    assert {path.name for path in files} - {"levels.json"} == {
+        "model.json",
+        "weights.safetensors",
+        "template.h5",
+        "conditions.json",
+    }
     json.loads((trained(domain).run.folder / "model" / "model.json").read_text())
     head = (trained(domain).run.folder / "model" / "weights.safetensors").read_bytes()
     json.loads(head[8 : 8 + int.from_bytes(head[:8], "little")])  # the header of the format, then plain numbers

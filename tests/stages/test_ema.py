@@ -1,4 +1,4 @@
-"""Averages of any width after a real training: held to the weights of each step, drawn with, refused where poor."""
+"""Post-hoc EMA of any width after a real training: checked against the weights of each step, refused where poor."""
 
 import math
 from pathlib import Path
@@ -9,13 +9,13 @@ from safetensors.torch import load_file
 
 from physgen.cli import main
 from physgen.config import load_config
-from physgen.diffusion.learning.ema import exponent_of, synthesis_shares, synthesize
+from physgen.diffusion.learning.ema import exponent_of, synthesis_coefficients, synthesize
 from physgen.domains.contract import list_domains
 from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
 from physgen.stages import DrawOptions, sample, simulate, train
 from physgen.stages.ema import WORST_RESIDUAL, WidthLoss, best_width, compare_widths, read_average, snapshot_steps
-from physgen.storage.snapshots import drop_snapshots, read_snapshots
+from physgen.storage.weights import drop_snapshots, read_snapshots
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = list_domains()[0]
@@ -57,7 +57,7 @@ def test_an_average_made_afterwards_is_the_running_one_within_the_residual(width
     every = [load_file(run / f"checkpoints/step-{step:08d}/model.safetensors") for step in range(1, STEPS + 1)]
     course = torch.stack([flat({k.removeprefix("model/"): v for k, v in w.items()}, names) for w in every])
     made = flat(synthesize(snapshots, width)[0], names)
-    shares, residual = synthesis_shares(snapshots, width)
+    shares, residual = synthesis_coefficients(snapshots, width)
     assert residual == facts.residual and facts.update == STEPS and facts.snapshots == 2 * TIMES
     gamma = exponent_of(width)
     norm = (gamma + 1) / math.sqrt((2 * gamma + 1) * STEPS)
@@ -75,7 +75,7 @@ def test_snapshots_stand_at_evenly_spread_steps(run):
     assert [s.step for s in found[::2]] == [s.step for s in found[1::2]] == list(range(1, STEPS + 1))
     assert [s.metadata["update"] for s in found] == [s.step for s in found]  # no step was skipped
     assert {s.metadata["exponent"] for s in found} == {exponent_of(0.05), exponent_of(0.10)}
-    assert not list((run / "averages").glob("*.tmp"))
+    assert not list((run / "averages").glob(".*"))
 
 
 def test_the_command_draws_with_the_average_and_records_its_residual(run, tmp_path, capsys):
@@ -102,22 +102,22 @@ def test_the_command_draws_with_the_average_and_records_its_residual(run, tmp_pa
         ("0.5", "(0, 0.2887], got 0.5", "choose one"),
         ("0", "(0, 0.2887], got 0", "choose one"),
         ("nan", "(0, 0.2887], got nan", "choose one"),
-        ("0.2886", f"at most {WORST_RESIDUAL:g} is taken", "training.averages"),
-        ("0.01", f"at most {WORST_RESIDUAL:g} is taken", "training.averages"),
+        ("0.2886", f"at most {WORST_RESIDUAL:g} is accepted", "training.averages"),
+        ("0.01", f"at most {WORST_RESIDUAL:g} is accepted", "training.averages"),
     ],
 )
 def test_a_poor_average_is_refused(width, value, remedy, run, tmp_path, capsys):
     output = tmp_path / "new.h5"
     assert main(["sample", str(run), "-o", str(output), "--device", "cpu", "--average", width]) == 2
     said = capsys.readouterr()
-    assert f"--average {width}" in said.err and value in said.err and remedy in said.err
+    assert f"EMA of width {width}" in said.err and value in said.err and remedy in said.err
     assert said.err.count("physgen sample: ") == 1 and not output.exists()
 
 
 def test_a_flipped_bit_is_found_and_later_snapshots_are_taken_back(run, tmp_path):
     for path in (run / "averages").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "step-00000014-0.safetensors.tmp").write_bytes(b"half")
+    (tmp_path / ".step-00000014-0.safetensors.123.tmp").write_bytes(b"half")
     drop_snapshots(tmp_path, after=13)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         f"step-{s:08d}-{n}.safetensors" for s in range(1, 14) for n in (0, 1)

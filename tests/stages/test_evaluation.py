@@ -14,9 +14,7 @@ from physgen.config import JudgingConfig, load_config
 from physgen.domains.contract import get_domain, list_domains
 from physgen.ensemble import save_ensemble, split
 from physgen.errors import InputError
-from physgen.report import verdict_table
-from physgen.stages import evaluate
-from physgen.stages.judging import judge_ensembles, write_evaluation
+from physgen.stages import Evaluator, evaluate, evaluate_ensembles
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIZES = {"simulations": 40, "instances": 60}  # four times the smoke configuration, still a second
@@ -37,7 +35,7 @@ def parts(name, seed, **shares):
 
 
 def outcome(judged, diagnostic):
-    return next(v["verdict"] for v in judged.summary["verdicts"] if v["diagnostic"] == diagnostic)
+    return next(v.status for v in judged.verdicts if v.diagnostic == diagnostic)
 
 
 @every_domain
@@ -46,27 +44,27 @@ def test_halves_of_the_same_data_do_not_fail(domain):
     failed, seeds = [], range(4)
     for seed in seeds:
         new, reference, train = parts(domain, seed, new=0.4, reference=0.4, train=0.2)
-        judged = judge_ensembles(data(domain)[0], new, reference, train)
-        failed += [v["diagnostic"] for v in judged.summary["verdicts"] if v["verdict"] == "fail"]
+        judged = evaluate_ensembles(new, reference, train, domain=data(domain)[0])
+        failed += [v.diagnostic for v in judged.verdicts if v.status == "fail"]
     assert len(failed) <= 1, failed
 
 
 @every_domain
 def test_planted_copies_of_the_training_data_fail_memorization(domain):
     train, reference = parts(domain, 0, train=0.5, reference=0.5)
-    judged = judge_ensembles(data(domain)[0], train, reference, train)
+    judged = evaluate_ensembles(train, reference, train, domain=data(domain)[0])
     assert outcome(judged, "memorization") == "fail"
     assert judged.summary["memorization"]["duplicates"]["value"] > 0.5
-    assert "FAIL" in verdict_table(judged.summary)
+    assert "FAIL" in judged.table
 
 
 @pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values.name == "real"])
 def test_a_rescaled_field_fails_the_power_spectrum(domain):
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
     wrong = new.assign(field=(new.field.dims, 1.3 * new.field.values, new.field.attrs))
-    judged = judge_ensembles(data(domain)[0], wrong, reference)
+    judged = evaluate_ensembles(wrong, reference)
     assert outcome(judged, "power_spectrum") == "fail"
-    before = judge_ensembles(data(domain)[0], new, reference).summary["power_spectrum"]["mean_ratio"]["value"]
+    before = evaluate_ensembles(new, reference).summary["power_spectrum"]["mean_ratio"]["value"]
     assert judged.summary["power_spectrum"]["mean_ratio"]["value"] == pytest.approx(1.3**2 * before, rel=1e-5)
 
 
@@ -76,7 +74,7 @@ def test_spins_without_their_couplings_fail_the_energy(domain):
     _, ensemble = data(domain)
     turned = np.where(np.random.default_rng(0).random(ensemble.field.shape) < 0.5, -1, 1)
     free = ensemble.assign(field=(ensemble.field.dims, (ensemble.field.values * turned).astype("int8")))
-    judged = judge_ensembles(data(domain)[0], free.drop_vars("energy"), ensemble)
+    judged = evaluate_ensembles(free.drop_vars("energy"), ensemble)
     assert outcome(judged, "energy") == "fail"
 
 
@@ -106,15 +104,12 @@ def written(tmp_path_factory):
 def test_the_gallery_stands_for_files_that_share_no_condition(domain, tmp_path):
     """Anybody's file: other instances, or labels that are not there at all."""
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
-    one_diagnostic = SimpleNamespace(
-        diagnostics=lambda: dict(list(data(domain)[0].diagnostics().items())[:1]), confront=data(domain)[0].confront
-    )
+    one_diagnostic = one_of(domain)
     for other in (new, new.drop_vars(data(domain)[0].split_by)):
-        judged = judge_ensembles(one_diagnostic, other, reference)
-        write_evaluation(judged, tmp_path, {}, None)
+        evaluate_ensembles(other, reference, domain=one_diagnostic).write(tmp_path)
         page = (tmp_path / "report.html").read_text()
         assert "differ, titles name what both have in common" in page and "equal conditions" not in page
-    write_evaluation(judge_ensembles(one_diagnostic, reference, reference), tmp_path, {}, None)
+    evaluate_ensembles(reference, reference, domain=one_diagnostic).write(tmp_path)
     assert "equal conditions in each column" in (tmp_path / "report.html").read_text()
 
 
@@ -124,9 +119,9 @@ def test_the_summary_is_strict_json_with_errors_and_floors(domain, written):
     summary = json.loads(text, parse_constant=strict)
     verdicts = summary.pop("verdicts")
     assert {v["diagnostic"] for v in verdicts} == {*data(domain)[0].diagnostics(), "memorization"}
-    assert {v["diagnostic"] for v in verdicts if v["verdict"] != "skipped"} == set(summary)
+    assert {v["diagnostic"] for v in verdicts if v["verdict"] != "not computed"} == set(summary)
     for verdict in verdicts:
-        assert verdict["verdict"] in ("pass", "fail", "open", "skipped") and verdict["text"]
+        assert verdict["verdict"] in ("pass", "fail", "open", "not computed") and verdict["text"]
         if verdict["verdict"] == "pass":  # no pass without the smallest deviation that it would have seen
             assert 0 < verdict["detectable"] <= verdict["tolerance"]
     floors = 0
@@ -171,7 +166,8 @@ def test_every_diagnostic_is_kept_as_numbers_and_as_a_figure(domain, written):
 def one_of(domain, count=1):
     """The first diagnostics of a domain alone, in its frame."""
     real = data(domain)[0]
-    return SimpleNamespace(diagnostics=lambda: dict(list(real.diagnostics().items())[:count]), confront=real.confront)
+    some = dict(list(real.diagnostics().items())[:count])
+    return SimpleNamespace(name=domain, diagnostics=lambda: some, confront=real.confront)
 
 
 @every_domain
@@ -183,21 +179,21 @@ def test_a_diagnostic_that_cannot_be_computed_is_reported_and_the_others_go_on(d
     some = one_of(domain)
     known = some.diagnostics()
     some.diagnostics = lambda: {"impossible": impossible} | known
-    judged = judge_ensembles(some, new, reference)
-    first, second = judged.summary["verdicts"]
-    assert (first["diagnostic"], first["verdict"]) == ("impossible", "skipped") and second["verdict"] != "skipped"
-    assert "impossible: needs what is not there" in verdict_table(judged.summary)
+    judged = evaluate_ensembles(new, reference, domain=some)
+    first, second = judged.verdicts
+    assert (first.diagnostic, first.status) == ("impossible", "not computed") and second.status != "not computed"
+    assert "impossible: needs what is not there" in judged.table
 
 
 @every_domain
 def test_nothing_is_decided_where_all_units_share_their_initial_conditions(domain):
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
     rules = JudgingConfig(tolerances=dict.fromkeys(one_of(domain).diagnostics(), 1e6))
-    (plain,) = judge_ensembles(one_of(domain), new, reference, rules=rules).summary["verdicts"]
+    (plain,) = evaluate_ensembles(new, reference, domain=one_of(domain), judging=rules).verdicts
     shared = reference.assign_attrs(shared_initial_conditions=1)
-    (verdict,) = judge_ensembles(one_of(domain), new, shared, rules=rules).summary["verdicts"]
-    assert plain["verdict"] == "pass" and verdict["verdict"] == "open"
-    assert "share one set of initial conditions" in verdict["text"]
+    (verdict,) = evaluate_ensembles(new, shared, domain=one_of(domain), judging=rules).verdicts
+    assert plain.status == "pass" and verdict.status == "open"
+    assert "share one set of initial conditions" in verdict.reason
 
 
 @every_domain
@@ -205,10 +201,54 @@ def test_tolerances_are_taken_from_the_rules_and_unknown_names_are_refused(domai
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
     name = next(iter(one_of(domain).diagnostics()))
     wide, tight = (
-        judge_ensembles(one_of(domain), new, reference, rules=JudgingConfig(tolerances={name: limit}))
+        evaluate_ensembles(new, reference, domain=one_of(domain), judging=JudgingConfig(tolerances={name: limit}))
         for limit in (1e6, 1e-9)
     )
-    assert wide.summary["verdicts"][0]["verdict"] == "pass" and wide.summary["verdicts"][0]["tolerance"] == 1e6
-    assert tight.summary["verdicts"][0]["verdict"] != "pass"
+    assert wide.verdicts[0].status == "pass" and wide.verdicts[0].tolerance == 1e6
+    assert tight.verdicts[0].status != "pass"
     with pytest.raises(InputError, match="no such diagnostic here"):
-        judge_ensembles(one_of(domain), new, reference, rules=JudgingConfig(tolerances={"colour": 0.1}))
+        evaluate_ensembles(new, reference, domain=one_of(domain), judging=JudgingConfig(tolerances={"colour": 0.1}))
+
+
+@every_domain
+def test_a_reference_is_measured_once_for_several_ensembles(domain):
+    """The results are those of single evaluations, bit by bit; the diagnostic runs once on the reference."""
+    some, seen = one_of(domain), []
+    ((name, diagnostic),) = some.diagnostics().items()
+
+    def counted(ensemble):
+        seen.append(ensemble)
+        return diagnostic(ensemble)
+
+    some.diagnostics = lambda: {name: counted}
+    new, other, reference = parts(domain, 2, new=0.3, other=0.3, reference=0.4)
+    evaluator = Evaluator(reference, some)
+    found = [evaluator.evaluate(ensemble) for ensemble in (new, other)]
+    assert sum(ensemble.identical(evaluator.reference) for ensemble in seen) == 1
+    assert found[0].results[name][0] is found[1].results[name][0]
+    for ensemble, evaluation in zip((new, other), found, strict=True):
+        assert evaluate_ensembles(ensemble, reference, domain=one_of(domain)).summary == evaluation.summary
+
+
+@every_domain
+def test_ensembles_without_a_domain_of_their_own_are_judged_by_the_one_that_is_given(domain, tmp_path):
+    new, reference = (part.drop_attrs(deep=False).assign_attrs(part.attrs) for part in parts(domain, 1, a=0.5, b=0.5))
+    for ensemble in (new, reference):
+        del ensemble.attrs["domain"]
+    with pytest.raises(InputError, match="does not say of which physics"):
+        evaluate_ensembles(new, reference)
+    evaluation = evaluate_ensembles(new, reference, domain=one_of(domain))
+    assert evaluation.folder is None and not any(tmp_path.iterdir())
+    assert str(evaluation) == evaluation.table
+    assert json.loads((evaluation.write(tmp_path).folder / "summary.json").read_text())["verdicts"]
+
+
+@every_domain
+def test_paths_may_be_strings_and_the_folder_is_named_after_the_file(domain, written, tmp_path):
+    folder = written(domain).parent
+    new = tmp_path / "new.h5"
+    new.write_bytes((folder / "new.h5").read_bytes())
+    found = evaluate(str(new), str(folder / "reference.h5"))
+    assert found.folder == tmp_path / "new" and (tmp_path / "new" / "report.html").exists()
+    with pytest.raises(InputError, match="new.h5 is a file: choose a folder"):
+        evaluate(str(new), str(folder / "reference.h5"), output=str(new))

@@ -157,7 +157,7 @@ def test_two_processes_killed_and_resumed_give_the_undisturbed_curve_bit_for_bit
 def test_sigterm_saves_and_stops_and_the_resumed_run_is_the_undisturbed_one(domain, data, alone, tmp_path):
     asked = experiment(domain, data(domain))
 
-    def stop_at_seven(step, total):
+    def stop_at_seven(step, total, note):
         if step == 6:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -90,13 +90,12 @@ def test_an_object_that_cannot_be_kept_is_refused_by_its_place(tmp_path):
     assert load_checkpoint(tmp_path, HERE) is None
 
 
-def test_the_newest_and_the_best_are_kept(tmp_path):
-    save_some(tmp_path, [1], best=True)
-    save_some(tmp_path, [2, 3, 4, 5], keep_last=2)
-    assert checkpoint_steps(tmp_path) == [1, 4, 5]
+def test_the_newest_are_kept(tmp_path):
+    save_some(tmp_path, [1, 2, 3, 4, 5], keep_last=2)
+    assert checkpoint_steps(tmp_path) == [4, 5]
     assert loaded_step(tmp_path) == 5
-    assert loaded_step(tmp_path, 1) == 1
-    with pytest.raises(InputError, match=r"no checkpoint of step 2.*\[1, 4, 5\]"):
+    assert loaded_step(tmp_path, 4) == 4
+    with pytest.raises(InputError, match=r"no checkpoint of step 2.*\[4, 5\]"):
         load_checkpoint(tmp_path, HERE, 2)
 
 

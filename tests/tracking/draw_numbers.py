@@ -1,17 +1,24 @@
-"""A loader as the stages have one: its sampler needs no network."""
+"""A loader as the runs have one: its sampler needs no network."""
 
 import json
 
 from safetensors.numpy import load_file
 
 
-def load_sampler(folder):
+class Sampler:
     """sampler(seeds, steps, condition): weights + seed + condition, shape (N, 1, 2, 2)."""
-    shift = json.loads((folder / "model.json").read_text())["model"]["shift"]
-    weights = load_file(folder / "weights.safetensors")["w"]
 
-    def draw(seeds, steps, condition):
-        start = seeds[:, None, None, None] + weights
-        return start / steps + shift + (condition or {}).get("temperature", 0.0)
+    conditions = {"temperature": 1.0, "couplings": [[0.0, 0.0], [0.0, 0.0]]}
 
-    return draw
+    def __init__(self, folder):
+        self.shift = json.loads((folder / "model.json").read_text())["model"]["shift"]
+        self.weights = load_file(folder / "weights.safetensors")["w"]
+
+    def __call__(self, seeds, steps, condition):
+        given = condition or {}
+        start = seeds[:, None, None, None] + self.weights
+        return start / steps + self.shift + given.get("temperature", 0.0) + sum(map(sum, given.get("couplings", [])))
+
+
+def load_sampler(folder):
+    return Sampler(folder)

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from physgen.errors import InputError
-from physgen.tracking.journal import DISCARDED, JOURNAL, Journal, read_journal
+from physgen.tracking.journal import DISCARDED, JOURNAL, Journal, read_journal, read_validation
 from physgen.tracking.shipped import Shipped, read_shipped, write_shipped
 
 
@@ -131,3 +131,16 @@ def test_a_folder_that_cannot_be_made_is_one_message(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         Journal(tmp_path / "file" / "run")
+
+
+def test_the_last_validation_is_read_by_level_and_taken_back_with_its_step(tmp_path):
+    columns = ("level", "loss", "ratio", "error")
+    assert read_validation(tmp_path) == dict.fromkeys(columns, [])
+    first, last = ({name: [0.1 * n, float("inf")] for name in columns} for n in (1, 2))
+    with Journal(tmp_path) as journal:
+        journal.event("validation", step=0, **first)
+        journal.event("validation", step=10, **last)
+    assert read_validation(tmp_path) == last
+    with Journal(tmp_path) as journal:
+        journal.rewind(5)
+    assert read_validation(tmp_path) == first

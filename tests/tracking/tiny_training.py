@@ -83,7 +83,7 @@ def main():
             if not train(options, here, journal, stop, found):
                 tracker.status = "KILLED"
         if here.is_main:
-            print(json.dumps({"status": tracker.status, "reason": stop.reason}))
+            print(json.dumps({"status": tracker.status}))
 
 
 if __name__ == "__main__":

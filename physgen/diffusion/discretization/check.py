@@ -1,9 +1,9 @@
-r"""The safeguard of chosen noise levels: how far samples of the denoiser at hand are from those on much finer levels.
+r"""A check of chosen noise levels: how far samples of the denoiser at hand are from those on much finer levels.
 
-Levels chosen on the Gaussian surrogate promise an error for a Gaussian law. Here the denoiser itself, learned or
-exact, is walked from the same noise on the levels and on fine ones, so that a few samples suffice: the difference is
-that of the levels, not of the draws. P(k) alone would not do: levels that end early give the right P(k) of a law with
-two wells and a fourth moment that is 5 % too small. Shapes: N samples, C channels, \*grid lattice.
+Levels chosen on the Gaussian surrogate have a known error for a Gaussian law. Here the flow of the denoiser itself,
+learned or exact, is integrated from the same noise on the levels and on fine ones, so that a few samples suffice: the
+difference is that of the levels, not of the draws. P(k) alone would not do: levels that end early give the right P(k)
+of a law with two wells and a fourth moment that is 5 % too small. Shapes: N samples, C channels, \*grid lattice.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Denoiser
+from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels
+from physgen.diffusion.inference.weight_statistics import jackknife_error
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
 from physgen.diffusion.levels import check_levels, log_uniform
 from physgen.diffusion.sampling.samplers import sample
@@ -48,8 +48,8 @@ class Convergence:
     def worst(self) -> float:
         r"""max(power, 2 distance), both as a relative error of a second moment: a field that is off by d has a power
         that may be off by 2 d. Infinite where samples are not finite."""
-        found = max(self.power, 2 * self.distance)
-        return found if math.isfinite(self.power + self.distance) else math.inf
+        larger = max(self.power, 2 * self.distance)
+        return larger if math.isfinite(self.power + self.distance) else math.inf
 
 
 def candidate_levels(
@@ -59,24 +59,24 @@ def candidate_levels(
     s_max: float | None = None,
     s_min: float | None = None,
 ) -> dict[str, Tensor]:
-    r"""Grids to choose from with :func:`safest`, by name; arguments as
-    :func:`physgen.diffusion.discretization.search.optimal_levels`.
+    r"""Noise levels to choose from with :func:`most_converged`, by name.
+
+    Arguments as :func:`physgen.diffusion.discretization.search.optimal_levels`.
 
     "chosen": least error on the Gaussian surrogate, with the default hedge; "cautious": a hedge of 0.2; "near": the
     same with the last level at :math:`\sqrt{P_{min}}/10` at most, where the sharpest structure of the data is not
     Gaussian; "log-uniform": the best of that family.
     """
-    nearest = (
-        NEAR * math.sqrt(float(power.min())) if s_min is None else min(s_min, NEAR * math.sqrt(float(power.min())))
-    )
-    found = {
+    nearest = NEAR * math.sqrt(float(power.min()))
+    nearest = nearest if s_min is None else min(s_min, nearest)
+    candidates = {
         "chosen": optimal_levels(power, steps, sampler, s_max, s_min)[0],
         "cautious": optimal_levels(power, steps, sampler, s_max, s_min, hedge=CAUTIOUS)[0],
         "log-uniform": best_log_uniform(power, steps, sampler, s_max, s_min)[0],
     }
-    if float(found["cautious"][-2]) > nearest:
-        found["near"] = optimal_levels(power, steps, sampler, s_max, nearest, hedge=CAUTIOUS)[0]
-    return found
+    if float(candidates["cautious"][-2]) > nearest:
+        candidates["near"] = optimal_levels(power, steps, sampler, s_max, nearest, hedge=CAUTIOUS)[0]
+    return candidates
 
 
 def convergence(
@@ -86,48 +86,57 @@ def convergence(
     seed: int,
     finer: int = 8,
     ends: tuple[float, float] | None = None,
-    **sampling: Any,
+    *,
+    condition: Condition = None,
+    sampler: str | Sampler = "dpmpp_2m",
+    tile: int | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, Convergence]:
-    r"""Samples on each of the candidates' levels against those on fine log-uniform ones, from the same noise.
+    r"""Samples on each of the candidates' levels compared with those on fine log-uniform ones, from the same noise.
 
     For deterministic samplers.
 
     Args:
         denoiser, shape, seed: as :func:`physgen.diffusion.sampling.samplers.sample`; 16 samples are plenty for a field.
         candidates: named levels that end at 0, e.g. :func:`candidate_levels`.
-        finer: the fine grid has this many times the levels of the longest candidate.
-        ends: first and last level above 0 of the fine grid; the farthest ones of the candidates where None, blind to
-            the errors of their ends. A network knows the levels that it was trained on, an exact law all.
-        **sampling: further arguments of ``sample``: condition, sampler, tile, device, ...
+        finer: there are this many times as many fine levels as the longest candidate has.
+        ends: first and last of the fine levels above 0; the farthest ones of the candidates where None, blind to the
+            errors of their ends. A network knows the levels that it was trained on, an exact law all.
+        condition, sampler, tile, device, dtype: as :func:`physgen.diffusion.sampling.samplers.sample`.
 
     Raises:
         ValueError: no candidate, levels that do not end at 0, or fewer than 2 samples.
     """
     values = [check_levels(levels) for levels in candidates.values()]
     if not values or any(levels[-1] != 0 for levels in values):
-        raise ValueError("give at least one named grid of levels, each ending at 0")
+        got = [levels[-1] for levels in values]
+        raise ValueError(f"a check needs at least one set of noise levels, each ending at 0, got last levels {got}")
     if int(shape[0]) < 2:
-        raise ValueError(f"errors over the samples need at least 2 of them, got {shape[0]}")
+        raise ValueError(f"errors over the samples need at least 2 of them, got {shape[0]}; 16 are plenty for a field")
     first, last = ends or (max(levels[0] for levels in values), min(levels[-2] for levels in values))
     reference = log_uniform(first, last, finer * max(len(levels) - 1 for levels in values))
-    fine = sample(denoiser, reference, shape, seed, **sampling).cpu().double()
-    return {
-        name: _compare(sample(denoiser, levels, shape, seed, **sampling).cpu().double(), fine)
-        for name, levels in candidates.items()
-    }
+
+    def draw(levels: Tensor) -> Tensor:
+        x = sample(denoiser, levels, shape, seed, condition, sampler, tile=tile, device=device, dtype=dtype)
+        return x.cpu().double()
+
+    fine = draw(reference)
+    return {name: _compare(draw(levels), fine) for name, levels in candidates.items()}
 
 
 def _compare(x: Tensor, fine: Tensor) -> Convergence:
     apart = (x - fine).flatten(1).norm(dim=1) / fine.flatten(1).norm(dim=1)
     ratio = (fit_spectrum(x).ln_power - fit_spectrum(fine).ln_power).expm1()[0]
     worst = int(ratio.abs().argmax())
-    # fit_spectrum averages over the samples, so that of each sample alone serves the jackknife of a ratio of means
+    # fit_spectrum averages over the samples: that of each sample alone gives the jackknife of a ratio of means
     ours, theirs = (_powers(part, worst) for part in (x, fine))
-    n = len(x)
     left_out = (ours.sum() - ours) / (theirs.sum() - theirs) - 1
-    power_error = math.sqrt((n - 1) / n * float((left_out - left_out.mean()).square().sum()))
     return Convergence(
-        abs(float(ratio.flatten()[worst])), power_error, float(apart.mean()), float(apart.std()) / math.sqrt(n)
+        power=abs(float(ratio.flatten()[worst])),
+        power_error=jackknife_error(left_out),
+        distance=float(apart.mean()),
+        distance_error=float(apart.std()) / math.sqrt(len(x)),
     )
 
 
@@ -136,13 +145,31 @@ def _powers(x: Tensor, mode: int) -> Tensor:
     return torch.stack([fit_spectrum(one[None]).ln_power[0].flatten()[mode].exp() for one in x])
 
 
-def safest(
-    denoiser: Denoiser, candidates: Mapping[str, Tensor], shape: Sequence[int], seed: int, **options: Any
+def most_converged(
+    denoiser: Denoiser,
+    candidates: Mapping[str, Tensor],
+    shape: Sequence[int],
+    seed: int,
+    finer: int = 8,
+    ends: tuple[float, float] | None = None,
+    *,
+    condition: Condition = None,
+    sampler: str | Sampler = "dpmpp_2m",
+    tile: int | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[str, dict[str, Convergence]]:
-    """Name of the candidate that is nearest to the fine levels on this denoiser, by the larger of its error of P(k) and
-    twice its distance (:attr:`Convergence.worst`), and the figures of all.
+    """Name of the candidate with the least :attr:`Convergence.worst`, and the errors of all candidates.
 
     Arguments as :func:`convergence`.
+
+    Example:
+        >>> levels = candidate_levels(power, steps=16)
+        >>> name, errors = most_converged(denoiser, levels, (16, 1, 64, 64), seed=0)
+        >>> x = sample(denoiser, levels[name], (100, 1, 64, 64), seed=1)
     """
-    found = convergence(denoiser, candidates, shape, seed, **options)
-    return min(found, key=lambda name: found[name].worst), found
+    errors = convergence(
+        denoiser, candidates, shape, seed, finer, ends,
+        condition=condition, sampler=sampler, tile=tile, device=device, dtype=dtype,
+    )  # fmt: skip
+    return min(errors, key=lambda name: errors[name].worst), errors

@@ -5,7 +5,7 @@ known without drawing any: squared responses to the start and to each noise, sum
 the start from :math:`N(0, s_{max}^2)` instead of :math:`N(0, P + s_{max}^2)`, the steps, and the end at
 :math:`s_{min}`.
 
-Shapes: K modes, G grids of noise levels.
+Shapes: K modes, G sets of noise levels.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from physgen.diffusion.convention import Level
 from physgen.diffusion.sampling.samplers import find_sampler
-from physgen.diffusion.sampling.solver import Level, Sampler, Solver
+from physgen.diffusion.sampling.solver import Sampler, Solver
 
 MODES, FINEST = 64, 0.25  # at least so many representative modes, at most so far apart in ln P
 
@@ -27,10 +28,16 @@ def representative(power: Tensor, modes: int = MODES) -> Tensor:
     """
     values = torch.as_tensor(power).detach().double().cpu().flatten()
     if values.numel() == 0 or not bool(((values > 0) & (values < torch.inf)).all()):
-        raise ValueError("mode variances must be positive and finite: leave out modes that the data do not have")
+        raise ValueError(
+            f"mode variances must be positive and finite, got {_range(values)}: leave out modes without data"
+        )
     low, high = float(values.min().log()), float(values.max().log())
     count = max(modes, int((high - low) / FINEST)) if high > low else 1
     return torch.exp(torch.linspace(low, high, count, dtype=torch.float64))
+
+
+def _range(values: Tensor) -> str:
+    return f"values from {float(values.min()):g} to {float(values.max()):g}" if values.numel() else "none"
 
 
 def sampled_power(sampler: str | Sampler, levels: Tensor, power: Tensor) -> Tensor:
@@ -38,22 +45,22 @@ def sampled_power(sampler: str | Sampler, levels: Tensor, power: Tensor) -> Tens
 
     Args:
         sampler: name or :class:`Solver`.
-        levels: one grid (steps + 1,), or G of them (G, steps + 1); the last level 0.
+        levels: one set (steps + 1,), or G of them (G, steps + 1); the last level 0.
         power: variances P (K,) of the modes.
 
     Returns:
         (K,) or (G, K), float64.
 
     Raises:
-        ValueError: the sampler does not walk a given grid, so that its law is not of this form.
+        ValueError: the sampler does not take given noise levels one by one, so that its law is not of this form.
     """
-    walker = find_sampler(sampler)
-    if not isinstance(walker, Solver):
-        raise ValueError(f"{sampler!r} is not a solver on a given grid: its samples have no closed form")
-    grids, power = torch.atleast_2d(levels.double()), power.double()
-    columns: list[Level] = [grids[:, i, None] for i in range(grids.shape[1] - 1)]
-    noises = walker.draws * len(columns)
-    start = torch.zeros(1 + noises, len(grids), len(power), dtype=torch.float64)
+    solver = find_sampler(sampler)
+    if not isinstance(solver, Solver):
+        raise ValueError(f"{sampler!r} does not take given noise levels: no closed form, take a Solver")
+    sets, power = torch.atleast_2d(levels.double()), power.double()
+    columns: list[Level] = [sets[:, i, None] for i in range(sets.shape[1] - 1)]
+    noises = solver.draws * len(columns)
+    start = torch.zeros(1 + noises, len(sets), len(power), dtype=torch.float64)
     start[0] = columns[0]
 
     def evaluate(y: Tensor, s: Level) -> Tensor:
@@ -64,8 +71,8 @@ def sampled_power(sampler: str | Sampler, levels: Tensor, power: Tensor) -> Tens
         kick[1 + i] = 1
         return kick
 
-    made = walker.walk(evaluate, [*columns, 0.0], start, noise).square().sum(0)
-    return made if levels.ndim == 2 else made[0]
+    variance = solver.integrate(evaluate, [*columns, 0.0], start, noise).square().sum(0)
+    return variance if levels.ndim == 2 else variance[0]
 
 
 def largest_error(sampler: str | Sampler, levels: Tensor, power: Tensor) -> Tensor:

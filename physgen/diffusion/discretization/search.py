@@ -1,7 +1,7 @@
 r"""Noise levels that are chosen: those with the least largest error of P(k) on the Gaussian surrogate of the data.
 
 :math:`\min_{s_1 > \dots > s_n} \max_k |\Delta P/P|` is a minimax problem in log s. It is solved by linear programs on
-the linearised errors within a trust region, from the best log-uniform grid on; it takes a second or two.
+the linearised errors within a trust region, from the best log-uniform levels on; it takes a second or two.
 Spectra from 1e-4 to 1e2, DPM-Solver++(2M), largest error:
 
 =========== ================ ============= ============================= =====================
@@ -12,12 +12,12 @@ evaluations best log-uniform default       no hedge, neighbours in 1.25  no hedg
 24          2.3 %            0.4 %         0.002 %                       0.001 %
 =========== ================ ============= ============================= =====================
 
-The Gaussian figures do not carry over to other laws, where 16 evaluations give a largest error of P(k) of (best
+The Gaussian numbers do not carry over to other laws, where 16 evaluations give a largest error of P(k) of (best
 log-uniform, default, no hedge; steep field of 48 modes): a mixture of two amplitudes, variance 1 : 10, 12 %, 9 %, 12 %;
 of two tilts 12 %, 8 %, 10 %; of six positions of a structure 6 %, 8 %, 10 %, or of a dominant one 7 %, 4 %, 5 %. The
 mean error over the modes is 4 %, 3 %, 5 %; 4 %, 2 %, 2 %; 4 %, 1 %, 0.5 % and 4 %, 1 %, 0.5 %. So the gain survives in
 the many modes that are nearly Gaussian, and not in the few that carry the structure: with a hedge of 0.2 (Gaussian
-error 1.7 % at 16) no field here was worse off than on the best log-uniform grid. One-site phi^4, all modes of one
+error 1.7 % at 16) no field here was worse off than on the best log-uniform levels. One-site phi^4, all modes of one
 variance, is: the chosen levels end at 0.19 standard deviations, which gives :math:`\langle\varphi^2\rangle` to 0.4 %
 and :math:`\langle\varphi^4\rangle` 2 to 7 % too small, where log-uniform ones miss it by 0.5 to 1.4 %. Hence the check
 on the denoiser at hand, :mod:`physgen.diffusion.discretization.check`.
@@ -39,10 +39,10 @@ from physgen.diffusion.sampling.samplers import find_sampler
 from physgen.diffusion.sampling.solver import Sampler, Solver
 
 HEDGE = 0.05  # of the errors on laws that are not Gaussian: 20 % there weigh like 1 % of a Gaussian
-NEIGHBOURS = 1.25  # ratio of neighbouring steps of log s; a wider one gains little and leans on single cancellations
+NEIGHBOURS = 1.25  # ratio of neighbouring steps of log s; a wider one gains little and relies on single cancellations
 FEW = 8  # steps that the log-uniform start alone serves
 DIFFERENCE = 1e-6  # of log s, for the central differences of the errors
-ROUNDS, ENOUGH = 25, 3e-3  # of linear programs; the relative gain that is not worth another one
+ROUNDS, ENOUGH = 25, 3e-3  # of linear programs; a smaller relative gain is not worth another one
 WIDEST, NARROWEST = 0.6, 1e-3  # trust region, in units of a step of log s
 BEGINS = torch.logspace(0.3, 1.6, 12, dtype=torch.float64)  # first levels tried, in sqrt(largest P)
 ENDS = torch.logspace(-2, 0, 14, dtype=torch.float64)  # last levels tried, in sqrt(least P)
@@ -61,7 +61,8 @@ def optimal_levels(
 
     The error counts the start from :math:`N(0, s_{max}^2)` and the end at :math:`s_{min}` too. It is what the sampler
     does to a Gaussian law of these variances. A part of it cancels between levels, and on other laws differently: see
-    the table above, and :func:`physgen.diffusion.discretization.check.safest` for a check on the denoiser at hand.
+    the table above, and :func:`physgen.diffusion.discretization.check.most_converged` for a check on the denoiser at
+    hand.
 
     Args:
         power: mode variances P of the encoded data, any shape, > 0 (:mod:`physgen.diffusion.learning.prior_spectrum`).
@@ -70,26 +71,25 @@ def optimal_levels(
         s_max, s_min: first and last level above 0; chosen where None.
         neighbours: bound on the ratio of neighbouring steps of log s, > 1; ``math.inf`` for none.
         hedge: weight of the errors on two laws far from Gaussian (:mod:`physgen.diffusion.discretization.hedge`)
-            beside those of the
-            Gaussian, 0 for none; None is 0.05 for deterministic samplers and 0 for stochastic ones.
+            beside those of the Gaussian, 0 for none; None is 0.05 for deterministic samplers and 0 for stochastic ones.
 
     Returns:
         levels (steps + 1,), float64, the last one 0, and the largest relative error of P expected.
 
     Raises:
-        ValueError: power not positive, fewer than 2 steps, s_min >= s_max, a sampler without a grid.
+        ValueError: power not positive, fewer than 2 steps, s_min >= s_max, a sampler that chooses its own levels.
     """
-    walker, band = _walker(sampler, steps), representative(power)
+    solver, band = _solver(sampler, steps), representative(power)
     if not neighbours > 1:
-        raise ValueError(f"neighbouring steps differ by a ratio above 1, got a bound of {neighbours}")
+        raise ValueError(f"neighbouring steps differ by a ratio above 1, got a bound of {neighbours}; math.inf is none")
     if hedge is None:
-        hedge = 0.0 if walker.draws else HEDGE
+        hedge = 0.0 if solver.draws else HEDGE
     if not hedge >= 0:
-        raise ValueError(f"the weight of the hedge must be >= 0, got {hedge}")
-    best = _search(_Task(walker, band, (s_max, s_min), neighbours, hedge), steps)
+        raise ValueError(f"the weight of the hedge must be >= 0, got {hedge}; 0 is no hedge")
+    best = _search(_Task(solver, band, (s_max, s_min), neighbours, hedge), steps)
     levels = _close(best)
     check_levels(levels)
-    return levels, float(largest_error(walker, levels, representative(power, 4 * len(band))))
+    return levels, float(largest_error(solver, levels, representative(power, 4 * len(band))))
 
 
 def steps_for(
@@ -100,7 +100,7 @@ def steps_for(
     s_min: float | None = None,
     most: int = 512,
 ) -> tuple[Tensor, float]:
-    """The shortest optimal grid whose expected largest relative error of P stays below a tolerance.
+    """The fewest optimal levels whose expected largest relative error of P stays below a tolerance.
 
     Arguments and results as :func:`optimal_levels`.
 
@@ -108,7 +108,7 @@ def steps_for(
         ValueError: ``most`` steps do not reach the tolerance.
     """
     if not tolerance > 0:
-        raise ValueError(f"the tolerance of the relative error of P must be positive, got {tolerance}")
+        raise ValueError(f"the tolerance of the relative error of P must be positive, got {tolerance}; 0.01 is 1 %")
     below, steps = 1, 4
     while True:  # doubling, then halving the interval: the error falls with the steps but for little ripples
         levels, error = optimal_levels(power, steps, sampler, s_max, s_min)
@@ -136,22 +136,22 @@ def best_log_uniform(
     s_max: float | None = None,
     s_min: float | None = None,
 ) -> tuple[Tensor, float]:
-    """The log-uniform levels whose two ends are the best of a table: the same choice without leaning on cancellations.
+    """The log-uniform levels whose two ends are the best of a table: the same choice without relying on cancellations.
 
     Arguments and results as :func:`optimal_levels`.
     """
-    walker, band = _walker(sampler, steps), representative(power)
-    levels = _close(_log_uniform(walker, band, steps, s_max, s_min))
-    return levels, float(largest_error(walker, levels, representative(power, 4 * len(band))))
+    solver, band = _solver(sampler, steps), representative(power)
+    levels = _close(_log_uniform(solver, band, steps, s_max, s_min))
+    return levels, float(largest_error(solver, levels, representative(power, 4 * len(band))))
 
 
-def _walker(sampler: str | Sampler, steps: int) -> Solver:
+def _solver(sampler: str | Sampler, steps: int) -> Solver:
     if int(steps) != steps or steps < 2:
-        raise ValueError(f"a grid needs a whole number of at least 2 steps, got {steps}")
-    walker = find_sampler(sampler)
-    if not isinstance(walker, Solver):
-        raise ValueError(f"{sampler!r} chooses its own levels: there is no grid to optimise")
-    return walker
+        raise ValueError(f"noise levels need a whole number of at least 2 steps, got {steps}")
+    solver = find_sampler(sampler)
+    if not isinstance(solver, Solver):
+        raise ValueError(f"{sampler!r} chooses its own noise levels: there are none to optimise, take a Solver")
+    return solver
 
 
 def _close(log_levels: Tensor) -> Tensor:
@@ -163,36 +163,36 @@ def _close(log_levels: Tensor) -> Tensor:
 class _Task:
     """What is asked for: the errors to be made small, and the constraints."""
 
-    walker: Solver
+    solver: Solver
     band: Tensor
     ends: tuple[float | None, float | None]
     neighbours: float
     hedge: float
 
     def errors(self, log_levels: Tensor) -> Tensor:
-        """Of one grid or of many, the last axis to be minimised in its largest modulus."""
+        """Of one set of levels or of many; the largest modulus along the last axis is to be minimised."""
         levels = _close(log_levels)
-        errors = sampled_power(self.walker, levels, self.band) / self.band - 1
+        errors = sampled_power(self.solver, levels, self.band) / self.band - 1
         if self.hedge == 0:
             return errors
-        return torch.cat([errors, self.hedge * hedge_errors(self.walker, levels, self.band)], dim=-1)
+        return torch.cat([errors, self.hedge * hedge_errors(self.solver, levels, self.band)], dim=-1)
 
 
 def _search(task: _Task, steps: int) -> Tensor:
-    """Logarithms (steps,) of the best levels found from the log-uniform grid and from the optimum of half the steps."""
-    even = _log_uniform(task.walker, task.band, steps, *task.ends)
-    found = [even]
-    if steps >= 2 * FEW:  # long grids have poor local optima, which the shape of a short one avoids
+    """Logarithms (steps,) of the best levels, from the log-uniform ones and from the optimum of half the steps on."""
+    even = _log_uniform(task.solver, task.band, steps, *task.ends)
+    candidates = [even]
+    if steps >= 2 * FEW:  # many levels have poor local optima, which the shape of fewer ones avoids
         short = _search(task, steps // 2)
         places = np.linspace(0, len(short) - 1, steps)
-        found.append(_descend(task, torch.from_numpy(np.interp(places, np.arange(len(short)), short.numpy()))))
+        candidates.append(_descend(task, torch.from_numpy(np.interp(places, np.arange(len(short)), short.numpy()))))
     if steps < 4 * FEW:
-        found.append(_descend(task, even))
-    return min(found, key=lambda log_levels: float(task.errors(log_levels).abs().max()))
+        candidates.append(_descend(task, even))
+    return min(candidates, key=lambda log_levels: float(task.errors(log_levels).abs().max()))
 
 
-def _log_uniform(walker: Solver, band: Tensor, steps: int, s_max: float | None, s_min: float | None) -> Tensor:
-    """Logarithms (steps,) of the best log-uniform grid, over the free ends."""
+def _log_uniform(solver: Solver, band: Tensor, steps: int, s_max: float | None, s_min: float | None) -> Tensor:
+    """Logarithms (steps,) of the best log-uniform levels, over the free ends."""
     first = (band.max().sqrt() * BEGINS if s_max is None else torch.tensor([s_max], dtype=torch.float64)).log()
     last = (band.min().sqrt() * ENDS if s_min is None else torch.tensor([s_min], dtype=torch.float64)).log()
     for _ in range(2):  # the table, then a finer one between the neighbours of its best entry
@@ -202,7 +202,7 @@ def _log_uniform(walker: Solver, band: Tensor, steps: int, s_max: float | None, 
             raise ValueError(f"noise levels need 0 < s_min < s_max < infinity, got s_min = {s_min}, s_max = {s_max}")
         one, other = one[ordered, None], other[ordered, None]
         tried = one + torch.linspace(0, 1, steps, dtype=torch.float64) * (other - one)
-        best = tried[largest_error(walker, _close(tried), band).argmin()]
+        best = tried[largest_error(solver, _close(tried), band).argmin()]
         first, last = _around(first, best[0]), _around(last, best[-1])
     return best
 
@@ -219,18 +219,19 @@ def _descend(task: _Task, start: Tensor) -> Tensor:
     free = np.ones(len(start), dtype=bool)
     free[0], free[-1] = task.ends[0] is None, task.ends[1] is None
     best, trust = start, 0.3
-    now = task.errors(best)
+    errors = task.errors(best)
     for _ in range(ROUNDS):
         shift = DIFFERENCE * torch.eye(len(best), dtype=torch.float64)
         slopes = (task.errors(best + shift) - task.errors(best - shift)).T / (2 * DIFFERENCE)
-        move, promised = _program(slopes.numpy(), now.numpy(), best.numpy(), trust * free, task.neighbours)
-        there = best + torch.from_numpy(move)
-        then = task.errors(there)
-        gain, hoped = float(now.abs().max() - then.abs().max()), float(now.abs().max()) - promised
+        move, predicted = _program(slopes.numpy(), errors.numpy(), best.numpy(), trust * free, task.neighbours)
+        trial = best + torch.from_numpy(move)
+        trial_errors = task.errors(trial)
+        largest = float(errors.abs().max())
+        gain, predicted_gain = float(errors.abs().max() - trial_errors.abs().max()), largest - predicted
         if gain > 0:
-            best, now = there, then
-        trust = min(2 * trust, WIDEST) if gain > 0.7 * hoped else trust / 4 if gain <= 0 else trust
-        if trust < NARROWEST or hoped < ENOUGH * float(now.abs().max()):
+            best, errors = trial, trial_errors
+        trust = min(2 * trust, WIDEST) if gain > 0.7 * predicted_gain else trust / 4 if gain <= 0 else trust
+        if trust < NARROWEST or predicted_gain < ENOUGH * float(errors.abs().max()):
             break
     return best
 
@@ -240,7 +241,7 @@ def _program(
 ) -> tuple[np.ndarray, float]:
     """Move of the log levels that minimises the largest linearised error, and that error.
 
-    A step of log s changes by at most the trust region's share of itself, and stays within the bound on neighbours.
+    A step of log s changes by at most the fraction ``reach`` of itself, and stays within the bound on neighbours.
     """
     count = len(log_levels)
     step = -np.diff(log_levels)
@@ -250,15 +251,17 @@ def _program(
     if np.isfinite(neighbours):
         for one, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
             left.append(change[one] - neighbours * change[other])
-            # the bound may be met to rounding only
+            # the bound may hold to rounding only
             right.append(np.maximum(neighbours * step[other] - step[one], 0))
     within = np.vstack(left)
     minimax = np.block([[slopes, -np.ones((len(errors), 1))], [-slopes, -np.ones((len(errors), 1))]])
-    found = linprog(
+    solution = linprog(
         np.append(np.zeros(count), 1.0),
         np.vstack([minimax, np.hstack([within, np.zeros((len(within), 1))])]),
         np.concatenate([-errors, errors, *right]),
         bounds=[*((-r, r) for r in reach), (0, None)],
         method="highs",
     )
-    return (found.x[:count], float(found.x[-1])) if found.x is not None else (np.zeros(count), np.abs(errors).max())
+    if solution.x is None:
+        return np.zeros(count), np.abs(errors).max()
+    return solution.x[:count], float(solution.x[-1])

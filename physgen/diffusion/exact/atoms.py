@@ -1,5 +1,7 @@
 r"""Laws on a finite set of points: the empirical measure of a data set, and all states of a small spin system.
 
+Mean-field spin glasses, :func:`p_spin` and any :func:`from_interactions`, are such systems.
+
 The posterior of the point a given y is a softmax, :math:`P(a|y) \propto p_a e^{-|y - a|^2 / 2 s^2}`. It is computed
 in float64, because large squares are subtracted, and in blocks: memory is bounded whatever the number of points,
 their size and the batch.
@@ -10,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from physgen.diffusion.convention import Condition, like
 from physgen.diffusion.exact.law import LOG_2PI, ExactLaw
+from physgen.errors import InputError
 
 BLOCK = 2**22  # float64 entries of a work array: 32 MiB
 LARGEST_SYSTEM = 20
@@ -80,8 +84,8 @@ class EmpiricalMeasure(ExactLaw):
     def _mean(self, probability: Tensor) -> Tensor:
         """Mean point (b, d) under probabilities (b, n)."""
         parts = self._points(probability.device)
-        shares = probability.split(max(1, BLOCK // self.data[0].numel()), dim=1)
-        return torch.stack([share @ points for share, points in zip(shares, parts, strict=True)]).sum(0)
+        weights = probability.split(max(1, BLOCK // self.data[0].numel()), dim=1)
+        return torch.stack([weight @ points for weight, points in zip(weights, parts, strict=True)]).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +95,12 @@ class EnumeratedIsing(ExactLaw):
 
     Args:
         log_weights: (2^N,) logarithms of the weights up to a constant. In state number j, site i (C order of
-            ``shape``) is up, +1, where bit i of j is 0: state 0 is all up.
+            ``shape``) is up, +1, where bit i of j is 1: state 0 is all down.
         shape: (C, \*grid) of one configuration, N sites in all.
 
     Raises:
-        ValueError: N above 20, or log_weights not of length 2^N.
+        InputError: N above 20.
+        ValueError: log_weights not of length 2^N.
     """
 
     log_weights: Tensor
@@ -136,9 +141,55 @@ class EnumeratedIsing(ExactLaw):
         return self._measure.sample(n, generator).to(self.log_weights.dtype)
 
 
+def p_spin(sites: int, p: int, beta: float, generator: torch.Generator) -> EnumeratedIsing:
+    r"""The Boltzmann law of a mean-field p-spin model with Gaussian couplings from the generator, shape (1, N).
+
+    :math:`H = -\sum_{i_1 < \dots < i_p} J_{i_1 \dots i_p} S_{i_1} \dots S_{i_p}` with :math:`J \sim N(0, p!/2N^{p-1})`,
+    which for p = 2 is Sherrington-Kirkpatrick with J of variance 1/N. Source: Derrida 1981.
+
+    Args:
+        sites: N <= 20.
+        p: spins of an interaction, 2 <= p <= N; 2 is Sherrington-Kirkpatrick.
+        beta: inverse temperature.
+    """
+    if not 2 <= p <= sites:
+        raise ValueError(f"an interaction needs 2 <= p <= N = {sites} spins, got p = {p}; 2 is Sherrington-Kirkpatrick")
+    groups = torch.tensor(list(combinations(range(sites), p)))
+    scale = math.sqrt(math.factorial(p) / (2 * sites ** (p - 1)))
+    couplings = scale * torch.randn(len(groups), generator=generator, dtype=torch.float64)
+    return from_interactions(groups, couplings, beta, (1, sites))
+
+
+def from_interactions(groups: Tensor, couplings: Tensor, beta: float, shape: tuple[int, ...]) -> EnumeratedIsing:
+    r"""The law :math:`e^{-\beta H}` of :math:`H = -\sum_g J_g \prod_{i \in g} S_i`.
+
+    Args:
+        groups: (G, p) sites of each interaction, C order of ``shape``; a repeated site drops out in pairs.
+        couplings: J (G,).
+        shape: (C, \*grid) with N <= 20 sites.
+    """
+    if groups.ndim != 2 or couplings.shape != (len(groups),):
+        raise ValueError(
+            f"groups (G, p) and couplings (G,) go together, got {tuple(groups.shape)} and {tuple(couplings.shape)}"
+        )
+    states = enumerate_spins(math.prod(shape))
+    exponent = torch.zeros(len(states), dtype=torch.float64)
+    for group, coupling in zip(groups, couplings.double(), strict=True):
+        exponent += beta * coupling * states[:, group].prod(1)
+    return EnumeratedIsing(exponent, shape)
+
+
 def enumerate_spins(sites: int) -> Tensor:
-    """All states (2^N, N) of N spins as int8; site i of state j is +1 where bit i of j is 0."""
+    """All states (2^N, N) of N spins as int8; site i of state j is +1 where bit i of j is 1, so state 0 is all down.
+
+    The one convention of this package: transfer matrices number the states of a layer in this way too.
+
+    Raises:
+        InputError: more than 20 spins: 2^20 states fill 20 MiB here and 170 MiB as float64.
+    """
     if not 1 <= sites <= LARGEST_SYSTEM:
-        raise ValueError(f"enumeration takes 1 to {LARGEST_SYSTEM} spins, got {sites}; use a transfer matrix")
+        raise InputError(
+            f"enumeration of {sites} spins: it takes 1 to {LARGEST_SYSTEM}; use a transfer matrix or parallel tempering"
+        )
     numbers = torch.arange(2**sites)
-    return (1 - 2 * ((numbers[:, None] >> torch.arange(sites)) & 1)).to(torch.int8)
+    return (2 * ((numbers[:, None] >> torch.arange(sites)) & 1) - 1).to(torch.int8)

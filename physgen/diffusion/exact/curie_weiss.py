@@ -72,10 +72,10 @@ class CurieWeiss(SpinLaw):
     def magnetisation(self, field: Tensor) -> Tensor:
         z, probability = self._nodes[0].to(field.device), torch.softmax(self._log_joint(field), dim=1)
         parts = self._parts(self._local(field))
-        shares = probability.split([len(part) for part in parts])
+        weights = probability.split([len(part) for part in parts])
         means = [
-            torch.einsum("bk,bkn->bn", share, torch.tanh(part[:, None] + z[:, None]))
-            for share, part in zip(shares, parts, strict=True)
+            torch.einsum("bk,bkn->bn", weight, torch.tanh(part[:, None] + z[:, None]))
+            for weight, part in zip(weights, parts, strict=True)
         ]
         return torch.cat(means)
 

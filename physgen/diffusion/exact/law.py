@@ -1,4 +1,4 @@
-r"""What every exact law offers.
+r"""The interface of every exact law.
 
 For :math:`y = x_0 + s z` the density is :math:`p_s(y)` and the denoiser :math:`D = E[x_0|y] = y + s^2 \nabla\log
 p_s(y)` (Tweedie).
@@ -33,8 +33,8 @@ class ExactLaw(ABC):
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        r"""n independent draws of :math:`x_0`, (n, C, \*grid), drawn on the generator's device and returned on the
-        law's."""
+        r"""n independent draws of :math:`x_0`, (n, C, \*grid), drawn on the generator's device and returned on that of
+        the law."""
 
     def score(self, y: Tensor, s: Tensor) -> Tensor:
         r""":math:`\nabla_y \log p_s(y) = (D - y)/s^2`, s > 0, shape of y."""

@@ -24,7 +24,7 @@ TABLE = 2**16 + 1
 
 @dataclass(frozen=True, eq=False)
 class SiteLaw(ExactLaw):
-    r"""Every site for itself with the density :math:`e^{-S(x_0)}/Z_1`.
+    r"""Independent sites, each with the density :math:`e^{-S(x_0)}/Z_1`.
 
     Args:
         action: S, elementwise on float64 tensors, smooth, growing at least linearly.
@@ -43,8 +43,8 @@ class SiteLaw(ExactLaw):
     def log_density(self, y: Tensor, s: Tensor) -> Tensor:
         nodes, log_joint = self._posterior(y, s)
         spacing = nodes[..., 1] - nodes[..., 0]
-        site = torch.logsumexp(log_joint, dim=-1) + torch.log(spacing) - self.log_Z - 0.5 * LOG_2PI
-        return (site - torch.log(like(s.double(), site))).flatten(1).sum(1).to(y.dtype)
+        log_p = torch.logsumexp(log_joint, dim=-1) + torch.log(spacing) - self.log_Z - 0.5 * LOG_2PI
+        return (log_p - torch.log(like(s.double(), log_p))).flatten(1).sum(1).to(y.dtype)
 
     @property
     def log_Z(self) -> float:

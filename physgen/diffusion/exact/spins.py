@@ -1,4 +1,4 @@
-r"""What laws of spins :math:`\pm1` share: the noise acts as a field on them.
+r"""Laws of spins :math:`\pm1`: the noise acts as a field on them.
 
 With the weights :math:`e^{-\beta H(S)}` and :math:`h = y/s^2`, :math:`Z(h) = \sum_S e^{-\beta H + h \cdot S}`:
 

@@ -111,7 +111,7 @@ class IsingTree(SpinLaw):
 class IsingRing(SpinLaw):
     r"""Weights :math:`e^{-\beta H}, H = -\sum_i J_i S_i S_{i+1} - \sum_i h_i S_i`, site N + 1 being site 1.
 
-    The first spin is held at +1 and at -1; the rest is a chain. Cost: that of two chains.
+    The first spin is fixed at +1 and at -1; the rest is a chain. Cost: that of two chains.
 
     Args:
         couplings: J (N,), J[i] ties the sites i and i + 1; N >= 3.
@@ -139,7 +139,7 @@ class IsingRing(SpinLaw):
     def sites(self) -> int:
         return len(self.couplings)
 
-    def _held(self, field: Tensor) -> tuple[Tensor, Tensor]:
+    def _fixed(self, field: Tensor) -> tuple[Tensor, Tensor]:
         """Fields (2, B, N - 1) on the chain for the first spin up and down, and its own exponent (B,) when up."""
         own = self.beta * self.couplings.to(field)
         ends = torch.zeros(self.sites - 1, dtype=field.dtype, device=field.device)
@@ -150,24 +150,24 @@ class IsingRing(SpinLaw):
         return torch.stack([field[:, 1:] + ends, field[:, 1:] - ends]), first
 
     def log_partition(self, field: Tensor) -> Tensor:
-        held, first = self._held(field)
-        up, down = self._chain.log_partition(held.flatten(0, 1)).unflatten(0, (2, -1))
+        fixed, first = self._fixed(field)
+        up, down = self._chain.log_partition(fixed.flatten(0, 1)).unflatten(0, (2, -1))
         return torch.logaddexp(up + first, down - first)
 
     def magnetisation(self, field: Tensor) -> Tensor:
-        held, first = self._held(field)
-        up, down = self._chain.log_partition(held.flatten(0, 1)).unflatten(0, (2, -1))
+        fixed, first = self._fixed(field)
+        up, down = self._chain.log_partition(fixed.flatten(0, 1)).unflatten(0, (2, -1))
         odds = (up - down + 2 * first)[:, None]
-        rest_up, rest_down = self._chain.magnetisation(held.flatten(0, 1)).unflatten(0, (2, -1))
+        rest_up, rest_down = self._chain.magnetisation(fixed.flatten(0, 1)).unflatten(0, (2, -1))
         rest = torch.sigmoid(odds) * rest_up + torch.sigmoid(-odds) * rest_down
         return torch.cat([torch.tanh(0.5 * odds), rest], dim=1)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         zero = torch.zeros(n, self.sites, dtype=torch.float64)
-        held, first = self._held(zero)
-        up, down = self._chain.log_partition(held.flatten(0, 1)).unflatten(0, (2, -1))
+        fixed, first = self._fixed(zero)
+        up, down = self._chain.log_partition(fixed.flatten(0, 1)).unflatten(0, (2, -1))
         start = draw_spins(0.5 * (up - down) + first, generator)[:, None]
-        rest = self._chain.sample_in_field(torch.where(start > 0, held[0], held[1]), generator)
+        rest = self._chain.sample_in_field(torch.where(start > 0, fixed[0], fixed[1]), generator)
         spins = torch.cat([start, rest], dim=1)
         return spins.reshape(n, *self.shape).to(self.couplings.device, torch.float32)
 
@@ -187,13 +187,13 @@ def _generations(parents: Tensor) -> list[Tensor]:
         )
     for site in range(len(parents)):
         path: list[int] = []
-        here = site
-        while here >= 0 and depth[here] < 0:
+        node = site
+        while node >= 0 and depth[node] < 0:
             if len(path) > len(parents):
-                raise ValueError(f"parents must form a tree, got a loop through site {here}")
-            path.append(here)
-            here = ancestors[here]
-        base = depth[here] if here >= 0 else -1
+                raise ValueError(f"parents must form a tree, got a loop through site {node}")
+            path.append(node)
+            node = ancestors[node]
+        base = depth[node] if node >= 0 else -1
         for step, member in enumerate(reversed(path)):
             depth[member] = base + 1 + step
     return [

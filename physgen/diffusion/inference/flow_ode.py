@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.convention import Condition, Denoiser, in_dtype
+from physgen.diffusion.sampling.adaptive import dormand_prince
 from physgen.diffusion.traces import Map
 
 
@@ -38,12 +39,12 @@ class Flow:
 
     def __init__(self, denoiser: Denoiser, condition: Condition, dtype: torch.dtype) -> None:
         self.denoiser, self.dtype = denoiser, dtype
-        self.condition = condition and {
-            name: value.to(dtype) if value.is_floating_point() else value for name, value in condition.items()
-        }
+        self.condition = in_dtype(condition, dtype)
         self.evaluations = 0
 
     def velocity(self, u: float) -> Map:
+        """The map y -> y - D(y, e^u), in y's dtype."""
+
         def at(y: Tensor) -> Tensor:
             self.evaluations += 1
             s = torch.full((len(y),), math.exp(u), dtype=self.dtype, device=y.device)
@@ -53,6 +54,8 @@ class Flow:
 
 
 def stepper(flow: Flow, u: float, h: float, method: str) -> Callable[[Tensor], Tensor]:
+    """The map y(u) -> y(u + h) of one step of a method of ``METHODS``."""
+
     def step(y: Tensor) -> Tensor:
         return runge_kutta(lambda v, x: (flow.velocity(v)(x), x.new_zeros(())), u, h, (y, y.new_zeros(())), method)[0]
 
@@ -81,13 +84,13 @@ def runge_kutta(
 def adaptive(
     slope: Callable[[float, Tensor], tuple[Tensor, Tensor]],
     state: tuple[Tensor, Tensor],
-    clock: list[float],
+    clock: tuple[float, float],
     tolerance: float,
 ) -> tuple[Tensor, Tensor]:
-    try:
-        from torchdiffeq import odeint
-    except ImportError as missing:
-        raise ImportError('the adaptive method needs torchdiffeq: install it, or choose method="rk4"') from missing
-    ends = torch.tensor([clock[0], clock[-1]], dtype=torch.float64, device=state[0].device)
-    y, gain = odeint(lambda u, at: slope(float(u), at[0]), state, ends, rtol=tolerance, atol=tolerance, method="dopri5")
-    return y[-1], gain[-1]
+    """y and the integral of the divergence at ``clock[1]``, by Dormand-Prince 5(4) with rtol = atol = tolerance."""
+
+    def derivative(u: Tensor, at: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return slope(float(u), at[0])
+
+    y, gain = dormand_prince(derivative, state, clock, tolerance, tolerance)
+    return y, gain

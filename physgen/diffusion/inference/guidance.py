@@ -1,6 +1,6 @@
 r"""Guidance: denoisers made of denoisers, and the Feynman-Kac weights that make the guided law exact.
 
-A guided denoiser stands for the path of laws :math:`q_s \propto \prod_i p_{i,s}^{g_i}`, whose score :math:`\bar S =
+A guided denoiser belongs to the path of laws :math:`q_s \propto \prod_i p_{i,s}^{g_i}`, whose score :math:`\bar S =
 \sum_i g_i S_i` is known but which no noising of a law :math:`q_0` makes: a plain sampler that is handed
 :math:`\bar D = y + s^2 \bar S` draws from another law (for classifier-free guidance too narrow and too far out).
 
@@ -36,8 +36,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser, like
-from physgen.diffusion.inference.weight_statistics import resample
+from physgen.diffusion.convention import Condition, Denoiser, bridge_draw, like
+from physgen.diffusion.inference.weight_statistics import effective_fraction, log_mean_exp, resample
 from physgen.diffusion.levels import check_levels
 
 
@@ -78,9 +78,11 @@ class Product(Guided):
 
     @property
     def power(self) -> float:
+        r"""The sum of the exponents, :math:`\sum_i g_i`."""
         return sum(self.exponents)
 
     def evaluate(self, y: Tensor, s: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        r""":math:`\bar D` and the rate, the common part of the squares cancelled exactly."""
         first, *others = [denoiser(y, s, condition) - y for denoiser in self.denoisers]
         # relative to the first, the large common part of the squares cancels by hand and not by rounding
         apart = [other - first for other in others]
@@ -130,9 +132,11 @@ class ClassifierGuided(Guided):
 
     @property
     def power(self) -> float:
+        """1: the guidance fades at large s."""
         return 1.0
 
     def evaluate(self, y: Tensor, s: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+        r""":math:`\bar D` and the rate; one backward pass through the classifier."""
         with torch.enable_grad():  # samplers run without gradients
             point = y.detach().requires_grad_()
             (slope,) = torch.autograd.grad(self.classifier(point, s, condition).sum(), point)
@@ -159,8 +163,8 @@ class Particles:
         x: (N, C, \*grid). weights: (N,), sum 1, float64.
         log_normalizer: estimate of :math:`\ln \int \prod_i p_i^{g_i}`, natural logarithm; its exponential is unbiased
             up to the order of the steps.
-        least_ess: smallest effective fraction of the particles met on the way. resamplings: how often they were drawn
-            anew. ancestors: first particles that still have descendants.
+        least_ess: smallest effective fraction of the particles at any level. resamplings: how often they were
+            resampled. ancestors: number of first particles that still have descendants.
     """
 
     x: Tensor
@@ -183,7 +187,7 @@ def sample_guided(
     r"""Sequential Monte Carlo for a guided law, weak order 2 in the steps of log s, two evaluations a step.
 
     A stochastic Heun step that is exact for constant :math:`\bar D`: with :math:`\rho = 1 - s'^2/s^2`, :math:`y' = (1
-    - \rho) y + \rho (\bar D + \bar D')/2 + s' \sqrt\rho z`, where :math:`\bar D'` stands at the step with
+    - \rho) y + \rho (\bar D + \bar D')/2 + s' \sqrt\rho z`, where :math:`\bar D'` is evaluated after the step with
     :math:`\bar D` alone and the same z; log w by the trapezoidal rule in log s. The last step, to s = 0, returns
     :math:`\bar D`; end the levels above 0 for the law :math:`q_s` itself. Systematic resampling whenever the effective
     fraction falls below the threshold. The particles are one population: for an error bar run several generators.
@@ -199,29 +203,29 @@ def sample_guided(
         ValueError: levels that do not descend, threshold outside [0, 1].
     """
     if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold is an effective fraction between 0 and 1, got {threshold}")
-    grid = check_levels(levels)
+        raise ValueError(f"threshold is an effective fraction between 0 and 1, got {threshold}; 0.5 is usual")
+    values = check_levels(levels)
 
     def evaluate(y: Tensor, s: float) -> tuple[Tensor, Tensor]:
         pairs = [_evaluate_part(guided, part, s, condition) for part in y.split(batch)]
         return torch.cat([denoised for denoised, _ in pairs]), torch.cat([rate for _, rate in pairs])
 
-    y = _normal(shape, generator) * (grid[0] / math.sqrt(guided.power))
+    y = _normal(shape, generator) * (values[0] / math.sqrt(guided.power))
     log_weights, family = y.new_zeros(len(y)), torch.arange(len(y), device=y.device)
-    log_normalizer, least_ess, resamplings = _log_start(guided.power, grid[0], y[0].numel()), 1.0, 0
+    log_normalizer, least_ess, resamplings = _log_start(guided.power, values[0], y[0].numel()), 1.0, 0
     with torch.no_grad():
-        for s, s_next in pairwise(grid):
+        for s, s_next in pairwise(values):
             white = _normal(shape, generator)
             y, gain = guided_step(evaluate, y, s, s_next, white)
             log_weights = log_weights + gain
-            ess = _effective_fraction(log_weights)
+            ess = effective_fraction(log_weights)
             least_ess = min(least_ess, ess)
             if ess < threshold:
                 chosen = resample(log_weights, len(y), seed=int(torch.randint(2**62, (), generator=generator)))
-                log_normalizer += _log_mean(log_weights)
+                log_normalizer += log_mean_exp(log_weights)
                 y, family, log_weights = y[chosen], family[chosen], torch.zeros_like(log_weights)
                 resamplings += 1
-    log_normalizer += _log_mean(log_weights)
+    log_normalizer += log_mean_exp(log_weights)
     weights = torch.softmax(log_weights, 0)
     return Particles(y, weights, log_normalizer, least_ess, resamplings, len(torch.unique(family)))
 
@@ -233,19 +237,9 @@ def guided_step(
     denoised, rate = evaluate(y, s)
     if s_next == 0:
         return denoised, rate
-    share = (s - s_next) * (s + s_next) / s**2
-    stay = (1 - share) * y + white * (s_next * math.sqrt(share))
-    ahead, rate_ahead = evaluate(stay + share * denoised, s_next)
-    return stay + share * (denoised + ahead) / 2, (rate + rate_ahead) * math.log(s / s_next)
-
-
-def _log_mean(log_weights: Tensor) -> float:
-    return float(torch.logsumexp(log_weights, 0)) - math.log(len(log_weights))
-
-
-def _effective_fraction(log_weights: Tensor) -> float:
-    squares = 2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0)
-    return float(torch.exp(squares)) / len(log_weights)
+    ahead, rate_ahead = evaluate(bridge_draw(y, denoised, s, s_next, white), s_next)
+    moved = bridge_draw(y, (denoised + ahead) / 2, s, s_next, white)
+    return moved, (rate + rate_ahead) * math.log(s / s_next)
 
 
 def _evaluate_part(guided: Guided, y: Tensor, s: float, condition: Condition) -> tuple[Tensor, Tensor]:

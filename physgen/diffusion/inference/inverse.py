@@ -14,9 +14,9 @@ The methods differ in C alone, and only one of them is exact for a Gaussian law:
 ``mmps``      :math:`C = s^2 J`              exact for every Gaussian law, as this is the posterior covariance
 ============  =============================  ===================================================================
 
-:func:`repaint` changes the sampler and not the denoiser; it is biased even for Gaussian laws. Figures of all four on
-one problem, variance included, stand in tests/diffusion/test_inverse.py. The covariance of a non-Gaussian law depends
-on y, and there none is exact.
+:func:`repaint` changes the sampler and not the denoiser; it is biased even for Gaussian laws. Numbers for all four on
+one problem, variance included, are in tests/diffusion/inference/test_inverse.py. The covariance of a non-Gaussian law
+depends on y, and there none is exact.
 
 Shapes: B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,), observations (B or 1, \*measured).
 """
@@ -32,7 +32,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser, like
+from physgen.diffusion.convention import Condition, Denoiser, bridge_draw, elapsed, like
 from physgen.diffusion.levels import check_levels
 
 Operator = Callable[[Tensor], Tensor]
@@ -163,13 +163,11 @@ def repaint(
         inside, truth = known.to(y.device), value.to(y)
         draws = 0
         for s, s_next in pairwise(check_levels(levels)):
-            elapsed = (s - s_next) * (s + s_next)
-            share = elapsed / s**2
             for again in range(resamplings if s_next > 0 else 1):
                 if again:
-                    y = y + math.sqrt(elapsed) * noise(draws)
+                    y = y + math.sqrt(elapsed(s, s_next)) * noise(draws)
                 denoised = denoiser(y, torch.full((len(y),), s, dtype=y.dtype, device=y.device), condition)
-                y = (1 - share) * y + share * denoised + s_next * math.sqrt(share) * noise(draws + 1)
+                y = bridge_draw(y, denoised, s, s_next, noise(draws + 1))
                 y = torch.where(inside, truth + s_next * noise(draws + 2), y)
                 draws += 3
         return y
@@ -188,7 +186,7 @@ def _solve(matrix: Operator, right: Tensor, iterations: int) -> Tensor:
             break
         image = matrix(direction)
         step = square / _dot(direction, image).clamp(min=tiny)
-        step = torch.where(square > goal, step, torch.zeros_like(step))  # rows that have arrived rest
+        step = torch.where(square > goal, step, torch.zeros_like(step))  # converged rows stay
         solution, residual = solution + step * direction, residual - step * image
         square, before = _dot(residual, residual), square
         direction = residual + square / before.clamp(min=tiny) * direction

@@ -1,4 +1,4 @@
-r"""Log-likelihood by the probability flow, in any dimension, each figure with its error.
+r"""Log-likelihood by the probability flow, in any dimension, each value with its error.
 
 In u = log s the flow is :math:`dy/du = y - D(y, s)` and carries the density along,
 
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ from physgen.diffusion.sampling.tiles import Execution, check_condition
 from physgen.diffusion.traces import exact_trace, jacobian, probe_traces
 
 SAFETY = 3.0
+Divergence = Literal["exact", "hutchinson", "jacobian"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Likelihood:
         probe_error: standard error over the Hutchinson probes, zero for an exact trace, (N,).
         step_error: bound of the error of the integration, (N,): three times what halving the number of steps changes,
             over 2^order - 1 (adaptive: tenfold tolerance, over 9); zero for the exact Jacobian, which has none. The
-            factor is Roache's for two grids (1994).
+            factor is Roache's for two step sizes (1994).
         prior_error: what the prior :math:`N(0, s^2)` misses of the signal at s_max, (N,), to first order in signal over
             noise; zero with a prior given, and for the exact Jacobian, whose density is that of the map from this
             prior.
@@ -81,28 +82,14 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """How :func:`log_likelihood` integrates.
+    """How :func:`log_likelihood` integrates: its arguments of these names."""
 
-    Args:
-        method: "euler", "heun", "rk4" on the levels, or "adaptive" (Dormand-Prince 5(4) of torchdiffeq).
-        divergence: "exact" (d backward passes), "hutchinson" (one a probe) or "jacobian" (the exact discrete Jacobian
-            of the steps; not adaptive).
-        probes: K, for "hutchinson"; at least two, for their error.
-        seed: of the probes.
-        chunk: backward passes done at once.
-        batch: samples done at once.
-        tolerance: relative and absolute tolerance, "adaptive" only.
-        dtype: what the denoiser sees.
-    """
-
-    method: str = "rk4"
-    divergence: Literal["exact", "hutchinson", "jacobian"] = "exact"
-    probes: int = 16
-    seed: int = 0
-    chunk: int = 64
-    batch: int = 64
-    tolerance: float = 1e-6
-    dtype: torch.dtype = torch.float64
+    method: str
+    divergence: Divergence
+    probes: int
+    seed: int
+    chunk: int
+    tolerance: float
 
     def __post_init__(self) -> None:
         if self.method not in (*METHODS, "adaptive"):
@@ -112,7 +99,7 @@ class FlowSettings:
         if self.divergence == "jacobian" and self.method == "adaptive":
             raise ValueError("an adaptive method has no fixed map: take euler, heun or rk4 for the exact Jacobian")
         if self.divergence == "hutchinson" and self.probes < 2:
-            raise ValueError(f"an error over the probes needs at least two of them, got {self.probes}")
+            raise ValueError(f"an error over the probes needs at least two of them, got {self.probes}; take 16")
 
 
 def log_likelihood(
@@ -121,7 +108,15 @@ def log_likelihood(
     y: Tensor,
     condition: Condition = None,
     prior: ExactLaw | None = None,
-    **settings: Any,
+    *,
+    method: str = "rk4",
+    divergence: Divergence = "exact",
+    probes: int = 16,
+    seed: int = 0,
+    chunk: int = 64,
+    batch: int = 64,
+    tolerance: float = 1e-6,
+    dtype: torch.dtype = torch.float64,
 ) -> Likelihood:
     r"""Log-density of the model at the last positive level, at the points y.
 
@@ -131,21 +126,35 @@ def log_likelihood(
         y: (N, C, \*grid).
         condition: tensors that lead with N.
         prior: law whose density at s_max closes the integral; None is :math:`N(0, s_{max}^2)`, that of the sampler.
-        **settings: fields of :class:`FlowSettings`.
+        method: "euler", "heun", "rk4" on the levels, or "adaptive" (Dormand-Prince 5(4) of torchdiffeq).
+        divergence: "exact" (d backward passes), "hutchinson" (one a probe) or "jacobian" (the exact discrete Jacobian
+            of the steps; not adaptive).
+        probes: K, for "hutchinson"; at least two, for their error.
+        seed: of the probes.
+        chunk: backward passes done at once.
+        batch: samples done at once.
+        tolerance: relative and absolute tolerance, "adaptive" only.
+        dtype: what the denoiser sees.
 
     Raises:
-        ValueError: settings or levels that make no sense, a condition whose length is not N.
-        ImportError: "adaptive" without torchdiffeq.
+        ValueError: an unknown method, levels that do not descend or are too few, a condition whose length is not N.
+
+    Example:
+        >>> law = GaussianField(torch.ones(1, 8))
+        >>> likelihood = log_likelihood(law, log_uniform(20, 0.1, 33), law.sample(5, generator), method="heun")
+        >>> likelihood.nats, likelihood.error  # (5,) each
     """
-    plan = FlowSettings(**settings)
+    plan = FlowSettings(method, divergence, probes, seed, chunk, tolerance)
     values = [level for level in check_levels(levels) if level > 0]
     if len(values) < 3:
-        raise ValueError(f"an error of the integration needs at least three positive levels, got {values}")
+        raise ValueError(
+            f"an error of the integration needs at least three positive levels, got {values}: give more of them"
+        )
     parts = []
-    for first in range(0, len(y), plan.batch):
-        rows = range(first, min(first + plan.batch, len(y)))
-        flow = Flow(denoiser, _rows(condition, rows, len(y)), plan.dtype)
-        parts.append(_block(flow, values, y[first : first + plan.batch].double(), rows, (plan, prior)))
+    for first in range(0, len(y), batch):
+        rows = range(first, min(first + batch, len(y)))
+        flow = Flow(denoiser, _rows(condition, rows, len(y)), dtype)
+        parts.append(_block(flow, values, y[first : first + batch].double(), rows, (plan, prior)))
     fields = ("nats", "probe_error", "step_error", "prior_error", "latent")
     joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in fields}
     return Likelihood(**joined, evaluations=sum(part.evaluations for part in parts))
@@ -174,17 +183,16 @@ def sample_with_log_density(
         condition: tensors that lead with N.
         sampler: a deterministic one of ``SAMPLERS`` or a function of the same signature.
         tile: samples done at once, as in :class:`physgen.diffusion.sampling.tiles.Execution`; the graph of the whole
-            path
-            is held in memory.
+            path is kept in memory.
 
     Returns:
         x (N, C, \*grid) and log-densities (N,), float64.
     """
     integrate, s_max = find_sampler(sampler), check_levels(levels)[0]
-    plan, site = Execution(tile=tile, dtype=torch.float64), tuple(shape[1:])
-    tiles, samples, log_densities = plan.tiles(int(shape[0]), site), [], []
+    plan, one = Execution(tile=tile, dtype=torch.float64), tuple(shape[1:])
+    tiles, samples, log_densities = plan.tiles(int(shape[0]), one), [], []
     for block, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
-        start = s_max * noise_like(seed, "sampler start", block.index, site, dtype=torch.float64)
+        start = s_max * noise_like(seed, "sampler start", block.index, one, dtype=torch.float64)
         x, matrix = jacobian(partial(integrate, denoiser, levels, condition=given), start, chunk=64)
         samples.append(x[block.inside])
         log_densities.append((_log_prior(start, s_max, None) - torch.linalg.slogdet(matrix).logabsdet)[block.inside])
@@ -251,7 +259,7 @@ def _integrate(
 
     start = torch.zeros(1 if probes is None else len(probes), len(y), dtype=y.dtype, device=y.device)
     if plan.method == "adaptive":
-        return adaptive(slope, (y, start), clock, plan.tolerance)
+        return adaptive(slope, (y, start), (clock[0], clock[-1]), plan.tolerance)
     state = (y, start)
     for u, u_next in pairwise(clock):
         state = runge_kutta(slope, u, u_next - u, state, plan.method)

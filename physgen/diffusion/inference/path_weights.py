@@ -6,10 +6,10 @@ A path :math:`y_T \to \dots \to y_1 \to x_0` drawn with kernels p has the weight
 
 with :math:`q(y_{k+1}|y_k) = N(y_k, s_{k+1}^2 - s_k^2)` and :math:`\tilde p` the target up to its norm. Then
 :math:`E[w] = Z` and :math:`E[w f(x_0)] = Z \langle f \rangle`: no trace, no tolerance, no small-step limit. A path
-walked the other way, from a sample of the target, has :math:`E[1/w] = 1/Z`, which notices modes that the sampler never
-visits.
+in the other direction, from a sample of the target, has :math:`E[1/w] = 1/Z`, which detects modes that the sampler
+never visits.
 
-Two things may stand beside the kernels. A multistep D, extrapolated from the level before, makes p depend on the path
+Two extensions of the kernels are allowed. A multistep D, extrapolated from the level before, makes p depend on the path
 so far, :math:`p(y_k | y_{k+1}, y_{k+2})`, and changes nothing in w. A Langevin move K at a level is undone by the same
 move in the extended q: w gains :math:`K(y|y')/K(y'|y)`. A step that is a deterministic map of a noised state, Heun's
 with churn, has no density, and annealed Langevin, which changes the level without a draw, has none either.
@@ -25,12 +25,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.convention import Condition, Denoiser, elapsed
 from physgen.diffusion.inference.reverse_kernels import (
     Ancestral,
     EulerMaruyama,
@@ -39,11 +39,11 @@ from physgen.diffusion.inference.reverse_kernels import (
     PathKernel,
     SpinMixture,
     log_normal,
-    share,
 )
 from physgen.diffusion.levels import check_levels
 from physgen.diffusion.noise import generator_for
 from physgen.diffusion.sampling.deterministic import extrapolated
+from physgen.diffusion.sampling.stochastic import langevin_step
 from physgen.diffusion.sampling.tiles import Execution, Tile
 
 Readout = Literal["gaussian", "bernoulli"]
@@ -64,7 +64,7 @@ class Chain:
     Attributes:
         kernel: of the step to the next level.
         multistep: give it the D of :data:`physgen.diffusion.sampling.deterministic.dpmpp_2m`, extrapolated from the
-        level before.
+            level before.
         corrector: strength of a Langevin move at the new level, :math:`\epsilon = strength \cdot s'^2 \log(s/s')`, as
             in :func:`physgen.diffusion.sampling.stochastic.predictor_corrector`; 0 for none. One evaluation more a
             level.
@@ -76,7 +76,7 @@ class Chain:
 
     def __post_init__(self) -> None:
         if not self.corrector >= 0:
-            raise ValueError(f"the strength of the corrector must be >= 0, got {self.corrector}")
+            raise ValueError(f"the strength of the corrector must be >= 0, got {self.corrector}; 0 is none")
 
 
 CHAINS = {  # the stochastic samplers of these names, with a read-out that has a density in the place of x0 = D
@@ -111,7 +111,14 @@ def weighted_sample(
     shape: Sequence[int],
     seed: int,
     log_target: Callable[[Tensor], Tensor],
-    **options: Any,
+    *,
+    readout: Readout = "gaussian",
+    condition: Condition = None,
+    tile: int | None = None,
+    start_index: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    streams: Sequence[int] | None = None,
 ) -> WeightedSamples:
     r"""Draw paths down the levels and weigh them against a target.
 
@@ -120,27 +127,28 @@ def weighted_sample(
     Args:
         denoiser: D(y, s, condition), learned or exact.
         kernel: one of :mod:`physgen.diffusion.inference.reverse_kernels`, a :class:`Chain` of it, or the name of a
-            stochastic sampler:
-            ancestral, euler_maruyama, dpmpp_2m_sde, predictor_corrector.
+            stochastic sampler: ancestral, euler_maruyama, dpmpp_2m_sde, predictor_corrector.
         levels: noise levels, descending, the last one 0.
         shape: (N, C, \*grid).
         seed: any whole number.
         log_target: :math:`\log\tilde p(x_0)`, (B, C, \*grid) float64 -> (B,); for spins :math:`-\beta H`.
-        **options: ``readout``: "gaussian", :math:`x_0 \sim N(D, C)` with the kernel's variance at s' = 0, or
-            "bernoulli", spins :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`; ``condition``: tensors that lead with
-            N; further the fields of :class:`physgen.diffusion.sampling.tiles.Execution`.
+        readout: "gaussian", :math:`x_0 \sim N(D, C)` with the kernel's variance at s' = 0, or "bernoulli", spins
+            :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`.
+        condition: tensors that lead with N.
+        tile, start_index, device, dtype, streams: as in :func:`physgen.diffusion.sampling.samplers.sample`; ``dtype``
+            is what the denoiser sees and the samples have.
 
     Raises:
         ValueError: levels that do not end at 0, a condition whose length is not N, an unknown read-out or sampler.
     """
-    readout, condition, plan = _options(options)
-    count, site = int(shape[0]), tuple(shape[1:])
-    samples = torch.empty((count, *site), dtype=plan.dtype, device=plan.device)
-    log_weight = torch.empty(count, dtype=torch.float64, device=plan.device)
-    for tile, reverse in _blocks(denoiser, _chain(kernel), levels, (readout, condition, plan), (count, *site)):
-        x, log_ratio = _descend(reverse, _path_noise(seed, "weighted path", tile, site, plan))
-        samples[tile.place] = x[tile.inside].to(plan.dtype)
-        log_weight[tile.place] = (log_target(x) + log_ratio)[tile.inside]
+    plan = Execution(tile, start_index, device, dtype=dtype, streams=streams)
+    count, one = int(shape[0]), tuple(shape[1:])
+    samples = torch.empty((count, *one), dtype=dtype, device=device)
+    log_weight = torch.empty(count, dtype=torch.float64, device=device)
+    for part, reverse in _tiles(denoiser, _chain(kernel), levels, (readout, condition, plan), (count, *one)):
+        x, log_ratio = _downwards(reverse, _path_noise(seed, "weighted path", part, one, plan))
+        samples[part.place] = x[part.inside].to(dtype)
+        log_weight[part.place] = (log_target(x) + log_ratio)[part.inside]
     return WeightedSamples(samples, log_weight)
 
 
@@ -151,35 +159,33 @@ def noising_log_weight(
     x: Tensor,
     seed: int,
     log_target: Callable[[Tensor], Tensor],
-    **options: Any,
+    *,
+    readout: Readout = "gaussian",
+    condition: Condition = None,
+    tile: int | None = None,
+    start_index: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    streams: Sequence[int] | None = None,
 ) -> Tensor:
-    r"""Log-weights (N,) of paths that start from given samples x and climb the levels with q.
+    r"""Log-weights (N,) of paths that start from given samples x and go up the levels with q.
 
     For x from the target :math:`E[1/w] = 1/Z`. With ``log_target`` returning zeros, -log w is log p/q of the path; its
     mean is the evidence lower bound of :math:`\log p(x)` of the generative chain, its log-mean-exp is
     :math:`\log p(x)` itself. Arguments as :func:`weighted_sample`; x (N, C, \*grid), spins for "bernoulli".
     """
-    readout, condition, plan = _options(options)
-    chain = _chain(kernel)
+    plan, chain = Execution(tile, start_index, device, dtype=dtype, streams=streams), _chain(kernel)
     if chain.multistep or chain.corrector:
         raise ValueError(
-            f"paths that climb are weighed for steps that depend on the level above alone, got {chain}; "
+            f"upward paths are weighed for steps that depend on the level above alone, got {chain}; "
             "take a kernel without multistep and corrector"
         )
-    log_weight = torch.empty(len(x), dtype=torch.float64, device=plan.device)
-    for tile, reverse in _blocks(denoiser, chain, levels, (readout, condition, plan), tuple(x.shape)):
-        start = tile.take(x).to(plan.device, torch.float64)
-        climbed = _climb(reverse, _path_noise(seed, "noising path", tile, tuple(x.shape[1:]), plan), start)
-        log_weight[tile.place] = (log_target(start) + climbed)[tile.inside]
+    log_weight = torch.empty(len(x), dtype=torch.float64, device=device)
+    for part, reverse in _tiles(denoiser, chain, levels, (readout, condition, plan), tuple(x.shape)):
+        start = part.take(x).to(device, torch.float64)
+        log_ratio = _upwards(reverse, _path_noise(seed, "noising path", part, tuple(x.shape[1:]), plan), start)
+        log_weight[part.place] = (log_target(start) + log_ratio)[part.inside]
     return log_weight
-
-
-def _options(options: dict[str, Any]) -> tuple[Readout, Condition, Execution]:
-    rest = dict(options)
-    readout, condition = rest.pop("readout", "gaussian"), rest.pop("condition", None)
-    if readout not in ("gaussian", "bernoulli"):
-        raise ValueError(f'the read-out is "gaussian" or "bernoulli" (spins), got {readout!r}')
-    return readout, condition, Execution(**rest)
 
 
 def _chain(kernel: PathKernel | Chain | str) -> Chain:
@@ -190,7 +196,7 @@ def _chain(kernel: PathKernel | Chain | str) -> Chain:
     return kernel if isinstance(kernel, Chain) else Chain(kernel)
 
 
-def _blocks(
+def _tiles(
     denoiser: Denoiser,
     chain: Chain,
     levels: Tensor,
@@ -199,18 +205,20 @@ def _blocks(
 ) -> Iterator[tuple[Tile, _Reverse]]:
     """The tiles of a request, each with the chain on its rows of the condition."""
     readout, condition, plan = settings
+    if readout not in ("gaussian", "bernoulli"):
+        raise ValueError(f'the read-out is "gaussian" or "bernoulli" (spins), got {readout!r}')
     values = check_levels(levels)
     if values[-1] != 0:
         raise ValueError(
-            f"path weights need levels that end at 0, where the target stands, got a last one {values[-1]}"
+            f"path weights need levels that end at 0, the level of the target, got a last one {values[-1]}"
         )
     tiles = plan.tiles(shape[0], shape[1:])
     for tile, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
         yield tile, _Reverse(_evaluator(denoiser, given, plan), chain, values, readout)
 
 
-def _path_noise(seed: int, stream: str, tile: Tile, site: tuple[int, ...], plan: Execution) -> Noise:
-    return Noise([generator_for(seed, stream, number) for number in tile.numbers], site, plan.device)
+def _path_noise(seed: int, stream: str, tile: Tile, shape: tuple[int, ...], plan: Execution) -> Noise:
+    return Noise([generator_for(seed, stream, number) for number in tile.numbers], shape, plan.device)
 
 
 def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Callable[[Tensor, float], Tensor]:
@@ -222,7 +230,7 @@ def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Cal
     return denoise
 
 
-def _descend(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
+def _downwards(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
     """x0 and log q/p of paths that the chain draws."""
     chain, first = reverse.chain, reverse.levels[0]
     y = reverse.kernel.start(noise, first)
@@ -240,31 +248,31 @@ def _descend(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
         if s_next > 0:
             denoised = reverse.denoise(y, s_next)
             if chain.corrector:
-                variance = 2 * chain.corrector * s_next**2 * math.log(s / s_next)
-                y, denoised, gain = _langevin(reverse, y, denoised, s_next, (variance, noise))
+                step = chain.corrector * math.log(s / s_next)
+                y, denoised, gain = _langevin_move(reverse, y, denoised, s_next, (step, noise))
                 log_ratio = log_ratio + gain
     return y, log_ratio
 
 
-def _langevin(
+def _langevin_move(
     reverse: _Reverse, y: Tensor, denoised: Tensor, s: float, settings: tuple[float, Noise]
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""A move :math:`y' \sim K(y'|y) = N(y + \epsilon\,(D - y)/s^2, 2\epsilon)`, D there, and log K(y|y')/K(y'|y)."""
-    variance, noise = settings
-    share_of = variance / (2 * s**2)
-    spread = torch.full_like(y, variance)
+    step, noise = settings
     white = noise.normal()
-    moved = y + share_of * (denoised - y) + math.sqrt(variance) * white
+    moved = langevin_step(y, denoised, s, step, white)
     ahead = reverse.denoise(moved, s)
-    back = (y - moved - share_of * (ahead - moved)) / math.sqrt(variance)
-    return moved, ahead, log_normal(back, spread) - log_normal(white, spread)
+    std = s * math.sqrt(2 * step)
+    back = (y - moved - step * (ahead - moved)) / std
+    variance = torch.full_like(y, std**2)
+    return moved, ahead, log_normal(back, variance) - log_normal(white, variance)
 
 
-def _climb(reverse: _Reverse, noise: Noise, x: Tensor) -> Tensor:
+def _upwards(reverse: _Reverse, noise: Noise, x: Tensor) -> Tensor:
     """log q/p of paths that q draws upwards from x."""
     y, log_ratio = x, torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for s_next, s in pairwise(reversed(reverse.levels)):
-        above = y + s * math.sqrt(share(s, s_next)) * noise.normal()
+        above = y + math.sqrt(elapsed(s, s_next)) * noise.normal()
         move = Move(above, reverse.denoise(above, s), s, s_next)
         log_p = reverse.kernel_to(s_next).log_density(move, y)
         log_ratio = log_ratio + _log_forward(above, y, s, s_next) - log_p
@@ -274,5 +282,5 @@ def _climb(reverse: _Reverse, noise: Noise, x: Tensor) -> Tensor:
 
 def _log_forward(y: Tensor, y_next: Tensor, s: float, s_next: float) -> Tensor:
     r""":math:`\log q(y|y') = \log N(y; y', s^2 - s'^2)`, (B,)."""
-    elapsed = torch.full_like(y, s**2 * share(s, s_next))
-    return log_normal((y - y_next) / elapsed.sqrt(), elapsed)
+    variance = torch.full_like(y, elapsed(s, s_next))
+    return log_normal((y - y_next) / variance.sqrt(), variance)

@@ -1,23 +1,20 @@
 r"""Reverse kernels :math:`p(y'|y)` from level s to s' < s: Gaussians of one mean, and a mixture for spins.
 
-Given :math:`x_0`, :math:`q(y'|y, x_0) = N((1 - \rho) y + \rho x_0, s'^2 \rho)` with :math:`\rho = 1 - s'^2/s^2`. Given
-y alone, :math:`x_0` has mean D and covariance C, so that the first two moments of :math:`q(y'|y)` are
+Given :math:`x_0`, :math:`q(y'|y, x_0) = N((1 - \rho) y + \rho x_0, s'^2 \rho)` with :math:`\rho = 1 - s'^2/s^2`
+(:mod:`physgen.diffusion.convention`). Given y alone, :math:`x_0` has mean D and covariance C, so that the first two
+moments of :math:`q(y'|y)` are
 
 .. math:: (1 - \rho) y + \rho D, \qquad s'^2 \rho + \rho^2 C.
 
 A Gaussian kernel states what it takes for C, diagonal in the sites or in the Fourier modes. Nothing of it needs to be
 right for path weights to be unbiased; the better it is, the less they scatter.
+
+:class:`KernelSampler` draws each step from such a Gaussian. DDPM's step is a draw from :math:`q(y'|y, x_0 = D)`, as if
+:math:`x_0` were known: it misses the posterior covariance C of :math:`x_0` given y, and with it variance. A kernel
+includes it, at the step to s' = 0 too, which is then N(D, C). With the Fourier-diagonal :math:`C = P s^2/(P + s^2)` of
+a stationary Gaussian field every step and the start are exact, and so is the law of the samples with a single step.
+
 Shapes: B batch, C channels, \*grid lattice; variances broadcast against (B, C, \*grid).
-
-The stochastic sampler that draws each step from a Gaussian kernel with a posterior covariance.
-
-DDPM's step is a draw from :math:`q(y'|y, x_0 = D)`, as if :math:`x_0` were known: it misses the posterior covariance C
-of :math:`x_0` given y, and with it variance. A kernel of :mod:`physgen.diffusion.inference.reverse_kernels` puts it in:
-
-.. math:: y' \sim N\big((1 - \rho) y + \rho D,\; s'^2 \rho + \rho^2 C\big), \qquad \rho = 1 - s'^2/s^2,
-
-the step to s' = 0, where it is N(D, C), included. With the Fourier-diagonal :math:`C = P s^2/(P + s^2)` of a stationary
-Gaussian field every step and the start are exact: so is the law of the samples, from a single step on.
 """
 
 from __future__ import annotations
@@ -31,23 +28,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.convention import Condition, Denoiser, bridge_mean, bridge_variance, elapsed, rho
 from physgen.diffusion.exact.field import GaussianField
 from physgen.diffusion.exact.law import LOG_2PI
 from physgen.diffusion.levels import check_levels
 from physgen.diffusion.sampling.solver import StepNoise
 
-CLOSEST = 1e-9  # of |m| to 1, so that a rounded denoiser gives no state probability zero
-
-
-def share(s: float, s_next: float) -> float:
-    r""":math:`\rho = 1 - s'^2/s^2` without cancellation."""
-    return (s - s_next) * (s + s_next) / s**2
-
-
-def bridge(s: float, s_next: float) -> float:
-    r"""Variance :math:`s'^2 \rho` of :math:`q(y'|y, x_0)`."""
-    return s_next**2 * share(s, s_next)
+CLOSEST = 1e-9  # of |m| to 1, so that no state has probability zero when the denoiser is rounded
 
 
 @dataclass(frozen=True)
@@ -59,9 +46,11 @@ class Noise:
     device: torch.device | str = "cpu"
 
     def normal(self) -> Tensor:
+        """Standard normal numbers (B, C, *grid), float64."""
         return self._stack([torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
 
     def uniform(self) -> Tensor:
+        """Uniform numbers in [0, 1), (B, C, *grid), float64."""
         return self._stack([torch.rand(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
 
     def _stack(self, rows: list[Tensor]) -> Tensor:
@@ -79,8 +68,7 @@ class Move:
 
     def toward(self, x0: Tensor) -> Tensor:
         r"""Mean :math:`(1 - \rho) y + \rho x_0` of :math:`q(y'|y, x_0)`."""
-        rho = share(self.s, self.s_next)
-        return self.y * (1 - rho) + x0 * rho
+        return bridge_mean(self.y, x0, self.s, self.s_next)
 
 
 class PathKernel(ABC):
@@ -115,9 +103,11 @@ class Kernel(PathKernel):
         return Move(y, denoised, s, s_next).toward(denoised)
 
     def start_mean(self, y: Tensor) -> Tensor:
+        """Mean of the first y, shape of y; 0 unless a kernel knows better."""
         return torch.zeros_like(y)
 
     def start_variance(self, y: Tensor, s: float) -> Tensor:
+        """Variances of the first y in the kernel's basis; s^2 unless a kernel knows better."""
         return torch.full_like(y, s**2)
 
     def colour(self, white: Tensor, variance: Tensor) -> Tensor:
@@ -160,7 +150,7 @@ class Ancestral(Kernel):
     """
 
     def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
-        return torch.full_like(denoised, bridge(s, s_next) if s_next > 0 else s**2)
+        return torch.full_like(denoised, bridge_variance(s, s_next) if s_next > 0 else s**2)
 
 
 @dataclass(frozen=True)
@@ -168,7 +158,7 @@ class EulerMaruyama(Kernel):
     r"""Euler-Maruyama in the clock s^2: variance :math:`s^2 - s'^2`. Source: arXiv:2011.13456, eq. 6."""
 
     def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
-        return torch.full_like(denoised, s**2 * share(s, s_next))
+        return torch.full_like(denoised, elapsed(s, s_next))
 
 
 @dataclass(frozen=True)
@@ -187,7 +177,7 @@ class LocalCovariance(Kernel):
         spread = 1 - magnetisation(denoised).square()
         if self.averaged:
             spread = spread.mean(dim=tuple(range(1, spread.ndim)), keepdim=True).expand_as(spread)
-        return bridge(s, s_next) + share(s, s_next) ** 2 * spread
+        return bridge_variance(s, s_next) + rho(s, s_next) ** 2 * spread
 
     def start_variance(self, y: Tensor, s: float) -> Tensor:
         return torch.full_like(y, 1 + s**2)
@@ -207,7 +197,7 @@ class FourierCovariance(Kernel):
 
     def variance(self, denoised: Tensor, s: float, s_next: float) -> Tensor:
         power = self._power(denoised)
-        return bridge(s, s_next) + share(s, s_next) ** 2 * (power / (power / s**2 + 1))
+        return bridge_variance(s, s_next) + rho(s, s_next) ** 2 * (power / (power / s**2 + 1))
 
     def start_mean(self, y: Tensor) -> Tensor:
         mean = torch.as_tensor(self.surrogate.mean).to(y).expand(y.shape[1])
@@ -236,7 +226,9 @@ class SpinMixture(PathKernel):
     def draw(self, move: Move, noise: Noise) -> Tensor:
         up = 0.5 * (1 + magnetisation(move.denoised))
         spins = torch.where(noise.uniform() < up, 1.0, -1.0).to(move.y)
-        return move.toward(spins) + bridge(move.s, move.s_next) ** 0.5 * noise.normal() if move.s_next > 0 else spins
+        if move.s_next == 0:
+            return spins
+        return move.toward(spins) + bridge_variance(move.s, move.s_next) ** 0.5 * noise.normal()
 
     def log_density(self, move: Move, y_next: Tensor) -> Tensor:
         m = magnetisation(move.denoised)
@@ -245,8 +237,14 @@ class SpinMixture(PathKernel):
         ends = []
         for sign in (1, -1):
             residual = y_next - move.toward(torch.full_like(y_next, sign))
-            ends.append(torch.log(0.5 * (1 + sign * m)) - 0.5 * residual.square() / bridge(move.s, move.s_next))
-        return (torch.logaddexp(*ends) - 0.5 * (LOG_2PI + math.log(bridge(move.s, move.s_next)))).flatten(1).sum(1)
+            ends.append(
+                torch.log(0.5 * (1 + sign * m)) - 0.5 * residual.square() / bridge_variance(move.s, move.s_next)
+            )
+        return (
+            (torch.logaddexp(*ends) - 0.5 * (LOG_2PI + math.log(bridge_variance(move.s, move.s_next))))
+            .flatten(1)
+            .sum(1)
+        )
 
     def start(self, noise: Noise, s: float) -> Tensor:
         return LocalCovariance().start(noise, s)
@@ -264,12 +262,11 @@ def magnetisation(denoised: Tensor) -> Tensor:
 class KernelSampler:
     r"""Sampler of a kernel, e.g. ``KernelSampler(FourierCovariance(GaussianField.fit(x)))`` for stationary fields.
 
-    One evaluation a step, stochastic, every step to 0 included. It takes y as white noise of variance
-    :math:`s_{max}^2` and gives it the mean and the variance of the kernel's start. Weak order 1 in general, like
-    :data:`physgen.diffusion.sampling.stochastic.ancestral`, with a much smaller error; no error at all for Gaussian
-    fields of
-    the kernel's spectrum. The last step draws noise: the spread of :math:`x_0` that D does not resolve is that of the
-    surrogate there, right in variance, Gaussian in shape.
+    One evaluation a step, stochastic, every step to 0 included. :func:`physgen.diffusion.sampling.samplers.sample`
+    begins with :meth:`start`, which gives white noise the mean and the variance of the kernel's start. Weak order 1 in
+    general, like :data:`physgen.diffusion.sampling.stochastic.ancestral`, with a much smaller error; no error at all
+    for Gaussian fields of the kernel's spectrum. The last step draws noise: the spread of :math:`x_0` that D does not
+    resolve is that of the surrogate there, right in variance, Gaussian in shape.
 
     Source: Bao et al., arXiv:2201.06503 (scalar covariance).
     """
@@ -290,10 +287,9 @@ class KernelSampler:
     def __call__(
         self, denoiser: Denoiser, levels: Tensor, y: Tensor, condition: Condition = None, noise: StepNoise | None = None
     ) -> Tensor:
+        """y at the last level from y at the first; arguments of :class:`physgen.diffusion.sampling.solver.Sampler`."""
         draw = _source(noise)
-        values = check_levels(levels)
-        y = self.start(y / values[0], values[0])
-        for i, (s, s_next) in enumerate(pairwise(values)):
+        for i, (s, s_next) in enumerate(pairwise(check_levels(levels))):
             mean, std = self.step(denoiser, y, s, s_next, condition)
             y = mean + self.kernel.colour(draw(i), std.square())
         return y

@@ -1,9 +1,8 @@
-r"""What log-weights can tell: ln Z with its error, effective sample size, path KL, reweighted means, exact resampling.
+r"""Statistics of log-weights: ln Z with its error, effective sample size, path KL, reweighted means, exact resampling.
 
 With independent weights of mean Z (:mod:`physgen.diffusion.inference.path_weights`) everything here is exact as N
-grows. The
-effective sample size alone is blind: a sampler that misses a mode, or a density that is not that of the map which
-drew the samples, has a fine one. So it is never given without ln Z and its error. Shapes: N weights.
+grows. The effective sample size alone is blind: a sampler that misses a mode, or a density that is not that of the map
+which drew the samples, has a good one. So it is never given without ln Z and its error. Shapes: N weights.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ BOOTSTRAP_DRAWS = 400
 
 @dataclass(frozen=True)
 class WeightStatistics:
-    r"""Figures of N log-weights.
+    r"""Statistics of N log-weights (:func:`summarise_weights`).
 
     Attributes:
         count: N.
@@ -44,10 +43,11 @@ class WeightStatistics:
 
     @property
     def effective_sample_size(self) -> float:
+        r""":math:`(\sum w)^2 / \sum w^2`."""
         return self.count * self.effective_fraction
 
 
-def weight_statistics(log_weight: Tensor, seed: int = 0) -> WeightStatistics:
+def summarise_weights(log_weight: Tensor, seed: int = 0) -> WeightStatistics:
     """ln Z, effective sample size and path KL of log-weights (N,), N >= 2; ``seed`` is that of the bootstrap.
 
     Raises:
@@ -57,20 +57,38 @@ def weight_statistics(log_weight: Tensor, seed: int = 0) -> WeightStatistics:
     count, top = len(logs), logs.max()
     weights = torch.exp(logs - top)
     without = torch.log((weights.sum() - weights).clamp(min=torch.finfo(torch.float64).tiny) / (count - 1)) + top
-    log_mean = torch.log(weights.mean()) + top
+    log_mean = log_mean_exp(logs)
     divergence = without - (logs.sum() - logs) / (count - 1)
     draws = torch.randint(count, (BOOTSTRAP_DRAWS, count), generator=generator_for(seed, "bootstrap", 0))
     bootstrap = torch.log(weights.cpu()[draws].mean(1)) + top.cpu()
     low, high = torch.quantile(bootstrap, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return WeightStatistics(
         count=count,
-        log_Z=float(log_mean),
-        log_Z_error=_jackknife_error(without),
+        log_Z=log_mean,
+        log_Z_error=jackknife_error(without),
         log_Z_interval=(low, high),
-        effective_fraction=float(weights.sum() ** 2 / (weights.square().sum() * count)),
-        path_KL=float(log_mean - logs.mean()),
-        path_KL_error=_jackknife_error(divergence),
+        effective_fraction=effective_fraction(logs),
+        path_KL=log_mean - float(logs.mean()),
+        path_KL_error=jackknife_error(divergence),
     )
+
+
+def log_mean_exp(log_weight: Tensor) -> float:
+    r""":math:`\ln \frac1N \sum_j e^{l_j}` of log-weights (N,), without overflow."""
+    return float(torch.logsumexp(log_weight, 0)) - math.log(len(log_weight))
+
+
+def effective_fraction(log_weight: Tensor) -> float:
+    r"""Effective sample size over N of log-weights (N,), :math:`(\sum w)^2 / (N \sum w^2)`, in (0, 1]."""
+    squares = 2 * torch.logsumexp(log_weight, 0) - torch.logsumexp(2 * log_weight, 0)
+    return float(torch.exp(squares)) / len(log_weight)
+
+
+def jackknife_error(left_out: Tensor) -> float:
+    r"""Standard error :math:`\sqrt{\frac{N - 1}{N} \sum_j (\theta_j - \bar\theta)^2}` from the N estimates
+    :math:`\theta_j`, each without sample j, shape (N,)."""
+    count = len(left_out)
+    return math.sqrt((count - 1) / count * float((left_out - left_out.mean()).square().sum()))
 
 
 def reweighted_mean(values: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,9 +97,9 @@ def reweighted_mean(values: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]
     The error is that of a ratio of means, linearised; the bias is of order 1/N.
     """
     logs = _checked(log_weight)
-    share = torch.softmax(logs, dim=0).reshape(-1, *[1] * (values.ndim - 1))
-    mean = (share * values).sum(0)
-    return mean, (share * (values - mean)).square().sum(0).sqrt()
+    weight = torch.softmax(logs, dim=0).reshape(-1, *[1] * (values.ndim - 1))
+    mean = (weight * values).sum(0)
+    return mean, (weight * (values - mean)).square().sum(0).sqrt()
 
 
 def independence_metropolis(log_weight: Tensor, seed: int) -> tuple[Tensor, float]:
@@ -93,18 +111,18 @@ def independence_metropolis(log_weight: Tensor, seed: int) -> tuple[Tensor, floa
     """
     logs = _checked(log_weight).tolist()
     uniform = torch.rand(len(logs), generator=generator_for(seed, "metropolis", 0), dtype=torch.float64).tolist()
-    here, states, accepted = 0, [0], 0
+    current, states, accepted = 0, [0], 0
     for proposal in range(1, len(logs)):
-        if math.log(max(uniform[proposal], 1e-300)) < logs[proposal] - logs[here]:
-            here, accepted = proposal, accepted + 1
-        states.append(here)
+        if math.log(max(uniform[proposal], 1e-300)) < logs[proposal] - logs[current]:
+            current, accepted = proposal, accepted + 1
+        states.append(current)
     return torch.tensor(states, device=log_weight.device), accepted / (len(logs) - 1)
 
 
 def resample(log_weight: Tensor, count: int, seed: int) -> Tensor:
     """Indices (count,) of a systematic resampling: sample i appears count * w_i / sum(w) times, rounded up or down."""
     if count < 1:
-        raise ValueError(f"resampling needs count >= 1, got {count}")
+        raise ValueError(f"resampling needs count >= 1, got {count}; take the number of samples wanted")
     edges = torch.softmax(_checked(log_weight), dim=0).cumsum(0)
     offset = torch.rand((), generator=generator_for(seed, "resample", 0), dtype=torch.float64).to(edges.device)
     comb = (torch.arange(count, dtype=torch.float64, device=edges.device) + offset) / count
@@ -120,8 +138,3 @@ def _checked(log_weight: Tensor) -> Tensor:
             "log-weights must be below infinity and not all -infinity, got NaN, infinity or no weight at all"
         )
     return logs
-
-
-def _jackknife_error(without: Tensor) -> float:
-    count = len(without)
-    return float(((without - without.mean()).square().sum() * ((count - 1) / count)).sqrt())

@@ -1,16 +1,13 @@
-r"""Denoisers :math:`D(y, s, c) \approx E[x_0 | y]` made of a network, their loss, and laws of training noise levels.
+r"""Denoisers :math:`D(y, s, c) \approx E[x_0 | y]` made of a network, their loss, and distributions of noise levels.
 
 y = x0 + s * noise. The networks see inputs of unit variance and c_noise = ln(s)/4.
 Shapes: B batch, C channels, *grid lattice; y (B, C, *grid), s (B,), condition a dict of tensors (B, ...) or None.
 Everything outside the network is computed in the precision of its weights, float64 or else float32, under autocast too.
 
-Heads: what a network predicts, adapted to the one denoiser D(y, s).
-
-Networks see the variance-preserving :math:`x = \alpha x_0 + \sigma z = y/\sqrt{1 + s^2}, \alpha = 1/\sqrt{1 + s^2},
-\sigma = s \alpha`, and c_noise = ln(s)/4. All heads have the same information; they differ in the levels at which an
-error of the network hurts.
-
-Shapes: B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,).
+:class:`FieldDenoiser` and :class:`SpinDenoiser` know the physics of their data. :class:`PredictionDenoiser` and
+:class:`EnergyDenoiser` take what other codes let a network predict. It sees the variance-preserving :math:`x = \alpha
+x_0 + \sigma z = y/\sqrt{1 + s^2}, \alpha = 1/\sqrt{1 + s^2}, \sigma = s \alpha`. All predictions hold the same
+information; they differ in the levels at which an error of the network matters most.
 """
 
 from __future__ import annotations
@@ -33,8 +30,8 @@ def working_dtype(network: Callable[..., Tensor]) -> torch.dtype:
     return torch.float64 if first is not None and first.dtype == torch.float64 else torch.float32
 
 
-class LevelLaw(Protocol):
-    """Law of training noise levels, given by its quantile function u in (0, 1) -> s."""
+class LevelDistribution(Protocol):
+    """Distribution of training noise levels, given by its quantile function u in (0, 1) -> s."""
 
     def __call__(self, u: Tensor) -> Tensor: ...
 
@@ -104,6 +101,7 @@ class FieldDenoiser(nn.Module):
         self.sigma_data = sigma_data
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s), shape of y; condition as the network and the spectrum want it."""
         dtype = working_dtype(self.network)
         y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
         power, modes = self._power(y, condition), self._modes(y)
@@ -133,7 +131,8 @@ class FieldDenoiser(nn.Module):
             return torch.full((), self.sigma_data**2, dtype=y.dtype, device=y.device)
         if tuple(y.shape[2:]) != self.spectrum.grid:
             raise ValueError(
-                f"this denoiser has a spectrum on the grid {self.spectrum.grid}, got a field on {tuple(y.shape[2:])}"
+                f"this denoiser has a spectrum on the grid {self.spectrum.grid}, got a field on {tuple(y.shape[2:])}; "
+                "take fields of the grid it was fitted on"
             )
         return self.spectrum(condition)
 
@@ -161,6 +160,7 @@ class SpinDenoiser(nn.Module):
         self.network, self.antisymmetric = network, antisymmetric
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """Magnetisation (B, C, *grid) in (-1, 1)."""
         dtype = working_dtype(self.network)
         y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
         variance = like(s, y).square()
@@ -212,6 +212,7 @@ class PredictionDenoiser(nn.Module):
         self.network, self.prediction = network, prediction
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s), shape of y."""
         level = like(s, y)
         output = self.network(y / (1 + level.square()).sqrt(), s.log() / 4, condition)
         return PREDICTIONS[self.prediction](output.to(y.dtype), y, level)
@@ -242,6 +243,7 @@ class EnergyDenoiser(nn.Module):
         return 0.5 * x.square().flatten(1).sum(1) - scale * output.flatten(1).sum(1)
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s), shape of y; with a graph where gradients are enabled."""
         keep = torch.is_grad_enabled()
         with torch.enable_grad():  # samplers run without gradients
             point = y if y.requires_grad else y.detach().requires_grad_()

@@ -1,6 +1,6 @@
-r"""Averages of the weights over training with power-function profiles, and averages of any width made afterwards.
+r"""EMA of the weights over training with power-function profiles, and an EMA of any width made afterwards.
 
-The average of the weights :math:`\theta(\tau)` after t updates is, in continuous time,
+The EMA of the weights :math:`\theta(\tau)` after t updates is, in continuous time,
 
 .. math:: \hat\theta_\gamma(t) = \int_0^t p_\gamma(\tau; t)\, \theta(\tau)\, d\tau, \qquad
           p_\gamma(\tau; t) = \frac{(\gamma + 1)\, \tau^\gamma}{t^{\gamma + 1}},
@@ -35,7 +35,9 @@ def width_of(exponent: float) -> float:
 def exponent_of(width: float) -> float:
     r"""The exponent gamma of a relative width in (0, :math:`1/\sqrt{12}`], by bisection: 16.97 of 0.05, 6.94 of 0.1."""
     if not 0 < width <= width_of(0):
-        raise ValueError(f"the relative width of an average lies in (0, {width_of(0):.4f}], got {width}")
+        raise ValueError(
+            f"the relative width of an EMA lies in (0, {width_of(0):.4f}], got {width}; 0.05 to 0.2 are usual"
+        )
     low, high = 0.0, 1.0 / width  # the width is below 1/gamma
     for _ in range(200):
         middle = (low + high) / 2
@@ -45,62 +47,66 @@ def exponent_of(width: float) -> float:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An average after ``update`` updates with the profile of ``exponent``; ``weights`` by parameter name."""
+    """An EMA after ``update`` updates with the profile of ``exponent``; ``weights`` by parameter name."""
 
     update: int
     exponent: float
     weights: Mapping[str, Tensor]
 
 
-class PowerAverages:
-    """Running averages of the parameters of a model, one for each relative width.
+class PowerEMA:
+    """EMAs of the parameters of a model, one for each relative width.
 
     The caller of the training loop holds it, calls :meth:`update` after each accepted step, and now and then stores
     :meth:`snapshots`, e.g. every few per cent of the run: :func:`synthesize` needs those after the fact.
 
     Args:
-        model: module; the averages live on its device, in its dtype.
+        model: module; the EMAs live on its device, in its dtype.
         widths: relative widths; two suffice for any width between them and beyond.
     """
 
     def __init__(self, model: nn.Module, widths: Sequence[float] = WIDTHS) -> None:
         self.exponents = [exponent_of(width) for width in widths]
         start = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        self.averages = [{name: value.clone() for name, value in start.items()} for _ in self.exponents]
+        self.emas = [{name: value.clone() for name, value in start.items()} for _ in self.exponents]
         self.count = 0
 
     def update(self, model: nn.Module) -> None:
         """Take in the weights after one more update."""
         self.count += 1
         with torch.no_grad():
-            for exponent, average in zip(self.exponents, self.averages, strict=True):
-                share = 1 - ema_decay(self.count, exponent)
+            for exponent, ema in zip(self.exponents, self.emas, strict=True):
+                gain = 1 - ema_decay(self.count, exponent)
                 for name, parameter in model.named_parameters():
-                    average[name].lerp_(parameter.detach(), share)
+                    ema[name].lerp_(parameter.detach(), gain)
 
     def snapshots(self) -> list[Snapshot]:
-        """Copies of the averages as they are, on the CPU."""
+        """Copies of the EMAs as they are, on the CPU."""
         return [
-            Snapshot(self.count, exponent, {name: value.detach().cpu().clone() for name, value in average.items()})
-            for exponent, average in zip(self.exponents, self.averages, strict=True)
+            Snapshot(self.count, exponent, {name: value.detach().cpu().clone() for name, value in ema.items()})
+            for exponent, ema in zip(self.exponents, self.emas, strict=True)
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "exponents": self.exponents, "averages": self.averages}
+        """What a checkpoint must hold: count, exponents and EMAs."""
+        return {"count": self.count, "exponents": self.exponents, "emas": self.emas}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`state_dict` of the same widths; ValueError for others."""
         if state["exponents"] != self.exponents:
-            raise ValueError(f"these averages have exponents {self.exponents}, the stored ones {state['exponents']}")
+            raise ValueError(
+                f"these EMAs have exponents {self.exponents}, the stored ones {state['exponents']}; the widths differ"
+            )
         self.count = int(state["count"])
-        for average, stored in zip(self.averages, state["averages"], strict=True):
-            for name, value in average.items():
+        for ema, stored in zip(self.emas, state["emas"], strict=True):
+            for name, value in ema.items():
                 value.copy_(stored[name])
 
 
 def synthesize(
     snapshots: Sequence[Snapshot], width: float, update: int | None = None
 ) -> tuple[dict[str, Tensor], float]:
-    r"""The average of a relative width at an update, from snapshots of other widths and updates.
+    r"""The EMA of a relative width at an update, from snapshots of other widths and updates.
 
     Their weights are asked for one tensor at a time, so that they may be read from a file when they are.
 
@@ -108,39 +114,41 @@ def synthesize(
         snapshots: of one run. width: relative width wanted. update: None is that of the latest snapshot.
 
     Returns:
-        the parameters by name (``model.load_state_dict(found, strict=False)``), and the residual :math:`\|\sum_i c_i
-        p_i - p\|/\|p\|` of the profile: the part of the average that the snapshots miss.
+        the parameters by name (``model.load_state_dict(parameters, strict=False)``), and the residual :math:`\|\sum_i
+        c_i p_i - p\|/\|p\|` of the profile: the part of the EMA that the snapshots miss.
 
     Raises:
         ValueError: no snapshot, or an update beyond the latest.
     """
-    shares, residual = synthesis_shares(snapshots, width, update)
-    found = {
+    coefficients, residual = synthesis_coefficients(snapshots, width, update)
+    parameters = {
         name: sum(
-            (share * snapshot.weights[name].double() for share, snapshot in zip(shares, snapshots, strict=True)),
+            (c * snapshot.weights[name].double() for c, snapshot in zip(coefficients, snapshots, strict=True)),
             torch.zeros((), dtype=torch.float64),
         ).to(value.dtype)
         for name, value in snapshots[0].weights.items()
     }
-    return found, residual
+    return parameters, residual
 
 
-def synthesis_shares(snapshots: Sequence[Snapshot], width: float, update: int | None = None) -> tuple[Tensor, float]:
-    """The shares (snapshots,) and the residual of :func:`synthesize`, from the profiles alone."""
+def synthesis_coefficients(
+    snapshots: Sequence[Snapshot], width: float, update: int | None = None
+) -> tuple[Tensor, float]:
+    """The coefficients c (snapshots,) and the residual of :func:`synthesize`, from the profiles alone."""
     if not snapshots:
-        raise ValueError("a synthesis needs at least one snapshot, got none")
+        raise ValueError("a synthesis needs at least one snapshot, got none: store some during the training")
     latest = max(snapshot.update for snapshot in snapshots)
     when = latest if update is None else update
     if not 1 <= when <= latest:
-        raise ValueError(f"an average can be made for updates 1 to {latest}, got {when}; later weights are not stored")
+        raise ValueError(f"an EMA can be made for updates 1 to {latest}, got {when}; later weights are not stored")
     profiles = [(snapshot.update, snapshot.exponent) for snapshot in snapshots]
     wanted = (when, exponent_of(width))
     matrix = torch.tensor([[_inner(a, b) for b in profiles] for a in profiles], dtype=torch.float64)
     right = torch.tensor([_inner(a, wanted) for a in profiles], dtype=torch.float64)
     scale = matrix.diagonal().rsqrt()  # unit profiles: a matrix that is better conditioned
-    shares = scale * torch.linalg.lstsq(scale[:, None] * matrix * scale, scale * right, driver="gelsd").solution
-    missed = 1 - (2 * shares @ right - shares @ matrix @ shares) / _inner(wanted, wanted)
-    return shares, math.sqrt(max(float(missed), 0.0))
+    coefficients = scale * torch.linalg.lstsq(scale[:, None] * matrix * scale, scale * right, driver="gelsd").solution
+    missed = 1 - (2 * coefficients @ right - coefficients @ matrix @ coefficients) / _inner(wanted, wanted)
+    return coefficients, math.sqrt(max(float(missed), 0.0))
 
 
 def _inner(a: tuple[int, float], b: tuple[int, float]) -> float:

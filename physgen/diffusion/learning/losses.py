@@ -1,9 +1,8 @@
 r"""Losses beside plain denoising: other weights of the noise levels, and score matching without the clean field.
 
 Each is a module with the call of :class:`physgen.diffusion.learning.training.DenoisingLoss`, (x0, s, noise,
-condition) -> (B,),
-and is put in its place through the ``wrap`` of :class:`physgen.diffusion.learning.training.TrainingState`:
-``wrap=lambda loss:
+condition) -> (B,), and takes its place through the ``wrap`` of
+:class:`physgen.diffusion.learning.training.TrainingState`: ``wrap=lambda loss:
 ImplicitScoreMatching(loss.denoiser)``. All are means over the C x grid values of a sample of
 
 .. math:: \lambda(s)\, \ell, \qquad E[\ell] = E (D(y, s) - x_0)^2,
@@ -59,6 +58,7 @@ class WeightedDenoising(nn.Module):
         self.denoiser, self.weight = denoiser, weight
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        r""":math:`\lambda(s)\,\ell`, shape (B,)."""
         return self.weight(s) * self.error(x0, s, noise, condition)
 
     def error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
@@ -141,6 +141,7 @@ class UncertainDenoiser(nn.Module):
         self.coefficients = nn.Parameter(torch.zeros(terms + 1))
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s) of the denoiser inside."""
         return self.denoiser(y, s, condition)
 
     def log_loss(self, s: Tensor) -> Tensor:
@@ -163,6 +164,7 @@ class LearnedWeight(nn.Module):
         self.denoiser, self.weight = denoiser, weight
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        """The loss (B,) with its learned weight."""
         u = self.denoiser.log_loss(s)
         denoised = self.denoiser(x0 + like(s, x0) * noise, s, condition)
         return self.weight(s) * (denoised - x0).square().flatten(1).mean(1) * torch.exp(-u) + u

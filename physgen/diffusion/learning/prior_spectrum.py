@@ -11,33 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from physgen.lattice import half_grid, multiplicity, shells, wavenumber
+
 RIDGE = 1e-3  # in units of one mode's information: negligible as soon as a bin holds a few modes
 NEWTON_STEPS = 25
 TINY = 1e-20
 FFT_VALUES = 2**20  # values transformed at once
-
-
-def rfft_shape(grid: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the half-spectrum of a real field on ``grid``."""
-    return (*grid[:-1], grid[-1] // 2 + 1)
-
-
-def multiplicity(grid: tuple[int, ...]) -> Tensor:
-    """Number of full-spectrum modes (1 or 2) that each half-spectrum mode stands for, shape (n//2 + 1,)."""
-    size = grid[-1]
-    twice = torch.full((size // 2 + 1,), 2.0)
-    twice[0] = 1.0
-    if size % 2 == 0:
-        twice[-1] = 1.0
-    return twice
-
-
-def wavenumber(grid: tuple[int, ...], cell_size: Sequence[float] | None = None) -> Tensor:
-    """|k| of each half-spectrum mode in cycles per unit of ``cell_size`` (per cell, of cubic cells), float64."""
-    sizes = [1.0] * len(grid) if cell_size is None else cell_size
-    axes = [torch.fft.fftfreq(n, d=a, dtype=torch.float64) for n, a in zip(grid[:-1], sizes[:-1], strict=True)]
-    axes.append(torch.fft.rfftfreq(grid[-1], d=sizes[-1], dtype=torch.float64))
-    return torch.stack([axis**2 for axis in torch.meshgrid(*axes, indexing="ij")]).sum(0).sqrt()
 
 
 def label_features(labels: Tensor | None, quadratic: bool = True) -> Tensor:
@@ -65,8 +44,8 @@ class Spectrum(nn.Module):
 
     def __init__(self, ln_power: Tensor, grid: tuple[int, ...]) -> None:
         super().__init__()
-        if tuple(ln_power.shape[2:]) != rfft_shape(grid):
-            expected = rfft_shape(grid)
+        if tuple(ln_power.shape[2:]) != half_grid(grid):
+            expected = half_grid(grid)
             raise ValueError(
                 f"the spectrum of a grid {grid} has modes of shape {expected}, got {tuple(ln_power.shape[2:])}"
             )
@@ -111,24 +90,21 @@ def fit_spectrum(
         cell_size: along each axis, where cells are not cubic.
     """
     grid = tuple(x.shape[2:])
-    # in cycles per cell of the first axis: of cubic cells the size then plays no part
+    # per cell of the first axis: of cubic cells the size then plays no part
     sizes = [a / cell_size[0] for a in cell_size] if cell_size else [1.0] * len(grid)
-    k = wavenumber(grid, sizes)
-    fundamental = 1.0 / max(n * a for n, a in zip(grid, sizes, strict=True))
-    shell = torch.where(k > 0, (k / fundamental).round().long().clamp(min=1), 0).flatten()
-    _, shell = torch.unique(shell, return_inverse=True)
+    k = torch.from_numpy(wavenumber(grid, sizes))
+    _, shell = torch.unique(torch.from_numpy(shells(grid, sizes)).flatten(), return_inverse=True)
     weight = multiplicity(grid).double().expand(k.shape).flatten()
     count = torch.zeros(int(shell.max()) + 1, dtype=torch.float64).index_add_(0, shell, weight)
-    shells = torch.zeros(*x.shape[:2], len(count), dtype=torch.float64)
+    totals = torch.zeros(*x.shape[:2], len(count), dtype=torch.float64)
     rows = max(1, FFT_VALUES // (x.shape[1] * math.prod(grid)))
     for start in range(0, len(x), rows):  # the modes of a whole training set would not fit beside it
         part = x[start : start + rows].double()
         power = torch.fft.rfftn(part, dim=list(range(2, x.ndim)), norm="ortho").abs().square().flatten(2) * weight
-        shells[start : start + rows].index_add_(2, shell, power)
-    shells = shells / count
+        totals[start : start + rows].index_add_(2, shell, power)
     mean_k = torch.zeros_like(count).index_add_(0, shell, weight * k.flatten()) / count
     features = label_features(None if labels is None else labels.double().cpu(), quadratic).double().expand(len(x), -1)
-    ln_power = _gamma_regression(shells.flatten(1), features, count.repeat(x.shape[1])).reshape(
+    ln_power = _gamma_regression((totals / count).flatten(1), features, count.repeat(x.shape[1])).reshape(
         -1, x.shape[1], len(count)
     )
     return Spectrum(_interpolate(ln_power, mean_k, k), grid)

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from physgen.diffusion.convention import Condition
-from physgen.diffusion.learning.denoisers import LevelLaw, LogNormal, denoising_loss
+from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, denoising_loss
 from physgen.diffusion.noise import generator_for, noise_like
 
 Augmentation = Callable[[Tensor, Mapping[str, Tensor], torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
-U_MARGIN = 1e-6  # keeps quantiles of the level law finite
+U_MARGIN = 1e-6  # keeps quantiles of the noise levels finite
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Recipe:
         steps: optimizer steps of the whole run (the learning rate ends there). batch_size: B, over all ranks.
         learning_rate: peak of AdamW's; linear warm-up over ``warmup`` steps, then cosine to ``final_fraction`` of
             the peak.
-        law: quantile function of the noise levels, stratified over the batch.
+        level_distribution: quantile function of the noise levels, stratified over the batch.
         clip_norm: gradients are scaled down to this norm. weight_decay: of AdamW.
         ema_exponent: weights are averaged with the profile :math:`t^\gamma` (Karras et al. 2312.02696, section 3.1);
             relative width 0.10 at 6.94, 0.05 at 16.97.
@@ -47,7 +47,7 @@ class Recipe:
     batch_size: int
     learning_rate: float = 1e-3
     seed: int = 0
-    law: LevelLaw = field(default_factory=LogNormal)
+    level_distribution: LevelDistribution = field(default_factory=LogNormal)
     warmup: int = 100
     final_fraction: float = 0.01
     clip_norm: float = 1.0
@@ -93,11 +93,12 @@ class DenoisingLoss(nn.Module):
         self.denoiser = denoiser
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        """:func:`physgen.diffusion.learning.denoisers.denoising_loss`, shape (B,)."""
         return denoising_loss(self.denoiser, x0, s, noise, condition)
 
 
 class TrainingState:
-    """Everything that training changes: weights, their average, optimizer, counters.
+    """Everything that training changes: weights, their EMA, optimizer, counters.
 
     Args:
         denoiser: module D(y, s, condition), already on its device.
@@ -105,7 +106,7 @@ class TrainingState:
         wrap: applied to the loss module, e.g. DistributedDataParallel; gradients must come out averaged over the ranks.
 
     Attributes:
-        model, ema: the denoiser and its running average (same class, evaluation mode).
+        model, ema: the denoiser and its EMA (same class, evaluation mode).
         step, skipped: steps taken, of which without update since loss or gradient was not finite.
     """
 
@@ -122,7 +123,7 @@ class TrainingState:
         self.step, self.skipped = 0, 0
 
     def update(self, lr: float) -> None:
-        """One optimizer step with the gradients at hand, then the average."""
+        """One optimizer step with the current gradients, then the EMA."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
@@ -132,6 +133,7 @@ class TrainingState:
                 average.lerp_(parameter, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold to continue bit for bit."""
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -141,6 +143,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -162,13 +165,13 @@ def draw_indices(count: int, recipe: Recipe, step: int) -> Tensor:
     indices = torch.empty_like(numbers)
     for epoch in torch.unique(numbers // count).tolist():
         order = torch.randperm(count, generator=generator_for(recipe.seed, "training order", 0, epoch))
-        here = numbers // count == epoch
-        indices[here] = order[numbers[here] % count]
+        inside = numbers // count == epoch
+        indices[inside] = order[numbers[inside] % count]
     return indices
 
 
 def draw_levels(recipe: Recipe, step: int) -> Tensor:
-    """Noise levels (B,) of a step, one from each of B equally probable strata of the law."""
+    """Noise levels (B,) of a step, one from each of B equally probable strata of the distribution."""
     first = step * recipe.batch_size
     jitter = torch.cat(
         [
@@ -177,7 +180,7 @@ def draw_levels(recipe: Recipe, step: int) -> Tensor:
         ]
     )
     u = (torch.arange(recipe.batch_size) + jitter.double()) / recipe.batch_size
-    return recipe.law(u.clamp(U_MARGIN, 1 - U_MARGIN)).float()
+    return recipe.level_distribution(u.clamp(U_MARGIN, 1 - U_MARGIN)).float()
 
 
 def draw_batch(
@@ -235,7 +238,7 @@ def train(
 
 
 def _finish(state: TrainingState, total: Tensor, world_size: int) -> Step:
-    """Gradient, vote, update and count. ``total``: this rank's share of the mean loss."""
+    """Gradient, vote, update and count. ``total``: this rank's part of the mean loss."""
     state.optimizer.zero_grad(set_to_none=True)
     (total * world_size).backward()  # wrappers average gradients over ranks
     norm = nn.utils.clip_grad_norm_(state.parameters, state.recipe.clip_norm)

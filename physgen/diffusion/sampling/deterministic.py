@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from physgen.diffusion.sampling.solver import Level, Solver, Step, log, solver, toward
+from physgen.diffusion.convention import Level, log
+from physgen.diffusion.sampling.solver import Solver, Step, solver, toward
 
 
 @solver(order=1)
@@ -41,7 +42,7 @@ def heun(now: Step) -> Tensor:
 def dpmpp_2m(now: Step) -> Tensor:
     r"""DPM-Solver++(2M): the flow towards :math:`D + \frac{1}{2r}(D - D_{before}), r = h_{before}/h, h = \log(s/s')`.
 
-    Order 2 on any grid, one evaluation a step. The first step has no past and is Euler's, which costs no order; so is
+    Order 2 on any levels, one evaluation a step. The first step has no past and is Euler's, which costs no order; so is
     the step to 0, where h is infinite. Source: Lu et al., arXiv:2211.01095, algorithm 2.
     """
     if not now.past:
@@ -64,7 +65,7 @@ def exponential_multistep(order: int) -> Solver:
     Source: Hochbruck and Ostermann, Acta Numerica 19 (2010), 209, section 2.5.
     """
     if order < 1:
-        raise ValueError(f"an exponential multistep solver has an order of at least 1, got {order}")
+        raise ValueError(f"an exponential multistep solver has an order of at least 1, got {order}; 2 to 4 are of use")
 
     def multistep(now: Step) -> Tensor:
         h = log(now.s / now.s_next)

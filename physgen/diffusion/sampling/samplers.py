@@ -1,8 +1,22 @@
-r"""Drawing samples: from :math:`y = s_{max} z` down a grid of noise levels to a sample of :math:`p(x_0)`.
+r"""Sampling: from :math:`y = s_{max} z`, or from any given y, down the noise levels to a sample of :math:`p(x_0)`.
 
-The solvers stand in :mod:`physgen.diffusion.sampling.deterministic` and :mod:`physgen.diffusion.sampling.stochastic`,
-their loop in
-:mod:`physgen.diffusion.sampling.solver`; here they have their names, and noise that belongs to a sample.
+The solvers are in :mod:`physgen.diffusion.sampling.deterministic` and :mod:`physgen.diffusion.sampling.stochastic`,
+their loop in :mod:`physgen.diffusion.sampling.solver`; here they get their names, and noise that belongs to a sample.
+
+**Same bits.** Sample number ``start_index + j`` depends on (seed, its index, its condition, its start) alone, bit for
+bit: not on N, ``start_index``, how much is kept in memory or how the work is split over processes
+(:mod:`physgen.diffusion.sampling.tiles`).
+
+**Starting from a given y.** From :math:`y = x_0 + s z` a stochastic sampler draws :math:`x_0'` from the posterior
+:math:`p(x_0'|y)`, up to its order in the steps: a U-turn of the diffusion, in one line::
+
+    y = x + s * noise_like(seed, "u-turn", range(len(x)), x.shape[1:])
+    returned = sample(denoiser, levels, x.shape, seed, sampler="ancestral", start=y, from_level=s)
+
+A deterministic one gives the one point that the probability flow assigns to y; its law over all y is :math:`p(x_0)`
+too. The sampler takes the level s, then those of ``levels`` below it (:func:`physgen.diffusion.levels.levels_from`).
+The noise in y must not come from the streams "sampler start" and "sampler step" of the same seed, which are used here.
+A sampler with a method ``start(white, s)`` makes its own y at the first level, where none is given.
 
 Shapes: N samples, B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,).
 """
@@ -11,13 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from physgen.diffusion.convention import Condition, Denoiser
-from physgen.diffusion.levels import check_levels
+from physgen.diffusion.levels import check_levels, levels_from
 from physgen.diffusion.noise import noise_like
 from physgen.diffusion.sampling.adaptive import AdaptiveFlow
 from physgen.diffusion.sampling.deterministic import dpmpp_2m, euler, exponential_multistep, heun
@@ -49,7 +62,7 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def find_sampler(sampler: str | Sampler) -> Sampler:
-    """The sampler of that name; a function passes through. ValueError for an unknown name."""
+    """The sampler of that name of ``SAMPLERS``; a function passes through. ValueError for an unknown name."""
     if not isinstance(sampler, str):
         return sampler
     if sampler not in SAMPLERS:
@@ -59,8 +72,8 @@ def find_sampler(sampler: str | Sampler) -> Sampler:
 
 def evaluations(sampler: str | Sampler, levels: Tensor) -> int:
     """Number of denoiser evaluations a sampler spends on the levels; one a step is assumed of a foreign function."""
-    found = find_sampler(sampler)
-    return found.cost(levels) if isinstance(found, Solver) else len(check_levels(levels)) - 1
+    solver = find_sampler(sampler)
+    return solver.cost(levels) if isinstance(solver, Solver) else len(check_levels(levels)) - 1
 
 
 def sample(
@@ -70,49 +83,74 @@ def sample(
     seed: int,
     condition: Condition = None,
     sampler: str | Sampler = "dpmpp_2m",
-    **execution: Any,
+    *,
+    start: Tensor | None = None,
+    from_level: float | None = None,
+    tile: int | None = None,
+    start_index: int = 0,
+    device: torch.device | str = "cpu",
+    home: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    streams: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    r"""Draw samples from :math:`y = s_{max} z` with a sampler, without gradients.
-
-    Sample number ``start_index + j`` depends on (seed, its index, its condition) alone, bit for bit: not on N,
-    ``start_index``, how much is held in memory or how the work is split over processes
-    (:mod:`physgen.diffusion.sampling.tiles`).
+    r"""Draw samples from :math:`y = s_{max} z`, or from a given y, without gradients; the module says more.
 
     Args:
         denoiser: D(y, s, condition).
         levels: noise levels, descending, the last one 0 for samples of :math:`x_0`.
-        shape: (N, C, \*grid).
-        seed: any whole number.
+        shape: (N, C, \*grid). seed: any whole number.
         condition: tensors that lead with N; floating ones are cast to ``dtype``.
         sampler: a name of ``SAMPLERS`` or a function of the same signature.
-        **execution: fields of :class:`physgen.diffusion.sampling.tiles.Execution`: tile, start_index, device,
-            home, dtype, streams, progress.
+        start: y (N, C, \*grid); None: noise of standard deviation ``levels[0]``.
+        from_level: noise level of ``start``, ``levels[0]`` where None; higher levels are dropped.
+        tile, start_index, device, home, dtype, streams, progress: how the samples are computed, as in
+            :class:`physgen.diffusion.sampling.tiles.Execution`.
 
     Returns:
-        Tensor (N, C, \*grid) on ``home``, which is the device unless it is given.
+        Tensor (N, C, \*grid) on ``home``.
 
     Raises:
-        ValueError: unknown sampler, wrong levels, a condition whose length is not N, a dtype that is not float32 or
-            float64.
+        ValueError: unknown sampler, wrong levels, a condition or start that does not fit N, ``from_level`` without a
+            start or outside the levels, a dtype that is not float32 or float64.
     """
-    plan = Execution(**execution)
-    count, site = int(shape[0]), tuple(shape[1:])
-    tiles = plan.tiles(count, site)
-    integrate = find_sampler(sampler)
-    counted = _counted(denoiser, plan.progress, len(tiles) * evaluations(sampler, levels))
-    samples = torch.empty((count, *site), dtype=plan.dtype, device=plan.home or plan.device)
-    s_max = check_levels(levels)[0]
+    plan = Execution(tile, start_index, device, home, dtype, streams, progress)
+    count, one = int(shape[0]), tuple(shape[1:])
+    levels = _levels_of_start(levels, start, from_level, (count, *one))
+    integrate, s_first, tiles = find_sampler(sampler), check_levels(levels)[0], plan.tiles(count, one)
+    counted = _counted(denoiser, progress, len(tiles) * evaluations(sampler, levels))
+    samples = torch.empty((count, *one), dtype=dtype, device=home or device)
     with torch.no_grad():
-        for tile, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
-            noise = partial(_noise, seed, tile.numbers, site, plan)
-            start = noise("sampler start", 0) * s_max
-            x = integrate(counted, levels, start, given, partial(noise, "sampler step"))
-            samples[tile.place] = x[tile.inside]
+        for part, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
+            noise = partial(_noise, seed, part.numbers, one, plan)
+            if start is None:
+                y = _first(integrate, noise("sampler start", 0), s_first)
+            else:
+                y = part.take(start).to(device, dtype)
+            x = integrate(counted, levels, y, given, partial(noise, "sampler step"))
+            samples[part.place] = x[part.inside]
     return samples
 
 
-def _noise(seed: int, index: Sequence[int], site: tuple[int, ...], plan: Execution, stream: str, step: int) -> Tensor:
-    return noise_like(seed, stream, index, site, step, plan.dtype, plan.device)
+def _levels_of_start(levels: Tensor, start: Tensor | None, from_level: float | None, shape: tuple[int, ...]) -> Tensor:
+    """The levels that a sampler takes from a given start on."""
+    if start is not None and tuple(start.shape) != shape:
+        raise ValueError(f"start must have the shape {shape} of the samples asked for, got {tuple(start.shape)}")
+    if from_level is None:
+        return levels
+    if start is None:
+        raise ValueError(f"from_level = {from_level} is the noise level of a start: pass start=y, or cut the levels")
+    return levels_from(levels, from_level)
+
+
+def _first(sampler: Sampler, white: Tensor, s: float) -> Tensor:
+    """y at the first level from white noise of unit variance."""
+    own = getattr(sampler, "start", None)
+    return white * s if own is None else own(white, s)
+
+
+def _noise(seed: int, index: Sequence[int], shape: tuple[int, ...], plan: Execution, stream: str, step: int) -> Tensor:
+    return noise_like(seed, stream, index, shape, step, plan.dtype, plan.device)
 
 
 def _counted(denoiser: Denoiser, progress: Callable[[int, int], None] | None, total: int) -> Denoiser:

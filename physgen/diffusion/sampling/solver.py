@@ -1,30 +1,28 @@
-r"""The loop of every solver that walks a given grid of noise levels; a solver is one step, a rule.
+r"""The loop of every solver that takes given noise levels one after another; a solver is one step, a rule.
 
 In (y, s) the reverse process knows no schedule. With the score :math:`\nabla \log p_s(y) = (D(y, s) - y)/s^2` the
 probability flow is :math:`dy/ds = (y - D)/s`, and in the clock :math:`\tau = -s^2` the reverse SDE is :math:`dy =
 \nabla\log p_s\,d\tau + dW`. The step to s = 0 is :math:`x_0 = D(y, s)` for all of them: it leaves the variance of a
-mode of variance P too small by a factor :math:`P/(P + s_{min}^2)`, which refining the grid above :math:`s_{min}` does
+mode of variance P too small by a factor :math:`P/(P + s_{min}^2)`, which more levels above :math:`s_{min}` do
 not change. Orders are global orders of the law of y (weak orders for stochastic solvers) in the largest step of log s.
 
 Shapes: B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,). Levels are float64 and so is all arithmetic
-with them. Rules take them as floats, or as tensors that broadcast against y: then they walk many grids at once.
+with them. Rules take them as floats, or as tensors that broadcast against y: then many sets of levels are done at once.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.convention import Condition, Denoiser, Level, elapsed, sqrt
 from physgen.diffusion.levels import check_levels
 
-Level = float | Tensor
 StepNoise = Callable[[int], Tensor]
 
 
@@ -58,8 +56,9 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Lift:
-    """Churn: raised(s, steps) >= s is the level up to which noise lifts y, its standard deviation times inflation."""
+class Churn:
+    """Fresh noise before a step: it takes y from s up to raised(s, steps) >= s, its standard deviation times
+    ``inflation``."""
 
     raised: Callable[[Level, int], Level]
     inflation: float = 1.0
@@ -75,7 +74,7 @@ class Solver:
         draws: independent noises that a step takes; 0 for a deterministic solver.
         evaluations: evaluations of the denoiser in a step to a level above 0; the step to 0 takes one.
         memory: pairs (level, denoised) of the past that a step may see.
-        lift: fresh noise before the step (churn).
+        churn: fresh noise before the step.
         name: what it is called; that of the rule by default.
     """
 
@@ -84,7 +83,7 @@ class Solver:
     draws: int = 0
     evaluations: int = 1
     memory: int = 0
-    lift: Lift | None = None
+    churn: Churn | None = None
     name: str = ""
 
     @property
@@ -97,21 +96,25 @@ class Solver:
         def evaluate(y: Tensor, s: Level) -> Tensor:
             return denoiser(y, torch.full((y.shape[0],), float(s), dtype=y.dtype, device=y.device), condition)
 
-        return self.walk(evaluate, check_levels(levels), y, noise)
+        return self.integrate(evaluate, check_levels(levels), y, noise)
 
-    def walk(
+    def integrate(
         self, evaluate: Callable[[Tensor, Level], Tensor], levels: Sequence[Level], y: Tensor, noise: StepNoise | None
     ) -> Tensor:
-        """The loop; levels are floats, or tensors that broadcast against y, a last one of 0 being a float."""
+        """The loop behind a call, for ``evaluate(y, s)`` in place of a denoiser with its condition.
+
+        Args:
+            levels: floats, or tensors that broadcast against y; a last one of 0 is a float.
+            y: at the first level. noise: as in :class:`Sampler`.
+        """
         steps = len(levels) - 1
         past: tuple[tuple[Level, Tensor], ...] = ()
         source = _Source(noise, steps)
         for i, (s, s_next) in enumerate(pairwise(levels)):
             source.restart(i)
-            if self.lift is not None:
-                lifted = self.lift.raised(s, steps)
-                fresh = (lifted - s) * (lifted + s)
-                y, s = y + source.draw() * (self.lift.inflation * sqrt(fresh)), lifted
+            if self.churn is not None:
+                raised = self.churn.raised(s, steps)
+                y, s = y + source.draw() * (self.churn.inflation * sqrt(elapsed(raised, s))), raised
             denoised = evaluate(y, s)
             if isinstance(s_next, float) and s_next == 0:
                 return denoised
@@ -128,7 +131,7 @@ class Solver:
 
 @dataclass
 class _Source:
-    """Numbers the noises of a walk: the first one of step i is noise(i), whatever the steps before have drawn."""
+    """Numbers the noises of a solver: the first one of step i is noise(i), whatever the steps before have drawn."""
 
     noise: StepNoise | None
     steps: int
@@ -145,32 +148,19 @@ class _Source:
         return drawn
 
 
-def solver(order: int, **facts: Any) -> Callable[[Callable[[Step], Tensor]], Solver]:
-    """Decorator of a rule: the :class:`Solver` with these facts."""
+def solver(
+    order: int, draws: int = 0, evaluations: int = 1, memory: int = 0
+) -> Callable[[Callable[[Step], Tensor]], Solver]:
+    """Decorator of a rule: the :class:`Solver` with these properties and the rule's docstring."""
 
     def make(rule: Callable[[Step], Tensor]) -> Solver:
-        made = Solver(rule, order, **facts)
+        made = Solver(rule, order, draws, evaluations, memory)
         object.__setattr__(made, "__doc__", rule.__doc__)
         return made
 
     return make
 
 
-def log(x: Level) -> Level:
-    """Natural logarithm of a level."""
-    return torch.log(x) if isinstance(x, Tensor) else math.log(x)
-
-
-def sqrt(x: Level) -> Level:
-    """Square root of a number made of levels."""
-    return torch.sqrt(x) if isinstance(x, Tensor) else math.sqrt(x)
-
-
 def toward(denoised: Tensor, now: Step) -> Tensor:
     """Exact probability flow from s to s_next for a constant D."""
     return now.y * (now.s_next / now.s) + denoised * ((now.s - now.s_next) / now.s)
-
-
-def elapsed(now: Step) -> Level:
-    """s^2 - s_next^2 without cancellation, the time of the reverse SDE."""
-    return (now.s - now.s_next) * (now.s + now.s_next)

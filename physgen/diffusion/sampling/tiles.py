@@ -1,9 +1,9 @@
 r"""How samples are computed, as opposed to what: in full tiles at fixed places of the sample index.
 
 A matrix product, a convolution or a normalisation may round differently when another number of samples goes through it
-at once. So the number that does is no free parameter: samples :math:`jT \dots (j + 1)T - 1` are always computed
-together, with the tile T fixed by the size of a configuration alone, whoever asks for whichever of them. Sample number
-j then has the same bits whatever the number of samples asked for, where the request starts, how much is held in memory
+at once. So that number is not a free parameter: samples :math:`jT \dots (j + 1)T - 1` are always computed
+together, with the tile T fixed by the size of a configuration alone, whichever of them are asked for. Sample number
+j then has the same bits whatever the number of samples asked for, where the request starts, how much is kept in memory
 and how many processes share the work.
 
 Shapes: N samples asked for, T samples of a tile, C channels, \*grid lattice.
@@ -23,13 +23,13 @@ from physgen.diffusion.convention import Condition, in_dtype
 # Values (channels x sites) of a tile. On two cores a U-Net draws 64^2 fields fastest 16 at a time and 128^2 fields 4
 # at a time (more leave the cache: three times slower at 64), message passing on 8^2 spins from 256 on.
 VALUES = 2**16
-FEWEST, MOST = 2, 256  # a single sample takes slow paths of some convolutions; a small request fills its tile in vain
+FEWEST, MOST = 2, 256  # one sample takes slow paths of some convolutions; what pads a small request is thrown away
 
 
-def tile_of(site: Sequence[int]) -> int:
+def tile_of(shape: Sequence[int]) -> int:
     r"""Samples of a tile for configurations of shape (C, \*grid): the power of 2 nearest below 65536 values in all,
     from 2 to 256."""
-    fitting = max(VALUES // math.prod(site), 1)
+    fitting = max(VALUES // math.prod(shape), 1)
     return min(max(2 ** (fitting.bit_length() - 1), FEWEST), MOST)
 
 
@@ -57,7 +57,7 @@ class Tile:
 
     @property
     def place(self) -> slice:
-        """Where these rows stand among the samples asked for."""
+        """The positions of these rows among the samples asked for."""
         shift = self.index[0] - self.start
         return slice(self.inside.start + shift, self.inside.stop + shift)
 
@@ -77,16 +77,15 @@ class Execution:
 
     Args:
         tile: samples in one call of the denoiser, :func:`tile_of` the configuration where None. Other tiles give the
-            same samples up to rounding, exact laws often to the bit; a large one suits small laws on one site.
+            same samples up to rounding, exact laws often to the bit; a large one suits small configurations.
         start_index: index of the first sample in the whole ensemble; processes take ranges (multiples of the tile
             waste nothing).
         device: where the denoiser runs.
         home: where the samples are gathered, tile by tile; the device where None. With "cpu" the device never holds
             more than a tile.
         dtype: float32 or float64.
-        streams: N numbers of the noise streams of the samples asked for; their indices where None. A sample whose place
-            among the others depends on how many are asked for names its stream so; the place then changes its rounding
-            alone.
+        streams: N numbers of the noise streams of the samples asked for; their indices where None. For samples whose
+            position depends on how many are asked for: the position then changes nothing but their rounding.
         progress: called as progress(done, total) after each evaluation of the denoiser on a tile. An adaptive
             sampler does not know its total: it grows with what is done.
     """
@@ -101,13 +100,16 @@ class Execution:
 
     def __post_init__(self) -> None:
         if (self.tile is not None and self.tile < 1) or self.start_index < 0:
-            raise ValueError(f"sampling needs tile >= 1 and start_index >= 0, got {self.tile} and {self.start_index}")
+            raise ValueError(
+                f"sampling needs tile >= 1 and start_index >= 0, got {self.tile} and {self.start_index}; take None "
+                "and 0"
+            )
         if self.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"samples need float32 or float64, got {self.dtype}; use autocast inside the denoiser")
 
-    def tiles(self, count: int, site: Sequence[int]) -> list[Tile]:
+    def tiles(self, count: int, shape: Sequence[int]) -> list[Tile]:
         r"""The tiles that meet the samples [start_index, start_index + count) of shape (C, \*grid)."""
-        start, size = self.start_index, self.tile or tile_of(site)
+        start, size = self.start_index, self.tile or tile_of(shape)
         if self.streams is not None and len(self.streams) != count:
             raise ValueError(f"streams must name one stream for each of the {count} samples, got {len(self.streams)}")
         firsts = range(start - start % size, start + count, size)

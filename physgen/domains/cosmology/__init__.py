@@ -1,5 +1,7 @@
 """Cosmology: simulate, read, encode and judge density fields of the large-scale structure. Lengths in Mpc/h."""
 
-from physgen.domains.cosmology.domain import Cosmology as Domain
+from physgen.domains.cosmology.domain import Cosmology
 
-__all__ = ["Domain"]
+Domain = Cosmology
+
+__all__ = ["Cosmology", "Domain"]

@@ -66,6 +66,8 @@ def make_ensemble(
     sides = box.of(len(dims), "the array")
     layout = ("sample", "component", *dims) if components else ("sample", *dims)
     variables: dict[str, Any] = {"field": (layout, fields.astype(np.float32, copy=False), field_attrs)}
+    if set(kinds) == {"delta"}:
+        field_attrs["display_offset"] = 1.0
     for name, column in labels.items():
         described = {"long_name": LABEL_LONG_NAMES.get(name, name), "units": LABEL_UNITS.get(name, "1")}
         variables[name] = ("sample", np.asarray(column, dtype=np.float64), described)

@@ -31,7 +31,7 @@ class CosmologyParams:
     h: float = 0.6711
     n_s: float = 0.9624
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.Omega_m <= 1:
             raise InputError(f"Omega_m = {self.Omega_m} is outside (0, 1]: give the matter fraction of a flat universe")
         if not 0 < self.Omega_b < self.Omega_m:
@@ -107,7 +107,7 @@ def _second_order_solution(Omega_m: float) -> Any:
     # d2D2/dlna2 + (2 + dlnE/dlna) dD2/dlna = (3/2) Omega_m(a) (D2 - D^2), from the matter era D2 = -3/7 D^2
     start = np.log(1e-3)
 
-    def right_side(ln_a, y):
+    def right_side(ln_a: float, y: np.ndarray) -> list[float]:
         fraction = matter_fraction(np.exp(ln_a), Omega_m)
         source = 1.5 * fraction * (y[0] - growth_factor(np.exp(ln_a), Omega_m) ** 2)
         return [y[1], source - (2 - 1.5 * fraction) * y[1]]

@@ -120,13 +120,14 @@ def _data_files(paths: list[Path], shape: str) -> list[tuple[Path, re.Match]]:
                 f"{path.name} is not a name of this format, e.g. {shape}_Mcdm_IllustrisTNG_LH_"
                 f"{'' if shape == 'Maps' else '128_'}z=0.00.npy: restore the name, or use the format npy"
             )
-    same = {match.group("suite", "box", "set", "cells", "redshift") for match in matches}
-    if not data or len(same) > 1 or len({match["prefix"] for match in matches}) < len(data):
+    named = [match for match in matches if match]
+    same = {match.group("suite", "box", "set", "cells", "redshift") for match in named}
+    if not data or len(same) > 1 or len({match["prefix"] for match in named}) < len(data):
         raise InputError(
             f"{len(data)} .npy files were given: import one {shape}_*.npy file at a time, or different fields of one "
             "suite, set and redshift as components"
         )
-    return list(zip(data, matches, strict=True))
+    return list(zip(data, named, strict=True))
 
 
 def _box(options: Options, name: re.Match) -> tuple[Box, list[str]]:

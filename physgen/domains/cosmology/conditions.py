@@ -203,7 +203,7 @@ def _check_given(like: xr.Dataset, given: Mapping[str, float], constants: Mappin
     for name, value in given.items():
         if name not in ranges:
             raise InputError(
-                f"the condition {name!r} is no label of these data: choose from {', '.join(ranges) or 'none'}"
+                f"the condition {name!r} is not a label of these data: choose from {', '.join(ranges) or 'none'}"
             )
         if not np.isfinite(value):
             raise InputError(f"the condition {name} = {value} must be a finite number")

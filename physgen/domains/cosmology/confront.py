@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +62,8 @@ class _Found:
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def differ(self, what: str, other: object, reference: object, remedy: str) -> None:
+    def differ(self, what: str, values: Iterable[object], remedy: str) -> None:
+        other, reference = values
         self.differences.append(f"{what} differs: {self.name} has {other}, the reference {reference}; {remedy}")
 
     def note(self, words: str) -> None:
@@ -72,11 +73,11 @@ class _Found:
 def _same_kind(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.Dataset:
     counts = [e.sizes.get("component", 1) for e in (other, reference)]
     if counts[0] != counts[1]:
-        found.differ("the number of components", *counts, "compare fields of the same components")
+        found.differ("the number of components", counts, "compare fields of the same components")
     if "component" in other.coords and "component" in reference.coords:
         labels = [e["component"].values.tolist() for e in (other, reference)]
         if labels[0] != labels[1]:
-            found.differ("the order or the names of the components", *labels, "put them in one order")
+            found.differ("the order or the names of the components", labels, "put them in one order")
     if "field_kind" not in other.attrs and "field_kind" in reference.attrs:
         found.note(f"{found.name} does not state field_kind; taken as {reference.attrs['field_kind']}")
         other = other.assign_attrs(field_kind=reference.attrs["field_kind"])
@@ -84,7 +85,7 @@ def _same_kind(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.Da
         found.note("the reference does not state field_kind; taken as delta")
     kinds = [join_kinds(field_kinds(e)) for e in (other, reference)]
     if kinds[0] != kinds[1]:
-        found.differ("field_kind", *kinds, "import both as the same quantity (field_kind=...)")
+        found.differ("field_kind", kinds, "import both as the same quantity (field_kind=...)")
     units = [str(e["field"].attrs.get("units", "")) for e in (other, reference)]
     _same_unit("the unit of the field", units, found)
     return other
@@ -97,7 +98,7 @@ def _same_unit(what: str, units: list[str], found: _Found) -> None:
     if mine in UNSTATED or theirs in UNSTATED:
         found.note(f"{what} is stated by one file alone ({theirs if mine in UNSTATED else mine})")
         return
-    found.differ(what, mine, theirs, "convert one of them, the values with the unit")
+    found.differ(what, (mine, theirs), "convert one of them, the values with the unit")
 
 
 def _synonyms(mine: str, theirs: str) -> bool:
@@ -112,11 +113,11 @@ def _synonyms(mine: str, theirs: str) -> bool:
 def _same_lattice(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.Dataset:
     dims = space_dims(other), space_dims(reference)
     if dims[0] != dims[1]:
-        found.differ("the space dims", *dims, "compare maps with maps and boxes with boxes")
+        found.differ("the space dims", dims, "compare maps with maps and boxes with boxes")
         return other
     cells = [tuple(e.sizes[d] for d in dims[0]) for e in (other, reference)]
     if cells[0] != cells[1]:
-        found.differ("the lattice", *cells, "regrid one of them")
+        found.differ("the lattice", cells, "regrid one of them")
     units: dict[tuple[str, ...], list[str]] = {}
     for dim in dims[0]:
         if dim not in reference.coords or dim not in other.coords:
@@ -129,12 +130,12 @@ def _same_lattice(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr
     for pair, axes in units.items():
         _same_unit(f"the unit of {', '.join(axes)}", list(pair), found)
     steps = [np.asarray(spacing(e)) for e in (other, reference)]
-    if not np.allclose(*steps, rtol=LENGTH_TOLERANCE, atol=0):
+    if not np.allclose(steps[0], steps[1], rtol=LENGTH_TOLERANCE, atol=0):
         shown = [
             f"cells of {_numbers(step)} in a box of {_numbers(step * np.asarray(n))}"
             for step, n in zip(steps, cells, strict=True)
         ]
-        found.differ("the cell size", *shown, "compare equal boxes, in equal units")
+        found.differ("the cell size", shown, "compare equal boxes, in equal units")
     _same_sample_dims(reference, other, found)
     return other
 
@@ -142,17 +143,17 @@ def _same_lattice(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr
 def _same_sample_dims(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> None:
     kept = [[d for d in sample_dims(e) if d != "sample"] for e in (other, reference)]
     if sorted(kept[0]) != sorted(kept[1]):
-        found.differ("the sample dims", kept[0] or "none", kept[1] or "none", "select equal ones on both sides")
+        found.differ("the sample dims", [dims or "none" for dims in kept], "select equal ones on both sides")
         return
     for dim in kept[0]:
         values = [np.asarray(e[dim].values) if dim in e.coords else np.arange(e.sizes[dim]) for e in (other, reference)]
         same = values[0].shape == values[1].shape
         if same and all(v.dtype.kind in "fiu" for v in values):
-            same = np.allclose(*values, rtol=1e-5, atol=1e-8)
+            same = np.allclose(values[0], values[1], rtol=1e-5, atol=1e-8)
         elif same:
             same = bool((values[0] == values[1]).all())
         if not same:
-            found.differ(f"the coordinate {dim}", *(v.tolist() for v in values), "select equal values")
+            found.differ(f"the coordinate {dim}", [v.tolist() for v in values], "select equal values")
 
 
 def _numbers(values: np.ndarray) -> str:
@@ -181,11 +182,11 @@ def _same_facts(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.D
         if any(v is None for v in values):
             found.note(f"{fact} is stated by one file alone ({values[0] if values[1] is None else values[1]})")
         elif not same(*values):
-            found.differ(fact, *values, remedy)
+            found.differ(fact, values, remedy)
     if "periodic" in other.attrs and "periodic" in reference.attrs:
         periodic = [is_periodic(e) for e in (other, reference)]
         if periodic[0] != periodic[1]:
-            found.differ("periodic", *map(int, periodic), "compare periodic boxes with periodic boxes")
+            found.differ("periodic", map(int, periodic), "compare periodic boxes with periodic boxes")
     elif ("periodic" in other.attrs) != ("periodic" in reference.attrs):
         found.note("periodicity is stated by one file alone")
         other = other.assign_attrs({k: v for k, v in reference.attrs.items() if k == "periodic"})

@@ -65,14 +65,16 @@ class Cosmology(Domain):
     transform: Literal["gaussian", "log", "asinh"] = _option(
         "gaussian", "encoding: normal scores of ln(1 + delta), ln(1 + delta) or asinh(delta)"
     )
-    device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run")
+    device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run", execution=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.dimension not in (2, 3):
             raise InputError(f"dimension = {self.dimension} must be 2 (slabs) or 3 (boxes)")
         for name, (low, high) in {"Omega_m": self.Omega_m, "sigma_8": self.sigma_8}.items():
             if not 0 < low <= high:
-                raise InputError(f"{name} = [{low}, {high}] is no range: give 0 < low <= high")
+                raise InputError(
+                    f"{name} = [{low}, {high}] does not satisfy 0 < low <= high: give the lower bound first"
+                )
         if self.cells > 2 * self.particles:
             raise InputError(
                 f"cells = {self.cells} is more than twice particles = {self.particles}: most cells would be empty, "
@@ -147,6 +149,14 @@ class Cosmology(Domain):
         return with_units(load(format, list(paths), options).assign_attrs(domain=cls.name))
 
     @classmethod
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
+        """An ensemble that names no physics as density fields, after the checks of an importer; see ``adopt.py``."""
+        from physgen.domains.contract import with_units
+        from physgen.domains.cosmology.adopt import adopt_fields
+
+        return with_units(adopt_fields(ensemble, like).assign_attrs(domain=cls.name), cls)
+
+    @classmethod
     def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
         """Box (the number of cells times their size), redshift, kind and units of the field, ranges of the labels."""
         from physgen.domains.cosmology.conditions import label_names
@@ -201,7 +211,8 @@ class Cosmology(Domain):
         dims = (*samples, *channel, *("z", "y", "x")[-len(constants["grid"]) :])
         values = values.reshape(-1, *sizes, *(values.shape[1:] if channel else values.shape[2:]))
         kind = join_kinds([part["field_kind"] for part in component_constants(constants)])
-        made = template.assign(field=(dims, values, constants["field_attrs"]))
+        shown = {"display_offset": 1.0} if kind == "delta" else {}
+        made = template.assign(field=(dims, values, constants["field_attrs"] | shown))
         return made.assign_attrs(field_kind=kind, clipped_fraction=clipped)
 
     def request(
@@ -226,10 +237,11 @@ class Cosmology(Domain):
 
         The box is that of the ``constants``: without translations if it is not periodic.
         """
-        from physgen.domains.cosmology.symmetry import random_symmetry
+        from physgen.lattice import random_moves
 
-        box = constants or {}
-        return random_symmetry(x, generator, box.get("cell_size"), box.get("periodic", True)), condition
+        box, grid = constants or {}, tuple(x.shape[2:])
+        moves = random_moves(len(x), grid, generator, box.get("cell_size"), box.get("periodic", True))
+        return moves.move(x), condition
 
     # --- learning and judging ---------------------------------------------------------------------
 
@@ -238,6 +250,12 @@ class Cosmology(Domain):
         from physgen.domains.cosmology import statistics
 
         return dict(statistics.DIAGNOSTICS)
+
+    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+        """The reference, stating the mean density that both are divided by: its halves then have none of their own."""
+        if "mean_density" in other.attrs and "mean_density" not in reference.attrs:
+            return reference.assign_attrs(mean_density=other.attrs["mean_density"])
+        return reference
 
     def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
         """``other`` with the constants of ``reference``; what cannot be compared is refused. See confront.confront."""

@@ -24,11 +24,13 @@ from physgen.domains.cosmology.gaussianise import from_scores, place_knots, to_s
 from physgen.domains.cosmology.geometry import check_layout, check_mask_free, is_periodic
 from physgen.ensemble import flatten, sample_dims, spacing
 from physgen.errors import InputError
+from physgen.lattice import shells
 
 # field kind -> smallest value that it can take
 LOWEST = {"delta": -1.0, "counts": 0.0, "density": 0.0, "surface_density": 0.0, "positive": 0.0, "real": -np.inf}
 # decoded densities above this many times the largest training value are clipped and counted
 HEADROOM = 100.0
+SHELLS = 4  # of the spectrum, in one fundamental wavenumber
 
 
 def field_kinds(ensemble: xr.Dataset) -> list[str]:
@@ -84,14 +86,14 @@ def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
         "labels": label_ranges(train),
         "fixed_labels": fixed_labels(train),
     }
-    shells = _shells(tuple(constants["grid"]), tuple(constants["cell_size"]))
-    parts = [_fit_component(values[:, c], kind, transform, shells) for c, kind in enumerate(kinds)]
+    numbers = shells(constants["grid"], constants["cell_size"], SHELLS, half=False)
+    parts = [_fit_component(values[:, c], kind, transform, numbers) for c, kind in enumerate(kinds)]
     if "component" not in train["field"].dims:
         return constants | parts[0]
     return constants | {"components": parts}
 
 
-def _fit_component(values: np.ndarray, kind: str, transform: str, shells: np.ndarray) -> dict[str, Any]:
+def _fit_component(values: np.ndarray, kind: str, transform: str, numbers: np.ndarray) -> dict[str, Any]:
     check_bound(values, kind)
     if values.min() == values.max():
         raise InputError(
@@ -113,7 +115,7 @@ def _fit_component(values: np.ndarray, kind: str, transform: str, shells: np.nda
             lambda share: quantile_of_sorted(ascending, share, lambda v: _transform(v, plain)), len(ascending), spread
         )
     part["mean"], part["std"] = moments(values, lambda v: _transform(v, part))
-    part["spectrum"] = _shell_spectrum(values, part, shells)
+    part["spectrum"] = _shell_spectrum(values, part, numbers)
     return part
 
 
@@ -132,7 +134,7 @@ def _density_constants(values: np.ndarray, ascending: np.ndarray, kind: str) -> 
     offset = -LOWEST[kind] + 0.0
     scale = 1.0 if kind == "delta" else sum_in_blocks(values, lambda v: v) / values.size
 
-    def density(v: np.ndarray) -> np.ndarray:
+    def density(v: Any) -> Any:
         return (v + offset) / scale
 
     empty = np.asarray(-offset, ascending.dtype)  # of the same type: else numpy would copy the whole as float64
@@ -224,27 +226,22 @@ def _decode(x: np.ndarray, part: dict[str, Any]) -> tuple[np.ndarray, int]:
 # --- spectrum -----------------------------------------------------------------------------------------
 
 
-def _shells(grid: tuple[int, ...], cell_size: tuple[float, ...] | None = None) -> np.ndarray:
-    # round(4 |n|) of every mode in fftn order; n in units of the longest side
-    lengths = [n * a for n, a in zip(grid, cell_size or [1.0] * len(grid), strict=True)]
-    axes = [np.fft.fftfreq(n, 1 / n) * (max(lengths) / length) for n, length in zip(grid, lengths, strict=True)]
-    return np.rint(4 * np.sqrt(sum(np.square(k) for k in np.meshgrid(*axes, indexing="ij")))).astype(int)
-
-
-def _shell_spectrum(values: np.ndarray, part: dict[str, Any], shells: np.ndarray) -> list[float]:
+def _shell_spectrum(values: np.ndarray, part: dict[str, Any], numbers: np.ndarray) -> list[float]:
     power = np.zeros(values.shape[1:])
     for one in values:
         x = (_transform(one.astype(np.float64), part) - part["mean"]) / part["std"]
         power += np.abs(np.fft.fftn(x, norm="ortho")) ** 2
-    count = np.bincount(shells.ravel())
-    total = np.bincount(shells.ravel(), weights=(power / len(values)).ravel())
+    count = np.bincount(numbers.ravel())
+    total = np.bincount(numbers.ravel(), weights=(power / len(values)).ravel())
     return [float(t / c) if c else 0.0 for t, c in zip(total, count, strict=True)]
 
 
 def spectrum_grid(constants: Mapping[str, Any]) -> torch.Tensor:
     r"""Variance of the orthonormal modes of the encoded field, (C, \*grid) in fftn order, float64."""
-    shells = _shells(tuple(constants["grid"]), constants.get("cell_size"))
-    return torch.from_numpy(np.stack([np.asarray(part["spectrum"])[shells] for part in component_constants(constants)]))
+    numbers = shells(constants["grid"], constants.get("cell_size"), SHELLS, half=False)
+    return torch.from_numpy(
+        np.stack([np.asarray(part["spectrum"])[numbers] for part in component_constants(constants)])
+    )
 
 
 # --- density contrast ---------------------------------------------------------------------------------
@@ -287,7 +284,7 @@ def overdensity(ensemble: xr.Dataset) -> xr.Dataset:
         which = xr.DataArray(contrast, dims="component")
         mean, shift = xr.where(which, mean, 1.0), which.astype(np.float32)
     else:
-        shift = np.float32(1)
+        shift = xr.DataArray(np.float32(1))
     scaled = (field / mean.astype(np.float32)).astype(np.float32, copy=False).transpose(*field.dims)
     scaled -= shift  # in place: a second copy of the data would double the memory of an evaluation
     scaled.attrs = {"long_name": "density contrast", "units": "1"}  # nothing of the density or of its mean

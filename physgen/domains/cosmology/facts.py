@@ -52,14 +52,13 @@ def settle_facts(options: Options, sources: list[Source], format: str) -> Facts:
     parts = list(reversed(by_part.values()))
     units = [source.facts.get("units", "") for source in parts]
     for unit in units:
-        if unit and options.text("units") and unit.replace(" ", "") != options.text("units").replace(" ", ""):
-            raise InputError(
-                f"{sources[0]} says the unit {unit!r}, you gave units={options.text('units')}: correct one"
-            )
+        asked_unit = options.text("units")
+        if unit and asked_unit and unit.replace(" ", "") != asked_unit.replace(" ", ""):
+            raise InputError(f"{sources[0]} says the unit {unit!r}, you gave units={asked_unit}: correct one")
     asked = typed if len(typed) == len(parts) else [typed[0] if typed else None] * len(parts)
     kinds = [kind_of_units(u, k, s) if "units" in s.facts else k for u, k, s in zip(units, asked, parts, strict=True)]
     if len(typed) > len(parts):
-        kinds = typed  # components along an axis of one array
+        kinds = [*typed]  # components along an axis of one array
     elif len(set(kinds)) == 1:
         kinds = kinds[:1]
     periodic = options.flag("periodic", box.units != "deg")
@@ -95,8 +94,8 @@ def _box(options: Options, source: Source, format: str) -> tuple[Box, list[str]]
     try:
         box = options.box_of(f"{source}: the box", text)
     except InputError as error:
-        given = f"; you gave box_size={options.text('box_size')}" if "box_size" in options else ""
-        raise InputError(f"{source} says a box of {text}{given}: {error}") from None
+        asked = f"; you gave box_size={options.text('box_size')}" if "box_size" in options else ""
+        raise InputError(f"{source} says a box of {text}{asked}: {error}") from None
     if "box_size" not in options:
         return box, [f"box of {said} {unit}".rstrip() + f" read from {source.path.name}"]
     given = options.box()

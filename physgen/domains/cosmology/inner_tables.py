@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def read_inner_table(path: Path, names: list[str]) -> Table:
     try:
         columns = read_hdf5(path, wanted) if hdf5 else read_arrays(path, wanted)
     except InputError as error:
-        raise InputError(f"labels = {text} is no file, and as names of arrays: {error}") from None
+        raise InputError(f"labels = {text} is not a file, and as names of arrays: {error}") from None
     first = columns[0]
     if len(columns) == 1 and np.ndim(first.array) == 2:
         given = given or (_attribute_names(path, first) if hdf5 else [])
@@ -51,7 +52,7 @@ def read_inner_table(path: Path, names: list[str]) -> Table:
 def _attribute_names(path: Path, source: Source) -> list[str]:
     with open_hdf5(path) as file:
         attrs = file[source.part].attrs
-        found = next((attrs[name] for name in NAME_ATTRIBUTES if name in attrs), [])
+        found: Any = next((attrs[name] for name in NAME_ATTRIBUTES if name in attrs), [])
         if isinstance(found, str | bytes):
             found = (found.decode() if isinstance(found, bytes) else found).replace(",", " ").split()
         return [word.decode() if isinstance(word, bytes) else str(word) for word in found]

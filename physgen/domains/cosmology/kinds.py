@@ -8,6 +8,7 @@ of itself. What contradicts a rule is refused; what is doubtful is accepted only
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from scipy.special import stdtrit
@@ -161,7 +162,7 @@ def _unspoken(fields: np.ndarray, values: Values, source: object, given: dict) -
 
 
 def _guess(values: Values) -> str | None:
-    """What to ask where the values are no density contrast; None where they are one."""
+    """What to ask where the values are not a density contrast; None where they are one."""
     if values.low >= 0:
         if values.whole:
             return "Whole numbers: if they count particles, give field_kind=counts"
@@ -191,6 +192,14 @@ def mean_note(fields: np.ndarray, simulation: np.ndarray) -> str:
 def _first_fraction(fields: np.ndarray) -> float:
     flat = fields.reshape(-1)
     return float(flat[int(np.argmax(flat != np.rint(flat)))])
+
+
+@overload
+def parse_kind(text: str) -> str: ...
+
+
+@overload
+def parse_kind(text: None) -> None: ...
 
 
 def parse_kind(text: str | None) -> str | None:

@@ -144,7 +144,7 @@ def name_numbers(names: list[str]) -> np.ndarray:
     ends = [re.search(r"(\d+)$", name) for name in names]
     stems = {re.sub(r"\d+$", "", name) for name in names}
     if all(ends) and len(stems) == 1:
-        return np.array([int(end[1]) for end in ends])
+        return np.array([int(end[1]) for end in ends if end])
     order = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return np.array([order[name] for name in names])
 
@@ -177,6 +177,6 @@ def _check_blocks(numbers: np.ndarray, each: int, table: Table) -> np.ndarray:
     if np.any(blocks != blocks[:, :1]):
         raise InputError(
             f"maps_per_simulation = {each}, but {table.path} gives consecutive fields of one block different "
-            "simulations: leave the option away, the table says it"
+            "simulations: leave out the option, the table states it"
         )
     return numbers

@@ -37,7 +37,7 @@ def transfer_function(k: np.ndarray, params: CosmologyParams) -> np.ndarray:
     k_silk = 1.6 * baryon**0.52 * matter**0.73 * (1 + (10.4 * matter) ** -0.95)
     q = k_Mpc / (13.41 * k_eq)
 
-    def pressureless(alpha, beta):  # eqs. 19-20
+    def pressureless(alpha: float, beta: float) -> np.ndarray:  # eqs. 19-20
         c = 14.2 / alpha + 386 / (1 + 69.9 * q**1.08)
         log_term = np.log(np.e + 1.8 * beta * q)
         return log_term / (log_term + c * q**2)

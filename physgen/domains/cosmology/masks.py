@@ -23,7 +23,7 @@ def read_mask(text: str | None) -> np.ndarray | str | None:
         try:
             values = np.load(path, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            raise InputError(f"mask = {text!r} is no .npy array that can be read ({error}): check the path") from error
+            raise InputError(f"mask = {text!r} cannot be read as a .npy array ({error}): check the path") from error
     if not np.isin(np.unique(values), (0, 1)).all():
         raise InputError(f"{path} holds {values.max()}: a mask is 1 where the field was seen and 0 elsewhere")
     return values.astype(np.int8)

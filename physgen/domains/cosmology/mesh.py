@@ -10,21 +10,16 @@ import math
 
 import torch
 
+from physgen.lattice import wavenumbers
+
 # 32768 particles x 8 corners stay in a core's cache; a GPU wants long kernels
 CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
-
-
-def wavenumbers(cells: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """k_x, k_y, k_z in radians per cell, float32, shaped to broadcast over the half-complex layout (M, M, M/2 + 1)."""
-    full = 2 * math.pi * torch.fft.fftfreq(cells, device=device)
-    half = 2 * math.pi * torch.fft.rfftfreq(cells, device=device)
-    return full[:, None, None], full[None, :, None], half[None, None, :]
 
 
 def gradient_wavenumbers(cells: int, device: torch.device | str = "cpu") -> list[torch.Tensor]:
     """i k_x, i k_y, i k_z (complex64) with the Nyquist plane set to zero: a real field has no odd derivative there."""
     components = []
-    for k in wavenumbers(cells, device):
+    for k in wavenumbers((cells,) * 3, dtype=torch.float32, device=device):
         keep = k.abs() < math.pi * (1 - 1e-6)
         components.append(1j * k * keep)
     return components
@@ -32,7 +27,7 @@ def gradient_wavenumbers(cells: int, device: torch.device | str = "cpu") -> list
 
 def inverse_laplacian(cells: int, device: torch.device | str = "cpu") -> torch.Tensor:
     """-1/k^2 (float32) in half-complex layout, zero at k = 0 (the mean density does not gravitate)."""
-    kx, ky, kz = wavenumbers(cells, device)
+    kx, ky, kz = wavenumbers((cells,) * 3, dtype=torch.float32, device=device)
     k2 = kx**2 + ky**2 + kz**2
     k2[0, 0, 0] = 1.0
     kernel = -1.0 / k2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -39,13 +39,13 @@ class Box:
 class Options:
     """Options of an importer; what nobody asked for is an error."""
 
-    def __init__(self, format: str, options: dict[str, str], known: tuple[str, ...]):
+    def __init__(self, format: str, options: dict[str, str], known: tuple[str, ...]) -> None:
         unknown = sorted(set(options) - set(known))
         if unknown:
             path = f"{unknown[0]}={options[unknown[0]]}"
             if path.lower().endswith(DATA_SUFFIXES):
                 raise InputError(
-                    f"{path} is no file here and no option of {format}: check the path "
+                    f"{path} is neither a file here nor an option of {format}: check the path "
                     f"(the options are {', '.join(known)})"
                 )
             raise InputError(f"{format} has no option {unknown[0]!r}: it takes {', '.join(known)}")
@@ -53,6 +53,12 @@ class Options:
 
     def __contains__(self, name: str) -> bool:
         return name in self._options
+
+    @overload
+    def text(self, name: str) -> str | None: ...
+
+    @overload
+    def text(self, name: str, default: str) -> str: ...
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """The option as it stands."""
@@ -98,8 +104,8 @@ class Options:
         for side in sides:
             if not SMALLEST <= side <= LARGEST:
                 raise InputError(
-                    f"{name} = {given!r} is {side:g} Mpc/h, no size of a cosmological box ({SMALLEST:g} to {LARGEST:g} "
-                    "Mpc/h): check the unit (kpc or Mpc, with or without /h)"
+                    f"{name} = {given!r} is {side:g} Mpc/h, not the size of a cosmological box "
+                    f"({SMALLEST:g} to {LARGEST:g} Mpc/h): check the unit (kpc or Mpc, with or without /h)"
                 )
         return Box(sides)
 
@@ -107,12 +113,24 @@ class Options:
         """A plain number."""
         return default if name not in self._options else _parse(name, self._options[name], float, "a number")
 
+    @overload
+    def count(self, name: str) -> int | None: ...
+
+    @overload
+    def count(self, name: str, default: int) -> int: ...
+
     def count(self, name: str, default: int | None = None) -> int | None:
         """A positive whole number."""
         value = default if name not in self._options else _parse(name, self._options[name], int, "a whole number")
         if value is not None and value < 1:
             raise InputError(f"{name} = {value} must be at least 1")
         return value
+
+    @overload
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str | None: ...
+
+    @overload
+    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str: ...
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str | None:
         """One of ``allowed``."""
@@ -125,7 +143,7 @@ class Options:
         """yes or no."""
         if name not in self._options:
             return default
-        return YES_NO[self.choice(name, tuple(YES_NO), None)]
+        return YES_NO[self.choice(name, tuple(YES_NO), self._options[name])]
 
 
 def _parse(name: str, text: str, kind: type, what: str) -> Any:

@@ -1,4 +1,4 @@
-"""Fields of one's own, in .npy, .npz, .pt, HDF5 or FITS: the box and the kind are said by the user or by the file."""
+"""The user's own fields, in .npy, .npz, .pt, HDF5 or FITS: box and kind are stated by the user or by the file."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _fits_samples(found: Source, dimension: int | None) -> np.ndarray:
             f"stack of {array.shape[0]} maps is dimension=2; boxes of one box_size must be square (cubic)"
         )
     if array.ndim == 2 and dimension == 3:
-        raise InputError(f"{found} has shape {array.shape}, no box: leave dimension=3 away")
+        raise InputError(f"{found} has shape {array.shape}, which is not a box: leave out dimension=3")
     return array[None]
 
 
@@ -123,23 +123,29 @@ def _load(format: str, paths: list[Path], options: Options, read: Any) -> xr.Dat
         "angular": facts.box.units == "deg",
     }
     seen = slice(None) if mask is None or mask.ndim != values.ndim - 2 else mask.astype(bool)
-    kinds = [
+    confronted = [
         confront(values[:, c][:, seen] if mask is not None else values[:, c], k, joined.simulation, s, given)
         for c, (k, s) in enumerate(zip(kinds, _named_sources(sources, arrays), strict=True))
     ]
     notes = [_order_note(files), *facts.notes, *joined.notes]
     notes += [
         mean_note(values[:, c], joined.simulation)
-        for c, (kind, said) in enumerate(zip(kinds, facts.kinds, strict=False))
+        for c, (kind, said) in enumerate(zip(confronted, facts.kinds, strict=False))
         if kind == "delta" and said is None and mask is None
     ]
-    if facts.box.units == "deg" and facts.kinds == [None] and kinds == ["real"]:
+    if facts.box.units == "deg" and facts.kinds == [None] and confronted == ["real"]:
         notes.append(
-            "an angular map without a field_kind is taken as it is (real); say field_kind=convergence or delta"
+            "an angular map without a field_kind is taken as it is (real); give field_kind=convergence or delta"
         )
     attrs = _attrs(options, facts)
     ensemble = make_ensemble(
-        values if components else values[:, 0], kinds, facts.box, joined.labels, joined.simulation, attrs, components
+        values if components else values[:, 0],
+        confronted,
+        facts.box,
+        joined.labels,
+        joined.simulation,
+        attrs,
+        components,
     )
     return finish(ensemble, origins, joined, notes, mask)
 
@@ -263,7 +269,7 @@ def _values(
 
 
 def _column(array: Any, typed: str | None, source: Source, cells: int | None, seen: np.ndarray | None) -> np.ndarray:
-    """One component of one file. A kind that nobody said has no bound yet; 1 + delta becomes delta."""
+    """One component of one file. A kind that is not stated has no bound yet; 1 + delta becomes delta."""
     if seen is not None:
         array = np.where(seen.astype(bool), array, 1.0 if typed == "1+delta" else 0.0)
     bound = "positive" if typed == "1+delta" else KINDS[typed] if typed else "real"

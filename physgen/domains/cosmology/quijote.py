@@ -8,7 +8,9 @@ belongs to its realisation i. Folders NCV_0_i and NCV_1_i are paired fixed simul
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from physgen.domains.cosmology.options import Options
 from physgen.domains.cosmology.own_fields import finish
 from physgen.domains.cosmology.quijote_sets import EXTENDED, FIDUCIAL, fixed_labels, set_labels
 from physgen.domains.cosmology.sources import natural_key, open_hdf5, read_dataset, read_npy
-from physgen.domains.cosmology.tables import is_table, read_table
+from physgen.domains.cosmology.tables import Table, is_table, read_table
 from physgen.errors import InputError
 
 NAME = re.compile(
@@ -54,25 +56,26 @@ def load(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     field_kind (delta, BSQ files: counts), cells (block average), h; grid=128, scheme=CIC, redshift=0, set=fiducial
     choose among the files of a folder that holds several.
     """
-    options = Options("quijote", options, OPTIONS)
-    tables = [Path(options.text("params"))] if options.text("params") else [p for p in paths if is_table(p)]
-    cubes = _choose([_cube(path) for path in _data_files([p for p in paths if not is_table(p)])], options)
+    chosen = Options("quijote", options, OPTIONS)
+    params = chosen.text("params")
+    tables = [Path(params)] if params else [p for p in paths if is_table(p)]
+    cubes = _choose([_cube(path) for path in _data_files([p for p in paths if not is_table(p)])], chosen)
     _check_one_kind(cubes)
     first = cubes[0]
     counts = first.path.suffix == ".hdf5"
-    typed = parse_kind(options.text("field_kind", "counts" if counts else "delta"))
+    typed = parse_kind(chosen.text("field_kind", "counts" if counts else "delta"))
     labels, notes = _labels([read_table(t) for t in tables], cubes)
-    fields = _read(cubes, typed, options.count("cells"))
+    fields = _read(cubes, typed, chosen.count("cells"))
     realisations = np.array([cube.realisation for cube in cubes])
     given = {"mass_assignment": first.scheme}
     kind = confront(fields, KINDS[typed], realisations, _span(cubes), given)
-    box = options.box("box_size", "1000 Mpc/h")
+    box = chosen.box("box_size", "1000 Mpc/h")
     attrs = {"redshift": first.redshift, "mass_assignment": first.scheme, "suite": "Quijote", "set": _sets(cubes)}
     if first.pair is not None:
         attrs["initial_conditions"] = "paired fixed: the two members of a pair count as one simulation"
     if first.dimension == 2:
         attrs["slab_thickness"] = SLICE_THICKNESS * box.sides[0]
-    if first.cells and options.count("cells") is None and fields.shape[-1] != first.cells:
+    if first.cells and chosen.count("cells") is None and fields.shape[-1] != first.cells:
         notes.append(f"the names say {first.cells} cells, the arrays have {fields.shape[-1]}")
     order = [f"{cube.path.parent.parent.name}/{cube.path.parent.name}" for cube in cubes]
     shown = ", ".join(order if len(order) <= 12 else [*order[:6], "...", *order[-2:]])
@@ -143,7 +146,7 @@ def _check_one_kind(cubes: list[Cube]) -> None:
         ("cells", "grid", "choose with grid=N"),
         ("scheme", "mass assignment", "choose with scheme=CIC"),
     ):
-        _same(cubes, lambda cube, name=attribute: getattr(cube, name), said, remedy)
+        _same(cubes, operator.attrgetter(attribute), said, remedy)
     _same(cubes, lambda cube: cube.path.suffix, "type of file", "import one kind at a time")
     _same(cubes, lambda cube: cube.pair is None, "kind of initial conditions (NCV_ are paired fixed)", "name one kind")
     seen: dict[tuple, Cube] = {}
@@ -157,19 +160,20 @@ def _check_one_kind(cubes: list[Cube]) -> None:
         seen[key] = cube
 
 
-def _same(cubes: list[Cube], value, said: str, remedy: str) -> None:
+def _same(cubes: list[Cube], value: Callable[[Cube], object], said: str, remedy: str) -> None:
     other = next((cube for cube in cubes if value(cube) != value(cubes[0])), None)
     if other is not None:
         raise InputError(f"{cubes[0].path} and {other.path} differ in {said}: {remedy}")
 
 
-def _labels(tables: list, cubes: list[Cube]) -> tuple[dict[str, np.ndarray], list[str]]:
+def _labels(tables: list[Table], cubes: list[Cube]) -> tuple[dict[str, np.ndarray], list[str]]:
     if len(tables) > 1:
         raise InputError(f"{tables[0].path} and {tables[1].path} are both tables: give the one of this set")
     sets = list(dict.fromkeys(cube.set for cube in cubes))
-    fixed = {name: fixed_labels(name) for name in sets}
+    found = {name: fixed_labels(name) for name in sets}
+    fixed = {name: labels for name, labels in found.items() if labels is not None}
     if not tables:
-        unknown = [name for name, labels in fixed.items() if labels is None]
+        unknown = [name for name in sets if name not in fixed]
         if unknown:
             raise InputError(
                 f"the parameters were not found for {unknown[0]}: give latin_hypercube_params.txt, params=FILE "
@@ -180,11 +184,11 @@ def _labels(tables: list, cubes: list[Cube]) -> tuple[dict[str, np.ndarray], lis
         columns = {name: np.array([row[name] for row in rows]) for name in names}
         kept = {n: c for n, c in columns.items() if n in FIDUCIAL or np.ptp(c) or c[0] != EXTENDED[n]}
         return kept, [f"labels of {', '.join(sets)}: the fixed cosmology of each set"]
-    known = [name for name, labels in fixed.items() if labels is not None]
-    if known:
+    if fixed:
+        first, labels = next(iter(fixed.items()))
         raise InputError(
-            f"{known[0]} has one fixed cosmology ({_spell(fixed[known[0]])}), {tables[0].path} another for each row: "
-            "leave the table away, or choose the files of its set with set=latin_hypercube"
+            f"{first} has one fixed cosmology ({_spell(labels)}), {tables[0].path} another for each row: "
+            "leave out the table, or choose the files of its set with set=latin_hypercube"
         )
     if len(sets) > 1:
         raise InputError(f"{cubes[0].path} and others belong to the sets {', '.join(sets)}: import one set at a time")
@@ -224,5 +228,5 @@ def _read(cubes: list[Cube], typed: str, cells: int | None) -> np.ndarray:
 def _read_counts(path: Path) -> np.ndarray:
     with open_hdf5(path) as file:
         if "df" not in file:
-            raise InputError(f"{path} has no data set 'df', found {sorted(file)}: this is no BSQ density file")
+            raise InputError(f"{path} has no data set 'df', found {sorted(file)}: this is not a BSQ density file")
         return read_dataset(file["df"], path)

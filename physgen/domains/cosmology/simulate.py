@@ -5,7 +5,6 @@ Shapes: N particles per side, n = N^3; positions (3, n). Lengths in Mpc/h unless
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +23,8 @@ from physgen.domains.cosmology.mesh import (
     gradient_wavenumbers,
     inverse_laplacian,
     lattice_positions,
-    wavenumbers,
 )
+from physgen.lattice import wavenumbers
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def linear_field(
     white = torch.randn((n, n, n), generator=generator)
     modes = torch.fft.rfftn(white.to(device))
     cell = box.box_size / n
-    kx, ky, kz = (component.double() / cell for component in wavenumbers(n, device))
+    kx, ky, kz = (k.double() / cell for k in wavenumbers((n,) * 3, dtype=torch.float32, device=device))
     k = torch.sqrt(kx**2 + ky**2 + kz**2)
     k[0, 0, 0] = k[0, 0, 1]
     power = torch.from_numpy(linear_power(k.cpu().numpy(), params, method)).to(device)
@@ -92,11 +91,11 @@ def displacements(modes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     shape = (n, n, n)
     gradient = gradient_wavenumbers(n, modes.device)
     laplacian = inverse_laplacian(n, modes.device)
-    k = wavenumbers(n, modes.device)
+    k = wavenumbers(shape, dtype=torch.float32, device=modes.device)
     potential = modes * laplacian
     first = torch.stack([torch.fft.irfftn(-g * potential, s=shape) for g in gradient])
 
-    def second_derivative(i, j):
+    def second_derivative(i: int, j: int) -> torch.Tensor:
         symbol = -(k[i] ** 2) if i == j else gradient[i] * gradient[j]
         return torch.fft.irfftn(symbol * potential, s=shape)
 
@@ -152,8 +151,3 @@ def simulate_particles(
 ) -> torch.Tensor:
     """Positions (3, n) in Mpc/h of one simulation: ``linear_field`` then ``evolve``."""
     return evolve(linear_field(params, box, seed, method, device), params, box)
-
-
-def particle_nyquist(box: SimulationBox) -> float:
-    """k_Nyq = pi N / L of the particle lattice, h/Mpc: the field has no physical power beyond it."""
-    return math.pi * box.particles / box.box_size

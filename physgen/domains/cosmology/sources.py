@@ -144,7 +144,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         reason = str(error).split("\n")[0][:160]
         raise InputError(
-            f"{path} is no file of plain tensors ({reason}): physgen loads no Python objects; save one with "
+            f"{path} is not a file of plain tensors ({reason}): physgen does not load Python objects; save one with "
             "torch.save(tensor, path) or a dict of tensors"
         ) from error
     members = loaded if isinstance(loaded, dict) else {"": loaded}

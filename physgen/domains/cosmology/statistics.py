@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from physgen.domains.cosmology.encoding import overdensity
+from physgen.domains.cosmology.density import density_scatter, log10, logarithm, mean_density
+from physgen.domains.cosmology.encoding import field_kinds, overdensity
+from physgen.errors import InputError
+
+LOG10 = ("log10_density", {"long_name": "log10 of density / mean", "symbol": r"\log_{10}(1+\delta)", "units": "1"})
+# the same for every ensemble: edges and thresholds that follow a file's own law would hide its errors
+LOG10_EDGES = np.linspace(-2.5, 2.5, 51)  # tenths of a decade
+LOG10_THRESHOLDS = np.linspace(-1.5, 1.5, 13)
+ON_LOG10: dict[str, Any] = {"thresholds": LOG10_THRESHOLDS, "transform": log10, "axis": LOG10}
 
 
 def power_spectrum(ensemble: xr.Dataset) -> xr.Dataset:
@@ -17,10 +27,11 @@ def power_spectrum(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 def log_power_spectrum(ensemble: xr.Dataset) -> xr.Dataset:
-    """P(k) of log10(1 + delta), empty cells at the floor of physgen.diagnostics.density."""
+    """P(k) of log10(1 + delta), empty cells at the floor of :mod:`physgen.domains.cosmology.density`."""
     from physgen.diagnostics.spectrum import power_spectrum
 
-    return power_spectrum(overdensity(ensemble), transform="log10").assign_attrs(tolerance_of="P(k) of the logarithm")
+    contrast = overdensity(ensemble)
+    return power_spectrum(contrast, transform=logarithm(contrast)).assign_attrs(tolerance_of="P(k) of the logarithm")
 
 
 def correlation(ensemble: xr.Dataset) -> xr.Dataset:
@@ -31,38 +42,30 @@ def correlation(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 def one_point(ensemble: xr.Dataset) -> xr.Dataset:
-    """Distribution of log10(1 + delta) over cells."""
+    """Distribution of log10(1 + delta) over cells; of real fields, of the standardised field."""
     from physgen.diagnostics.distribution import one_point
 
-    return one_point(overdensity(ensemble))
-
-
-def mean_density(ensemble: xr.Dataset) -> xr.Dataset:
-    """Mean density of each simulation in units of the reference's mean."""
-    from physgen.diagnostics.density import mean_density
-
-    return mean_density(overdensity(ensemble))
-
-
-def density_scatter(ensemble: xr.Dataset) -> xr.Dataset:
-    """Scatter of the mean density of the fields."""
-    from physgen.diagnostics.density import density_scatter
-
-    return density_scatter(overdensity(ensemble))
+    contrast = overdensity(ensemble)
+    transform = logarithm(contrast)
+    if transform is not log10:
+        return one_point(contrast)
+    return one_point(contrast, LOG10_EDGES, "linear", transform, LOG10)
 
 
 def power_scatter(ensemble: xr.Dataset) -> xr.Dataset:
     """Scatter of ln P(k) of log10(1 + delta) between fields."""
     from physgen.diagnostics.scatter import power_scatter
 
-    return power_scatter(overdensity(ensemble), transform="log10")
+    contrast = overdensity(ensemble)
+    return power_scatter(contrast, transform=logarithm(contrast))
 
 
 def power_correlation(ensemble: xr.Dataset) -> xr.Dataset:
     """Correlation of ln P(k) of log10(1 + delta) between bands of wavenumbers."""
     from physgen.diagnostics.scatter import power_correlation
 
-    return power_correlation(overdensity(ensemble), transform="log10")
+    contrast = overdensity(ensemble)
+    return power_correlation(contrast, transform=logarithm(contrast))
 
 
 def bispectrum(ensemble: xr.Dataset) -> xr.Dataset:
@@ -76,72 +79,89 @@ def log_bispectrum(ensemble: xr.Dataset) -> xr.Dataset:
     """Reduced bispectrum of log10(1 + delta): equilateral, squeezed, folded triangles."""
     from physgen.diagnostics.bispectrum import bispectrum
 
+    contrast = overdensity(ensemble)
     # a tenth in Q of the natural logarithm: Q of log10 is ln 10 times as large
     said = {"tolerance": 0.25, "tolerance_of": "Q of the logarithm", "diagnostic": "log_bispectrum"}
-    return bispectrum(overdensity(ensemble), transform="log10").assign_attrs(said)
+    return bispectrum(contrast, transform=logarithm(contrast)).assign_attrs(said)
 
 
 def band_moments(ensemble: xr.Dataset) -> xr.Dataset:
     """Skewness and kurtosis of log10(1 + delta) in octave bands."""
     from physgen.diagnostics.band_moments import band_moments
 
-    return band_moments(overdensity(ensemble), transform="log10")
+    contrast = overdensity(ensemble)
+    return band_moments(contrast, transform=logarithm(contrast))
 
 
 def phase_moments(ensemble: xr.Dataset) -> xr.Dataset:
     """Skewness and kurtosis, in octave bands, of the phases of log10(1 + delta) alone."""
     from physgen.diagnostics.band_moments import band_moments
 
-    return band_moments(overdensity(ensemble), transform="log10", phases_only=True)
+    contrast = overdensity(ensemble)
+    return band_moments(contrast, transform=logarithm(contrast), phases_only=True)
 
 
 def scattering(ensemble: xr.Dataset) -> xr.Dataset:
     """Wavelet scattering coefficients of log10(1 + delta)."""
     from physgen.diagnostics.scattering import scattering
 
-    return scattering(overdensity(ensemble), transform="log10")
+    contrast = overdensity(ensemble)
+    return scattering(contrast, transform=logarithm(contrast))
+
+
+def _density(ensemble: xr.Dataset) -> xr.Dataset:
+    """The density contrast; InputError for real fields, whose thresholds have no default."""
+    contrast = overdensity(ensemble)
+    if set(field_kinds(contrast)) != {"delta"}:
+        kind = contrast.attrs.get("field_kind")
+        raise InputError(f"thresholds of a field of kind {kind!r} have no default: only densities are judged by them")
+    return contrast
 
 
 def peaks(ensemble: xr.Dataset) -> xr.Dataset:
     """Maxima at or above thresholds of log10(1 + delta)."""
     from physgen.diagnostics.morphology import extrema
 
-    return extrema(overdensity(ensemble))
+    return extrema(_density(ensemble), **ON_LOG10)
 
 
 def minima(ensemble: xr.Dataset) -> xr.Dataset:
     """Minima below thresholds of log10(1 + delta)."""
     from physgen.diagnostics.morphology import extrema
 
-    return extrema(overdensity(ensemble), minima=True)
+    return extrema(_density(ensemble), minima=True, **ON_LOG10)
 
 
 def boundary(ensemble: xr.Dataset) -> xr.Dataset:
     """Boundary of the regions above thresholds of log10(1 + delta): length in 2-D, area in 3-D."""
     from physgen.diagnostics.morphology import minkowski
 
-    return minkowski(overdensity(ensemble), "surface")
+    return minkowski(_density(ensemble), "surface", **ON_LOG10)
 
 
 def euler_characteristic(ensemble: xr.Dataset) -> xr.Dataset:
     """Euler characteristic of the regions above thresholds of log10(1 + delta)."""
     from physgen.diagnostics.morphology import minkowski
 
-    return minkowski(overdensity(ensemble), "euler_characteristic")
+    return minkowski(
+        _density(ensemble), "euler_characteristic", thresholds=LOG10_THRESHOLDS, transform=log10, axis=LOG10
+    )
 
 
 def features(ensemble: xr.Dataset) -> xr.Dataset:
     """Two-sample test on random features of log10(1 + delta)."""
     from physgen.diagnostics.feature_test import feature_statistics
 
-    return feature_statistics(overdensity(ensemble), transform="log10")
+    contrast = overdensity(ensemble)
+    return feature_statistics(contrast, transform=logarithm(contrast))
 
 
 def condition_response(ensemble: xr.Dataset) -> xr.Dataset:
     """How the amplitude of log10(1 + delta) follows the labels."""
     from physgen.diagnostics.feature_test import condition_response
 
-    return condition_response(overdensity(ensemble), transform="log10")
+    contrast = overdensity(ensemble)
+    return condition_response(contrast, transform=logarithm(contrast))
 
 
 DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
@@ -167,9 +187,9 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
 }
 
 
-def memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float) -> xr.Dataset:
+def memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:
     """Nearest-neighbour test on log10(1 + delta), modulo translations and the lattice point group."""
     from physgen.diagnostics.memorization import memorization
 
-    fields = (overdensity(e) for e in (generated, train, heldout))
-    return memorization(*fields, similarity="field", transform="log10", **judged)
+    new, known, null = (overdensity(e) for e in (generated, train, heldout))
+    return memorization(new, known, null, transform=logarithm(known), **judged)

@@ -1,5 +1,8 @@
 """Disordered spins: glasses and ferromagnets on lattices and complete graphs."""
 
-from physgen.domains.spins.domain import Spins as Domain
+from physgen.domains.spins.domain import Spins
+from physgen.domains.spins.from_arrays import from_arrays
 
-__all__ = ["Domain"]
+Domain = Spins
+
+__all__ = ["Domain", "Spins", "from_arrays"]

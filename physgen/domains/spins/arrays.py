@@ -37,7 +37,7 @@ def assemble(
     if couplings.dtype.kind not in "iuf" or not np.isfinite(couplings).all():
         raise InputError(f"{name}: couplings must be finite numbers: repair or drop that disorder instance")
     given = 0 if temperatures is None else len(temperatures)
-    if given != spins.shape[1]:
+    if temperatures is None or given != spins.shape[1]:
         raise InputError(
             f"{name}: {given} temperatures were given for {spins.shape[1]} in the file: give temperatures=T1,T2,... in "
             f"units of J, or betas=B1,B2,...{_other_axis(spins, given)}"

@@ -86,7 +86,7 @@ def _only_reading(couplings: np.ndarray, wanted: tuple[int, ...], names: tuple[s
         return couplings
     first, last = couplings, np.moveaxis(couplings, -1, 1)
     fits = [reading for reading in (first, last) if reading.shape == wanted]
-    if len(fits) > 1 and not np.array_equal(*fits):
+    if len(fits) > 1 and not np.array_equal(fits[0], fits[1]):
         space = ",".join(names)
         raise InputError(
             f"couplings of shape {couplings.shape} may have their {len(names)} directions before or after the grid: "

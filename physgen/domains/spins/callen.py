@@ -21,6 +21,7 @@ from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
+    from scipy.sparse import csr_array
 
 ENOUGH = 8  # units whose scatter may be taken as an error
 WANTED = 16  # instances that need no blocks of replicas; fewer are cut into blocks until there are twice as many
@@ -123,7 +124,7 @@ def callen_z(ensemble: xr.Dataset) -> xr.Dataset:
     units = deviation.mean(axis=2) if len(spins) >= WANTED else _blocks(deviation)
     if len(units) >= ENOUGH:
         error = units.std(axis=0, ddof=1) / np.sqrt(len(units))
-        freedom = len(units) - 1
+        freedom = float(len(units) - 1)
     else:
         error = np.sqrt(predicted_variance(spins, disorder, temperatures))
         freedom = np.inf
@@ -186,7 +187,7 @@ def _fit(spins: np.ndarray, disorder: Disorder) -> float:
     return fitted_temperature(spins, local)
 
 
-def _sparse(edges, couplings, spins):
+def _sparse(edges: np.ndarray, couplings: np.ndarray, spins: int) -> csr_array:
     """Symmetric matrix J of a graph; parallel edges are added up."""
     from scipy.sparse import coo_array
 

@@ -1,4 +1,4 @@
-"""Two ensembles of spins, held against each other before anything is measured."""
+"""Two ensembles of spins are matched before anything is measured."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from physgen.errors import InputError
 
@@ -41,7 +42,7 @@ def read_conventions(options: dict[str, str]) -> Conventions:
     sign, scale = options.pop("sign", ""), options.pop("scale", "1")
     if sign and sign not in SIGNS:
         raise InputError(
-            f"sign={sign} is no sign: give sign=minus for H = -sum J s s (the default here) or sign=plus for "
+            f"sign={sign} is unknown: give sign=minus for H = -sum J s s (the default here) or sign=plus for "
             "E = +sum J s s (dimod and most annealers)"
         )
     check = options.pop("check", "on")
@@ -75,14 +76,14 @@ def read_temperatures(temperatures: str = "", betas: str = "") -> np.ndarray | N
     return values if temperatures else 1 / values
 
 
-def agreeing(name: str, said: object, read: object, source: str) -> None:
+def agreeing(name: str, said: npt.ArrayLike | None, read: npt.ArrayLike | None, source: str) -> None:
     """InputError where an option and a header say different things."""
     if said is None or read is None or np.shape(said) == np.shape(read) and np.allclose(said, read, rtol=MATCH):
         return
     raise InputError(f"{name}: the options say {_words(said)}, the header of {source} {_words(read)}: correct one")
 
 
-def _words(value: object) -> str:
+def _words(value: npt.ArrayLike) -> str:
     return ", ".join(f"{v:g}" for v in np.atleast_1d(value))
 
 
@@ -90,9 +91,9 @@ def _number(text: str, name: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise InputError(f"{name}={text} is no number") from None
+        raise InputError(f"{name}={text} is not a number") from None
     if not np.isfinite(value) or value <= 0:
-        raise InputError(f"{name}={text} must be positive; the sign of the couplings is said by sign=plus or minus")
+        raise InputError(f"{name}={text} must be positive; for the sign of the couplings give sign=plus or sign=minus")
     return value
 
 

@@ -92,12 +92,10 @@ class Spins(Domain):
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
-        from physgen.domains.spins.simulate import exact_ensemble
+        from physgen.domains.spins.simulate import exact_ensemble, tempering_ensemble
 
         method = self._method()
         if method == "parallel_tempering":
-            from physgen.domains.spins.tempering_ensemble import tempering_ensemble
-
             made = tempering_ensemble(self, seed, processes, progress)
         else:
             made = exact_ensemble(self, seed, method == "enumeration", processes, progress)
@@ -119,6 +117,19 @@ class Spins(Domain):
         from physgen.domains.spins.load import load_spins
 
         return load_spins(format, [Path(path) for path in paths], options)
+
+    @classmethod
+    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
+        """An ensemble that names no physics but holds couplings and temperatures; else ``from_arrays`` makes one."""
+        from physgen.domains.contract import with_units
+        from physgen.domains.spins.layout import check_spins
+
+        if "couplings" not in ensemble:
+            raise InputError(
+                "spins come with their couplings: make the ensemble with "
+                f"{__package__}.from_arrays(spins, couplings, temperatures)"
+            )
+        return with_units(check_spins(ensemble).assign_attrs(domain=cls.name), cls)
 
     @classmethod
     def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
@@ -208,7 +219,7 @@ class Spins(Domain):
         return build_network(kind, options, constants)
 
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 12 spins."""
+        """E[s | y] by the transfer matrix: lattices free along the first dim, layers of at most 20 spins."""
         from physgen.domains.spins.denoiser import TransferMatrixDenoiser
 
         return TransferMatrixDenoiser.for_template(template)

@@ -82,7 +82,7 @@ def _read_comment(text: str, table: EdgeTable) -> list[str] | None:
     for key, value in PAIR.findall(text) if not convention else ():
         known |= _take(key.lower(), value, table)
     if not known and text:
-        table.notes.append(f"{table.path.name}: the comment {text[:60]!r} says nothing that is understood here")
+        table.notes.append(f"{table.path.name}: the comment {text[:60]!r} was not understood")
     return None
 
 
@@ -109,7 +109,7 @@ def _take(key: str, value: str, table: EdgeTable) -> bool:
 
 
 def _column_names(words: list[str]) -> list[str] | None:
-    """end, end, strength in the order of the columns, or None where the words are no names of columns."""
+    """end, end, strength in the order of the columns, or None where the words do not name columns."""
     kinds = []
     for word in words:
         lower = word.lower()
@@ -152,7 +152,7 @@ def _check_counts(table: EdgeTable, count: list[str] | None) -> None:
     numbers = [int(word) if word.isdigit() else -1 for word in count]
     if min(numbers) < 0 or len(numbers) == 2 and numbers[1] != len(table.couplings):
         raise InputError(
-            f"{table.path}: the first row {' '.join(count)!r} is no edge and not 'spins edges' of the "
+            f"{table.path}: the first row {' '.join(count)!r} is neither an edge nor the counts 'spins edges' of the "
             f"{len(table.couplings)} rows below it: correct or remove it"
         )
     table.spins = numbers[0]
@@ -171,7 +171,8 @@ def _is_number(word: str) -> bool:
 
 def first_spin(tables: list[EdgeTable], spins: int, given: str, grid: tuple[int, ...] | None) -> int:
     """0 or 1: the number of the first spin, as given, as a header says, or as only one reading is possible."""
-    said = {table.first for table in tables} - {None} | ({int(given)} if given in ("0", "1") else set())
+    said = {table.first for table in tables if table.first is not None}
+    said |= {int(given)} if given in ("0", "1") else set()
     if given not in ("", "0", "1") or len(said) > 1:
         raise InputError(f"first={given or sorted(said)}: spins are counted from 0 or from 1, in all files alike")
     low = min(int(table.ends.min()) for table in tables)
@@ -188,7 +189,7 @@ def first_spin(tables: list[EdgeTable], spins: int, given: str, grid: tuple[int,
         possible = fitting if len(fitting) == 1 else possible
     if len(possible) > 1:
         raise InputError(
-            f"{path} names spins {low} to {high} of {spins}: they may be counted from 0 or from 1: say first=0 "
+            f"{path} names spins {low} to {high} of {spins}: they may be counted from 0 or from 1: give first=0 "
             "or first=1"
         )
     return possible[0]
@@ -217,20 +218,20 @@ def graph_of(table: EdgeTable, first: int, parallel: str) -> tuple[np.ndarray, n
     ends, rows = ends[~diagonal], table.couplings[~diagonal]
     edges, where, count = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
     where = where.reshape(-1)
-    total = np.bincount(where, weights=rows, minlength=len(edges))
+    total: np.ndarray = np.bincount(where, weights=rows, minlength=len(edges))
     if count.max(initial=1) > 1 and parallel != "sum":
         apart = np.abs(total[where] / count[where] - rows)
         row = int(np.argmax(np.where(count[where] > 1, apart + 1, 0)))
         bond = (ends[row] + first).tolist()
         if not parallel:
             raise InputError(
-                f"{table.path} gives bond {bond} in {count[where[row]]} rows: say parallel=sum if parallel bonds add "
+                f"{table.path} gives bond {bond} in {count[where[row]]} rows: give parallel=sum if parallel bonds add "
                 "up, or parallel=once if the rows are a symmetric matrix that names each bond twice"
             )
         if apart.max() > 1e-6:
             raise InputError(
-                f"{table.path} gives bond {bond} two different couplings, so it is no symmetric matrix: parallel=sum "
-                "adds them up"
+                f"{table.path} gives bond {bond} two different couplings, so the rows are not a symmetric matrix: "
+                "parallel=sum adds them up"
             )
         total = total / count
     return edges.astype(np.int32), total, fields
@@ -249,7 +250,7 @@ def on_lattice(edges: np.ndarray, couplings: np.ndarray, grid: tuple[int, ...], 
     stray = keys[order][place] != wanted
     if stray.any():
         raise InputError(
-            f"{path}: edge {edges[np.argmax(stray)].tolist()} is no bond of the lattice {grid} in C order: "
+            f"{path}: edge {edges[np.argmax(stray)].tolist()} is not a bond of the lattice {grid} in C order: "
             "check shape, or leave it out to import a general graph"
         )
     bonds = np.zeros(len(keys))

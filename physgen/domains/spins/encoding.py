@@ -27,7 +27,8 @@ MARGIN = 0.05  # share of the trained range by which a temperature may lie outsi
 
 def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
     """Numbers of disorder instances, temperatures and replicas."""
-    return tuple(int(template.sizes[name]) for name in SAMPLE)
+    disorder, temperature, replica = (int(template.sizes[name]) for name in SAMPLE)
+    return disorder, temperature, replica
 
 
 def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
@@ -120,7 +121,8 @@ def sample_streams(template: xr.Dataset) -> np.ndarray:
     So a sample is the same whatever the number of replicas, instances and temperatures drawn with it, and in whatever
     order. Of instances with equal couplings (a ferromagnet) the second, third, ... have streams of their own.
     """
-    numbers, met = [], Counter()
+    numbers: list[int] = []
+    met: Counter[str] = Counter()
     for digest in instance_digests(template).tolist():
         for temperature in template["temperature"].values.tolist():
             for replica in range(template.sizes["replica"]):

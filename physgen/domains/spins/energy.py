@@ -21,7 +21,8 @@ def lattice_energy(
     """
     space = tuple(range(-dimension, 0))
     spins = spins.astype(np.float32)
-    total = -np.sum(bond_products(spins, dimension) * couplings, axis=(-dimension - 1, *space), dtype=np.float64)
+    products = bond_products(spins, dimension) * couplings
+    total = np.asarray(-np.sum(products, axis=(-dimension - 1, *space), dtype=np.float64))
     if external_field is not None:
         total = total - np.sum(external_field * spins, axis=space, dtype=np.float64)
     return total / np.prod(spins.shape[-dimension:])
@@ -47,7 +48,7 @@ def graph_energy(
         (...) float64.
     """
     products = (spins[..., edges[:, 0]] * spins[..., edges[:, 1]]).astype(np.float32)
-    total = -np.sum(products * couplings, axis=-1, dtype=np.float64)
+    total = np.asarray(-np.sum(products * couplings, axis=-1, dtype=np.float64))
     if external_field is not None:
         total = total - np.sum(external_field * spins, axis=-1, dtype=np.float64)
     return total / spins.shape[-1]

@@ -1,6 +1,6 @@
-r"""Exact laws of tiny systems: every one of the 2^N states, and Kaufman's torus.
+"""Exact laws of tiny systems: every one of the 2^N states, and Kaufman's torus.
 
-State n has spin i = +1 where bit i of n is 1, so index 0 is all down.
+States stand in the order of :func:`physgen.diffusion.exact.atoms.enumerate_spins`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from physgen.errors import InputError
-
-LARGEST = 20
+from physgen.diffusion.exact.atoms import enumerate_spins
 
 
 class Enumeration(NamedTuple):
@@ -23,13 +21,6 @@ class Enumeration(NamedTuple):
     energy: float  # mean energy per spin
 
 
-def states(spins: int) -> np.ndarray:
-    """All configurations (2^N, N) int8 of +-1."""
-    if not 1 <= spins <= LARGEST:
-        raise InputError(f"enumeration of {spins} spins: only 1 to {LARGEST} fit; use the transfer matrix or sampling")
-    return (((np.arange(1 << spins)[:, None] >> np.arange(spins)) & 1) * 2 - 1).astype(np.int8)
-
-
 def enumerate_graph(
     spins: int,
     edges: np.ndarray,
@@ -37,8 +28,11 @@ def enumerate_graph(
     temperature: float,
     external_field: np.ndarray | None = None,
 ) -> Enumeration:
-    """Boltzmann law of ``spins`` <= 20 spins on any graph: edges (M, 2), couplings (M,), external_field (N,)."""
-    all_states = states(spins).astype(np.float64)
+    """Boltzmann law of ``spins`` <= 20 spins on any graph: edges (M, 2), couplings (M,), external_field (N,).
+
+    Energies in units of J, the temperature too (k_B = 1). InputError for more spins.
+    """
+    all_states = enumerate_spins(spins).numpy().astype(np.float64)
     energies = np.zeros(len(all_states))
     for (i, j), coupling in zip(edges, couplings, strict=True):
         energies -= coupling * all_states[:, i] * all_states[:, j]

@@ -57,11 +57,11 @@ def run_figures(
     made = energy[edges[2] :]
     link = link_overlap[edges[2] :].mean(axis=(0, 1))
     bound = bond_variance * (1 - link) / np.asarray(temperatures)
-    tau = [
+    times = [
         max(integrated_time(made[:, :, t]), integrated_time(overlap[edges[2] :, :, t], mean=0.0))
         for t in range(len(temperatures))
     ]
-    tau = np.array(tau)
+    tau = np.array(times)
     return Figures(bins, made.mean(axis=(0, 1)) + bound, tau * interval, made.shape[1] * len(made) / (2 * tau))
 
 

@@ -22,7 +22,7 @@ TRIED = 64  # replicas and instances on which other conventions are tried
 
 
 class Data(NamedTuple):
-    """Spins (D, T, R, *grid), couplings and temperatures that are held against each other."""
+    """Spins (D, T, R, *grid), couplings and temperatures that are compared with each other."""
 
     spins: np.ndarray
     disorder: Disorder
@@ -59,7 +59,7 @@ def check_equilibrium(ensemble: xr.Dataset, strict: bool = True) -> tuple[str, l
         hint = f"No other convention tried fits; the temperatures that would fit are {_list(fitted)} J"
     raise InputError(
         f"{said}, beyond {LIMIT:g}: spins, couplings and temperatures do not belong together in equilibrium. {hint}. "
-        "If the configurations are not meant to be in equilibrium, say check=off"
+        "If the configurations are not meant to be in equilibrium, give check=off"
     )
 
 

@@ -7,7 +7,7 @@ Legend: D disorder instances, T temperatures, R replicas, N spins.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def callen(ensemble: xr.Dataset) -> xr.Dataset:
     spins_of(ensemble)
     deviation, response = callen_terms(ensemble["field"].values, disorder_of(ensemble), temperatures)
     ensemble = ensemble.assign(callen_deviation=(("disorder", "temperature", "replica"), deviation))
-    attrs = {"long_name": "deviation from Callen's identity", "units": "J"}
+    attrs: dict[str, Any] = {"long_name": "deviation from Callen's identity", "units": "J"}
     attrs |= {"symbol": r"\Delta_h", "diagnostic": "callen", "kind": "scalar"}
     convention = "Mean over sites and replicas, external field included; zero in equilibrium, without a reference."
     yardstick = response.mean(axis=(0, 2))
@@ -65,7 +65,12 @@ def heat_capacity(ensemble: xr.Dataset) -> xr.Dataset:
     spins_of(ensemble, 2)
     count = int(np.prod(ensemble["field"].shape[3:]))
     scale = temperatures_of(ensemble) ** 2 * count
-    attrs = {"long_name": "specific heat per spin", "units": "1", "symbol": "c", "diagnostic": "heat_capacity"}
+    attrs: dict[str, Any] = {
+        "long_name": "specific heat per spin",
+        "units": "1",
+        "symbol": "c",
+        "diagnostic": "heat_capacity",
+    }
     convention = (
         "Variance of the energy over replicas of one instance, divisor R - 1, averaged over instances; k_B = 1."
     )
@@ -82,11 +87,16 @@ def energy_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     bins = int(np.ceil((HIGHEST - LOWEST) * np.sqrt(count) / BIN))
     edges = LOWEST + np.arange(bins + 1) * BIN / np.sqrt(count)
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         place = np.clip(np.searchsorted(edges, total_energy(part) / count, side="right") - 1, 0, bins - 1)
         return np.stack([(place == j).mean(axis=2) for j in range(bins)], axis=-1) / np.diff(edges)
 
-    attrs = {"long_name": "distribution of the energy per spin", "units": "1/J", "symbol": "P(e)", "measure": "density"}
+    attrs: dict[str, Any] = {
+        "long_name": "distribution of the energy per spin",
+        "units": "1/J",
+        "symbol": "P(e)",
+        "measure": "density",
+    }
     axis = {"long_name": "energy per spin", "units": "J", "symbol": "e"}
     result = measured(
         ensemble, estimate, {"energy": ((edges[1:] + edges[:-1]) / 2, axis)},
@@ -145,13 +155,17 @@ def energy_ratio(ensemble: xr.Dataset) -> xr.Dataset:
             "the energies of neighbouring temperatures do not overlap: the ratio test needs closer temperatures"
         )
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         found = total_energy(part)
         return np.stack([exchange_terms(found[:, c], found[:, h], s)[0] for c, h, s in kept], axis=1) / count
 
     middle = [1 / np.sqrt(beta[c] * beta[h]) for c, h, _ in kept]
     between = {"long_name": "geometric mean of two neighbouring temperatures", "units": "J", "symbol": "T"}
-    attrs = {"long_name": "deviation from the ratio of energy histograms", "units": "J", "diagnostic": "energy_ratio"}
+    attrs: dict[str, Any] = {
+        "long_name": "deviation from the ratio of energy histograms",
+        "units": "J",
+        "diagnostic": "energy_ratio",
+    }
     attrs |= {"symbol": r"\Delta_{12}", "kind": "scalar"}
     convention = "x = difference of the energies of two replicas at neighbouring temperatures; zero in equilibrium."
     tolerance = Tolerance(0.2, "difference", "temperature", np.array(yardstick), "J", "change with ln of both T")
@@ -194,7 +208,12 @@ def drift(ensemble: xr.Dataset) -> xr.Dataset:
     after = [heat_bath(ensemble["field"].values, disorder, temperatures, k, SEED) for k in SWEEPS]
     change = np.stack([energy_of(one, disorder) - before for one in after], axis=-1)
     moved = ensemble.assign(drift=(("disorder", "temperature", "replica", "sweeps"), change))
-    attrs = {"long_name": "drift of the energy per spin", "units": "J", "symbol": r"\Delta e", "diagnostic": "drift"}
+    attrs: dict[str, Any] = {
+        "long_name": "drift of the energy per spin",
+        "units": "J",
+        "symbol": r"\Delta e",
+        "diagnostic": "drift",
+    }
     axis = {"long_name": "heat-bath sweeps", "units": "1", "symbol": "k"}
     return measured(
         moved, lambda part: part["drift"].values.mean(axis=2), {"sweeps": (np.array(SWEEPS), axis)},
@@ -213,10 +232,10 @@ def link_overlap_drift(ensemble: xr.Dataset) -> xr.Dataset:
     moved = heat_bath(ensemble["field"].values, disorder, temperatures, SWEEPS[-1], SEED + 1)
     present = shared_bonds(ensemble)
 
-    def links(configurations):
+    def links(configurations: np.ndarray) -> np.ndarray:
         return (configurations[..., present[:, 0]] * configurations[..., present[:, 1]]).astype(np.float32)
 
-    def change(start, end):
+    def change(start: np.ndarray, end: np.ndarray) -> np.ndarray:
         first = links(start)
         return np.swapaxes((links(end) - first) @ np.swapaxes(first, -1, -2), -1, -2) / len(present)
 
@@ -226,12 +245,12 @@ def link_overlap_drift(ensemble: xr.Dataset) -> xr.Dataset:
     yardstick = pair_response(overlap, total_energy(ensemble), temperatures)
     dims = ("disorder", "temperature", "replica", "other")
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         kept = part["replica_index"].values
         return pair_mean(part["between"].values[..., kept])
 
     ensemble = ensemble.assign(between=(dims, between), replica_index=("replica", np.arange(spins.shape[2])))
-    attrs = {"long_name": "drift of the link overlap", "units": "1", "symbol": r"\Delta q_\ell"}
+    attrs: dict[str, Any] = {"long_name": "drift of the link overlap", "units": "1", "symbol": r"\Delta q_\ell"}
     return measured(
         ensemble, estimate, {}, Tolerance(0.05, "difference", "temperature", yardstick, "1", "change with ln T"),
         diagnostic="link_overlap_drift", kind="scalar", absolute="zero in equilibrium",
@@ -255,12 +274,17 @@ def satisfaction(ensemble: xr.Dataset) -> xr.Dataset:
     count = np.array([(bin_of == j).sum() for j in held]) / len(couplings)
     signs = np.stack([np.where(bin_of == j, np.sign(couplings), 0) for j in held], axis=-1).astype(np.float32)
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         links = (one[..., edges[:, 0]] * one[..., edges[:, 1]] for one in spins_of(part))
         return np.stack([one.mean(axis=1) @ sign for one, sign in zip(links, signs, strict=True)]) / count
 
     axis = {"long_name": "lower edge of |J| / rms", "units": "1", "symbol": r"|J|"}
-    attrs = {"long_name": "satisfied minus broken bonds", "units": "1", "diagnostic": "satisfaction", "kind": "scalar"}
+    attrs: dict[str, Any] = {
+        "long_name": "satisfied minus broken bonds",
+        "units": "1",
+        "diagnostic": "satisfaction",
+        "kind": "scalar",
+    }
     return measured(
         ensemble, estimate, {"strength": (np.array(STRENGTHS)[held], axis)},
         Tolerance(0.05, "difference", "satisfied minus broken bonds"),

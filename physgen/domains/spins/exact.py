@@ -13,17 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from physgen.diffusion.exact.strip import check_width
 from physgen.domains.spins import transfer_matrix
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.errors import InputError
 
-WIDEST_CYLINDER = 20  # 2^20 states of 8 bytes per layer and stage
-WIDEST_TORUS = 10
 LARGEST_EXPONENT = 600.0  # of e; float64 ends at e^708
 
 
 class ExactSamples(NamedTuple):
-    """Independent configurations and the exact figures of their law."""
+    """Independent configurations, with ln Z and the mean energy of their law."""
 
     spins: np.ndarray  # (n, *grid) int8
     log_partition: float  # ln Z
@@ -38,12 +37,6 @@ class _Chain(NamedTuple):
     @property
     def closed(self) -> bool:
         return bool(np.any(self.links[-1]))
-
-
-def can_solve(couplings: np.ndarray) -> bool:
-    """Whether the layers of these bonds (d, \\*grid) are narrow enough for this file."""
-    width = int(np.prod(couplings.shape[2:]))
-    return width <= (WIDEST_TORUS if np.any(couplings[0, -1]) else WIDEST_CYLINDER)
 
 
 def log_partition(
@@ -101,11 +94,7 @@ def _chain(couplings: np.ndarray, temperature: float, external_field: np.ndarray
     shape = couplings.shape[1:]
     layers, width = shape[0], int(np.prod(shape[1:]))
     links = couplings[0].reshape(layers, width)
-    if not can_solve(couplings):
-        raise InputError(
-            f"a layer of {width} spins is too wide for the transfer matrix (at most {WIDEST_CYLINDER}, or "
-            f"{WIDEST_TORUS} where the first dim is periodic): use method parallel_tempering, or a smaller lattice"
-        )
+    check_width(width, ring=bool(np.any(links[-1])))
     exponent = 2 * np.abs(links).sum(axis=1).max()
     if exponent > LARGEST_EXPONENT:
         raise InputError(
@@ -116,7 +105,8 @@ def _chain(couplings: np.ndarray, temperature: float, external_field: np.ndarray
     if len(shape) > 1:
         edges = lattice_edges(shape[1:])
         bonds = np.moveaxis(couplings[1:], 0, 1).reshape(layers, -1)
-        np.add.at(inside, (slice(None), edges[:, 0], edges[:, 1]), bonds)
+        for (i, j), strengths in zip(edges, bonds.T, strict=True):
+            inside[:, i, j] += strengths
     field = np.zeros((layers, width))
     if external_field is not None:
         field += np.asarray(external_field, dtype=np.float64).reshape(layers, width) / temperature
@@ -160,13 +150,13 @@ def _sample_ring(chain: _Chain, rng: np.random.Generator, spins: np.ndarray) -> 
     total = weights.sum()
     drawn = np.sort(rng.choice(len(weights), len(spins), p=weights / total))
     width = chain.field.shape[1]
-    for state in np.unique(drawn):
-        rest, _ = _held(chain, int(state))
+    for state in np.unique(drawn).tolist():
+        rest, _ = _held(chain, state)
         keep = _storage(rest)
         transfer_matrix.forward(rest.inside, rest.links, rest.field, keep)
-        low, high = np.searchsorted(drawn, [state, state + 1])
+        low, high = (int(end) for end in np.searchsorted(drawn, [state, state + 1]))
         chosen = np.empty((high - low, *rest.field.shape), dtype=np.int8)
-        transfer_matrix.backward_samples(keep, rest.links, rng.random(chosen.shape), chosen)
+        transfer_matrix.backward_samples(keep, rest.links, np.asarray(rng.random(chosen.shape)), chosen)
         spins[low:high, 0] = ((state >> np.arange(width)) & 1) * 2 - 1
         spins[low:high, 1:] = chosen
     rng.shuffle(spins, axis=0)  # they stand sorted by the first layer

@@ -1,8 +1,9 @@
-"""Files of Monte Carlo programs: peapods .npz and mcising HDF5, their stored energies held against the spins."""
+"""Files of Monte Carlo programs: peapods .npz and mcising HDF5, their stored energies checked against the spins."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,9 @@ def read_peapods(archive_path: Path, couplings_path: Path, size: str) -> xr.Data
     """
     archive = open_arrays(archive_path)
     if not isinstance(archive, dict) or "temperatures" not in archive:
-        raise InputError(f"{archive_path} is no peapods archive: give the .npz, then its couplings .npy, for each run")
+        raise InputError(
+            f"{archive_path} is not a peapods archive: give the .npz, then its couplings .npy, for each run"
+        )
     found = sorted(key.removesuffix("_snapshot_spins") for key in archive if key.endswith("_snapshot_spins"))
     if not found:
         raise InputError(
@@ -61,7 +64,14 @@ def read_peapods(archive_path: Path, couplings_path: Path, size: str) -> xr.Data
     return with_chains(made, np.repeat(blocks, 2))
 
 
-def _compare_means(archive, label, pairs, blocks, path, couplings_path) -> None:
+def _compare_means(
+    archive: Mapping[str, np.ndarray],
+    label: str,
+    pairs: np.ndarray,
+    blocks: np.ndarray,
+    path: Path,
+    couplings_path: Path,
+) -> None:
     """Stored mean energies (T,) against those of the snapshots (T, snapshots), in the error of blocks."""
     stored = archive.get(f"{label}_energies")
     disorders = archive.get(f"{label}_per_sample_overlap_histogram", np.empty(1)).shape[0]
@@ -127,7 +137,7 @@ def _compare_each(stored: np.ndarray, ours: np.ndarray, spins: int, path: Path) 
         )
 
 
-def _agreeing(far, limit: float) -> str:
+def _agreeing(far: Callable[[float], float], limit: float) -> str:
     """The convention whose energies agree, in words; empty if none does."""
     best = min(FACTORS, key=lambda words: far(FACTORS[words]))
     return f"they agree with {best}" if far(FACTORS[best]) <= limit else ""

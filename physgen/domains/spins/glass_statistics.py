@@ -9,7 +9,8 @@ Legend: D disorder instances, T temperatures, R replicas, N spins.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -106,11 +107,11 @@ def susceptibility(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Spin-glass susceptibility :math:`\chi_{SG} = N[\langle q^2\rangle]` over ``temperature``."""
     spins_of(ensemble, 2)
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         spins = spins_of(part, 2)
         return spins.shape[-1] * pair_mean(overlap_matrix(spins) ** 2)
 
-    attrs = {"long_name": "spin-glass susceptibility", "units": "1", "symbol": r"\chi_{SG}"}
+    attrs: dict[str, Any] = {"long_name": "spin-glass susceptibility", "units": "1", "symbol": r"\chi_{SG}"}
     convention = "N times the square of the overlap, over pairs of replicas of one instance, then over instances."
     tolerance = Tolerance(0.15, "ratio", "chi_SG")
     return _scalar(ensemble, estimate, tolerance, "susceptibility", convention=convention, **attrs)
@@ -120,7 +121,7 @@ def binder_ratio(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Binder ratio :math:`g = \frac12(3 - [\langle q^4\rangle]/[\langle q^2\rangle]^2)` over ``temperature``."""
     spins_of(ensemble, 2)
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         squared = overlap_matrix(spins_of(part, 2)) ** 2
         return np.stack([pair_mean(squared), pair_mean(squared**2)], axis=-1)
 
@@ -137,12 +138,12 @@ def correlation_length(ensemble: xr.Dataset) -> xr.Dataset:
     :math:`k_{min} = 2\pi/L` along each of these axes in turn, averaged.
     """
     if not is_lattice(ensemble):
-        raise InputError("xi_L needs a lattice: on a general graph there are no waves")
+        raise InputError("xi_L needs a lattice: a general graph has no plane waves")
     spins_of(ensemble, 2)
     axes, length = longest_periodic_axes(disorder_of(ensemble).couplings)
     place = np.indices(ensemble["field"].shape[3:]).reshape(ensemble["field"].ndim - 3, -1)
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         spins = spins_of(part, 2)
         waves = [f(2 * np.pi * place[a] / length) for a in axes for f in (np.cos, np.sin)]
         at_k = sum(pair_mean(overlap_matrix(spins, wave) ** 2) for wave in waves) / len(axes)
@@ -165,7 +166,7 @@ def mean_overlap(ensemble: xr.Dataset) -> xr.Dataset:
     """
     overlaps = overlap_matrix(spins_of(ensemble, 2))
     scale = np.sqrt(pair_mean(overlaps**2).mean(axis=0))
-    attrs = {"long_name": "mean overlap", "units": "1", "symbol": r"\langle q\rangle"}
+    attrs: dict[str, Any] = {"long_name": "mean overlap", "units": "1", "symbol": r"\langle q\rangle"}
     convention = "Mean of q over pairs of replicas with its sign; zero where global flips are balanced."
     tolerance = Tolerance(0.1, "difference", "flip balance", scale, "1", "root mean square of q")
     return _scalar(
@@ -187,7 +188,7 @@ def overlap_moments(ensemble: xr.Dataset) -> xr.Dataset:
             f"{count} spins have too many pairs for the four-replica overlap; at most {LARGEST} are formed"
         )
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         spins = spins_of(part, 4)
         overlaps = overlap_matrix(spins)
         flat = spins.reshape(-1, *spins.shape[2:])
@@ -203,10 +204,17 @@ def overlap_moments(ensemble: xr.Dataset) -> xr.Dataset:
     return measured(ensemble, estimate, coords, Tolerance(0.1, "ratio", "overlap"), _roots, kind="scalar", **attrs)
 
 
-def _roots(moments):
+def _roots(moments: np.ndarray) -> np.ndarray:
     """Roots of the moments (..., 4), negative where noise makes a moment negative."""
     return np.sign(moments) * np.abs(moments) ** (1 / np.array([3, 4, 4, 4]))
 
 
-def _scalar(ensemble, estimate, tolerance, name, combine=None, **attrs):
+def _scalar(
+    ensemble: xr.Dataset,
+    estimate: Callable[[xr.Dataset], np.ndarray],
+    tolerance: Tolerance,
+    name: str,
+    combine: Callable[[np.ndarray], np.ndarray] | None = None,
+    **attrs: Any,
+) -> xr.Dataset:
     return measured(ensemble, estimate, {}, tolerance, combine, diagnostic=name, kind="scalar", **attrs)

@@ -6,6 +6,7 @@ which no wrong convention survives.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -156,26 +157,29 @@ def _with_headers(said: Conventions, tables: list[EdgeTable], spins: int) -> Con
                     f"sign: the header of {table.path} says {table.sign} (E = {'+' if factor < 0 else '-'}sum J s s), "
                     "an option or another file the other sign: correct one"
                 )
-            said = _replace(said, factor=abs(said.factor) * factor, sign_given=True)
+            said = dataclasses.replace(said, factor=abs(said.factor) * factor, sign_given=True)
         agreeing("temperatures", said.temperatures, table.temperatures, str(table.path))
         agreeing("number of spins", spins, table.spins, str(table.path))
         if said.temperatures is None:
-            said = _replace(said, temperatures=table.temperatures)
+            said = dataclasses.replace(said, temperatures=table.temperatures)
     return said
 
 
-def _replace(said: Conventions, **changes: object) -> Conventions:
-    import dataclasses
-
-    return dataclasses.replace(said, **changes)
-
-
-def _graph_ensemble(table, start, parallel, grid, spins, said, path) -> xr.Dataset:
+def _graph_ensemble(
+    table: EdgeTable,
+    start: int,
+    parallel: str,
+    grid: tuple[int, ...] | None,
+    spins: np.ndarray,
+    said: Conventions,
+    path: Path,
+) -> xr.Dataset:
     """One instance: spins (T, R, N) on the graph of a table, or on the lattice that it is."""
     edges, couplings, fields = graph_of(table, start, parallel)
-    outer = np.zeros((1, spins.shape[2])) if fields else None
+    total = np.zeros((1, spins.shape[2]))
     for site, value in fields:
-        outer[0, site] += value
+        total[0, site] += value
+    outer = total if fields else None
     source = Source(str(path), said.factor)
     if grid is None:
         return assemble(spins[None], couplings[None], edges, said.temperatures, source, outer)

@@ -95,9 +95,10 @@ def _disorder(parts: list[xr.Dataset], groups: dict[str, list[tuple[int, int]]])
     owners = [group[0] for group in groups.values()]
     all_of = [disorder_of(part) for part in parts]
     couplings = np.stack([all_of[p].couplings[i] for p, i in owners])
+    fields = [(all_of[p].external_field, i) for p, i in owners]
     outer = None
     if all_of[0].external_field is not None:
-        outer = np.stack([all_of[p].external_field[i] for p, i in owners])
+        outer = np.stack([field[i] for field, i in fields if field is not None])
     return Disorder(couplings, all_of[0].edges, outer)
 
 

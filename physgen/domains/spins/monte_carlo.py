@@ -15,31 +15,8 @@ import numpy as np
 
 from physgen.domains.spins import tempering_kernels
 from physgen.domains.spins.couplings import neighbour_lists
+from physgen.domains.spins.tempering_kernels import Graph, Walkers
 from physgen.errors import InputError
-
-
-class Graph(NamedTuple):
-    """Couplings and fields of one disorder instance, and the order in which a sweep visits the spins."""
-
-    neighbours: np.ndarray  # (N, z) int32
-    strengths: np.ndarray  # (N, z) float32
-    field: np.ndarray  # (N,) float32
-    order: np.ndarray  # (N,) int64
-    edges: np.ndarray  # (M, 2) int32, the edges of nonzero coupling
-
-
-class Walkers(NamedTuple):
-    """The state of a run: all arrays, changed in place. R = ladders * T lanes."""
-
-    spins: np.ndarray  # (N, R) float32
-    generators: np.ndarray  # (4, R + 1) uint32, the last one for swaps
-    lane_at: np.ndarray  # (ladders, T) int64, the lane that stands at each temperature
-    energy: np.ndarray  # (R,) float64, total
-    heading: np.ndarray  # (R,) int8
-    attempts: np.ndarray  # (T - 1,) int64
-    accepted: np.ndarray  # (T - 1,) int64
-    trips: np.ndarray  # (ladders,) int64, round trips
-    sweeps: np.ndarray  # (1,) int64, done so far
 
 
 class Measurement(NamedTuple):

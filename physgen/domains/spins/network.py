@@ -24,11 +24,13 @@ def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str,
     if constants["graph"]:
         raise InputError("networks for couplings that are not on a lattice are not available yet: use a lattice model")
     dimension = len(constants["grid"])
-    sizes = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
-    if kind == "unet":
-        from physgen.networks.unet import UNet
-
-        return UNet(**sizes, **options)
+    sizes: dict[str, Any] = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
+    from physgen.networks.layers import option_names
     from physgen.networks.message_passing import MessagePassing
+    from physgen.networks.unet import UNet
 
-    return MessagePassing(**sizes, **options)
+    network = UNet if kind == "unet" else MessagePassing
+    try:
+        return network(**sizes, **options)
+    except TypeError as error:
+        raise InputError(f"network: {error}; known options: {', '.join(option_names(network))}") from None

@@ -8,12 +8,13 @@ estimates; pairs share replicas, and errors are therefore taken over instances a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from physgen.domains.spins.couplings import lattice_edges
-from physgen.domains.spins.layout import disorder_of, energy_of, is_lattice
+from physgen.domains.spins.layout import disorder_of, energy_of
 from physgen.domains.spins.measurement import Tolerance, energy_tolerance, measured, spins_of
 from physgen.errors import InputError
 
@@ -95,10 +96,16 @@ def energy(ensemble: xr.Dataset) -> xr.Dataset:
     """
     several = spins_of(ensemble).shape[2] > 1
     tolerance = energy_tolerance(ensemble) if several else Tolerance(0.02, "difference", "energy per spin in J")
-    attrs = {"long_name": "energy per spin", "units": "J", "symbol": "e", "diagnostic": "energy", "kind": "scalar"}
+    attrs: dict[str, Any] = {
+        "long_name": "energy per spin",
+        "units": "J",
+        "symbol": "e",
+        "diagnostic": "energy",
+        "kind": "scalar",
+    }
     convention = "H = - sum over bonds of J s s, computed from the spins and divided by their number; k_B = 1."
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         return energy_of(part["field"].values, disorder_of(part)).mean(axis=2)
 
     return measured(ensemble, estimate, {}, tolerance, convention=convention, **attrs)
@@ -106,11 +113,15 @@ def energy(ensemble: xr.Dataset) -> xr.Dataset:
 
 def magnetization(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Mean modulus of the magnetization per spin, :math:`\langle|\sum_i s_i|\rangle/N`, over ``temperature``."""
-    attrs = {"long_name": "modulus of the magnetization per spin", "units": "1", "symbol": r"\langle|m|\rangle"}
+    attrs: dict[str, Any] = {
+        "long_name": "modulus of the magnetization per spin",
+        "units": "1",
+        "symbol": r"\langle|m|\rangle",
+    }
     attrs |= {"diagnostic": "magnetization", "kind": "scalar"}
     convention = "The modulus of the mean spin of each configuration, averaged over configurations."
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         return np.abs(spins_of(part).mean(axis=3, dtype=np.float64)).mean(axis=2)
 
     return measured(ensemble, estimate, {}, Tolerance(0.2, "ratio", "magnetization"), convention=convention, **attrs)
@@ -140,7 +151,7 @@ def link_overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     attrs["diagnostic"] = "link_overlap"
     axis = {"long_name": "link overlap of two replicas", "units": "1", "symbol": r"q_\ell"}
 
-    def links(part):
+    def links(part: xr.Dataset) -> Iterable[np.ndarray]:
         return (one[..., first] * one[..., second] for one in spins_of(part, 2))
 
     return _histogram(ensemble, links, ("q_link", axis), attrs)
@@ -153,30 +164,36 @@ def correlation(ensemble: xr.Dataset) -> xr.Dataset:
     Deviations are judged in units of :math:`C_4(1)`.
     """
     spins_of(ensemble, 2)
-    if is_lattice(ensemble):
+    edges = disorder_of(ensemble).edges
+    if edges is None:
         grid = ensemble["field"].shape[3:]
         bonds = disorder_of(ensemble).couplings
         periodic = tuple(bool(np.take(bonds[:, axis], -1, axis=axis + 1).any()) for axis in range(len(grid)))
 
-        def of_one(spins):
+        def of_one(spins: np.ndarray) -> np.ndarray:
             return lattice_correlation(spins.reshape(-1, *grid), periodic)
 
         spacing = "lattice spacing"
     else:
-        first, second = disorder_of(ensemble).edges.T
+        first, second = edges.T
 
-        def of_one(spins):
-            return [squared_mean(spins[:, first] * spins[:, second]).mean()]
+        def of_one(spins: np.ndarray) -> np.ndarray:
+            return squared_mean(spins[:, first] * spins[:, second]).mean(keepdims=True)
 
         spacing = "edge"
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         return np.array([[of_one(spins) for spins in row] for row in spins_of(part, 2)])
 
     nearest = np.maximum(estimate(ensemble)[:, :, 0].mean(axis=0), LEAST_CORRELATION)
-    reach = max(min(grid) // 2, 1) if is_lattice(ensemble) else 1
+    reach = max(min(grid) // 2, 1) if edges is None else 1
     r = {"r": (np.arange(1.0, reach + 1), {"long_name": "distance", "units": spacing, "symbol": "r"})}
-    attrs = {"long_name": "overlap correlation", "units": "1", "symbol": "C_4(r)", "kind": "correlation"}
+    attrs: dict[str, Any] = {
+        "long_name": "overlap correlation",
+        "units": "1",
+        "symbol": "C_4(r)",
+        "kind": "correlation",
+    }
     attrs["convention"] = "Square of the mean of s s' at distance r along the axes, averaged over sites, unbiased."
     tolerance = Tolerance(0.1, "difference", "correlation", nearest, "1", "C_4 of nearest neighbours")
     return measured(ensemble, estimate, r, tolerance, diagnostic="correlation", **attrs)
@@ -203,13 +220,18 @@ def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Data
     return memorization(generated, train, heldout, similarity="overlap", **judged)
 
 
-def _histogram(ensemble, configurations, axis, attrs):
+def _histogram(
+    ensemble: xr.Dataset,
+    configurations: Callable[[xr.Dataset], Iterable[np.ndarray]],
+    axis: tuple[str, dict[str, str]],
+    attrs: dict[str, Any],
+) -> xr.Dataset:
     """Pair histograms of configurations (part of the ensemble -> D arrays (T, R, M)) as a result."""
     spins_of(ensemble, 2)
     count = next(iter(configurations(ensemble))).shape[-1]
     centres, widths, index = overlap_bins(count)
 
-    def estimate(part):
+    def estimate(part: xr.Dataset) -> np.ndarray:
         return np.array([[pair_histogram(one, index) / widths for one in row] for row in configurations(part)])
 
     coordinate, described = axis

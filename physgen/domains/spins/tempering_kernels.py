@@ -8,6 +8,8 @@ The heat-bath probability is computed in float32 to a relative 1e-6.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -22,8 +24,32 @@ BIAS = np.int32(127)
 REFRESH = 64  # sweeps between exact energies
 
 
+class Graph(NamedTuple):
+    """Couplings and fields of one disorder instance, and the order in which a sweep visits the spins."""
+
+    neighbours: np.ndarray  # (N, z) int32
+    strengths: np.ndarray  # (N, z) float32
+    field: np.ndarray  # (N,) float32
+    order: np.ndarray  # (N,) int64
+    edges: np.ndarray  # (M, 2) int32, the edges of nonzero coupling
+
+
+class Walkers(NamedTuple):
+    """The state of a run: all arrays, changed in place. R = ladders * T lanes."""
+
+    spins: np.ndarray  # (N, R) float32
+    generators: np.ndarray  # (4, R + 1) uint32, the last one for swaps
+    lane_at: np.ndarray  # (ladders, T) int64, the lane that stands at each temperature
+    energy: np.ndarray  # (R,) float64, total
+    heading: np.ndarray  # (R,) int8
+    attempts: np.ndarray  # (T - 1,) int64
+    accepted: np.ndarray  # (T - 1,) int64
+    trips: np.ndarray  # (ladders,) int64, round trips
+    sweeps: np.ndarray  # (1,) int64, done so far
+
+
 @njit(nogil=True, cache=True, inline="always")
-def _next(state, lane):
+def _next(state: np.ndarray, lane: int) -> np.float32:
     s0, s1, s2, s3 = state[0, lane], state[1, lane], state[2, lane], state[3, lane]
     drawn = np.uint32(s0 + s3)
     shifted = np.uint32(s1 << np.uint32(9))
@@ -37,7 +63,7 @@ def _next(state, lane):
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
-def sweep(walkers, graph, two_beta, change):
+def sweep(walkers: Walkers, graph: Graph, two_beta: np.ndarray, change: np.ndarray) -> None:
     """One heat-bath sweep of every lane in the order of the graph; the energy change is added to ``change`` (R,)."""
     spins, generators = walkers.spins, walkers.generators
     neighbours, strengths = graph.neighbours, graph.strengths
@@ -71,7 +97,9 @@ def sweep(walkers, graph, two_beta, change):
 
 
 @njit(nogil=True, cache=True)
-def energies(spins, neighbours, strengths, field, out):
+def energies(
+    spins: np.ndarray, neighbours: np.ndarray, strengths: np.ndarray, field: np.ndarray, out: np.ndarray
+) -> None:
     """Total energy of each lane, (R,) float64."""
     out[:] = 0.0
     for site in range(spins.shape[0]):
@@ -83,7 +111,7 @@ def energies(spins, neighbours, strengths, field, out):
 
 
 @njit(nogil=True, cache=True)
-def _swap(walkers, beta, parity):
+def _swap(walkers: Walkers, beta: np.ndarray, parity: int) -> None:
     r"""Exchange neighbouring temperatures of each ladder with probability :math:`\min(1, e^{\Delta\beta \Delta E})`."""
     lane_at, energy = walkers.lane_at, walkers.energy
     scalar = walkers.generators.shape[1] - 1
@@ -98,7 +126,7 @@ def _swap(walkers, beta, parity):
 
 
 @njit(nogil=True, cache=True)
-def _count_trips(walkers):
+def _count_trips(walkers: Walkers) -> None:
     """A round trip ends at the coldest temperature for a lane that was at the hottest since it was last there."""
     lane_at, heading = walkers.lane_at, walkers.heading
     last = lane_at.shape[1] - 1
@@ -111,7 +139,7 @@ def _count_trips(walkers):
 
 
 @njit(nogil=True, cache=True)
-def advance(walkers, graph, beta, sweeps):
+def advance(walkers: Walkers, graph: Graph, beta: np.ndarray, sweeps: int) -> None:
     """``sweeps`` heat-bath sweeps, each followed by swaps of even or of odd pairs, in place; beta (T,) float64."""
     lanes = walkers.spins.shape[1]
     two_beta, change = np.empty(lanes, np.float32), np.empty(lanes, np.float32)
@@ -133,7 +161,7 @@ def advance(walkers, graph, beta, sweeps):
 
 
 @njit(nogil=True, cache=True)
-def overlaps(walkers, edges, pairs, overlap, link):
+def overlaps(walkers: Walkers, edges: np.ndarray, pairs: np.ndarray, overlap: np.ndarray, link: np.ndarray) -> None:
     """Overlap and link overlap at each temperature between the two ladders of each pair: both (pairs, T)."""
     spins, lane_at = walkers.spins, walkers.lane_at
     for p in range(len(pairs)):

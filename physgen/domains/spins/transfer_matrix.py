@@ -16,7 +16,7 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def _layer_weights(inside, field, out):
+def _layer_weights(inside: np.ndarray, field: np.ndarray, out: np.ndarray) -> None:
     """ln of the Boltzmann weight of every state of one layer; doubles the table spin by spin."""
     width = len(field)
     out[0] = inside.sum() / 2 - field.sum()
@@ -35,7 +35,7 @@ def _layer_weights(inside, field, out):
 
 
 @njit(nogil=True, cache=True)
-def _pass_link(source, target, bit, strength):
+def _pass_link(source: np.ndarray, target: np.ndarray, bit: int, strength: float) -> None:
     """target(s) = sum over old spin o of exp(K o s - |K|) source(o), on one bit."""
     size = 1 << bit
     other = np.exp(-2 * abs(strength))
@@ -48,7 +48,7 @@ def _pass_link(source, target, bit, strength):
 
 
 @njit(nogil=True, cache=True)
-def _pass_link_with_energy(vector, moment, bit, strength):
+def _pass_link_with_energy(vector: np.ndarray, moment: np.ndarray, bit: int, strength: float) -> None:
     """As _pass_link in place, and the first moment of the exponent: moment(s) = sum_o weight (moment + K o s)."""
     size = 1 << bit
     other = np.exp(-2 * abs(strength))
@@ -65,7 +65,7 @@ def _pass_link_with_energy(vector, moment, bit, strength):
 
 
 @njit(nogil=True, cache=True)
-def forward(inside, links, field, keep):
+def forward(inside: np.ndarray, links: np.ndarray, field: np.ndarray, keep: np.ndarray) -> tuple[float, float]:
     r"""ln Z and the mean of the exponent, :math:`\langle -\beta H\rangle`, of one chain of layers.
 
     Args:
@@ -101,7 +101,7 @@ def forward(inside, links, field, keep):
 
 
 @njit(nogil=True, cache=True)
-def backward_samples(keep, links, uniforms, out):
+def backward_samples(keep: np.ndarray, links: np.ndarray, uniforms: np.ndarray, out: np.ndarray) -> None:
     """Independent configurations of the chain whose ``forward`` vectors are ``keep``.
 
     Args:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from physgen.diffusion.discretization.check import candidate_levels, convergence, safest
+from physgen.diffusion.discretization.check import candidate_levels, convergence, most_converged
 from physgen.diffusion.discretization.gaussian import largest_error, representative, sampled_power
 from physgen.diffusion.discretization.hedge import hedge_errors
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels, steps_for
@@ -120,7 +120,7 @@ def test_the_gain_survives_on_a_mixture_of_fields_that_the_search_has_not_seen()
     law, power = mixture_of_tilts()
     grids = {"chosen": optimal_levels(power, 16)[0], "log-uniform": best_log_uniform(power, 16)[0]}
     ends = 1e3 * float(power.max().sqrt()), 1e-3 * float(power.min().sqrt())
-    best, found = safest(law, grids, (24, 1, 32), 0, ends=ends, dtype=torch.float64, tile=24)
+    best, found = most_converged(law, grids, (24, 1, 32), 0, ends=ends, dtype=torch.float64, tile=24)
     assert best == "chosen"
     assert found["chosen"].power < 0.8 * found["log-uniform"].power
     assert found["chosen"].distance < 0.8 * found["log-uniform"].distance
@@ -144,7 +144,7 @@ def test_levels_that_end_early_are_seen_by_the_distance_and_not_by_the_power():
     law = phi4_site(1.0, -3.0, (1, 32))
     power = torch.tensor([law.moment(2)], dtype=torch.float64)
     grids = candidate_levels(power, 16)
-    best, found = safest(law, grids, (64, 1, 32), 0, ends=(1e3, 1e-3), dtype=torch.float64)
+    best, found = most_converged(law, grids, (64, 1, 32), 0, ends=(1e3, 1e-3), dtype=torch.float64)
     assert best == "log-uniform"
     assert found["chosen"].power < 0.5 * found["chosen"].worst
     assert found[best].worst < 0.25 * found["chosen"].worst
@@ -180,7 +180,7 @@ def test_representative_values_span_the_spectrum():
         ((torch.tensor([1.0, 0.0]), 8), "positive"),
         ((torch.ones(3), 1), "at least 2 steps, got 1"),
         ((torch.ones(3), 8, "dpmpp_2m", 1.0, 2.0), "s_min = 2.0, s_max = 1.0"),
-        ((torch.ones(3), 8, lambda *_: None), "no grid to optimise"),
+        ((torch.ones(3), 8, lambda *_: None), "none to optimise"),
     ],
 )
 def test_impossible_requests_are_refused(arguments, message):

@@ -17,7 +17,9 @@ from physgen.diffusion.exact import (
     tree_chain,
 )
 from physgen.diffusion.exact.atoms import enumerate_spins
+from physgen.diffusion.exact.strip import Layers
 from physgen.diffusion.noise import generator_for, noise_like
+from physgen.errors import InputError
 
 
 def normal(*shape, seed=0):
@@ -115,7 +117,7 @@ def test_samples_have_the_frequencies_of_the_law(pair):
     n, sites = 4000, exact.log_weights.shape[0].bit_length() - 1
     spins = law.sample(n, generator_for(10, "draw", 0))
     assert spins.shape == (n, *exact.shape)
-    number = ((1 - spins.flatten(1).long()) // 2 * 2 ** torch.arange(sites)).sum(1)
+    number = ((1 + spins.flatten(1).long()) // 2 * 2 ** torch.arange(sites)).sum(1)
     expected = n * torch.softmax(exact.log_weights, 0)
     order = expected.argsort(descending=True)
     common = order[expected[order] > 8]
@@ -192,6 +194,23 @@ def test_strip_without_cross_bonds_is_a_bundle_of_chains():
         torch.testing.assert_close(strip(y, s)[..., column], chain(y[..., column], s), rtol=1e-9, atol=1e-10)
 
 
+def test_layers_hold_couplings_of_their_own_for_each_sample():
+    """ln Z, means and draws of a batch are those of its samples one by one; so many that several blocks are needed."""
+    batch, ends = 700, torch.tensor([[0, 1], [1, 2], [0, 9], [3, 7]])
+    inside, links = normal(batch, 6, 4, seed=33), normal(batch, 5, 10, seed=34)
+    field = normal(batch, 6, 10, seed=35)
+    layers = Layers(inside, ends, links)
+    log_z, means = layers.log_partition(field), layers.magnetisation(field)
+    gradient = torch.func.grad(lambda h: layers.log_partition(h).sum())(field)
+    torch.testing.assert_close(means, gradient, rtol=1e-11, atol=1e-12)
+    for b in (0, 341, 699):
+        alone = Layers(inside[b : b + 1], ends, links[b : b + 1])
+        torch.testing.assert_close(alone.log_partition(field[b : b + 1])[0], log_z[b], rtol=1e-13, atol=0)
+        drawn = alone.sample(field[b : b + 1].expand(4000, -1, -1), generator_for(16, "draw", b))
+        off = (drawn.mean(0) - means[b]) / ((1 - means[b] ** 2) / 4000).sqrt()
+        assert float((off**2).sum()) < 60 + 6 * math.sqrt(120)  # 60 spins that depend on each other: a wide band
+
+
 @pytest.mark.parametrize("beta", [0.5, 1.0, 1.5])
 def test_curie_weiss_of_a_thousand_spins_equals_the_sum_over_magnetizations(beta):
     sites = 1000
@@ -222,6 +241,22 @@ def test_p_spin_interactions_equal_the_sum_written_out():
             float(J) * math.prod(spins[i] for i in g) for g, J in zip(groups.tolist(), couplings, strict=True)
         )
         assert float(law.log_weights[state]) == pytest.approx(-0.7 * energy, abs=1e-12)
+
+
+def test_states_are_numbered_by_their_bits_everywhere():
+    """Bit i of the number is 1 where spin i is up: in the list of states, and in the weights of a law."""
+    states = enumerate_spins(4)
+    assert states[0].tolist() == [-1, -1, -1, -1] and states[0b0110].tolist() == [-1, 1, 1, -1]
+    assert ((states > 0).long() @ (1 << torch.arange(4))).tolist() == list(range(16))
+    weights = torch.full((16,), -torch.inf)
+    weights[0b0110] = 0.0
+    law = EnumeratedIsing(weights, (1, 4))
+    assert law.sample(3, generator_for(15, "draw", 0)).tolist() == 3 * [[[-1, 1, 1, -1]]]
+    field = torch.tensor([0.1, -0.4, 0.9, 0.2], dtype=torch.float64)
+    alone = EnumeratedIsing.from_couplings(torch.zeros(4, 4), 1.0, (1, 4), field)
+    torch.testing.assert_close(alone.log_weights, states.double() @ field)
+    with pytest.raises(InputError, match="enumeration of 21 spins"):
+        enumerate_spins(21)
 
 
 def test_two_spin_interactions_are_sherrington_kirkpatrick():
@@ -256,12 +291,12 @@ def test_annealed_entropy_of_p_spin(p):
         lambda: IsingTree(tree_chain(3), torch.ones(2), 1.0, (1, 3)),
         lambda: IsingRing(torch.ones(2), 1.0, (1, 2)),
         lambda: IsingStrip(torch.ones(2, 4, 3), 1.0),
-        lambda: IsingStrip(torch.zeros(2, 4, 11), 1.0),
+        lambda: IsingStrip(torch.zeros(2, 4, 21), 1.0),
         lambda: CurieWeiss(0.0, (1, 4)),
         lambda: p_spin(4, 5, 1.0, generator_for(0, "couplings", 0)),
         lambda: from_interactions(torch.zeros(3, 2).long(), torch.ones(2), 1.0, (1, 4)),
     ],
 )
 def test_impossible_models_are_refused_with_the_value(make):
-    with pytest.raises(ValueError, match="got"):
+    with pytest.raises(ValueError, match="got|layer of 21 spins"):
         make()

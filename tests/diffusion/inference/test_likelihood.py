@@ -1,14 +1,13 @@
 """Likelihood by the probability flow against exact log-densities, each within its own stated error."""
 
 import math
-import sys
 
 import pytest
 import torch
 
 from physgen.diffusion.exact import GaussianField, GaussianMixture, IsingRing
 from physgen.diffusion.inference.likelihood import log_likelihood, sample_with_log_density
-from physgen.diffusion.inference.weight_statistics import weight_statistics
+from physgen.diffusion.inference.weight_statistics import summarise_weights
 from physgen.diffusion.learning.denoisers import FieldDenoiser, SpinDenoiser
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for, noise_like
@@ -155,11 +154,11 @@ def test_exact_jacobian_gives_ln_Z_of_spins_where_the_divergence_integral_is_bia
     x, log_density = sample_with_log_density(law, levels, (600, 1, 8), 6, tile=600)
     s_min = float(levels[-1])
     target = smoothed(law, s_min)(x)
-    found = weight_statistics(target - log_density)
+    found = summarise_weights(target - log_density)
     assert found.effective_fraction > 0.9
     assert abs(found.log_Z - law.log_Z) < 3 * found.log_Z_error
     integral = log_likelihood(law, levels, x, method="heun", batch=600)
-    biased = weight_statistics(target - integral.nats)
+    biased = summarise_weights(target - integral.nats)
     assert biased.effective_fraction > 0.8
     assert abs(biased.log_Z - law.log_Z) > 10 * biased.log_Z_error
 
@@ -248,12 +247,6 @@ def test_cost_is_counted():
 
     found = log_likelihood(counted, log_uniform(10, S_MIN, 9), y, batch=4)
     assert found.evaluations == len(calls) == 2 * (8 * 4 + 4 * 4 + 2)
-
-
-def test_adaptive_without_torchdiffeq_says_what_to_do(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchdiffeq", None)
-    with pytest.raises(ImportError, match="rk4"):
-        log_likelihood(LAWS["mixture"], log_uniform(10, S_MIN, 9), points(LAWS["mixture"]), method="adaptive")
 
 
 @pytest.mark.parametrize(

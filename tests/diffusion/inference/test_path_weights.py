@@ -19,7 +19,7 @@ from physgen.diffusion.inference.weight_statistics import (
     independence_metropolis,
     resample,
     reweighted_mean,
-    weight_statistics,
+    summarise_weights,
 )
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for, noise_like
@@ -59,7 +59,7 @@ def test_ln_Z_of_a_ring_is_unbiased_with_every_kernel_at_ten_steps(kernel):
         return BETA * (COUPLINGS[:6] * x[:, 0] * x[:, 0].roll(-1, 1)).sum(1)
 
     drawn = weighted_sample(ring, kernel, log_uniform(5, 0.6, 10), (8000, 1, 6), 2, target, readout="bernoulli", **WIDE)
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     assert found.log_Z_error < 0.07
     assert abs(found.log_Z - ring.log_Z) < 3 * found.log_Z_error
     assert found.path_KL > 0.05
@@ -72,7 +72,7 @@ def test_ln_Z_of_a_ring_is_unbiased_with_every_kernel_at_ten_steps(kernel):
 def test_ring_reaches_the_stated_sample_size_with_ln_Z_and_repairs_the_energy(kernel, steps, least):
     """ln Z within 2 errors of 29.4534; the plain mean energy is wrong, the reweighted one is not."""
     drawn = ring_weights(kernel, steps)
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     assert RING.log_Z == pytest.approx(29.4534, abs=1e-4)
     assert found.effective_fraction > least
     assert abs(found.log_Z - RING.log_Z) < 2 * found.log_Z_error
@@ -100,9 +100,9 @@ def test_mixture_kernel_is_exact_for_free_spins_at_any_number_of_steps():
 
 def test_more_steps_dissipate_less():
     """Path KL falls as the inverse of the steps for DDPM's kernel and faster for those with the covariance."""
-    local = [weight_statistics(ring_weights(LocalCovariance(), steps, n=400).log_weight) for steps in (20, 40)]
+    local = [summarise_weights(ring_weights(LocalCovariance(), steps, n=400).log_weight) for steps in (20, 40)]
     assert local[0].path_KL > 2.2 * local[1].path_KL
-    plain = [weight_statistics(ring_weights(Ancestral(), steps, n=400).log_weight) for steps in (20, 40)]
+    plain = [summarise_weights(ring_weights(Ancestral(), steps, n=400).log_weight) for steps in (20, 40)]
     assert 1.5 < plain[0].path_KL / plain[1].path_KL < 3
     assert plain[1].path_KL > 2 * local[1].path_KL
 
@@ -124,7 +124,7 @@ def test_weights_repair_a_wrong_denoiser():
     drawn = weighted_sample(
         wrong, LocalCovariance(), log_uniform(4, 0.5, 8), (6000, 1, 4), 4, target, readout="bernoulli", **WIDE
     )
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     exact = float(torch.logsumexp(law.log_weights, 0))
     assert abs(found.log_Z - exact) < 3 * found.log_Z_error
     correlation, error = reweighted_mean(drawn.x[:, 0, 0] * drawn.x[:, 0, 1], drawn.log_weight)
@@ -137,7 +137,7 @@ def test_forward_paths_from_exact_samples_give_the_same_ln_Z():
     levels, target = log_uniform(6, 0.4, 20), lambda x: BETA * minus_energy(x)
     x = RING.sample(3000, generator_for(5, "draw", 0))
     upward = noising_log_weight(RING, LocalCovariance(), levels, x, 5, target, readout="bernoulli", **WIDE)
-    backward = weight_statistics(-upward)
+    backward = summarise_weights(-upward)
     assert abs(-backward.log_Z - RING.log_Z) < 3 * backward.log_Z_error
     downward = weighted_sample(
         RING, LocalCovariance(), levels, (2000, 1, 32), 5, target, readout="bernoulli", **WIDE
@@ -177,7 +177,7 @@ def test_mixture_has_its_norm_and_its_moments_with_few_steps(kernel):
     drawn = weighted_sample(
         law, kernel, log_uniform(8, 0.15, 12), (8000, 1, 1), 8, lambda x: law.log_density(x, zero), **WIDE
     )
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     assert abs(found.log_Z) < 3 * found.log_Z_error
     for power, exact in ((1, 0.4), (2, 1.05), (4, 1 + 6 * 0.05 + 3 * 0.05**2)):
         mean, error = reweighted_mean(drawn.x[:, 0, 0] ** power, drawn.log_weight)
@@ -196,7 +196,7 @@ def test_partition_function_of_phi4_sites_comes_out():
         lambda x: -law.action(x).flatten(1).sum(1),
         **WIDE,
     )
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     assert abs(found.log_Z - 2 * law.log_Z) < 3 * found.log_Z_error
 
 
@@ -244,7 +244,7 @@ def lognormal(n, spread, seed):
 
 def test_statistics_of_lognormal_weights_follow_the_closed_forms():
     """log w ~ N(3, v): ln Z = 3 + v/2, path KL = v/2, effective fraction e^-v."""
-    found = weight_statistics(lognormal(200000, 0.5, 13))
+    found = summarise_weights(lognormal(200000, 0.5, 13))
     assert abs(found.log_Z - 3.125) < 4 * found.log_Z_error
     assert found.log_Z_error == pytest.approx(math.sqrt(math.expm1(0.25) / 200000), rel=0.05)
     assert abs(found.path_KL - 0.125) < 4 * found.path_KL_error
@@ -255,7 +255,7 @@ def test_statistics_of_lognormal_weights_follow_the_closed_forms():
 def test_the_interval_of_ln_Z_covers_at_its_level():
     covered = 0
     for seed in range(200):
-        low, high = weight_statistics(lognormal(400, 0.5, 100 + seed), seed).log_Z_interval
+        low, high = summarise_weights(lognormal(400, 0.5, 100 + seed), seed).log_Z_interval
         covered += low < 3.125 < high
     # binomial of 200 at 0.95: standard deviation 3.1; the bootstrap falls a little short at n = 400
     assert 176 <= covered <= 200
@@ -263,7 +263,7 @@ def test_the_interval_of_ln_Z_covers_at_its_level():
 
 def test_a_constant_factor_moves_ln_Z_alone_and_nothing_overflows():
     logs = lognormal(1000, 1.0, 14)
-    here, there = weight_statistics(logs), weight_statistics(logs - 1e4)
+    here, there = summarise_weights(logs), summarise_weights(logs - 1e4)
     assert there.log_Z == pytest.approx(here.log_Z - 1e4, abs=1e-8)
     assert there.path_KL == pytest.approx(here.path_KL, abs=1e-8)
     assert there.effective_fraction == pytest.approx(here.effective_fraction, rel=1e-9)
@@ -310,8 +310,8 @@ def test_systematic_resampling_gives_each_sample_its_share_rounded_up_or_down():
         lambda: weighted_sample(
             RING, LocalCovariance(), log_uniform(3, 1, 3), (2, 1, 32), 0, minus_energy, condition={"a": torch.ones(3)}
         ),
-        lambda: weight_statistics(torch.ones(1)),
-        lambda: weight_statistics(torch.tensor([1.0, math.nan])),
+        lambda: summarise_weights(torch.ones(1)),
+        lambda: summarise_weights(torch.tensor([1.0, math.nan])),
         lambda: resample(torch.ones(3), 0, 1),
     ],
 )
@@ -336,7 +336,7 @@ def test_samplers_by_name_have_the_right_norm_and_moments_with_a_right_and_a_wro
         return TWO.log_density(x, torch.zeros((), dtype=torch.float64))
 
     drawn = weighted_sample(denoiser, name, log_uniform(8, 0.4, 12), (12000, 1, 1), 3, target, **WIDE)
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     assert found.log_Z_error < 0.02 and found.path_KL > 0.1
     assert abs(found.log_Z) < 3 * found.log_Z_error
     mean, error = reweighted_mean(drawn.x[:, 0, 0] ** 2, drawn.log_weight)
@@ -351,7 +351,7 @@ def test_ring_by_name_gives_ln_Z_with_the_bernoulli_read_out(name):
         return BETA * (COUPLINGS[:6] * x[:, 0] * x[:, 0].roll(-1, 1)).sum(1)
 
     drawn = weighted_sample(ring, name, log_uniform(5, 0.6, 12), (8000, 1, 6), 2, target, readout="bernoulli", **WIDE)
-    found = weight_statistics(drawn.log_weight)
+    found = summarise_weights(drawn.log_weight)
     assert found.log_Z_error < 0.07
     assert abs(found.log_Z - ring.log_Z) < 3 * found.log_Z_error
 
@@ -377,7 +377,7 @@ def test_samplers_without_a_density_are_refused():
     for name in ("heun_churn", "annealed_langevin", "dpmpp_2m"):
         with pytest.raises(ValueError, match=f"{name}.*no path weights; choose one of ancestral"):
             weighted_sample(TWO, name, log_uniform(8, 0.15, 4), (4, 1, 1), 3, zero)
-    with pytest.raises(ValueError, match="climb.*without multistep and corrector"):
+    with pytest.raises(ValueError, match="upward paths.*without multistep and corrector"):
         noising_log_weight(TWO, "dpmpp_2m_sde", log_uniform(8, 0.15, 4), torch.ones(4, 1, 1), 3, zero)
     with pytest.raises(ValueError, match="corrector must be >= 0, got -1"):
         Chain(Ancestral(), corrector=-1)

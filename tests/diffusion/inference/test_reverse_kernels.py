@@ -23,7 +23,8 @@ def power_of_output(field, sampler, levels):
     impulse = torch.zeros(1, *field.spectrum.shape, dtype=torch.float64)
     impulse.flatten(2)[..., 0] = math.sqrt(impulse.numel())
     start = torch.zeros(len(levels), *field.spectrum.shape, dtype=torch.float64)
-    start[:1] = impulse * levels[0]
+    start[:1] = impulse
+    start = sampler.start(start, float(levels[0]))
 
     def noise(i):
         return torch.cat([torch.zeros(i + 1, *impulse.shape[1:]), impulse, torch.zeros_like(start[i + 2 :])])
@@ -47,7 +48,8 @@ def test_gaussian_fields_are_exact_at_any_number_of_steps_from_any_level(grid, s
 def test_the_mean_of_a_field_is_kept():
     field = field_on((8, 8), mean=torch.tensor([0.7], dtype=torch.float64))
     zero = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
-    x = KernelSampler(FourierCovariance(field))(field, log_uniform(20.0, 0.1, 4), zero, None, lambda _: zero)
+    sampler = KernelSampler(FourierCovariance(field))
+    x = sampler(field, log_uniform(20.0, 0.1, 4), sampler.start(zero, 20.0), None, lambda _: zero)
     torch.testing.assert_close(x, zero + 0.7, rtol=1e-10, atol=1e-10)
 
 

@@ -12,8 +12,9 @@ from physgen.diffusion.learning.denoisers import (
     SpinDenoiser,
     denoising_loss,
 )
-from physgen.diffusion.learning.prior_spectrum import Spectrum, fit_spectrum, multiplicity, wavenumber
+from physgen.diffusion.learning.prior_spectrum import Spectrum, fit_spectrum
 from physgen.diffusion.values import Binary, Real
+from physgen.lattice import multiplicity, wavenumber
 from physgen.networks.unet import UNet
 
 GRID = (6, 8)
@@ -23,9 +24,14 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def cycles(grid):
+    """|k| of each mode in cycles per cell."""
+    return torch.from_numpy(wavenumber(grid)) / (2 * math.pi)
+
+
 def steep(grid=GRID):
     """P(k) = 1/(0.1 + k)^3 / 100 on the half-spectrum."""
-    return 0.01 / (0.1 + wavenumber(grid)) ** 3
+    return 0.01 / (0.1 + cycles(grid)) ** 3
 
 
 def gaussian_field(n, grid, power, seed=0):
@@ -98,7 +104,7 @@ def test_fitted_spectrum_is_right_within_the_counting_error_of_modes():
     n, grid = 200, (16, 16)
     fitted = fit_spectrum(gaussian_field(n, grid, torch.ones(16, 9, dtype=torch.float64) * 2.5).float())()[0, 0]
     for k in (0.0, 1 / 16, 3 / 16, 7 / 16):  # one mode at 0; at least 4 real degrees of freedom in each other shell
-        mode = (wavenumber(grid) - k).abs().argmin()
+        mode = (cycles(grid) - k).abs().argmin()
         modes = 1 if k == 0 else 4
         assert abs(math.log(fitted.flatten()[mode] / 2.5)) < 4 * math.sqrt(2 / (n * modes))
 
@@ -106,7 +112,7 @@ def test_fitted_spectrum_is_right_within_the_counting_error_of_modes():
 def test_fitted_spectrum_depends_on_labels_as_the_truth_does():
     n, grid = 600, (12, 12)
     labels = draw(n, 2, seed=3).clamp(-2, 2)
-    k = wavenumber(grid)
+    k = cycles(grid)
     ln_power = steep(grid).log() + 0.5 * labels[:, 0, None, None] - 0.3 * labels[:, 1, None, None] ** 2 * (k < 0.3)
     fitted = fit_spectrum(gaussian_field(n, grid, ln_power.exp()), labels)
     # coefficients of 1, l0, l1, l0^2, l0 l1, l1^2 in the shell |k| = 2/12, of 12 modes; features have variance > 0.7

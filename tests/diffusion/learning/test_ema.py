@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from physgen.diffusion.learning.ema import PowerAverages, Snapshot, exponent_of, synthesize, width_of
+from physgen.diffusion.learning.ema import PowerEMA, Snapshot, exponent_of, synthesize, width_of
 
 STEPS, EVERY = 2000, 100
 
@@ -22,7 +22,7 @@ def recorded():
 def run(trajectory, widths=(0.05, 0.10), every=EVERY):
     """Snapshots taken along the trajectory, and the averages at its end."""
     model = nn.Linear(5, 1, bias=False).double()
-    averages, stored = PowerAverages(model, widths), []
+    averages, stored = PowerEMA(model, widths), []
     for step, weights in enumerate(trajectory, start=1):
         model.weight.data = weights[None]
         averages.update(model)
@@ -55,7 +55,7 @@ def test_the_width_is_the_standard_deviation_of_the_profile():
 def test_running_averages_are_the_direct_average():
     trajectory = recorded()
     averages, _ = run(trajectory)
-    for width, average in zip((0.05, 0.10), averages.averages, strict=True):
+    for width, average in zip((0.05, 0.10), averages.emas, strict=True):
         assert torch.allclose(average["weight"][0], direct(trajectory, width), atol=1e-12)
 
 
@@ -85,7 +85,7 @@ def test_a_stored_profile_is_given_back():
     averages, stored = run(recorded())
     found, residual = synthesize(stored, 0.10)
     assert residual < 1e-6
-    assert torch.allclose(found["weight"], averages.averages[1]["weight"], atol=1e-8)
+    assert torch.allclose(found["weight"], averages.emas[1]["weight"], atol=1e-8)
 
 
 def test_few_snapshots_say_that_they_miss_the_profile():
@@ -123,14 +123,14 @@ def test_averages_continue_from_their_state():
     whole, _ = run(trajectory)
     first, _ = run(trajectory[:40])
     model = nn.Linear(5, 1, bias=False).double()
-    second = PowerAverages(model)
+    second = PowerEMA(model)
     second.load_state_dict(first.state_dict())
     for weights in trajectory[40:]:
         model.weight.data = weights[None]
         second.update(model)
-    assert torch.equal(second.averages[0]["weight"], whole.averages[0]["weight"])
+    assert torch.equal(second.emas[0]["weight"], whole.emas[0]["weight"])
     with pytest.raises(ValueError, match="exponents"):
-        PowerAverages(model, (0.2,)).load_state_dict(first.state_dict())
+        PowerEMA(model, (0.2,)).load_state_dict(first.state_dict())
 
 
 def test_wrong_requests_say_what_is_right():

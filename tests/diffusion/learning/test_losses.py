@@ -245,7 +245,7 @@ def test_the_trainer_takes_every_loss(name):
             return float((denoiser(y, s) - law(y, s)).square().mean())
 
     before = excess()
-    recipe = Recipe(steps=200, batch_size=64, learning_rate=1e-2, warmup=5, law=LogUniform(0.3, 3.0))
+    recipe = Recipe(steps=200, batch_size=64, learning_rate=1e-2, warmup=5, level_distribution=LogUniform(0.3, 3.0))
     state = TrainingState(denoiser, recipe, wrap=lambda loss: wrap(loss.denoiser))
     steps = list(train(state, law.sample(4096, torch.Generator().manual_seed(2))))
     assert all(step.accepted for step in steps) and excess() < before / 2

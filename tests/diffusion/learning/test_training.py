@@ -9,13 +9,14 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LogUniform
-from physgen.diffusion.learning.prior_spectrum import Spectrum, wavenumber
+from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState, draw_indices, draw_levels, ema_decay, train
 from physgen.diffusion.learning.validation import validation_loss
+from physgen.lattice import wavenumber
 from physgen.networks.unet import UNet
 
 GRID = (16,)
-RECIPE = Recipe(steps=6, batch_size=8, learning_rate=1e-2, warmup=2, law=LogUniform(0.1, 10.0))
+RECIPE = Recipe(steps=6, batch_size=8, learning_rate=1e-2, warmup=2, level_distribution=LogUniform(0.1, 10.0))
 
 
 def gaussian_chain(n, seed=0):
@@ -25,7 +26,7 @@ def gaussian_chain(n, seed=0):
 
 
 def power():
-    raw = 1 / (0.05 + wavenumber(GRID)) ** 2
+    raw = 1 / (0.05 + torch.from_numpy(wavenumber(GRID)) / (2 * math.pi)) ** 2
     return raw / ((2 * raw.sum() - raw[0] - raw[-1]) / 16)
 
 

@@ -23,11 +23,11 @@ def mixture():
     return GaussianMixture(means, torch.tensor([0.1, 0.3, 0.2], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("share", [0.05, 0.5])
-def test_annealed_langevin_keeps_the_stated_bias(share):
+@pytest.mark.parametrize("step", [0.05, 0.5])
+def test_annealed_langevin_keeps_the_stated_bias(step):
     """Relaxed at s = 1 a mode has the variance (P + 1)/(1 - epsilon/(2 (P + 1))) of the unadjusted chain."""
     power = torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64)
-    chain = annealed_langevin(inner=int(100 / share), share=share)
+    chain = annealed_langevin(inner=int(100 / step), step=step)
     start = torch.zeros(1 + 2 * chain.draws, 3, dtype=torch.float64)
     start[0] = 2.0
 
@@ -36,8 +36,8 @@ def test_annealed_langevin_keeps_the_stated_bias(share):
         kick[1 + i] = 1
         return kick
 
-    relaxed = chain.walk(lambda y, s: y * power / (power + s**2), [2.0, 1.0, 0.5], start, noise).square().sum(0)
-    torch.testing.assert_close(relaxed, (power + 1) / (1 - share / (2 * (power + 1))), rtol=1e-9, atol=0)
+    relaxed = chain.integrate(lambda y, s: y * power / (power + s**2), [2.0, 1.0, 0.5], start, noise).square().sum(0)
+    torch.testing.assert_close(relaxed, (power + 1) / (1 - step / (2 * (power + 1))), rtol=1e-9, atol=0)
 
 
 def test_churn_is_limited_inflated_and_confined():

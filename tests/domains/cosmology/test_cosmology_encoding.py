@@ -8,14 +8,14 @@ import pytest
 import torch
 import xarray as xr
 
-from physgen.diagnostics.nearest import lattice_symmetries, nearest_field
-from physgen.diffusion.learning.prior_spectrum import fit_spectrum, wavenumber
+from physgen.diagnostics.nearest import nearest_field
+from physgen.diffusion.learning.prior_spectrum import fit_spectrum
 from physgen.domains.cosmology import Domain, blocks
 from physgen.domains.cosmology.arrays import make_ensemble
 from physgen.domains.cosmology.encoding import overdensity, spectrum_grid
-from physgen.domains.cosmology.symmetry import random_symmetry
 from physgen.ensemble import flatten
 from physgen.errors import InputError
+from physgen.lattice import point_group, random_moves, wavenumber
 
 
 def ensemble(kind="delta", n=12, side=8, dimension=2, empty=False, seed=0):
@@ -115,7 +115,7 @@ def test_requests_cycle_through_simulations_or_take_what_is_given():
 def test_symmetries_reach_the_whole_group_and_keep_neighbours(dimension):
     """Every image of a field has its power spectrum and histogram; all 8 or 48 point operations occur."""
     x = torch.randn(1, 1, *[4] * dimension, generator=torch.Generator().manual_seed(1))
-    moved = random_symmetry(x.expand(4000, *x.shape[1:]), torch.Generator().manual_seed(2))
+    moved = random_moves(4000, (4,) * dimension, torch.Generator().manual_seed(2)).move(x.expand(4000, *x.shape[1:]))
     flat = moved.flatten(1)
     torch.testing.assert_close(flat.sort(1).values, x.flatten().sort().values.expand_as(flat))
     images = {tuple(row) for row in flat.numpy().round(5).tolist()}
@@ -332,16 +332,16 @@ def test_the_encoding_of_a_large_set_needs_little_more_than_its_result():
 @pytest.mark.parametrize(("cell_size", "images"), [((1.0, 1.0), 8), ((1.0, 2.0), 4), (None, 8)])
 def test_axes_are_exchanged_only_where_cells_and_lengths_agree(cell_size, images):
     x = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0)).expand(3000, 1, 4, 4)
-    moved = random_symmetry(x, torch.Generator().manual_seed(1), cell_size, periodic=False)
+    moved = random_moves(3000, (4, 4), torch.Generator().manual_seed(1), cell_size, periodic=False).move(x)
     assert len({tuple(row) for row in moved.flatten(1).tolist()}) == images
-    shifted = random_symmetry(x, torch.Generator().manual_seed(1), cell_size, periodic=True)
+    shifted = random_moves(3000, (4, 4), torch.Generator().manual_seed(1), cell_size, periodic=True).move(x)
     assert len({tuple(row) for row in shifted.flatten(1).tolist()}) == 16 * images
-    assert len(lattice_symmetries((4, 4), spacing=cell_size)) == images
+    assert len(point_group((4, 4), cell_size)) == images
 
 
 def test_a_rectangle_keeps_its_shape_and_its_neighbours():
     x = torch.randn(1, 1, 4, 6, generator=torch.Generator().manual_seed(0)).expand(2000, 1, 4, 6)
-    moved = random_symmetry(x, torch.Generator().manual_seed(1))
+    moved = random_moves(2000, (4, 6), torch.Generator().manual_seed(1)).move(x)
     assert moved.shape == x.shape and len({tuple(row) for row in moved.flatten(1).tolist()}) == 4 * 24
     for axis in (2, 3):
         pairs = (moved * moved.roll(1, axis)).flatten(1).sum(1)
@@ -396,7 +396,7 @@ def test_the_memorization_test_follows_the_box_of_the_ensemble(cells, periodic, 
 def test_an_isotropic_spectrum_is_found_in_oblong_cells():
     """P = 1/(k + 0.02)^2 within 5 errors of its rarest shell and the curvature of ln P over one; as cubic: factor 2."""
     grid, cells = (32, 32), (2.0, 1.0)
-    k = wavenumber(grid, cells)
+    k = torch.from_numpy(wavenumber(grid, cells)) / (2 * np.pi)
     expected = 1 / (k + 0.02) ** 2
     noise = torch.randn(1000, 1, *grid, generator=torch.Generator().manual_seed(1))
     modes = torch.fft.rfftn(noise, dim=(2, 3), norm="ortho") * expected.sqrt()

@@ -33,7 +33,7 @@ def test_torch_files_are_read_without_running_code(tmp_path):
     half = values(Domain.load("npy", [tmp_path / "half.pt"], box_size=BOX))
     np.testing.assert_allclose(half, MAPS, rtol=2**-8)
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pt")
-    with pytest.raises(InputError, match="no file of plain tensors"):
+    with pytest.raises(InputError, match="not a file of plain tensors"):
         Domain.load("npy", [tmp_path / "model.pt"], box_size=BOX)
 
 
@@ -103,7 +103,11 @@ def test_labels_beside_the_fields(tmp_path):
     ]:
         ensemble = Domain.load(format, [tmp_path / name], box_size=BOX, data="maps", labels=labels)
         np.testing.assert_allclose(ensemble.Omega_m, params[:, 0])
-    for labels, message in [("params", "2 columns and 0 names"), ("x", "is no file"), ("maps,Omega_m", "equal length")]:
+    for labels, message in [
+        ("params", "2 columns and 0 names"),
+        ("x", "is not a file"),
+        ("maps,Omega_m", "equal length"),
+    ]:
         with pytest.raises(InputError, match=message):
             Domain.load("npy", [tmp_path / "a.npz"], box_size=BOX, data="maps", labels=labels)
 
@@ -169,9 +173,9 @@ def test_a_mistyped_path_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("m.npy", MAPS)
     assert main(["import", "npy", "Maps_z=0.0.npy", "box_size=25 Mpc/h", "-o", "o.h5"]) == 2
-    assert "Maps_z=0.0.npy is no file: it was read as an option" in capsys.readouterr().err
+    assert "Maps_z=0.0.npy is not an existing file, so it was read as an option" in capsys.readouterr().err
     assert main(["import", "npy", "m.npy", "Maps_z=0.0.npy", "box_size=25 Mpc/h", "-o", "o.h5"]) == 2
-    assert "Maps_z=0.0.npy is no file here and no option of npy: check the path" in capsys.readouterr().err
+    assert "Maps_z=0.0.npy is neither a file here nor an option of npy: check the path" in capsys.readouterr().err
 
 
 def test_the_command_prints_what_was_joined(tmp_path, monkeypatch, capsys):

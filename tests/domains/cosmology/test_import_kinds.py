@@ -192,8 +192,8 @@ def test_lengths_as_cosmologists_write_them(tmp_path, text, size):
     ("text", "message"),
     [
         ("25 mpc/h", "milliparsec"),
-        ("25 pc/h", "no size of a cosmological box"),
-        ("25 Gpc/h", "no size of a cosmological box"),
+        ("25 pc/h", "not the size of a cosmological box"),
+        ("25 Gpc/h", "not the size of a cosmological box"),
         ("25 MPC/h", "did you mean Mpc"),
         ("25 pMpc/h", "comoving"),
         ("400 deg", "between 0 and 360"),

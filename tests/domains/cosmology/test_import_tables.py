@@ -160,7 +160,7 @@ def test_rows_that_name_their_simulation(tmp_path):
     np.testing.assert_allclose(named.Omega_m, [0.1, 0.1, 0.2, 0.2, 0.3, 0.3])
     with pytest.raises(InputError, match="Sort the table by that column"):
         load("# simulation Omega_m\n" + "".join(f"{s} 0.{s}\n" for s in (3, 1, 0, 2, 5, 4)))
-    with pytest.raises(InputError, match="leave the option away"):
+    with pytest.raises(InputError, match="leave out the option"):
         load("# simulation Omega_m\n" + "".join(f"{s} 0.{s}\n" for s in (1, 1, 1, 2, 2, 2)), maps_per_simulation="2")
 
 

@@ -25,7 +25,7 @@ def ensemble(log_density):
         "field": (("sample", "y", "x"), (rho - 1).astype(np.float32)),
         "simulation": ("sample", np.repeat(np.arange(UNITS), MAPS)),
     }
-    return xr.Dataset(variables, coords=coords, attrs={"field_kind": "delta", "domain": "cosmology"})
+    return xr.Dataset(variables, coords=coords, attrs={"field_kind": "delta", "independent_unit": "simulation"})
 
 
 @pytest.fixture(scope="module")

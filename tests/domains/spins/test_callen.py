@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.domains.spins import Domain
 from physgen.domains.spins.callen import callen_terms, callen_z, fitted_temperature, local_fields
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.energy import graph_energy
-from physgen.domains.spins.enumeration import enumerate_graph, states
+from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import Disorder, spin_ensemble
 
 
@@ -17,7 +18,7 @@ def test_identity_holds_under_the_exact_law_of_a_graph_with_field():
     edges = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 0], [0, 2], [0, 1]])  # one edge twice
     couplings, outer, temperature = rng.normal(size=7), rng.normal(size=5), 0.8
     disorder = Disorder(couplings[None], edges, outer[None])
-    every = states(5)
+    every = enumerate_spins(5).numpy()
     means = []
     for drawn_at in (temperature, temperature * 0.999):
         law = enumerate_graph(5, edges, couplings, drawn_at, outer).probabilities

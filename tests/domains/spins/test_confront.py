@@ -1,4 +1,4 @@
-"""Two ensembles of spins held against each other: matched where they can be, refused with both values where not."""
+"""Two ensembles of spins: matched where they can be, refused with both values where not."""
 
 import numpy as np
 import pytest

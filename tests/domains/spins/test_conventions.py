@@ -197,7 +197,7 @@ def test_a_dimod_header_is_understood(tmp_path):
     ("text", "options", "message"),
     [
         ("0 1 1.0\n1 0 1.0\n", {}, "parallel=sum.*parallel=once"),
-        ("0 1 1.0\n0 1 0.5\n", {"parallel": "once"}, "no symmetric matrix"),
+        ("0 1 1.0\n0 1 0.5\n", {"parallel": "once"}, "not a symmetric matrix"),
         ("0 1 1.0\n", {"parallel": "mean"}, "parallel=sum or"),
         ("# T = 2\n0 1 1.0\n", {}, "temperatures: the options say 1, the header.*2"),
         ("# N = 5\n0 1 1.0\n", {}, "number of spins"),

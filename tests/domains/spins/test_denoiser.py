@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.domains.spins import Domain
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.denoiser import TransferMatrixDenoiser
-from physgen.domains.spins.enumeration import enumerate_graph, states
+from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.errors import InputError
 
 
@@ -31,7 +32,7 @@ def test_posterior_mean_equals_enumeration(fields, s):
     domain, made, x, condition = data(instances=2, replicas=2, temperatures=(0.4, 1.3), **fields)
     y, level = noisy(x, s)
     found = domain.exact_denoiser(made, {})(y, level, condition).reshape(len(x), -1).numpy()
-    grid, every = x.shape[2:], states(x[0].numel())
+    grid, every = x.shape[2:], enumerate_spins(x[0].numel()).numpy()
     bonds = condition["channels"][:, ::2].double().numpy()
     for i in range(len(x)):
         law = enumerate_graph(every.shape[1], lattice_edges(grid), bonds[i].reshape(-1), 1.0, y[i].numpy() / s**2)
@@ -61,8 +62,8 @@ def test_the_answer_to_one_sample_does_not_depend_on_the_others():
 def test_couplings_that_it_cannot_solve_are_refused():
     with pytest.raises(InputError, match="free boundary"):
         TransferMatrixDenoiser(torch.ones(1, 4, 4, 4))(torch.ones(1, 1, 4, 4), torch.ones(1))
-    with pytest.raises(InputError, match="at most 12 spins"):
-        TransferMatrixDenoiser()(torch.ones(1, 1, 4, 13), torch.ones(1), {"channels": torch.zeros(1, 4, 4, 13)})
+    with pytest.raises(InputError, match="layer of 21 spins is too wide"):
+        TransferMatrixDenoiser()(torch.ones(1, 1, 4, 21), torch.ones(1), {"channels": torch.zeros(1, 4, 4, 21)})
     with pytest.raises(InputError, match="channels"):
         TransferMatrixDenoiser()(torch.ones(2, 1, 4, 4), torch.ones(2))
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.domains.spins import Domain, equilibrium_tests, exact
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.diagnostics import DIAGNOSTICS
-from physgen.domains.spins.enumeration import enumerate_graph, states
+from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import Disorder, with_spins
 from physgen.domains.spins.measurement import linear_response, pair_response
 from physgen.errors import InputError
@@ -42,7 +43,7 @@ def test_exchange_of_two_temperatures_is_exact_and_its_response_a_derivative():
 @pytest.mark.parametrize("replicas", [2, 3, 8])
 def test_responses_have_no_bias_with_few_replicas(replicas):
     """d<A>/d ln T of the energy and of the link overlap against differences of exact laws; 20000 sets of replicas."""
-    every = states(12)
+    every = enumerate_spins(12).numpy()
     links = (every[:, EDGES[:, 0]] * every[:, EDGES[:, 1]]).astype(float)
     law = law_at(0.9)
     low, high = law_at(0.9 * 0.999), law_at(0.9 * 1.001)

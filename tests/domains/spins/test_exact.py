@@ -4,12 +4,14 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
+from physgen.diffusion.exact.atoms import EnumeratedIsing, enumerate_spins
 from physgen.domains.spins import exact
-from physgen.domains.spins.couplings import cut_seams, lattice_couplings, lattice_edges
+from physgen.domains.spins.couplings import coupling_matrix, cut_seams, lattice_couplings, lattice_edges
 from physgen.domains.spins.energy import lattice_energy
-from physgen.domains.spins.enumeration import enumerate_graph, kaufman, overlap_law, states
+from physgen.domains.spins.enumeration import enumerate_graph, kaufman, overlap_law
 from physgen.errors import InputError
 
 CRITICAL = np.log(1 + np.sqrt(2)) / 2
@@ -142,10 +144,18 @@ def test_tree_decomposition_of_another_code_agrees():
     assert abs(energies.mean() - energy) < 4 * energies.std(ddof=1) / 20
 
 
+def test_enumeration_here_and_in_the_core_number_the_states_alike():
+    couplings, field = glass((2, 3), "cylinder")
+    law = enumerate_graph(6, lattice_edges((2, 3)), couplings.reshape(-1), 0.7, field)
+    matrix = coupling_matrix(lattice_edges((2, 3)), couplings.reshape(-1), 6)
+    core = EnumeratedIsing.from_couplings(torch.from_numpy(matrix), 1 / 0.7, (1, 6), torch.from_numpy(field.ravel()))
+    np.testing.assert_allclose(law.energies, -0.7 * core.log_weights.numpy(), rtol=1e-13)
+
+
 def test_overlap_law_equals_the_sum_over_all_pairs():
     couplings, field = glass((2, 4), "cylinder")
     law = enumerate_graph(8, lattice_edges((2, 4)), couplings.reshape(-1), 0.7, field)
-    every = states(8).astype(int)
+    every = enumerate_spins(8).numpy().astype(int)
     agreeing = (every @ every.T + 8) // 2
     pairs = np.bincount(agreeing.reshape(-1), weights=np.outer(law.probabilities, law.probabilities).reshape(-1))
     np.testing.assert_allclose(overlap_law(law.probabilities), pairs, atol=1e-14)

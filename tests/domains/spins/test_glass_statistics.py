@@ -5,10 +5,11 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.domains.spins import Domain
 from physgen.domains.spins import glass_statistics as glass
 from physgen.domains.spins.couplings import lattice_edges
-from physgen.domains.spins.enumeration import enumerate_graph, states
+from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import with_spins
 from physgen.domains.spins.measurement import pair_mean
 from physgen.errors import InputError
@@ -31,9 +32,9 @@ def test_moments_have_no_bias_with_few_replicas(replicas):
     """Traces of the exact correlation matrix of a 3x4 glass, against the mean of 20000 small sets of replicas."""
     bonds = np.random.default_rng(1).normal(size=(2, 3, 4))
     law = enumerate_graph(12, lattice_edges((3, 4)), bonds.reshape(-1), 0.9).probabilities
-    every = states(12).astype(float)
+    every = enumerate_spins(12).numpy().astype(float)
     exact = (every.T * law) @ every / 12  # C/N
-    drawn = states(12)[np.random.default_rng(2).choice(len(law), (20_000, replicas), p=law)]
+    drawn = enumerate_spins(12).numpy()[np.random.default_rng(2).choice(len(law), (20_000, replicas), p=law)]
     q = glass.overlap_matrix(drawn)
     cases = [(pair_mean(q**2), np.trace(exact @ exact))]
     if replicas > 2:

@@ -1,0 +1,209 @@
+"""One YAML file is one experiment.
+
+The file is checked as a whole: every key, type, range and unit, all errors at once, each with the path
+of its key and, for a misspelt key, the one that was meant. The ``data`` section is made from the fields
+of the domain's dataclass, so a new physics needs no change here. ``extends: other.yaml`` takes another
+file as the start, one level deep.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from physgen.config.explain import describe_key, explain_errors
+from physgen.config.sections import (
+    DiffusionConfig,
+    JudgingConfig,
+    NetworkConfig,
+    SamplingConfig,
+    Section,
+    SplitConfig,
+    TrackingConfig,
+    TrainingConfig,
+)
+from physgen.domains.contract import get_domain
+from physgen.errors import InputError
+from physgen.units import parse_quantity
+
+__all__ = [
+    "DiffusionConfig",
+    "Experiment",
+    "JudgingConfig",
+    "NetworkConfig",
+    "SamplingConfig",
+    "SplitConfig",
+    "TrackingConfig",
+    "TrainingConfig",
+    "check_config",
+    "data_section",
+    "experiment_model",
+    "explain_key",
+    "json_schema",
+    "load_config",
+]
+
+SCHEMA_VERSION = 1
+
+
+class Experiment(Section):
+    """One experiment. ``data`` is an instance of the domain's dataclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="name of the run and of its folder")
+    domain: str
+    seed: int = Field(0, ge=0)
+    data: Any = None
+    dataset: str | None = Field(None, description="an ensemble file; left out, the file `physgen simulate` writes")
+    split: SplitConfig = SplitConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    judging: JudgingConfig = JudgingConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_data(cls, content: Any) -> Any:
+        """In plain Python the ``data`` section may be left out: it is the domain with its defaults then."""
+        named = isinstance(content, dict) and isinstance(content.get("domain"), str)
+        if cls is Experiment and named and content.get("data") is None:
+            return content | {"data": get_domain(content["domain"])()}
+        return content
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole experiment as plain data; reading it back gives the same experiment."""
+        plain = self.model_dump(mode="json", exclude={"data"})
+        return plain | {"data": data_section(self.data)}
+
+    def digest(self) -> str:
+        """sha256 of the resolved experiment."""
+        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+
+
+def data_section(domain: Any) -> dict[str, Any]:
+    """Fields of a domain's dataclass as they would stand in a file, units included."""
+    section = {}
+    for item in dataclasses.fields(domain):
+        value, unit = getattr(domain, item.name), item.metadata.get("unit")
+        listed = isinstance(value, tuple)
+        plain = [f"{v!r} {unit}" if unit else v for v in (value if listed else [value])]
+        section[item.name] = plain if listed else (None if value is None else plain[0])
+    return section
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Experiment:
+    """Read, merge (``extends``, then ``key=value`` overrides) and check an experiment.
+
+    Raises InputError that lists every error with the path of its key.
+    """
+    content = _read_yaml(Path(path))
+    parent = content.pop("extends", None)
+    if parent is not None:
+        base = _read_yaml(Path(path).parent / parent)
+        if "extends" in base:
+            raise InputError(f"{path} extends {parent}, which extends another file: one level only, merge two of them")
+        content = _merge(base, content)
+    for override in overrides or []:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise InputError(f"override {override!r} is not of the form key=value, e.g. training.steps=100")
+        node = content
+        *sections, leaf = key.split(".")
+        for section in sections:
+            node = node.setdefault(section, {})
+            if not isinstance(node, dict):
+                raise InputError(f"override {override!r}: {section!r} is a value, not a section")
+        node[leaf] = yaml.safe_load(text)
+    return check_config(content, str(path))
+
+
+def check_config(content: dict[str, Any], source: str = "configuration") -> Experiment:
+    """Check plain data as an experiment."""
+    model = experiment_model(str(content["domain"])) if isinstance(content.get("domain"), str) else Experiment
+    try:
+        raw = model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(explain_errors(error, model, source)) from None
+    try:
+        domain = get_domain(raw.domain)(**{k: _frozen(v) for k, v in dict(raw.data).items()})
+    except InputError as error:
+        raise InputError(f"{source}: data: {error}") from None
+    if not domain.values.has_prior and raw.sampling.levels not in (None, "log-uniform"):
+        raise InputError(
+            f"{source}: sampling.levels={raw.sampling.levels!r} has no effect on {raw.domain}, whose values are not "
+            "real: their noise levels are log-uniform, leave the key out"
+        )
+    return Experiment.model_construct(**{**{k: getattr(raw, k) for k in Experiment.model_fields}, "data": domain})
+
+
+def experiment_model(domain: str) -> type[Experiment]:
+    """The pydantic model of an experiment of one domain, with its ``data`` section."""
+    fields: dict[str, Any] = {}
+    cls = get_domain(domain)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+        meta, kind = item.metadata, hints[item.name]
+        unit = meta.get("unit")
+        bounds = {"ge": meta.get("min"), "le": meta.get("max")} if kind in (int, float) else {}
+        if unit:
+            kind = Annotated[kind, BeforeValidator(lambda v, unit=unit: _with_unit(v, unit))]
+        extra = {"execution": True} if meta.get("execution") else None
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+        fields[item.name] = (kind, Field(default, description=meta.get("help", ""), json_schema_extra=extra, **bounds))
+    data = create_model(f"{cls.__name__}Data", __base__=Section, __doc__=cls.description, **fields)
+    return create_model("Experiment", __base__=Experiment, __doc__=Experiment.__doc__, data=(data, data()))
+
+
+def _with_unit(value: Any, unit: str) -> Any:
+    if isinstance(value, list | tuple):
+        return [_with_unit(v, unit) for v in value]
+    return value if value is None else parse_quantity(value, unit)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the path, or start from a file in configs/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): a configuration is a text file in YAML") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {type(content).__name__}, not sections of keys: see configs/ for an example")
+    return content
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def json_schema(domain: str) -> dict[str, Any]:
+    """JSON schema of an experiment of one domain, for editors (yaml-language-server)."""
+    return experiment_model(domain).model_json_schema()
+
+
+def explain_key(domain: str, key: str) -> str:
+    """What one dotted key means: type, default and description. Raises InputError for an unknown key."""
+    return describe_key(experiment_model(domain), key)

@@ -1,0 +1,155 @@
+"""The sections of an experiment that are the same for every physics."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from physgen.diffusion.names import LevelRule, SamplerName, SDEName
+
+
+class Section(BaseModel):
+    """Immutable; a key that is not listed is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitConfig(Section):
+    """Shares of the independent units (simulations, disorder instances) in each part."""
+
+    train: float = Field(0.8, gt=0, lt=1)
+    validation: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.1, gt=0, lt=1)
+    units: int | None = Field(
+        None, ge=3, description="use only the first so many units; subsets of one seed are nested"
+    )
+
+
+# An execution option changes how a run is carried out or what is written on the way; never its weights or samples.
+EXECUTION = {"execution": True}
+
+
+class LogUniformLevels(Section):
+    """ln s uniform between s_min and s_max."""
+
+    kind: Literal["log_uniform"] = "log_uniform"
+
+
+class LogNormalLevels(Section):
+    """ln s normally distributed (Karras et al. 2022, arXiv:2206.00364)."""
+
+    kind: Literal["log_normal"] = "log_normal"
+    log_mean: float = Field(-0.5, description="mean of ln s")
+    log_std: float = Field(1.5, gt=0, description="standard deviation of ln s")
+
+
+class ScheduleLevels(Section):
+    """s = sigma(t)/alpha(t) at a time t uniform over the part of an SDE's schedule between s_min and s_max."""
+
+    kind: Literal["schedule"] = "schedule"
+    sde: SDEName = Field("ve", description="the SDE whose schedule it is")
+
+
+NoiseLevels = Annotated[LogUniformLevels | LogNormalLevels | ScheduleLevels, Field(discriminator="kind")]
+
+
+class DiffusionConfig(Section):
+    """The noise levels s = sigma/alpha: their range, for training and sampling, and their distribution in training.
+
+    In y = x_t/alpha every linear SDE is x_0 plus noise of level s, so an SDE enters through its noise levels alone.
+    """
+
+    s_min: float | None = Field(None, gt=0, description="smallest noise level; left out, a tenth of the smallest mode")
+    s_max: float | None = Field(None, gt=0, description="largest noise level; left out, ten times the largest mode")
+    noise_levels: NoiseLevels = Field(
+        LogUniformLevels(), description="distribution of the noise level s in training, by its kind: log_uniform; "
+        "log_normal with log_mean and log_std; schedule with sde"
+    )  # fmt: skip
+
+
+class TrainingConfig(Section):
+    """The optimisation."""
+
+    steps: int = Field(2000, ge=1)
+    batch_size: int = Field(32, ge=1, description="over all processes together")
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup: int = Field(100, ge=0, description="steps of linear growth of the learning rate")
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    ema_exponent: float = Field(
+        6.94, ge=0, description="the weights are averaged with the profile t^exponent; 6.94 is 10 % of the run wide"
+    )
+    averages: int = Field(
+        0, ge=0, description="times of the run at which two running averages of the weights (widths 0.05 and 0.10) are "
+        "stored, of which `physgen sample --average WIDTH` makes one of any width; 20 suffice for widths of 0.03 to "
+        "0.2, 0 for none. Costs two more copies of the parameters in memory and as much on disk for each time",
+    )  # fmt: skip
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = Field(False, json_schema_extra=EXECUTION, description="compile the network; equal up to rounding")
+    augment: bool = True
+    validate_every: int = Field(500, ge=1, json_schema_extra=EXECUTION, description="steps between validations")
+    checkpoint_every: int = Field(500, ge=1, json_schema_extra=EXECUTION, description="steps between checkpoints")
+    keep_checkpoints: int = Field(3, ge=1, json_schema_extra=EXECUTION, description="newest checkpoints that are kept")
+    log_every: int = Field(20, ge=1, json_schema_extra=EXECUTION, description="steps between logged losses")
+    validation_size: int = Field(256, ge=2, description="configurations of the validation split that are used")
+
+    @model_validator(mode="after")
+    def _averages_fit(self) -> TrainingConfig:
+        if self.averages > self.steps:
+            raise ValueError(f"averages={self.averages} is more than steps={self.steps}: store at most one each step")
+        return self
+
+
+class SamplingConfig(Section):
+    """How configurations are drawn after training."""
+
+    sampler: SamplerName = "dpmpp_2m"
+    steps: int = Field(24, ge=2, description="noise levels")
+    levels: LevelRule | None = Field(
+        None, description="which noise levels: the safest on the network itself (checked), of least error on its "
+        "Gaussian surrogate (chosen), or log-uniform; left out, checked for real values and log-uniform for others, "
+        "which have no such surrogate"
+    )  # fmt: skip
+    n: int = Field(256, ge=1, description="configurations to draw: in all, or replicas per condition")
+
+
+class TrackingConfig(Section):
+    """Where the runs are compared."""
+
+    # YAML 1.1 reads a bare off as false
+    uri: Annotated[str | None, BeforeValidator(lambda v: "off" if v is False else v)] = Field(
+        None,
+        json_schema_extra=EXECUTION,
+        description="MLflow tracking URI; left out, an SQLite file beside the runs; off for the journal alone",
+    )
+    experiment: str = Field("physgen", description="MLflow experiment that holds the run")
+    register_as: str | None = Field(None, description="name in the model registry; left out, physgen-<domain>")
+    sweep: str | None = Field(None, description="tag physgen.sweep, to group runs")
+
+
+class JudgingConfig(Section):
+    """What a verdict rests on."""
+
+    tolerances: dict[str, float] = Field(
+        {}, description="accepted deviation of a diagnostic in its own terms, e.g. {power_spectrum: 0.05}; left out, "
+        "what the diagnostic says of itself"
+    )  # fmt: skip
+    false_alarms: float = Field(
+        0.01, gt=0, lt=0.5, description="probability that any diagnostic at all fails where the law is right"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the simultaneous band that must lie in the tolerance")
+
+    @model_validator(mode="after")
+    def _positive(self) -> JudgingConfig:
+        wrong = {name: limit for name, limit in self.tolerances.items() if not limit > 0}
+        if wrong:
+            raise ValueError(f"tolerances must be positive, got {wrong}")
+        return self
+
+
+class NetworkConfig(BaseModel):
+    """Architecture; the domain fixes dimension, channels and labels and checks the names."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str = "unet"

@@ -1,0 +1,13 @@
+"""Names that a configuration may give to samplers, SDEs and rules of noise levels. No dependence: reading a
+configuration imports no torch. A test holds them against the tables SAMPLERS and SDES; RULES is made of them."""
+
+from typing import Literal, get_args
+
+SamplerName = Literal[
+    "euler", "ancestral", "heun", "dpmpp_2m", "euler_maruyama", "dpmpp_3m", "exponential_4m", "dpmpp_2m_sde",
+    "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5",
+]  # fmt: skip
+SDEName = Literal["ou", "vp", "sub_vp", "ve", "cosine", "rectified_flow"]
+LevelRule = Literal["checked", "chosen", "log-uniform"]
+
+RULES: tuple[LevelRule, ...] = get_args(LevelRule)

@@ -1,0 +1,37 @@
+"""The hypercubic lattice: its symmetries, how they move fields and bonds, and its Fourier modes. Torch and numpy only.
+
+Every room that needs a point group, a wavenumber or a shell of modes takes it from here; so may any domain.
+"""
+
+from physgen.lattice.modes import (
+    ModeBins,
+    bin_edges,
+    half_grid,
+    increasing_edges,
+    mode_bins,
+    multiplicity,
+    nyquist,
+    shells,
+    wavenumber,
+    wavenumbers,
+)
+from physgen.lattice.moves import Moves, Symmetry, equal_axes, point_group, random_moves, translations
+
+__all__ = [
+    "ModeBins",
+    "Moves",
+    "Symmetry",
+    "bin_edges",
+    "equal_axes",
+    "half_grid",
+    "increasing_edges",
+    "mode_bins",
+    "multiplicity",
+    "nyquist",
+    "point_group",
+    "random_moves",
+    "shells",
+    "translations",
+    "wavenumber",
+    "wavenumbers",
+]

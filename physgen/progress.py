@@ -1,0 +1,59 @@
+"""Progress of a long task: tqdm's bar on a terminal and in notebooks, a line each tenth elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """What a stage calls after each step."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total`` steps are done; ``note`` is a word on the last one, such as its loss."""
+
+
+def progress_bar(title: str) -> Progress:
+    """A new bar. It shows itself with the first step and closes itself with the last one."""
+    return _Live(title) if _in_notebook() or sys.stderr.isatty() else _Lines(title)
+
+
+class _Live:
+    def __init__(self, title: str):
+        self.title = title
+        self.bar: Any = None
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        if self.bar is not None and self.bar.disable and done > self.bar.n:
+            return  # an adaptive solver needs more evaluations than were foreseen
+        if self.bar is None or done <= self.bar.n:  # a title may be used for several rounds
+            self.bar = _tqdm(self.title, total, done - 1)
+        if note:
+            self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(done - self.bar.n)
+        if done >= total:
+            self.bar.close()
+
+
+class _Lines:
+    def __init__(self, title: str):
+        self.title, self.tenth = title, -1
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        tenth = int(10 * done / max(total, 1))
+        if tenth != self.tenth:
+            self.tenth = tenth
+            print(f"{self.title} {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
+
+
+def _tqdm(title: str, total: int, initial: int) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without ipywidgets gets the bar of a terminal
+        from tqdm.auto import tqdm
+    return tqdm(desc=title, total=total, initial=max(initial, 0), dynamic_ncols=True, mininterval=0.2)
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in shell.config

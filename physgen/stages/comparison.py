@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,10 +131,10 @@ def _read(source: Path, name: str) -> Judged:
         summary = json.loads((folder / SUMMARY).read_text())
         with h5py.File(folder / DIAGNOSTICS) as file:
             found = [diagnostic for diagnostic in file if "comparison" in file[diagnostic]]
-        sides = {
-            (diagnostic, side): xr.load_dataset(folder / DIAGNOSTICS, engine="h5netcdf", group=f"{diagnostic}/{side}")
-            for diagnostic in found
-            for side in ("reference", "generated", "comparison")
+        read = functools.partial(xr.load_dataset, folder / DIAGNOSTICS, engine="h5netcdf")
+        results = {
+            name: (read(group=f"{name}/reference"), read(group=f"{name}/generated"), read(group=f"{name}/comparison"))
+            for name in found
         }
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} is damaged ({str(error)[:120]}): evaluate again into it") from None

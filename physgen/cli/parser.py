@@ -55,7 +55,7 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
 
     simulate.add_argument(
-        "--given", type=Path, metavar="FILE", help="conditions to simulate under, e.g. couplings of an import"
+        "--given", type=Path, metavar="FILE", help="conditions to simulate under: an import without configurations"
     )
 
     load = commands.add_parser("import", help="bring foreign files in as an ensemble")

@@ -46,7 +46,7 @@ class Domain(ABC):
     ``formats``            format of a foreign file -> one line; none
     ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
     ``simulate``           (seed) -> ensemble; must be given
-    ``simulate_given``     (template, seed) -> ensemble under the conditions of a template, e.g. couplings; refuses
+    ``simulate_given``     (template, seed) -> ensemble under the conditions of a template; refuses
     ``load``               foreign files -> ensemble; refuses
     ``adopt``              ensemble that names no physics -> one of this; its unit gets the name ``split_by``
     ``facts``              ensemble -> what it is, units in the keys; sizes of the sample dims, ranges of the labels

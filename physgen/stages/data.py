@@ -59,7 +59,7 @@ def simulate(
         output: new file; None for :func:`default_dataset`.
         processes: how many work at once; the result does not depend on it.
         progress: called with (done, total).
-        given: a template or ensemble whose conditions are taken, such as couplings.
+        given: a template or ensemble whose conditions are taken.
 
     Returns:
         The file.

@@ -237,7 +237,7 @@ def test_ensembles_without_a_domain_of_their_own_are_judged_by_the_one_that_is_g
     new, reference = (part.drop_attrs(deep=False).assign_attrs(part.attrs) for part in parts(domain, 1, a=0.5, b=0.5))
     for ensemble in (new, reference):
         del ensemble.attrs["domain"]
-    with pytest.raises(InputError, match="does not say of which physics"):
+    with pytest.raises(InputError, match="does not name its physics"):
         evaluate_ensembles(new, reference)
     evaluation = evaluate_ensembles(new, reference, domain=one_of(domain))
     assert evaluation.folder is None and not any(tmp_path.iterdir())

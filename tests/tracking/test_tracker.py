@@ -201,7 +201,7 @@ def test_a_server_that_accepts_and_never_answers_does_not_hold_training(run, uri
         with Journal(run) as journal, track(journal, f"http://127.0.0.1:{port}") as tracker:
             for step in range(1, 51):
                 journal.log(step, {"train/loss": step})
-    assert "has not got all of this run" in capsys.readouterr().err
+    assert "did not receive all of this run" in capsys.readouterr().err
     tracker._shipper.join(60)  # the thread gives up by itself once the socket is closed
     assert not tracker._shipper.is_alive()
     sync(run, uri)

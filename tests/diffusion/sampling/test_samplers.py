@@ -135,7 +135,7 @@ def test_states_of_an_enumerated_ising_system_have_their_boltzmann_weights(name)
     law = EnumeratedIsing.from_couplings(couplings, 0.7, (1, 2, 2), torch.tensor([0.3, 0.0, -0.2, 0.1]))
     steps = 40 if ORDERS.get(name, 2) >= 2 else 120
     x = sample(law, log_uniform(50.0, 0.05, steps), (1000, 1, 2, 2), seed=3, sampler=name, tile=1000)
-    state = ((x.flatten(1) < 0).long() * torch.tensor([1, 2, 4, 8])).sum(1)
+    state = ((x.flatten(1) > 0).long() * torch.tensor([1, 2, 4, 8])).sum(1)
     counts = torch.bincount(state, minlength=16).double()
     expected = 1000 * torch.softmax(law.log_weights, 0)
     statistic = float(((counts - expected) ** 2 / expected).sum())

@@ -16,6 +16,12 @@ from physgen.domains.cosmology.encoding import overdensity, spectrum_grid
 from physgen.ensemble import flatten
 from physgen.errors import InputError
 from physgen.lattice import point_group, random_moves, wavenumber
+from physgen.runs.encoding import fit_encoding
+
+
+def for_network(domain, data):
+    """What the network of a training is built from."""
+    return fit_encoding(domain, data)[0].for_network
 
 
 def ensemble(kind="delta", n=12, side=8, dimension=2, empty=False, seed=0):
@@ -155,13 +161,13 @@ def test_densities_become_contrasts_with_the_recorded_mean():
 def test_the_network_has_the_dimension_and_labels_of_the_data():
     domain, data = Domain(), ensemble(side=8, dimension=3, n=6)
     constants = domain.fit_encoding(data)
-    network = domain.network({"kind": "unet", "width": 8, "multipliers": [1, 2]}, constants)
+    network = domain.network({"kind": "unet", "width": 8, "multipliers": [1, 2]}, for_network(domain, data))
     x, condition = domain.encode(data, constants)
     assert network(x, torch.zeros(6), condition).shape == x.shape
     with pytest.raises(InputError, match="'dit' is unknown"):
-        domain.network({"kind": "dit"}, constants)
+        domain.network({"kind": "dit"}, for_network(domain, data))
     with pytest.raises(InputError, match="widht"):
-        domain.network({"widht": 8}, constants)
+        domain.network({"widht": 8}, for_network(domain, data))
 
 
 def test_unlabelled_data_have_no_condition():
@@ -254,7 +260,7 @@ def test_each_component_has_its_own_encoding():
     back = domain.decode(x, domain.request(data, 12, {}, constants), constants)
     assert back.field.dims == data.field.dims and back.attrs["field_kind"] == "delta, real"
     np.testing.assert_allclose(back.field, data.field, rtol=2e-5, atol=2e-6)
-    network = domain.network({"width": 8, "multipliers": [1, 2]}, constants)
+    network = domain.network({"width": 8, "multipliers": [1, 2]}, for_network(domain, data))
     assert network(x, torch.zeros(12), condition).shape == x.shape
     assert spectrum_grid(constants).shape == (2, 8, 8)
     with pytest.raises(InputError, match="names 3 kinds for 2 components"):
@@ -357,7 +363,7 @@ def test_augmentation_and_network_follow_the_box_of_the_data():
     moved, _ = domain.augment(ramp, {}, torch.Generator().manual_seed(0), constants)
     assert len({tuple(row) for row in moved.flatten(1).tolist()}) == 8
     torch.manual_seed(0)
-    network = domain.network({"width": 8, "multipliers": [1]}, constants)
+    network = domain.network({"width": 8, "multipliers": [1]}, for_network(domain, data))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     x = x[:1].double().requires_grad_()
@@ -365,7 +371,7 @@ def test_augmentation_and_network_follow_the_box_of_the_data():
     (gradient,) = torch.autograd.grad(seen, x)
     assert gradient[0, 0, 1].abs().max() > 0 and gradient[0, 0, -1].abs().max() == 0
     with pytest.raises(InputError, match="undecimated U-Net is periodic"):
-        domain.network({"width": 8, "multipliers": [1, 2], "undecimated": True}, constants)
+        domain.network({"width": 8, "multipliers": [1, 2], "undecimated": True}, for_network(domain, data))
 
 
 def test_copies_are_found_under_the_symmetries_of_the_box_alone():

@@ -139,7 +139,7 @@ def test_bad_arrays_are_refused(made, tmp_path, spoil, message):
         ("0 0 1.0\n", "itself"),
         ("0 99 1.0\n", "names spin 99"),
         ("0 1 J\n", "not a table"),
-        ("0 5 1.0\n", "no bond of the lattice"),
+        ("0 5 1.0\n", "not a bond of the lattice"),
     ],
 )
 def test_bad_edge_lists_are_refused(made, tmp_path, text, message):

@@ -39,7 +39,9 @@ myst_heading_anchors = 3
 autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_inherit_docstrings = False
+# packages export what their modules document
+autodoc_default_options = {"members": True, "show-inheritance": False, "ignore-module-all": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
@@ -72,6 +74,7 @@ def _plain_stars_and_bars(app, what, name, obj, options, lines):
 
 def _escape(text):
     text = re.sub(r"(?<![\\*\w])\*(?!\*)(?![^*]*\w\*(?!\*))", r"\\*", text)  # a star that no other one closes
+    text = re.sub(r"(?<![\\*])\*\*(?=\w+[:,])", r"\\*\\*", text)  # **attrs: of an argument list
     return re.sub(r"(?<!\\)\|", r"\\|", text)
 
 

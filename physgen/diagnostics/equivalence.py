@@ -2,11 +2,11 @@ r"""Deviations of a generated from a reference measurement in the diagnostic's o
 
 A result says of itself how far a generated one may lie from it, in root attributes:
 
-``tolerance``       the accepted deviation;
-``tolerance_kind``  what a deviation is: ``ratio``, :math:`g/r - 1` (of positive quantities); ``difference``,
-                    :math:`(g - r)/Y` with the variable ``yardstick`` Y of the reference (1 where there is none);
-                    ``distribution``, the difference of the cumulative distributions of a histogram over its last dim;
-``tolerance_of``    of what, in words: "P(k)", "energy".
+- ``tolerance``: the accepted deviation;
+- ``tolerance_kind``: what a deviation is. ``ratio``: :math:`g/r - 1` (of positive quantities); ``difference``:
+  :math:`(g - r)/Y` with the variable ``yardstick`` Y of the reference (1 where there is none); ``distribution``: the
+  difference of the cumulative distributions of a histogram over its last dim;
+- ``tolerance_of``: of what, in words: "P(k)", "energy".
 
 Equivalence: with a simultaneous confidence band over all P points, :math:`\hat\delta_i \pm c\,\sigma_i`, c the quantile
 of Student's law at :math:`1 - \alpha/2P` (Bonferroni), a verdict is *pass* where the whole band lies within the

@@ -39,11 +39,11 @@ BINARY_LARGEST_S_MIN = 0.4
 class Values(ABC):
     """One kind of value.
 
-    ============  ==============================================================================================
-    ``name``      one word for the kind
-    ``has_prior`` whether :meth:`prior_spectrum` gives one, and so noise levels can be chosen and checked
-    ``baseline``  what the network's loss is compared with, as a noun phrase: "the denoising loss over that of ..."
-    ============  ==============================================================================================
+    =============  =============================================================================================
+    ``name``       one word for the kind
+    ``has_prior``  whether :meth:`prior_spectrum` gives one, and so noise levels can be chosen and checked
+    ``baseline``   what the network's loss is compared with, as a noun phrase: "the denoising loss over that of ..."
+    =============  =============================================================================================
     """
 
     name: ClassVar[str]

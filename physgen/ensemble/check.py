@@ -19,7 +19,8 @@ TEMPLATE = "template"  # root attribute of a Dataset without configurations: wha
 def check_template(template: xr.Dataset) -> xr.Dataset:
     """Return a *template*, conditions without configurations, else raise InputError.
 
-    It has no ``field``, names its ``domain``, and says in the root attribute ``template`` what it holds: a Dataset whose ``field`` was merely forgotten does not pass for one.
+    It has no ``field``, names its ``domain``, and says in the root attribute ``template`` what it holds: a Dataset
+    whose ``field`` was merely forgotten does not pass for one.
     """
     if "field" in template or not template.attrs.get(TEMPLATE) or not template.attrs.get("domain"):
         raise InputError(

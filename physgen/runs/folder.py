@@ -1,8 +1,8 @@
-"""A run: one folder that is enough to continue, to draw, to judge and to send to MLflow again.
+"""A run: one folder that is enough to continue, to draw, to judge and to send to MLflow again::
 
 runs/<name>/
   experiment.yaml          the resolved configuration
-  facts.json               what the data in hand are: counts, lattice, ranges of the labels, provenance, digest
+  facts.json               what the data in hand are: counts, lattice, label ranges, provenance, digest
   encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
   data/                    train.h5, validation.h5, test.h5
   run.json                 who the run is, here and in MLflow (physgen.tracking.identity)

@@ -119,7 +119,10 @@ def conditions_without_data(reference: str | Path, given: dict[str, float]) -> l
 
 
 def reference_settings(like: str | Path, generated: str | Path) -> list[str] | None:
-    """Overrides with which ``physgen simulate`` takes the conditions of ``generated``; None where ``like`` holds configurations."""
+    """Overrides with which ``physgen simulate`` takes the conditions of ``generated``.
+
+    None where ``like`` holds configurations.
+    """
     with open_conditions(like) as conditions, open_conditions(generated) as drawn:
         return str(drawn.attrs.get("settings", "")).split() if is_template(conditions) else None
 

@@ -119,10 +119,10 @@ def _momentum_growth(scale_factor: float, Omega_m: float) -> tuple[float, float]
 def evolve(modes: torch.Tensor, params: CosmologyParams, box: SimulationBox) -> torch.Tensor:
     r"""Particle positions at ``box.redshift``, (3, n) float32 in Mpc/h within [0, box_size).
 
-    Leapfrog in the scale factor with FastPM's factors: kicks by (G(a_+) - G(a_-)) / D(a_i), drifts by
-    (D(a_{i+1}) - D(a_i)) / G(a_+), G = a^3 E dD/da, so that any number of steps moves the Zel'dovich solution exactly.
-    The first momenta are those of 2LPT at the first half step: one force evaluation fewer than a half kick.
-    Second order in the step. Source: Feng et al. 2016 (1603.00476), section 2.
+    Leapfrog in the scale factor with FastPM's factors: kicks by :math:`(G(a_+) - G(a_-)) / D(a_i)`, drifts by
+    :math:`(D(a_{i+1}) - D(a_i)) / G(a_+)`, :math:`G = a^3 E\, dD/da`, so that any number of steps moves the Zel'dovich
+    solution exactly. The first momenta are those of 2LPT at the first half step: one force evaluation fewer than a
+    half kick. Second order in the step. Source: Feng et al. 2016 (1603.00476), section 2.
     """
     n, cells, Omega_m = box.particles, box.mesh_cells, params.Omega_m
     per_cell = cells / n

@@ -1,22 +1,24 @@
 """A run: one folder that is enough to continue, to draw, to judge and to send to MLflow again::
 
-runs/<name>/
-  experiment.yaml          the resolved configuration
-  facts.json               what the data in hand are: counts, lattice, label ranges, provenance, digest
-  encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
-  data/                    train.h5, validation.h5, test.h5
-  run.json                 who the run is, here and in MLflow (physgen.tracking.identity)
-  journal.jsonl            every metric and event, the local truth
-  journal.node<N>.jsonl    load of each further node
-  journal.discarded.jsonl  what a resume cut off the journal
-  shipped.json             how far each MLflow server has the journal
-  *.lock                   journal.jsonl.lock, journal.node<N>.jsonl.lock, shipping.lock: held by who writes or sends
-  checkpoints/             to resume
-  averages/                EMA snapshots, where training.averages asks for them
-  model/                   EMA weights (safetensors) + model.json: all that a sampler needs
-    levels.json            noise levels that were chosen for this network
-    conditions.safetensors some of the conditions that were trained, where labels do not say all
-    template.h5            what a served request starts from; conditions.json describes it
+    runs/<name>/
+      experiment.yaml          the resolved configuration
+      facts.json               what the data in hand are: counts, lattice, label ranges, provenance, digest
+      encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
+      data/                    train.h5, validation.h5, test.h5
+      run.json                 who the run is, here and in MLflow (physgen.tracking.identity)
+      journal.jsonl            every metric and event, the local truth
+      journal.node<N>.jsonl    load of each further node
+      journal.discarded.jsonl  what a resume cut off the journal
+      shipped.json             how far each MLflow server has the journal
+      *.lock                   of the journals and of shipping: held by who writes or sends
+      checkpoints/             to resume
+      averages/                EMA snapshots, where training.averages asks for them
+      model/                   EMA weights (safetensors) + model.json: all that a sampler needs
+        levels.json            noise levels that were chosen for this network
+        conditions.safetensors some of the conditions that were trained, where labels do not say all
+        template.h5            what a served request starts from; conditions.json describes it
+
+Nothing outside of it is needed.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """What a run shows in MLflow. Everything goes through the journal; a thread ships it::
 
-with Journal(run_dir, write=launch.is_main) as journal:
-    journal.rewind(...)  # after a resume, before the tracker starts
-    with Tracker(journal, launch, name="wide", experiment="boxes") as tracker:
-        tracker.params(config, units={"data.box_size": "Mpc/h"})
-        journal.log(step, {"train/loss": loss})
+    with Journal(run_dir, write=launch.is_main) as journal:
+        journal.rewind(...)  # after a resume, before the tracker starts
+        with Tracker(journal, launch, name="wide", experiment="boxes") as tracker:
+            tracker.params(config, units={"data.box_size": "Mpc/h"})
+            journal.log(step, {"train/loss": loss})
+
+A server that is down stops nothing: the rest is sent later.
 """
 
 import json

@@ -47,3 +47,8 @@ def test_couplings_of_ones_own_are_drawn_and_judged(tmp_path):
 def test_a_script_is_short(script):
     code = [line for line in script.read_text().splitlines()[1:] if line.strip() and not line.startswith("#")]
     assert len(code) <= FEW
+
+
+def test_the_front_page_shows_the_script_that_runs():
+    script = (ROOT / "docs" / "scripts" / "own_maps.py").read_text().split("\n", 2)[2].strip()
+    assert script in (ROOT / "README.md").read_text(), "the README shows another version of docs/scripts/own_maps.py"

@@ -68,7 +68,7 @@ def test_components_boxes_and_tensors():
         ({"array": MAPS, "labels": {"a": [np.nan] * 8}}, "configuration 0"),
         ({"array": MAPS, "simulation": [0.5] * 8}, "fractions"),
         ({"array": MAPS, "simulation": [0, 1]}, "repeat"),
-        ({"array": MAPS, "independent_unit": "chain"}, "no label"),
+        ({"array": MAPS, "independent_unit": "chain"}, "not among the labels"),
         ({"array": MAPS.astype(complex)}, "complex"),
         ({"array": np.where(MAPS > 2, np.nan, MAPS)}, "nan"),
         ({"array": MAPS * 1e300}, "float32"),

@@ -44,8 +44,8 @@ def served(tmp_path_factory):
 def test_the_model_folder_is_enough_and_each_sample_depends_on_its_own_seed(domain, served):
     sampler = served(domain).sampler
     made = sampler(np.array([5, 2, 5]), 6)
-    constants = sampler.model.constants
-    assert made.dtype == np.float32 and made.shape == (3, constants["channels"], *constants["grid"])
+    encoding = sampler.model.encoding
+    assert made.dtype == np.float32 and made.shape == (3, encoding.channels, *encoding.grid)
     assert np.array_equal(made[0], made[2]) and not np.array_equal(made[0], made[1])
     assert np.array_equal(sampler([2], 6)[0], made[1])
 

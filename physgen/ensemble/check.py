@@ -37,7 +37,7 @@ def check_conditions(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 def is_template(ensemble: xr.Dataset) -> bool:
-    """Whether it says that it holds conditions alone."""
+    """Whether it has no ``field`` and says in its attribute ``template`` what it holds instead."""
     return "field" not in ensemble and bool(ensemble.attrs.get(TEMPLATE))
 
 

@@ -97,7 +97,10 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Pat
     Raises InputError if the folder holds a run already: nothing is ever overwritten.
     """
     if (folder / "experiment.yaml").exists():
-        raise InputError(f"{folder} holds a run already; resume it, or choose another name, e.g. name={folder.name}-2")
+        raise InputError(
+            f"{folder} holds a run already: continue it (--resume, in Python resume=True), or choose another name, "
+            f"e.g. name={folder.name}-2"
+        )
     domain = experiment.data
     if ensemble.attrs.get("domain") != experiment.domain:
         raise InputError(

@@ -144,7 +144,7 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         ((*TRAIN, "network.multipliers=[1,2,2,2,2,2]", "dataset=fields.h5"), "(16, 16)", "use fewer multipliers"),
         ((*TRAIN, "dataset=spins.h5"), "domain 'spins'", "dataset=FILE"),
         ((*TRAIN, "dataset=none.h5"), "none.h5 does not exist", "physgen simulate"),
-        ((*TRAIN, "name=fields", "dataset=fields.h5"), "runs/fields holds a run already", "resume it"),
+        ((*TRAIN, "name=fields", "dataset=fields.h5"), "runs/fields holds a run already", "--resume"),
         ((*TRAIN, "--resume"), "runs/new is not a run", "physgen train"),
         ((*TRAIN, "--runs", "maps.npy", "dataset=fields.h5"), "Not a directory", "choose another place"),
         ((*TRAIN, "tracking.uri=htp://x", "dataset=fields.h5"), "'htp://x'", "give sqlite:///"),

@@ -173,7 +173,7 @@ def test_sigterm_saves_and_stops_and_the_resumed_run_is_the_undisturbed_one(doma
     assert snapshots(run) == snapshots(alone(domain))
     with pytest.raises(InputError, match="started with training.learning_rate=0.001, not 0.002.*resume with its own"):
         train(experiment(domain, data(domain), "training.learning_rate=2e-3"), tmp_path, resume=True, device="cpu")
-    with pytest.raises(InputError, match=r"holds a run already; go on with --resume"):
+    with pytest.raises(InputError, match=r"holds a run already: continue it"):
         train(asked, tmp_path, device="cpu")
     assert curves(run) == curves(alone(domain))
 

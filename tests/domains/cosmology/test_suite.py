@@ -78,7 +78,7 @@ def test_power_grows_with_sigma_8_and_falls_with_redshift():
         ({"thickness": 9.0}, "whole number of cells"),
         ({"thickness": 8.0, "slabs_per_axis": 5}, "do not fit"),
         ({"cells": 64}, "raise particles"),
-        ({"Omega_m": (0.5, 0.1)}, "no range"),
+        ({"Omega_m": (0.5, 0.1)}, "does not satisfy 0 < low <= high"),
         ({"Omega_m": (0.04, 0.1)}, "Omega_b"),
         ({"dimension": 4}, "must be 2"),
     ],

@@ -73,7 +73,7 @@ def open_ensemble(path: str | Path) -> xr.Dataset:
 
 
 def open_conditions(path: str | Path) -> xr.Dataset:
-    """Open an ensemble or a template lazily."""
+    """Open an ensemble or a template (``field`` is absent) lazily; close it, or use it in a ``with``."""
     import xarray as xr
 
     path = Path(path)
@@ -104,7 +104,10 @@ def load_ensemble(path: str | Path) -> xr.Dataset:
 
 
 def load_conditions(path: str | Path) -> xr.Dataset:
-    """Read an ensemble or a template, for its conditions; checked like an ensemble."""
+    """Read an ensemble or a template, for its conditions; checked like an ensemble.
+
+    Raises InputError as :func:`load_ensemble` does, save that a template passes.
+    """
     with open_conditions(path) as lazy:
         try:
             ensemble = lazy.load()

@@ -44,7 +44,7 @@ def test_axes_of_length_one_may_be_left_out():
     [
         ((SPINS, BONDS, [1.0]), "temperatures"),
         ((SPINS, BONDS[:2], [1.0, 2.0]), "do not fit"),
-        ((SPINS, BONDS[:, :, :3], [1.0, 2.0]), "no bonds of the lattice"),
+        ((SPINS, BONDS[:, :, :3], [1.0, 2.0]), "do not fit the lattice"),
         ((SPINS * 2, BONDS, [1.0, 2.0]), r"\+1 or -1"),
         ((SPINS, BONDS * np.nan, [1.0, 2.0]), "finite"),
         ((SPINS, BONDS, [-1.0, 2.0]), "positive"),

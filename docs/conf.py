@@ -50,10 +50,12 @@ html_title = f"physgen {release}"
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
+    "navbar_center": [],
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_sidebars = {"**": ["globaltoc.html"]}
 html_show_sourcelink = False
 
 

@@ -41,7 +41,7 @@ types: $(VENV)/.dev
 	@$(BIN)/mypy
 
 test: $(VENV)/.dev lint types
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 conformance: $(VENV)/.dev
 	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.conformance

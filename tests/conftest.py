@@ -15,3 +15,17 @@ def toy_domains():
     physgen.domains.__path__.append(str(TOYS))
     yield sorted(path.parent.name for path in TOYS.glob("*/__init__.py"))
     physgen.domains.__path__.remove(str(TOYS))
+
+
+# minutes in few tests: started first, so that no process waits for the other one at the end
+LONG = (
+    "test_notebooks", "test_tutorial", "test_resume", "test_scripts", "test_keys", "test_domains", "test_serving",
+    "test_training", "test_odd_runs", "test_evaluation", "test_public_examples", "test_comparison", "test_model",
+    "test_ema", "test_session",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Files of LONG first, in that order; all else stays as it is."""
+    place = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))

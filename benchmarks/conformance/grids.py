@@ -53,7 +53,7 @@ def rows():
         ends = 1e3 * float(power.max().sqrt()), 1e-3 * float(power.min().sqrt())
         settings = {"ends": ends, "dtype": torch.float64}
         candidates = candidate_levels(power, STEPS)
-        picked, _ = most_converged(exact, candidates, (TRIED, 1, SIZE), 7, tile=TRIED, **settings)
+        picked = most_converged(convergence(exact, candidates, (TRIED, 1, SIZE), 7, tile=TRIED, **settings))
         bare = {"no hedge": optimal_levels(power, STEPS, hedge=0)[0]}
         found = convergence(exact, candidates | bare, (COUNT, 1, SIZE), 0, tile=COUNT, **settings)
         yield from field_rows(law, found, picked)
@@ -83,7 +83,8 @@ def site_rows(name, law):
     power = torch.tensor([second], dtype=torch.float64)
     candidates, (first, last) = candidate_levels(power, STEPS), (1e3 * second**0.5, 1e-3 * second**0.5)
     lattice = replace(law, shape=(1, SIZE))
-    picked, errors = most_converged(lattice, candidates, (TRIED, 1, SIZE), 7, ends=(first, last), dtype=torch.float64)
+    errors = convergence(lattice, candidates, (TRIED, 1, SIZE), 7, ends=(first, last), dtype=torch.float64)
+    picked = most_converged(errors)
     start = torch.linspace(-8, 8, 2001, dtype=torch.float64)
     weight = torch.softmax(-0.5 * start.square(), 0)
     moments = {}

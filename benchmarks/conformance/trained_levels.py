@@ -30,7 +30,7 @@ def rows() -> Iterator[Row]:
     denoiser = train_denoiser(denoiser, x, recipe, turned=True)
     for steps in (10, 16):
         candidates = candidate_levels(power, steps)
-        picked, _ = most_converged(denoiser, candidates, (TRIED, *SHAPE), 7, ends=ends)
+        picked = most_converged(convergence(denoiser, candidates, (TRIED, *SHAPE), 7, ends=ends))
         found = convergence(denoiser, candidates, (COUNT, *SHAPE), 0, ends=ends)
         for name, measured in found.items():
             distance = f"mean distance {measured.distance:.2g}({measured.distance_error:.1g})"

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -86,9 +87,21 @@ class Experiment(Section):
         plain = self.model_dump(mode="json", exclude={"data"})
         return plain | {"data": data_section(self.data)}
 
+    def flat(self) -> dict[str, Any]:
+        """The resolved experiment by dotted key: ``training.steps`` -> value."""
+        return dict(_dotted(self.resolved()))
+
     def digest(self) -> str:
         """sha256 of the resolved experiment."""
         return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+
+
+def _dotted(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def data_section(domain: Any) -> dict[str, Any]:

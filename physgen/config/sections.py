@@ -117,7 +117,7 @@ class SamplingConfig(Section):
     sampler: SamplerName = "dpmpp_2m"
     steps: int = Field(24, ge=2, description="noise levels")
     levels: LevelRule | None = Field(
-        None, description="which noise levels: the safest on the network itself (checked), of least error on its "
+        None, description="which noise levels: most converged on the network itself (checked), of least error on its "
         "Gaussian surrogate (chosen), or log-uniform; left out, checked for real values and log-uniform for others, "
         "which have no such surrogate"
     )  # fmt: skip

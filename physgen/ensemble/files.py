@@ -99,8 +99,7 @@ def load_ensemble(path: str | Path) -> xr.Dataset:
 
     Raises InputError where the file is missing, damaged, not an ensemble, or holds values that are not finite.
     """
-    open_ensemble(path).close()
-    return load_conditions(path)
+    return _read(open_ensemble(path), path)
 
 
 def load_conditions(path: str | Path) -> xr.Dataset:
@@ -108,7 +107,11 @@ def load_conditions(path: str | Path) -> xr.Dataset:
 
     Raises InputError as :func:`load_ensemble` does, save that a template passes.
     """
-    with open_conditions(path) as lazy:
+    return _read(open_conditions(path), path)
+
+
+def _read(opened: xr.Dataset, path: str | Path) -> xr.Dataset:
+    with opened as lazy:
         try:
             ensemble = lazy.load()
         except Exception as error:

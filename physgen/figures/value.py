@@ -21,7 +21,7 @@ class Value:
 
     Args:
         value: the number.
-        error: one standard error, None where the number has none (a count); NaN where it could not be had, shown
+        error: one standard error, None where the number has none (a count); NaN where it is unavailable, shown
             as ``(?)``.
         units: of both, ``"1"`` or empty for a pure number.
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import torch
 
-from physgen.diffusion.discretization.check import Convergence, candidate_levels, most_converged
+from physgen.diffusion.discretization.check import Convergence, candidate_levels, convergence, most_converged
 from physgen.diffusion.discretization.gaussian import sampled_power
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels
 from physgen.diffusion.levels import log_uniform
@@ -107,10 +107,11 @@ def _checked(model: Model, spectra: torch.Tensor, sampler: str, steps: int) -> L
         candidates = candidate_levels(spectra, steps, sampler, s_max, s_min)
     site = model.encoding.shape
     count = tile_of(site)  # what one call takes: few large fields, which hold many modes each
-    name, errors = most_converged(
+    errors = convergence(
         model.denoiser, candidates, (count, *site), CHECK_SEED,
         ends=(s_max, s_min), condition=_spread_conditions(model, count), sampler=sampler, device=model.device,
     )  # fmt: skip
+    name = most_converged(errors)
     return Levels(candidates[name], name, errors)
 
 

@@ -143,7 +143,7 @@ def draw(
     return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
 
 
-def schedule_law(experiment: Experiment, s_min: float, s_max: float) -> LevelDistribution:
+def level_distribution(experiment: Experiment, s_min: float, s_max: float) -> LevelDistribution:
     """Distribution of the noise level in training, as a quantile function u in (0, 1) -> s."""
     chosen = experiment.diffusion.noise_levels
     if chosen.kind == "log_uniform":

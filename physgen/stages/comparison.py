@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -204,7 +204,7 @@ def _shown(values: np.ndarray) -> str:
 def _settings_that_differ(folders: Sequence[Path], names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Key of the configuration -> run -> value, of those keys in which the runs differ."""
     flat = {
-        name: _flat(open_run(folder).experiment.resolved())
+        name: open_run(folder).experiment.flat()
         for folder, name in zip(folders, names, strict=True)
         if (folder / "experiment.yaml").is_file()
     }
@@ -213,10 +213,3 @@ def _settings_that_differ(folders: Sequence[Path], names: Sequence[str]) -> dict
     keys = dict.fromkeys(key for settings in flat.values() for key in settings)
     rows = {key: {name: str(settings.get(key, "")) for name, settings in flat.items()} for key in keys}
     return {key: row for key, row in rows.items() if len(set(row.values())) > 1 and key not in ("name", "dataset")}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

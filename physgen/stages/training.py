@@ -32,7 +32,7 @@ from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
 from physgen.domains.contract import Domain
-from physgen.ensemble import load_ensemble
+from physgen.ensemble import open_ensemble
 from physgen.processes.launch import Launch, launch
 from physgen.processes.signals import StopRequest
 from physgen.progress import Progress
@@ -219,11 +219,11 @@ class _Loop:
         if self.here.is_main:
             weights, folder = self.state.ema.state_dict(), self.folder / "model"
             save_model(folder, weights, self.settings.description, self.encoding)
-            if getattr(self.state.ema, "spectrum", None) is not None:  # only their levels are checked
-                save_conditions(folder, self.data.held.condition)
-            if not (folder / SERVED).exists():
-                train = load_ensemble(self.folder / "data" / "train.h5")
-                save_template(folder, self.domain, train, self.encoding.domain)
+            if not (folder / SERVED).exists():  # they never change
+                if getattr(self.state.ema, "spectrum", None) is not None:  # only their levels are checked
+                    save_conditions(folder, self.data.held.condition)
+                with open_ensemble(self.folder / "data" / "train.h5") as train:
+                    save_template(folder, self.domain, train, self.encoding.domain)
 
 
 def _metrics(step: Step, rate: float) -> dict[str, float]:

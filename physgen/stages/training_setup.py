@@ -22,7 +22,7 @@ from physgen.errors import InputError
 from physgen.processes.launch import Launch
 from physgen.runs.encoding import Encoding, fit_encoding
 from physgen.runs.folder import ENCODING, Run, create_run, open_run, write_config, write_json
-from physgen.runs.model import build_denoiser, schedule_law
+from physgen.runs.model import build_denoiser, level_distribution
 from physgen.stages.data import default_dataset
 from physgen.tracking.server import clean_tracking_uri
 
@@ -46,7 +46,8 @@ class Settings:
     """The few plain settings that a training needs, taken from its experiment once, at the door.
 
     Attributes:
-        recipe: how to train; its law of noise levels is set when their range is known, by ``law(s_min, s_max)``.
+        recipe: how to train; its distribution of noise levels is set when their range is known, by
+            ``level_distribution(s_min, s_max)``.
         s_min, s_max: ends of that range where the experiment gives them.
         network: options of the domain's network.
         validation_size: configurations to validate on, at most.
@@ -56,7 +57,7 @@ class Settings:
     """
 
     recipe: Recipe
-    law: Callable[[float, float], LevelDistribution]
+    level_distribution: Callable[[float, float], LevelDistribution]
     s_min: float | None
     s_max: float | None
     network: Mapping[str, Any]
@@ -84,7 +85,7 @@ class Settings:
         )
         return cls(
             recipe=recipe,
-            law=lambda s_min, s_max: schedule_law(experiment, s_min, s_max),
+            level_distribution=lambda s_min, s_max: level_distribution(experiment, s_min, s_max),
             s_min=experiment.diffusion.s_min,
             s_max=experiment.diffusion.s_max,
             network=experiment.network.model_dump(),
@@ -145,7 +146,7 @@ def _check_launch(experiment: Experiment, here: Launch) -> None:
 
 def _check_same(experiment: Experiment, run: Run) -> None:
     """A resume with another configuration would be another experiment under the same name."""
-    asked, stands = (_flat(e.resolved()) for e in (experiment, run.experiment))
+    asked, stands = (e.flat() for e in (experiment, run.experiment))
     free = ("tracking.", "sampling.", "training.steps", "training.keep_checkpoints", "dataset")
     changed = [k for k in sorted(asked | stands) if asked.get(k) != stands.get(k) and not k.startswith(free)]
     if changed:
@@ -155,13 +156,6 @@ def _check_same(experiment: Experiment, run: Run) -> None:
             f"{f' (and {len(changed) - 1} more differ)' if len(changed) > 1 else ''}: "
             "resume with its own configuration (experiment.yaml), or start a run of another name"
         )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding, TrainingState]:
@@ -177,7 +171,7 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
         raise InputError(f"network: {error}") from None
     if settings.compile:
         cast(torch.nn.Module, denoiser.network).compile(dynamic=False)
-    recipe = replace(settings.recipe, level_distribution=settings.law(encoding.s_min, encoding.s_max))
+    recipe = replace(settings.recipe, level_distribution=settings.level_distribution(encoding.s_min, encoding.s_max))
     return data, encoding, TrainingState(denoiser, recipe, here.wrap)
 
 

@@ -145,31 +145,12 @@ def _powers(x: Tensor, mode: int) -> Tensor:
     return torch.stack([fit_spectrum(one[None]).ln_power[0].flatten()[mode].exp() for one in x])
 
 
-def most_converged(
-    denoiser: Denoiser,
-    candidates: Mapping[str, Tensor],
-    shape: Sequence[int],
-    seed: int,
-    finer: int = 8,
-    ends: tuple[float, float] | None = None,
-    *,
-    condition: Condition = None,
-    sampler: str | Sampler = "dpmpp_2m",
-    tile: int | None = None,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> tuple[str, dict[str, Convergence]]:
-    """Name of the candidate with the least :attr:`Convergence.worst`, and the errors of all candidates.
-
-    Arguments as :func:`convergence`.
+def most_converged(errors: Mapping[str, Convergence]) -> str:
+    """Name of the candidate with the least :attr:`Convergence.worst`; ``errors`` are those of :func:`convergence`.
 
     Example:
         >>> levels = candidate_levels(power, steps=16)
-        >>> name, errors = most_converged(denoiser, levels, (16, 1, 64, 64), seed=0)
+        >>> name = most_converged(convergence(denoiser, levels, (16, 1, 64, 64), seed=0))
         >>> x = sample(denoiser, levels[name], (100, 1, 64, 64), seed=1)
     """
-    errors = convergence(
-        denoiser, candidates, shape, seed, finer, ends,
-        condition=condition, sampler=sampler, tile=tile, device=device, dtype=dtype,
-    )  # fmt: skip
-    return min(errors, key=lambda name: errors[name].worst), errors
+    return min(errors, key=lambda name: errors[name].worst)

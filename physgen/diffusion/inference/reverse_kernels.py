@@ -231,6 +231,7 @@ class SpinMixture(PathKernel):
         return move.toward(spins) + bridge_variance(move.s, move.s_next) ** 0.5 * noise.normal()
 
     def log_density(self, move: Move, y_next: Tensor) -> Tensor:
+        """ln of the density (B,) of the mixture at ``y_next``, at s' = 0 of the probability of its spins."""
         m = magnetisation(move.denoised)
         if move.s_next == 0:
             return torch.log(0.5 * (1 + y_next * m)).flatten(1).sum(1)

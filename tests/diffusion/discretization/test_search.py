@@ -120,8 +120,8 @@ def test_the_gain_survives_on_a_mixture_of_fields_that_the_search_has_not_seen()
     law, power = mixture_of_tilts()
     grids = {"chosen": optimal_levels(power, 16)[0], "log-uniform": best_log_uniform(power, 16)[0]}
     ends = 1e3 * float(power.max().sqrt()), 1e-3 * float(power.min().sqrt())
-    best, found = most_converged(law, grids, (24, 1, 32), 0, ends=ends, dtype=torch.float64, tile=24)
-    assert best == "chosen"
+    found = convergence(law, grids, (24, 1, 32), 0, ends=ends, dtype=torch.float64, tile=24)
+    assert most_converged(found) == "chosen"
     assert found["chosen"].power < 0.8 * found["log-uniform"].power
     assert found["chosen"].distance < 0.8 * found["log-uniform"].distance
 
@@ -144,7 +144,8 @@ def test_levels_that_end_early_are_seen_by_the_distance_and_not_by_the_power():
     law = phi4_site(1.0, -3.0, (1, 32))
     power = torch.tensor([law.moment(2)], dtype=torch.float64)
     grids = candidate_levels(power, 16)
-    best, found = most_converged(law, grids, (64, 1, 32), 0, ends=(1e3, 1e-3), dtype=torch.float64)
+    found = convergence(law, grids, (64, 1, 32), 0, ends=(1e3, 1e-3), dtype=torch.float64)
+    best = most_converged(found)
     assert best == "log-uniform"
     assert found["chosen"].power < 0.5 * found["chosen"].worst
     assert found[best].worst < 0.25 * found["chosen"].worst

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from physgen.diffusion.discretization.check import convergence, most_converged
+from physgen.diffusion.discretization.check import convergence
 from physgen.diffusion.exact import GaussianField, GaussianMixture
 from physgen.diffusion.inference.likelihood import log_likelihood
 from physgen.diffusion.inference.path_weights import noising_log_weight, weighted_sample
@@ -118,7 +118,6 @@ def test_starts_that_do_not_fit_are_refused():
     [
         sample,
         convergence,
-        most_converged,
         log_likelihood,
         weighted_sample,
         noising_log_weight,

@@ -9,11 +9,11 @@ import physgen
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from draw_rooms import draw, rooms  # noqa: E402
+from draw_rooms import write as draw_rooms  # noqa: E402
 from generate import write_reference  # noqa: E402
 
 write_reference()
-draw(rooms()).savefig(HERE / "figures" / "rooms.svg")
+draw_rooms()
 
 project = "physgen"
 author = "the physgen developers"
@@ -44,6 +44,7 @@ autodoc_inherit_docstrings = False
 autodoc_default_options = {"members": True, "show-inheritance": False, "ignore-module-all": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Options", "params_style")]
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"physgen {release}"

@@ -44,7 +44,6 @@ autodoc_inherit_docstrings = False
 autodoc_default_options = {"members": True, "show-inheritance": False, "ignore-module-all": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_custom_sections = [("Options", "params_style")]
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"physgen {release}"

@@ -36,22 +36,23 @@ SUFFIXES = {
 def load_arrays(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     """Arrays in .npy, .npz or .pt: (n, N, N) maps, (n, N, N, N) boxes, (N, N) one map; several files are joined.
 
-    Options:
-        box_size: side of the box with its unit, needed ("25 Mpc/h"; "37 Mpc" needs h as well; "3.5 deg" for a map of
-            the sky); one per axis in the order of the array, separated by commas, where they differ.
-        labels: table with a header of names and one row per field or per simulation; a column ``file`` or
-            ``simulation`` joins by name. Tables among the paths (.txt, .csv) are meant too, and in .npz, .pt and HDF5
-            arrays of the file itself: ``labels=Omega_m,sigma_8``, or one array (rows, columns) with its column names.
-        field_kind: delta, counts, density, surface_density, positive, real, convergence, or 1+delta (1 is subtracted);
-            without it the fields must be density contrasts beyond doubt. One per component, separated by commas.
-        dimension: 2 or 3, where a shape has two readings: (N, N, N) is one box or a stack of maps.
-        components: names of the fields along an axis of components, or of the files; channels: first or last.
-        data: names of the arrays in an .npz or a .pt; several become components.
-        maps_per_simulation: consecutive fields that share a simulation, and a row of labels; default 1.
-        cells: average down to so many cells on the longest side. thickness, redshift: recorded. h: little h, for units.
-        periodic: no for maps whose opposite sides do not touch (angular maps are not unless it says yes).
-        mask: .npy of 1 where the field was seen, 0 elsewhere; ``nan`` takes the cells that are not numbers.
-        units: of the values. mass_assignment: CIC, PCS, ...: recorded. order: given keeps the order of the command.
+    Options, each as text:
+
+    - box_size: side of the box with its unit, needed ("25 Mpc/h"; "37 Mpc" needs h as well; "3.5 deg" for a map of
+      the sky); one per axis in the order of the array, separated by commas, where they differ.
+    - labels: table with a header of names and one row per field or per simulation; a column ``file`` or
+      ``simulation`` joins by name. Tables among the paths (.txt, .csv) are meant too, and in .npz, .pt and HDF5
+      arrays of the file itself: ``labels=Omega_m,sigma_8``, or one array (rows, columns) with its column names.
+    - field_kind: delta, counts, density, surface_density, positive, real, convergence, or 1+delta (1 is subtracted);
+      without it the fields must be density contrasts beyond doubt. One per component, separated by commas.
+    - dimension: 2 or 3, where a shape has two readings: (N, N, N) is one box or a stack of maps.
+    - components: names of the fields along an axis of components, or of the files; channels: first or last.
+    - data: names of the arrays in an .npz or a .pt; several become components.
+    - maps_per_simulation: consecutive fields that share a simulation, and a row of labels; default 1.
+    - cells: average down to so many cells on the longest side. thickness, redshift: recorded. h: little h, for units.
+    - periodic: no for maps whose opposite sides do not touch (angular maps are not unless it says yes).
+    - mask: .npy of 1 where the field was seen, 0 elsewhere; ``nan`` takes the cells that are not numbers.
+    - units: of the values. mass_assignment: CIC, PCS, ...: recorded. order: given keeps the order of the command.
     """
     parsed = Options("npy", options, (*OPTIONS, "data"))
     return _load("npy", paths, parsed, lambda path: read_arrays(path, parsed.names("data")))

@@ -2,6 +2,7 @@
 # make test : set everything up, run all tests
 # make conformance : every claim of the core against a law that is known, written to docs/conformance.md (minutes)
 # make judge : the judge on fakes and on truth against truth, written to docs/judge.md (minutes)
+# make benchmarks : cost beside limits and other codes, written to docs/benchmarks.md (minutes; needs a C compiler)
 # make docs : the documentation as a site, docs/_build/html (minutes: its notebooks run)
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,7 +12,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c co
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: demo test lint types conformance judge docs clean help
+.PHONY: demo test lint types conformance judge benchmarks docs clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -50,6 +51,16 @@ conformance: $(VENV)/.dev
 judge: $(VENV)/.dev
 	@$(PIP) --no-deps pqm
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.judge
+
+# Pylians is compiled here against the numpy that we use: it builds with an older Cython and without isolation
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "installing the peers of the benchmarks (Pylians is compiled, about three minutes)"
+	@$(PIP) "Cython<3.2" setuptools wheel
+	@$(PIP) --no-build-isolation -e ".[bench]"
+	@touch $@
+
+benchmarks: $(VENV)/.bench
+	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.speed
 
 docs: $(VENV)/.dev
 	@$(PIP) -e ".[docs]"

@@ -1,0 +1,1 @@
+"""Speed against limits and peers: each module has ``rows()``; ``python -m benchmarks.speed`` runs them all."""

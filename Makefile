@@ -52,11 +52,10 @@ judge: $(VENV)/.dev
 	@$(PIP) --no-deps pqm
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.judge
 
-# Pylians is compiled here against the numpy that we use: it builds with an older Cython and without isolation
+# Pylians comes as source: it wants a C compiler with OpenMP
 $(VENV)/.bench: $(VENV)/.dev
 	@echo "installing the peers of the benchmarks (Pylians is compiled, about three minutes)"
-	@$(PIP) "Cython<3.2" setuptools wheel
-	@$(PIP) --no-build-isolation -e ".[bench]"
+	@$(PIP) -e ".[bench]"
 	@touch $@
 
 benchmarks: $(VENV)/.bench

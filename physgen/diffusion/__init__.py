@@ -52,8 +52,10 @@ if TYPE_CHECKING:
     from physgen.diffusion.masked import MaskedDenoiser as MaskedDenoiser
     from physgen.diffusion.masked import MaskedLoss as MaskedLoss
     from physgen.diffusion.masked import sample_masked as sample_masked
+    from physgen.diffusion.noise import Stream as Stream
     from physgen.diffusion.noise import generator_for as generator_for
     from physgen.diffusion.noise import noise_like as noise_like
+    from physgen.diffusion.noise import uniform_like as uniform_like
     from physgen.diffusion.sampling.samplers import SAMPLERS as SAMPLERS
     from physgen.diffusion.sampling.samplers import sample as sample
     from physgen.diffusion.sde import OU as OU

@@ -1,31 +1,64 @@
-"""Gaussian noise that belongs to a sample, not to a batch.
+"""Random numbers that belong to a sample, not to a batch.
 
-The stream of a sample is a CPU generator seeded by a hash of (seed, stream, sample index, step), and it draws in
-float64: the noise is the same whatever the batch, the number of processes, the device, and (up to rounding) the
-dtype.
+Each is a function of (seed, stream, sample index, step, place in the field) alone, by the counter-based generator of
+:mod:`physgen.diffusion.philox`: the same whatever the batch, the order of its rows, the number of processes and the
+device, and (up to the rounding of the transform) the dtype. The key is a hash of the seed, the stream and the kind of
+numbers, so streams are independent, and normal, uniform and whole numbers of one stream are too.
+
+Shapes: B samples, \\*shape one sample.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from physgen.diffusion import philox
 
-def generator_for(seed: int, stream: str, index: int, step: int = 0) -> torch.Generator:
-    """CPU generator of one (seed, stream, sample index, step), seeded by 63 bits of their BLAKE2b hash.
+
+@dataclass(frozen=True)
+class Stream:
+    """The numbers of one purpose at one step.
 
     Args:
         seed: the user's seed, any whole number.
-        stream: what the numbers are for, e.g. ``"start"``; different names give independent numbers.
-        index: index of the sample in the whole ensemble.
-        step: step of the sampler or epoch of the training.
+        name: what the numbers are for, e.g. ``"start"``; different names give independent numbers.
+        step: step of the sampler or epoch of the training, 0 to 2^31 - 1.
+        device: where they are made.
     """
-    key = f"{int(seed)}/{stream}/{int(index)}/{int(step)}".encode()
-    digest = hashlib.blake2b(key, digest_size=8, person=b"physgen-noise").digest()
-    return torch.Generator("cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
+
+    seed: int
+    name: str
+    step: int = 0
+    device: torch.device | str = "cpu"
+
+    def normal(self, index: Iterable[int] | Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Standard normal numbers (B, *shape) of B sample indices, 32 bits each; |z| <= 6.76."""
+        count, rows = _counts(shape, self.step), _indices(index, self.device)
+        key = key_of(self.seed, self.name, "normal")
+        return philox.normals(key, rows, self.step, count, _floating(dtype)).reshape(len(rows), *shape)
+
+    def uniform(
+        self, index: Iterable[int] | Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Uniform numbers (B, *shape) in (0, 1), never 0 or 1: 23 bits in float32, 52 in float64."""
+        count, rows = _counts(shape, self.step), _indices(index, self.device)
+        key = key_of(self.seed, self.name, "uniform")
+        return philox.uniforms(key, rows, self.step, count, _floating(dtype)).reshape(len(rows), *shape)
+
+    def integers(self, high: int, index: Iterable[int] | Tensor, shape: Sequence[int]) -> Tensor:
+        """Whole numbers (B, *shape) int64, 0 to high - 1 <= 2^31 - 1, each with probability 1/high within 2^-64."""
+        if not 1 <= high <= 2**31:
+            raise ValueError(f"whole numbers below high need 1 <= high <= 2^31, got {high}")
+        count, rows = _counts(shape, self.step), _indices(index, self.device)
+        key = key_of(self.seed, self.name, "integer")
+        return philox.integers(key, rows, self.step, count, high).reshape(len(rows), *shape)
 
 
 def noise_like(
@@ -40,11 +73,73 @@ def noise_like(
     """Standard normal noise of shape (B, *shape), row b from the stream of (seed, stream, index[b], step).
 
     Args:
-        index: B sample indices.
-        shape: (C, *grid) of one sample.
+        index: B sample indices, 64-bit whole numbers.
+        shape: (C, *grid) of one sample, at most 2^34 values.
+        step: 0 to 2^31 - 1.
+        dtype: float32 or float64; the same numbers up to rounding.
+
+    Raises:
+        ValueError: a step, shape or dtype outside these.
     """
-    indices = index.tolist() if isinstance(index, Tensor) else list(index)
-    noise = torch.empty((len(indices), *shape), dtype=torch.float64)
-    for row, sample_index in zip(noise, indices, strict=True):
-        row.normal_(generator=generator_for(seed, stream, sample_index, step))
-    return noise.to(device=device, dtype=dtype)
+    return Stream(seed, stream, step, device).normal(index, shape, dtype)
+
+
+def uniform_like(
+    seed: int,
+    stream: str,
+    index: Iterable[int] | Tensor,
+    shape: Sequence[int],
+    step: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Uniform numbers in (0, 1) of shape (B, *shape), never 0 or 1: 23 bits in float32, 52 in float64.
+
+    Arguments as in :func:`noise_like`.
+    """
+    return Stream(seed, stream, step, device).uniform(index, shape, dtype)
+
+
+def generator_for(seed: int, stream: str, index: int, step: int = 0) -> torch.Generator:
+    """CPU generator of one (seed, stream, index, step), seeded by 63 bits of their BLAKE2b hash.
+
+    For what torch draws as a whole: a permutation, a bootstrap. Numbers of samples come from :class:`Stream`.
+    """
+    key = f"{int(seed)}/{stream}/{int(index)}/{int(step)}".encode()
+    digest = hashlib.blake2b(key, digest_size=8, person=b"physgen-noise").digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+@lru_cache(maxsize=1024)
+def key_of(seed: int, name: str, kind: str) -> philox.Key:
+    """The two words of the key of a stream: 64 bits of the BLAKE2b hash of seed, name and kind of numbers."""
+    text = f"{int(seed)}/{name}/{kind}".encode()
+    digest = hashlib.blake2b(text, digest_size=8, person=b"physgen-philox").digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+def _counts(shape: Sequence[int], step: int) -> int:
+    """Values of one sample, within the reach of the counter."""
+    count = math.prod(shape)
+    if count > philox.PLACES:
+        raise ValueError(f"a stream has 2^34 numbers for a sample and a step, got a shape {tuple(shape)} of {count}")
+    if not 0 <= step < philox.STEPS:
+        raise ValueError(f"the step of a stream must be in 0 ... 2^31 - 1, got {step}")
+    return count
+
+
+def _indices(index: Iterable[int] | Tensor, device: torch.device | str) -> Tensor:
+    """Sample indices (B,) int64 on the device; a tensor that lies there is not touched by the host."""
+    if isinstance(index, range):
+        return torch.arange(index.start, index.stop, index.step, device=device)
+    if not isinstance(index, Tensor):
+        return torch.tensor(list(index), dtype=torch.int64, device=device)
+    if index.ndim != 1 or index.dtype.is_floating_point:
+        raise ValueError(f"sample indices must be whole numbers of shape (B,), got {index.dtype} {tuple(index.shape)}")
+    return index.to(device=device, dtype=torch.int64)
+
+
+def _floating(dtype: torch.dtype) -> torch.dtype:
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"numbers are drawn in float32 or float64, got {dtype}; cast them afterwards")
+    return dtype

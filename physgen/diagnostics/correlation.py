@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy import fft
 
-from physgen.diagnostics.batches import BATCH_CELLS, each_sample
+from physgen.diagnostics.batches import BATCH_CELLS, each_sample, shared_out
+from physgen.diagnostics.mode_sums import autocorrelation, sums_of_cells
 from physgen.diagnostics.result import length_unit, result_of_samples
 from physgen.errors import InputError
+from physgen.lattice import octant_bins
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def separation_bins(
     grid: Sequence[int], spacing: Sequence[float], bins: Sequence[float] | np.ndarray | None = None
 ) -> tuple[np.ndarray, ...]:
-    """Bin of each of the N shifts by its minimum-image length r; shifts outside every bin get -1.
+    """Bins of the shifts of a lattice by their minimum-image length r.
 
     Args:
         grid, spacing: lattice.
@@ -34,25 +35,29 @@ def separation_bins(
             half the shortest side.
 
     Returns:
-        bin (N,), mean r (R,), number of shifts (R,); bins without a shift are dropped.
+        bin of each shift of one octant, 0 ... n//2 along each axis (R: in none), mean r (R,), number of shifts (R,);
+        bins without a shift are dropped.
     """
+    if bins is not None:
+        edges = np.asarray(bins, dtype=float)
+        if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
+            raise InputError(f"bin edges must be at least two increasing separations, got {edges.tolist()}")
+        bins = tuple(edges.tolist())
+    return _separation_bins(tuple(grid), tuple(spacing), bins)
+
+
+@functools.lru_cache(maxsize=8)
+def _separation_bins(
+    grid: tuple[int, ...], spacing: tuple[float, ...], bins: tuple[float, ...] | None
+) -> tuple[np.ndarray, ...]:
     if bins is None:
         step = max(spacing)
         reach = min(n * a for n, a in zip(grid, spacing, strict=True)) / 2
         edges = np.concatenate([[0.0], step * (np.arange(int(reach / step * (1 + 1e-9)) + 1) + 0.5)])
     else:
-        edges = np.asarray(bins, dtype=float)
-        if edges.ndim != 1 or len(edges) < 2 or np.any(np.diff(edges) <= 0):
-            raise InputError(f"bin edges must be at least two increasing separations, got {edges.tolist()}")
-    # fftfreq(n) * n counts shifts -n/2 .. n/2 - 1: the minimum image
-    axes = [np.fft.fftfreq(n) * n * a for n, a in zip(grid, spacing, strict=True)]
-    r = np.sqrt(sum(np.square(x) for x in np.meshgrid(*axes, indexing="ij"))).ravel()
-    index = np.searchsorted(edges * (1 - 1e-9), r, side="right") - 1
-    index[index == len(edges) - 1] = -1
-    filled, inside = np.unique(index[index >= 0], return_inverse=True)
-    index[index >= 0] = inside
-    count = np.bincount(inside, minlength=len(filled))
-    return index, np.bincount(inside, weights=r[index >= 0]) / count, count
+        edges = np.asarray(bins)
+    axes = [np.arange(n // 2 + 1) * a for n, a in zip(grid, spacing, strict=True)]
+    return octant_bins(grid, axes, edges * (1 - 1e-9))[:3]
 
 
 def correlation_array(
@@ -73,34 +78,20 @@ def correlation_array(
         r (R,) mean separation in a bin, xi (..., R) float64, shifts (R,) lattice shifts in a bin.
     """
     d = len(spacing)
-    field = field.cpu().numpy() if isinstance(field, torch.Tensor) else np.asarray(field)
+    field = field.detach().cpu().numpy() if isinstance(field, torch.Tensor) else np.asarray(field)
     grid = tuple(field.shape[-d:])
-    index, r, count = _separation_bins(grid, tuple(spacing), None if bins is None else tuple(map(float, bins)))
-    index = np.where(index < 0, len(r), index)
-    axes = tuple(range(-d, 0))
+    table, r, count = separation_bins(grid, spacing, bins)
     flat = field.reshape(-1, *grid)
-    found = np.zeros((len(flat), len(r)))
     step = max(1, BATCH_CELLS // int(np.prod(grid)))
-    for start in range(0, len(flat), step):
+
+    def some(start: int) -> np.ndarray:
         values = flat[start : start + step]
-        values = values.astype(np.result_type(values.dtype.newbyteorder("="), np.float32), copy=False)
-        # a large mean would cost single precision its digits
-        mean = values.mean(axis=axes, keepdims=True, dtype=float)
-        modes = fft.rfftn(values - mean.astype(values.dtype), axes=axes)
-        power = (modes.real**2 + modes.imag**2) / np.prod(grid)
-        product = fft.irfftn(power.astype(modes.dtype), s=grid, axes=axes).reshape(len(values), -1)
-        for row, line in enumerate(product, start):
-            found[row] = np.bincount(index, line, minlength=len(r) + 1)[: len(r)] / count
-        if not connected:
-            found[start : start + step] += mean.reshape(-1, 1) ** 2
+        found = sums_of_cells(autocorrelation(values), table, len(r)) / count
+        return found if connected else found + values.mean(axis=tuple(range(1, d + 1)), dtype=float)[:, None] ** 2
+
+    parts = shared_out(some, range(0, len(flat), step))
+    found = np.concatenate(parts) if parts else np.zeros((0, len(r)))
     return r, found.reshape(*field.shape[:-d], -1), count
-
-
-@functools.lru_cache(maxsize=8)
-def _separation_bins(
-    grid: Sequence[int], spacing: Sequence[float], bins: Sequence[float] | np.ndarray | None
-) -> tuple[np.ndarray, ...]:
-    return separation_bins(grid, spacing, bins)
 
 
 def two_point_correlation(

@@ -1,31 +1,27 @@
 """Isotropic power spectra of periodic lattice fields, in one to three dimensions and boxes of any shape.
 
-Legend: B fields, d dimensions, *grid = (n_1, ..., n_d) cells of sizes a_i, V volume, N cells, K bins, M modes of the
-half-space FFT.
+Legend: B fields, d dimensions, *grid = (n_1, ..., n_d) cells of sizes a_i, V volume, N cells, K bins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy import fft
 
-from physgen.diagnostics.batches import BATCH_CELLS, Transform, each_sample
+from physgen.diagnostics.batches import Transform, each_sample
+from physgen.diagnostics.mode_sums import Array, sums_over_bins
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
 from physgen.errors import InputError
-from physgen.lattice import ModeBins, half_grid, mode_bins, nyquist
+from physgen.lattice import mode_bins, nyquist
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = np.ndarray | torch.Tensor
 Bins = int | Sequence[float] | np.ndarray | None
-
-CHUNK_CELLS = 2**22  # cells transformed at once: 32 MiB of float64
 
 CONVENTION = (
     "P = |FFT|^2 V/N^2 with V the volume and N the number of cells, so white noise of unit variance has "
@@ -51,8 +47,9 @@ def power_spectrum_array(
     :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`. White noise of unit variance has P = cell volume. The standard
     deviation of P in one Gaussian field is :math:`P/\sqrt{\mathrm{modes}}`.
 
-    Arrays of single precision are transformed in single precision (half the memory): against double, P changes by 1e-5
-    where it has fallen by eight decades, by 3e-4 where by twelve (there the field's own digits end).
+    Fields of single precision are transformed in single precision and summed in double (:mod:`.mode_sums`): against
+    double, P changes by 1e-5 where it has fallen by eight decades, by 3e-4 where by twelve (there the field's own
+    digits end). Memory: beside the field at most one half-spectrum of its size.
 
     Args:
         field: (..., *grid), numpy array or torch tensor on any device; d = len(spacing) trailing axes are space.
@@ -69,55 +66,8 @@ def power_spectrum_array(
         raise InputError(f"a cross spectrum needs equal shapes, got {tuple(field.shape)} and {tuple(other.shape)}")
     binned = mode_bins(grid, tuple(spacing), bins)
     first, second = field.reshape(-1, *grid), None if other is None else other.reshape(-1, *grid)
-    summed: Callable[..., np.ndarray] = _summed_tensor if isinstance(field, torch.Tensor) else _summed
-    power = summed(first, second, d, binned) / binned.count * (np.prod(spacing) / np.prod(grid))
+    power = sums_over_bins(first, second, binned) / binned.count * (np.prod(spacing) / np.prod(grid))
     return binned.k, power.reshape(*field.shape[:-d], -1), binned.count / 2
-
-
-def _summed(field: np.ndarray, other: np.ndarray | None, d: int, binned: ModeBins) -> np.ndarray:
-    """Sum of Re(first conj(second)) over the modes of each bin, (B, K); single precision is transformed in single."""
-    count, cells = len(binned.k), int(np.prod(field.shape[1:]))
-    half = half_grid(field.shape[1:])
-    index, weight = np.full(int(np.prod(half)), count), np.zeros(half)
-    index[binned.modes], weight.flat[binned.modes] = binned.bin, binned.weight
-    found = np.zeros((len(field), count))
-    step = max(1, BATCH_CELLS // cells)
-    for start in range(0, len(field), step):
-        first = _half_space(field[start : start + step], d)
-        second = first if other is None else _half_space(other[start : start + step], d)
-        product = ((first.real * second.real + first.imag * second.imag) * weight).reshape(len(first), -1)
-        for row, values in enumerate(product, start):
-            found[row] = np.bincount(index, values, minlength=count + 1)[:count]
-    return found
-
-
-def _half_space(field: np.ndarray, d: int) -> np.ndarray:
-    axes = tuple(range(-d, 0))
-    field = np.asarray(field)
-    field = field.astype(np.result_type(field.dtype.newbyteorder("="), np.float32), copy=False)
-    # a large mean would cost single precision its digits; k = 0 is in no bin
-    return fft.rfftn(field - field.mean(axis=axes, keepdims=True, dtype=float).astype(field.dtype), axes=axes)
-
-
-def _summed_tensor(field: torch.Tensor, other: torch.Tensor | None, d: int, binned: ModeBins) -> np.ndarray:
-    """:func:`_summed` of tensors on their device, in double precision."""
-    count = len(binned.k)
-    modes, index, weight = (torch.from_numpy(x).to(field.device) for x in (binned.modes, binned.bin, binned.weight))
-    power = torch.zeros(len(field), count, dtype=torch.float64, device=field.device)
-    chunk = max(1, CHUNK_CELLS // int(np.prod(field.shape[1:])))
-    for start in range(0, len(field), chunk):
-        rows = slice(start, start + chunk)
-        first = _modes(field[rows], d, modes)
-        second = first if other is None else _modes(other[rows], d, modes)
-        squared = (first.real * second.real + first.imag * second.imag) * weight  # (B, M)
-        place = index + count * torch.arange(len(squared), device=field.device)[:, None]
-        summed = torch.bincount(place.reshape(-1), squared.reshape(-1), minlength=len(squared) * count)
-        power[rows] = summed.reshape(len(squared), count)
-    return power.cpu().numpy()
-
-
-def _modes(field: torch.Tensor, d: int, modes: torch.Tensor) -> torch.Tensor:
-    return torch.fft.rfftn(field.to(torch.float64), dim=tuple(range(-d, 0))).flatten(1)[:, modes]
 
 
 def power_spectrum(ensemble: xr.Dataset, bins: Bins = None, transform: Transform | None = None) -> xr.Dataset:

@@ -3,7 +3,7 @@ r"""Fourier modes of a lattice: wavenumbers, the modes that a half-spectrum stan
 Convention: :math:`k_i = 2\pi m_i/L_i` with integer m_i, in radians per unit of the cell sizes. Modes stand in the
 layout of ``rfftn`` (the last axis holds n//2 + 1 of them) unless a function says otherwise.
 
-Legend: d dimensions, \*grid = (n_1, ..., n_d) cells of sizes a_i, sides L_i = n_i a_i; K bins; M modes in bins.
+Legend: d dimensions, \*grid = (n_1, ..., n_d) cells of sizes a_i, sides L_i = n_i a_i; K bins.
 """
 
 from __future__ import annotations
@@ -122,16 +122,32 @@ def increasing_edges(bins: Sequence[float] | np.ndarray) -> np.ndarray:
     return edges
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModeBins:
-    """Which bin each mode of the half-space FFT falls in; modes outside every bin are left out."""
+    r"""Which bin each mode falls in, in a table over one octant: \|k\| does not know the signs of the wavenumbers."""
 
-    modes: np.ndarray  # (M,) positions in the flattened rfftn layout
-    bin: np.ndarray  # (M,) bin of each, 0..K-1
-    weight: np.ndarray  # (M,) 2 for a mode that stands for itself and its conjugate, 1 for a self-conjugate plane
+    grid: tuple[int, ...]
+    table: np.ndarray  # (n_1//2 + 1, ..., n_d//2 + 1) int16 or int32: bin 0..K-1, K for a mode outside every bin
     k: np.ndarray  # (K,) mean |k| of the modes
     count: np.ndarray  # (K,) modes of the full FFT
     edges: np.ndarray  # (K, 2)
+
+    def index(self) -> np.ndarray:
+        """The table unfolded to the layout of rfftn, flattened, int64."""
+        return unfolded(self.table, self.grid[:-1]).ravel().astype(np.int64)
+
+
+def mirrored(n: int) -> np.ndarray:
+    """Place in the octant, min(m, n - m), of each of the n modes or shifts along an axis."""
+    m = np.arange(n)
+    return np.minimum(m, n - m)
+
+
+def unfolded(table: np.ndarray, grid: Sequence[int]) -> np.ndarray:
+    """A table over an octant at all modes (or shifts) of the leading axes, those of ``grid``."""
+    for axis, n in enumerate(grid):
+        table = np.take(table, mirrored(n), axis=axis)
+    return table
 
 
 def mode_bins(
@@ -147,16 +163,44 @@ def mode_bins(
     return _mode_bins(tuple(grid), tuple(spacing), bins)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _mode_bins(grid: tuple[int, ...], spacing: tuple[float, ...], bins: int | tuple[float, ...] | None) -> ModeBins:
     edges = bin_edges(grid, spacing, bins)
-    k = wavenumber(grid, spacing).ravel()
-    weight = np.broadcast_to(multiplicity(grid).double().numpy(), half_grid(grid)).ravel()
-    index = np.searchsorted(edges, k, side="right") - 1
-    index[k >= edges[-1]] = -1
-    index[0] = -1
-    modes = np.flatnonzero(index >= 0)
-    filled, bin_ = np.unique(index[modes], return_inverse=True)
-    count = np.bincount(bin_, weights=weight[modes])
-    mean_k = np.bincount(bin_, weights=(weight * k)[modes]) / count
-    return ModeBins(modes, bin_, weight[modes], mean_k, count, np.stack([edges[:-1], edges[1:]], axis=1)[filled])
+    axes = [k.numpy().ravel()[: n // 2 + 1] for k, n in zip(wavenumbers(grid, spacing), grid, strict=True)]
+    table, k, count, filled = octant_bins(grid, axes, edges, origin=False)
+    return ModeBins(grid, table, k, count, np.stack([edges[:-1], edges[1:]], axis=1)[filled])
+
+
+def octant_bins(
+    grid: Sequence[int], axes: Sequence[np.ndarray], edges: np.ndarray, origin: bool = True
+) -> tuple[np.ndarray, ...]:
+    r"""Bins, by length, of vectors on a lattice (modes, or shifts); those that hold none are dropped.
+
+    Args:
+        grid: vectors along each axis.
+        axes: component along each axis of the vectors of one octant, (n_i//2 + 1,).
+        edges: of the bins, edges[j] <= length < edges[j+1].
+        origin: whether the vector of length 0 counts.
+
+    Returns:
+        table over the octant (K: in no bin), mean length (K,), number of vectors (K,), which bins are left (K,).
+    """
+    squares = [np.square(axis) for axis in axes]
+    weights = [np.bincount(mirrored(n)) for n in grid]  # vectors that each place of the octant stands for
+    table = np.empty([len(a) for a in axes], np.int16 if len(edges) < 2**15 else np.int32)
+    count, total = np.zeros(len(edges)), np.zeros(len(edges))
+    rest = functools.reduce(np.multiply.outer, weights[1:], np.ones(()))
+    for i, first in enumerate(squares[0]):  # plane by plane: a box of 512^3 needs no second one for its wavenumbers
+        length = np.asarray(np.sqrt(functools.reduce(np.add.outer, squares[1:], first)))  # in the order of wavenumber()
+        index = np.asarray(np.searchsorted(edges, length, side="right") - 1)
+        index[index < 0] = len(edges) - 1  # where those are that lie beyond the last edge
+        if i == 0 and not origin:
+            index[(0,) * (len(grid) - 1)] = len(edges) - 1
+        table[i] = index
+        weight = np.ravel(weights[0][i] * rest)
+        count += np.bincount(np.ravel(index), weight, len(edges))
+        total += np.bincount(np.ravel(index), weight * np.ravel(length), len(edges))
+    filled = np.flatnonzero(count[:-1])
+    renumbered = np.full(len(edges), len(filled), table.dtype)
+    renumbered[filled] = np.arange(len(filled))
+    return renumbered[table], total[filled] / count[filled], count[filled], filled

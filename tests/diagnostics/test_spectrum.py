@@ -1,13 +1,18 @@
 """Power spectra: exact laws, invariances, another code's answer."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import powerbox
 import pytest
 import torch
 
+from physgen.diagnostics import mode_sums
 from physgen.diagnostics.spectrum import cross_spectrum, power_spectrum, power_spectrum_array
 from physgen.errors import InputError
-from physgen.lattice import bin_edges
+from physgen.lattice import bin_edges, wavenumber
 
 BOXES = [((64,), (0.5,)), ((32, 32), (1.0, 1.0)), ((33, 48), (0.4, 0.7)), ((16, 24, 20), (0.6, 0.5, 0.45))]
 
@@ -103,13 +108,76 @@ def test_shifts_and_lattice_symmetries_leave_it_alone():
         np.testing.assert_allclose(power_spectrum_array(moved, (1.0, 1.0))[1], reference, rtol=1e-12)
 
 
-def test_torch_tensors_and_chunks_give_the_same(monkeypatch):
-    fields = np.random.default_rng(6).standard_normal((7, 2, 16, 16))
-    whole = power_spectrum_array(fields, (1.0, 1.0))[1]
-    monkeypatch.setattr("physgen.diagnostics.spectrum.CHUNK_CELLS", 600)
-    chunked = power_spectrum_array(torch.from_numpy(fields), (1.0, 1.0))[1]
-    assert whole.shape == (7, 2, 7)
-    np.testing.assert_allclose(chunked, whole, rtol=1e-12)
+ROADS = {  # how a sum over modes is taken -> what makes it be taken so
+    "batches": {"BATCH_CELLS": 600},
+    "pieces of one field": {"LARGE": 1, "SLAB_CELLS": 100, "BLOCK_MODES": 50},
+    "without numba": {"kernels": lambda: None, "CHUNK_CELLS": 600},
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize(("grid", "spacing"), [*BOXES, ((24, 17), (1.0, 1.0)), ((7, 9, 11), (1.0, 2.0, 1.5))])
+def test_every_road_to_a_spectrum_gives_the_same(monkeypatch, grid, spacing, road):
+    one, two = np.random.default_rng(6).standard_normal((2, 3, 2, *grid)) + 5
+    auto, cross = (power_spectrum_array(one, spacing, other=other)[1] for other in (None, two))
+    assert auto.shape == (3, 2, len(bin_edges(grid, spacing)) - 1)
+    for name, value in ROADS[road].items():
+        monkeypatch.setattr(mode_sums, name, value)
+    scale = np.abs(auto).max()
+    for kind in (np.asarray, torch.from_numpy):
+        np.testing.assert_allclose(power_spectrum_array(kind(one), spacing)[1], auto, rtol=1e-12)
+        found = power_spectrum_array(kind(one), spacing, other=kind(two))[1]
+        np.testing.assert_allclose(found, cross, rtol=1e-12, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("shape", [(40, 128, 128), (129, 130, 128)])
+def test_the_number_of_threads_changes_no_bit(shape):
+    """Many maps, and one box of more cells than are transformed at once."""
+    field = np.random.default_rng(11).standard_normal(shape, dtype=np.float32)
+    spacing = (1.0,) * (2 if shape[0] == 40 else 3)
+    assert len(spacing) == 2 or field.size > mode_sums.LARGE
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(power_spectrum_array(field, spacing)[1])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e3])
+@pytest.mark.parametrize(("grid", "spacing"), [((256, 256), (1.0, 1.0)), ((130, 128, 129), (1.0, 1.0, 1.0))])
+def test_single_precision_errs_as_stated(grid, spacing, mean):
+    """P falls by eight decades: 1e-5 against double, also on a mean of a thousand rms (whose own digits are kept)."""
+    k = wavenumber(grid, spacing)
+    axes = tuple(range(len(grid)))
+    modes = np.fft.rfftn(np.random.default_rng(12).standard_normal(grid), axes=axes) / (1 + (k / k[k > 0].min()) ** 2)
+    field = np.fft.irfftn(modes, s=grid, axes=axes)
+    single = (field / field.std()).astype(np.float32) + np.float32(mean)
+    double = power_spectrum_array(single.astype(float), spacing)[1]
+    assert double.max() / double.min() > 1e6
+    error = np.abs(power_spectrum_array(single, spacing)[1] / double - 1).max()
+    assert 0 < error < 1e-5
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from the kernel of Linux")
+def test_a_box_is_measured_in_three_copies_of_its_field():
+    """The field, the half-spectrum and what else a process needs for it: bins, slabs, compiled loops."""
+    code = (
+        "import re, numpy as np\nfrom pathlib import Path\n"
+        "from physgen.diagnostics.spectrum import power_spectrum_array\n"
+        "rng = np.random.default_rng(0)\n"
+        "for n in (32, 130):\n    power_spectrum_array(rng.random((n, n, n), dtype=np.float32), (1.0,) * 3)\n"
+        "field = rng.random((256,) * 3, dtype=np.float32)\n"
+        "peak = lambda: 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
+        "before = peak()\npower_spectrum_array(field, (1.0,) * 3)\n"
+        "print((peak() - before) / field.nbytes)\n"
+    )
+    root = Path(mode_sums.__file__).resolve().parents[2]
+    made = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root)
+    assert 0.9 < float(made.stdout) < 2
 
 
 def test_correlation_coefficient_of_independent_fields_is_zero_within_mode_counting(lattice):

@@ -9,9 +9,9 @@ from physgen.diagnostics import make_result, memorization, power_spectrum
 from physgen.diagnostics.feature_test import condition_response
 from physgen.diagnostics.resampling import halves
 from physgen.diagnostics.result import are_paired, units
-from physgen.diagnostics.spectrum import mode_bins
 from physgen.ensemble import independent_units, split, subset, unit_attrs, units_of_samples
 from physgen.errors import InputError
+from physgen.lattice import mode_bins
 
 
 def markov_chains(seed, chains=5, draws=8, rho=0.95, size=8, amplitude=None):

@@ -2,9 +2,11 @@ r"""How samples are computed, as opposed to what: in full tiles at fixed places 
 
 A matrix product, a convolution or a normalisation may round differently when another number of samples goes through it
 at once. So that number is not a free parameter: samples :math:`jT \dots (j + 1)T - 1` are always computed
-together, with the tile T fixed by the size of a configuration alone, whichever of them are asked for. Sample number
-j then has the same bits whatever the number of samples asked for, where the request starts, how much is kept in memory
-and how many processes share the work.
+together, with the tile T fixed by the size of a configuration and the kind of device, whichever of them are asked for.
+Sample number j then has the same bits whatever the number of samples asked for, where the request starts, how much is
+kept in memory and how many processes share the work. Neither the card nor its free memory has a say in T.
+
+Across kinds of device the noise is that of the same counters, and samples are equal up to rounding.
 
 Shapes: N samples asked for, T samples of a tile, C channels, \*grid lattice.
 """
@@ -20,17 +22,24 @@ from torch import Tensor
 
 from physgen.diffusion.convention import Condition, in_dtype
 
-# Values (channels x sites) of a tile. On two cores a U-Net draws 64^2 fields fastest 16 at a time and 128^2 fields 4
-# at a time (more leave the cache: three times slower at 64), message passing on 8^2 spins from 256 on.
-VALUES = 2**16
-FEWEST, MOST = 2, 256  # one sample takes slow paths of some convolutions; what pads a small request is thrown away
+# Values (channels x sites) of a tile, and the fewest and most samples, by the kind of device.
+# CPU, measured (docs/sampling.md): the smallest tile within 20 % of the least CPU time a sample, so that little pads a
+# small request; one sample takes slow paths of some convolutions. Else: estimated for a U-Net of width 32 on an H100,
+# where a tile of 2^20 sites keeps the device busy longer than its kernels take to launch, in 2 GB at width 64.
+CPU, ACCELERATOR = (2**14, 2, 32), (2**20, 1, 4096)
 
 
-def tile_of(shape: Sequence[int]) -> int:
-    r"""Samples of a tile for configurations of shape (C, \*grid): the power of 2 nearest below 65536 values in all,
-    from 2 to 256."""
-    fitting = max(VALUES // math.prod(shape), 1)
-    return min(max(2 ** (fitting.bit_length() - 1), FEWEST), MOST)
+def tile_of(shape: Sequence[int], kind: str = "cpu") -> int:
+    r"""Samples of a tile: the power of 2 nearest below a number of values in all, within bounds.
+
+    On a CPU 16384 values, 2 to 32 samples; on any other kind of device 1048576 values, 1 to 4096 samples.
+
+    Args:
+        shape: (C, \*grid) of a configuration. kind: of device, as in ``torch.device(...).type``.
+    """
+    values, fewest, most = CPU if kind == "cpu" else ACCELERATOR
+    fitting = max(values // math.prod(shape), 1)
+    return min(max(2 ** (fitting.bit_length() - 1), fewest), most)
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,9 @@ class Execution:
     """How a request is computed.
 
     Args:
-        tile: samples in one call of the denoiser, :func:`tile_of` the configuration where None. Other tiles give the
-            same samples up to rounding, exact laws often to the bit; a large one suits small configurations.
+        tile: samples in one call of the denoiser, :func:`tile_of` the configuration and the device where None. Other
+            tiles give the same samples up to rounding, exact laws often to the bit; a large one suits small
+            configurations, and thousands of them on a processor of many cores.
         start_index: index of the first sample in the whole ensemble; processes take ranges (multiples of the tile
             waste nothing).
         device: where the denoiser runs.
@@ -109,7 +119,7 @@ class Execution:
 
     def tiles(self, count: int, shape: Sequence[int]) -> list[Tile]:
         r"""The tiles that meet the samples [start_index, start_index + count) of shape (C, \*grid)."""
-        start, size = self.start_index, self.tile or tile_of(shape)
+        start, size = self.start_index, self.tile or tile_of(shape, torch.device(self.device).type)
         if self.streams is not None and len(self.streams) != count:
             raise ValueError(f"streams must name one stream for each of the {count} samples, got {len(self.streams)}")
         firsts = range(start - start % size, start + count, size)

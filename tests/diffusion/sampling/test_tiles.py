@@ -7,10 +7,25 @@ from physgen.diffusion.sampling.tiles import Execution, tile_of
 
 
 @pytest.mark.parametrize(
-    ("site", "tile"), [((1, 64, 64), 16), ((1, 128, 128), 4), ((1, 64, 64, 64), 2), ((1, 8, 8), 256), ((2, 45, 45), 16)]
+    ("site", "on_cpu", "on_gpu"),
+    [
+        ((1, 32, 32), 16, 1024),
+        ((1, 64, 64), 4, 256),
+        ((1, 128, 128), 2, 64),
+        ((1, 64, 64, 64), 2, 4),
+        ((1, 256, 256, 256), 2, 1),
+        ((1, 8, 8), 32, 4096),
+        ((2, 45, 45), 4, 256),
+    ],
 )
-def test_a_tile_holds_a_fixed_number_of_values(site, tile):
-    assert tile_of(site) == tile
+def test_a_tile_follows_from_the_configuration_and_the_kind_of_device(site, on_cpu, on_gpu):
+    assert tile_of(site) == tile_of(site, "cpu") == on_cpu
+    assert tile_of(site, "cuda") == tile_of(site, "mps") == on_gpu
+
+
+def test_a_request_takes_the_tile_of_its_device():
+    plans = [Execution(device=device) for device in ("cpu", "cuda:1", torch.device("cuda"))]
+    assert [len(plan.tiles(1, (1, 32, 32))[0].index) for plan in plans] == [16, 1024, 1024]
 
 
 @pytest.mark.parametrize("tile", [None, 1, 3, 16])
@@ -19,7 +34,7 @@ def test_tiles_cover_a_request_once_and_stand_at_multiples_of_their_size(tile, s
     tiles = Execution(tile=tile, start_index=start).tiles(count, (1, 64, 64))
     found = [number for t in tiles for number in t.index[t.inside]]
     assert found == list(range(start, start + count))
-    size = tile or 16
+    size = tile or 4
     assert all(len(t.index) == size and t.index[0] % size == 0 for t in tiles)
     rows = torch.arange(float(count))
     gathered = torch.full((count,), -1.0)

@@ -29,7 +29,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "diagnostics": {"ensemble", "lattice"},
     "figures": {"ensemble", "diagnostics"},
     "tracking": {"storage", "processes"},
-    "domains/contract": {"ensemble", "diffusion", "networks", "diagnostics"},
+    "domains/contract": {"ensemble", "diffusion", "networks", "diagnostics", "lattice"},
     "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},

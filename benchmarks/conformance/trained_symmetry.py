@@ -16,7 +16,7 @@ from physgen.diffusion.exact import GaussianField, IsingStrip
 from physgen.diffusion.learning.denoisers import FieldDenoiser, SpinDenoiser
 from physgen.diffusion.learning.training import Recipe, TrainingState, train
 from physgen.diffusion.symmetry import SPIN_FLIP, GroupAverage
-from physgen.lattice import Symmetry, point_group, translations
+from physgen.lattice import Draws, Symmetry, point_group, random_moves, translations
 from physgen.networks.unet import UNet
 
 SEEDS, STEPS, HELD_OUT = 3, 150, 32
@@ -84,11 +84,8 @@ def _train(make: type[nn.Module], multipliers: tuple[int, ...], x: Tensor, seed:
 def train_denoiser(denoiser: nn.Module, x: Tensor, recipe: Recipe, turned: bool) -> nn.Module:
     """The running average of the weights after a training, on fields shifted and turned at random if asked for."""
 
-    def augment(batch: Tensor, condition: dict, generator: torch.Generator) -> tuple[Tensor, dict]:
-        draws = torch.randint(0, 2**20, (3,), generator=generator).tolist()
-        group = point_group(batch.shape[2:])
-        moved = group[draws[0] % len(group)](batch)
-        return Symmetry(shift=tuple(draws[1:]))(moved), condition
+    def augment(batch: Tensor, condition: dict, draws: Draws) -> tuple[Tensor, dict]:
+        return random_moves(batch.shape[2:], draws).move(batch), condition
 
     state = TrainingState(denoiser, recipe)
     for _ in train(state, x, augment=augment if turned else None):

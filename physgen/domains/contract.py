@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.lattice import Draws
+
     Condition = Mapping[str, torch.Tensor]
     Constants = Mapping[str, Any]
     Diagnostic = Callable[[xr.Dataset], xr.Dataset]
@@ -192,11 +194,11 @@ class Domain(ABC):
         return None
 
     def augment(
-        self, x: torch.Tensor, condition: Condition, generator: torch.Generator, constants: Constants | None = None
+        self, x: torch.Tensor, condition: Condition, draws: Draws, constants: Constants | None = None
     ) -> tuple[torch.Tensor, Condition]:
-        """Apply a random symmetry of the law to each sample and, consistently, to its condition.
+        r"""A random symmetry of the law, of each sample by itself and of its condition; the box is in ``constants``.
 
-        ``constants`` of the encoding say what only the data know, such as the shape of the box.
+        ``draws`` gives numbers (B, \*shape), a row for each sample: ``.integers(high, shape)``, ``.uniform(shape)``.
         """
         return x, condition
 

@@ -18,9 +18,10 @@ from physgen.lattice.modes import (
     wavenumber,
     wavenumbers,
 )
-from physgen.lattice.moves import Moves, Symmetry, equal_axes, point_group, random_moves, translations
+from physgen.lattice.moves import Draws, Moves, Symmetry, equal_axes, point_group, random_moves, translations
 
 __all__ = [
+    "Draws",
     "ModeBins",
     "Moves",
     "Symmetry",

@@ -9,10 +9,12 @@ Shapes: B batch, C channels, \*grid lattice of d axes; x (B, C, \*grid).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -145,16 +147,24 @@ class Moves:
     shift: Tensor
 
     def sources(self, grid: Sequence[int]) -> Tensor:
-        """Old site (C order) of each new site, (B, N); exchanged axes must have equal lengths."""
-        strides = torch.tensor([math.prod(grid[axis + 1 :]) for axis in range(len(grid))])
-        order, mirrored, shift = (t.cpu() for t in (self.order, self.mirrored, self.shift))
-        if bool((torch.tensor(grid)[order] != torch.tensor(grid)).any()):
-            raise ValueError(f"axes of a grid {tuple(grid)} cannot change places where their sizes differ")
-        sites = torch.zeros(len(order), *[1] * len(grid), dtype=torch.long)
-        for axis, side in enumerate(grid):
-            cells = (torch.arange(side) - shift[:, axis, None]) % side
-            cells = torch.where(mirrored[:, axis, None], side - 1 - cells, cells) * strides[order[:, axis], None]
-            sites = sites + cells.reshape(-1, *[side if i == axis else 1 for i in range(len(grid))])
+        """Old site (C order) of each new site, (B, N), on the device of the moves, which is not waited for.
+
+        Exchanged axes must have equal lengths (RuntimeError on the CPU, an assertion of the device elsewhere).
+        """
+        device, sides = self.order.device, tuple(grid)
+        strides = _constant(tuple(math.prod(sides[axis + 1 :]) for axis in range(len(sides))), device)
+        if len(set(sides)) > 1:
+            lengths = _constant(sides, device)
+            torch._assert_async(
+                (lengths[self.order] == lengths).all(),
+                f"axes of a grid {sides} cannot change places where their sizes differ",
+            )
+        sites = torch.zeros(len(self.order), *[1] * len(sides), dtype=torch.long, device=device)
+        for axis, side in enumerate(sides):
+            cells = (torch.arange(side, device=device) - self.shift[:, axis, None]) % side
+            cells = torch.where(self.mirrored[:, axis, None], side - 1 - cells, cells)
+            cells = cells * strides[self.order[:, axis], None]
+            sites = sites + cells.reshape(-1, *[side if i == axis else 1 for i in range(len(sides))])
         return sites.flatten(1)
 
     def move(self, x: Tensor) -> Tensor:
@@ -165,17 +175,38 @@ class Moves:
     def move_bonds(self, channels: Tensor) -> Tensor:
         r"""The bonds around each site (B, 2d, \*grid), up and down each axis in order, with their sites."""
         _check_bonds(channels)
-        down = torch.arange(2) ^ self.mirrored[:, :, None].cpu().long()
-        source = (2 * self.order[:, :, None].cpu() + down).flatten(1).to(channels.device)
+        down = torch.arange(2, device=self.mirrored.device) ^ self.mirrored[:, :, None].long()
+        source = (2 * self.order[:, :, None] + down).flatten(1).to(channels.device)
         return self.move(channels)[torch.arange(len(channels), device=channels.device)[:, None], source]
 
 
+@functools.lru_cache(maxsize=64)
+def _constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
+    """Whole numbers on a device: copied there once, since each copy from the host waits for the device."""
+    return torch.tensor(numbers, device=device)
+
+
+class Draws(Protocol):
+    r"""Random numbers for each of B samples; successive calls are independent.
+
+    :class:`physgen.diffusion.draws.SampleDraws` is one: its row b belongs to the sample, whatever the batch.
+    """
+
+    def integers(self, high: int, shape: Sequence[int] = ()) -> Tensor:
+        r"""Whole numbers (B, \*shape) int64, uniform in 0 ... high - 1."""
+        ...
+
+    def uniform(self, shape: Sequence[int] = ()) -> Tensor:
+        r"""Uniform numbers (B, \*shape) in (0, 1)."""
+        ...
+
+    def normal(self, shape: Sequence[int] = ()) -> Tensor:
+        r"""Standard normal numbers (B, \*shape)."""
+        ...
+
+
 def random_moves(
-    batch: int,
-    grid: Sequence[int],
-    generator: torch.Generator,
-    spacing: Sequence[float] | None = None,
-    periodic: bool = True,
+    grid: Sequence[int], draws: Draws, spacing: Sequence[float] | None = None, periodic: bool = True
 ) -> Moves:
     """Uniformly drawn symmetries of a box, one for each sample: 8 point operations in a square, 48 in a cube.
 
@@ -183,22 +214,17 @@ def random_moves(
     translated.
 
     Args:
-        batch: number of samples B.
         grid: cells along each axis.
-        generator: of the random numbers, on its device.
+        draws: random numbers of the samples, on whose device the moves lie.
         spacing: cell size along each axis; None where they are equal.
         periodic: whether opposite sides touch.
     """
-    dimension, device = len(grid), generator.device
+    dimension = len(grid)
     orders = equal_axes(grid, spacing)
-    chosen = torch.randint(len(orders), (batch,), generator=generator, device=device)
-    shift = torch.zeros(batch, dimension, dtype=torch.long, device=device)
+    mirrored = draws.integers(2, (dimension,)).bool()
+    shift = torch.zeros_like(mirrored, dtype=torch.long)
     if periodic and len(set(grid)) == 1:
-        shift = torch.randint(grid[0], (batch, dimension), generator=generator, device=device)
+        shift = draws.integers(grid[0], (dimension,))
     elif periodic:
-        drawn = [torch.randint(side, (batch,), generator=generator, device=device) for side in grid]
-        shift = torch.stack(drawn, dim=1)
-    mirrored = torch.randint(2, (batch, dimension), generator=generator, device=device).bool()
-    # the number drawn is the cell that comes first, for a reflected axis too: seeds then mean what they always meant
-    first = torch.where(mirrored, shift + 1 if periodic else shift, -shift)
-    return Moves(torch.tensor(orders, device=device)[chosen], mirrored, first)
+        shift = torch.stack([draws.integers(side) for side in grid], dim=1)
+    return Moves(_constant(tuple(orders), mirrored.device)[draws.integers(len(orders))], mirrored, shift)

@@ -64,8 +64,8 @@ class AverageRecord:
 
     def take(self, step: Step) -> None:
         """Update the EMAs with the weights after a step, and store them where a snapshot is due."""
-        if step.accepted and self.running is not None:
-            self.running.update(self.state.model)
+        if self.running is not None:
+            self.running.update(self.state.model, step.report[2])
         if step.step in self.steps and step.step > step.skipped:
             found = self.running.snapshots() if self.running is not None else []
             stored = [(s.weights, {"update": s.update, "exponent": s.exponent}) for s in found]

@@ -12,7 +12,8 @@ the disk comes in this order, on which a resume relies:
 5. the validation of the untrained network, on a fresh start;
 6. after each step: the running averages, then the journal, then the validation, then the checkpoint. A checkpoint
    holds the averages of its step and the length of the journal, which is on the disk first; the weights to draw with
-   follow it. Last, the progress is shown and a request to stop is obeyed;
+   follow it. Last, the progress is shown and a request to stop is obeyed. The loss and the norm of a step are read
+   from the device where they are logged alone, and in between the device is not waited for;
 7. at the end the model is registered, unless the training was stopped.
 """
 
@@ -68,7 +69,7 @@ def train(
         runs: folder that holds the folders of runs.
         resume: go on from the last good checkpoint; the configuration must be that of the run.
         device: auto, cpu or cuda.
-        progress: called as progress(step, steps, note) after each step; the note is its loss.
+        progress: called as progress(step, steps, note) after each step; the note is the loss logged last.
         data: the ensemble to train on, in place of the experiment's dataset.
     """
     folder = Path(runs) / experiment.name
@@ -175,7 +176,7 @@ class _Loop:
         augment = None
         if self.settings.augment:
             augment = functools.partial(self.domain.augment, constants=self.encoding.domain)
-        clock, counted = time.perf_counter(), self.state.step
+        clock, counted, note = time.perf_counter(), self.state.step, ""
         steps = training_steps(
             self.state, self.data.x, self.data.condition, augment, self.here.rank, self.here.world_size
         )
@@ -184,6 +185,7 @@ class _Loop:
         for step in steps:
             self.averages.take(step)  # before a checkpoint of this step: a resume must not miss its snapshots
             if step.step % cadence.log_every == 0 or step.step == total:
+                note = f"loss {step.loss:.3g}"  # waits for the device: the clock is read after
                 rate = (step.step - counted) * batch_size / (time.perf_counter() - clock)
                 clock, counted = time.perf_counter(), step.step
                 self.journal.log(step.step, _metrics(step, rate))
@@ -193,7 +195,7 @@ class _Loop:
             if step.step % cadence.checkpoint_every == 0 or step.step == total or stopping:
                 self.save()
             if progress:
-                progress(step.step, total, f"loss {step.loss:.3g}")
+                progress(step.step, total, note)
             if stopping:
                 return step.step == total
         return True

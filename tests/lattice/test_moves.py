@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from physgen.diffusion.draws import SampleDraws
 from physgen.lattice import Moves, Symmetry, equal_axes, point_group, random_moves
 
 GRIDS = [(6,), (4, 4), (4, 6), (3, 3, 3), (4, 4, 3)]
@@ -44,7 +45,7 @@ def test_moved_bonds_stay_with_their_pairs_of_sites(grid):
     def energy(x, bonds):
         return sum(bonds[:, 2 * a + down, None] * x * x.roll(2 * down - 1, 2 + a) for a in range(d) for down in (0, 1))
 
-    moves = random_moves(500, grid, torch.Generator().manual_seed(4))
+    moves = random_moves(grid, SampleDraws(4, "moves", range(500)))
     moved = energy(moves.move(x), moves.move_bonds(bonds))
     torch.testing.assert_close(moved, moves.move(energy(x, bonds)), rtol=1e-13, atol=1e-13)
     with pytest.raises(ValueError, match=f"{2 * d} channels"):
@@ -54,11 +55,24 @@ def test_moved_bonds_stay_with_their_pairs_of_sites(grid):
 def test_random_moves_are_uniform_over_the_group():
     """Square of side 2: 32 images of equal probability; chi2 of 31 degrees of freedom below its 1e-6 quantile."""
     n, marks = 32_000, torch.arange(16.0).reshape(1, 1, 4, 4)
-    images = random_moves(n, (4, 4), torch.Generator().manual_seed(0)).move(marks.expand(n, 1, 4, 4))
+    images = random_moves((4, 4), SampleDraws(0, "moves", range(n))).move(marks.expand(n, 1, 4, 4))
     _, count = images.flatten(1).unique(dim=0, return_counts=True)
     assert len(count) == 128
     expected = n / 128
     assert float((count - expected).square().sum() / expected) < 127 + 6 * math.sqrt(2 * 127)
+
+
+def test_a_sample_is_moved_alike_in_any_batch():
+    x = field(10, 2, 4, 4)
+    whole = random_moves((4, 4), SampleDraws(5, "moves", range(10))).move(x)
+    part = random_moves((4, 4), SampleDraws(5, "moves", [7, 2])).move(x[[7, 2]])
+    assert torch.equal(part, whole[[7, 2]])
+
+
+def test_an_exchange_of_unequal_axes_is_refused():
+    order, none = torch.tensor([[1, 0]]), torch.zeros(1, 2, dtype=torch.long)
+    with pytest.raises(RuntimeError, match="cannot change places where their sizes differ"):
+        Moves(order, none.bool(), none).move(field(1, 1, 4, 6))
 
 
 def test_axes_are_exchanged_only_where_lengths_and_cells_agree():

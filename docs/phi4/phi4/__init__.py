@@ -16,7 +16,7 @@ import xarray as xr
 
 from physgen.domains import contract
 from physgen.errors import InputError
-from physgen.lattice import random_moves
+from physgen.lattice import Draws, random_moves
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Domain(contract.Domain):
         return np.where(accepted[:, None, None], new, phi)
 
     def augment(
-        self, x: torch.Tensor, condition: Any, generator: torch.Generator, constants: Mapping[str, Any] | None = None
+        self, x: torch.Tensor, condition: Any, draws: Draws, constants: Mapping[str, Any] | None = None
     ) -> tuple[torch.Tensor, Any]:
         """The symmetries of the action: shifts, rotations and reflections of the lattice, and the sign of the field."""
-        moved = random_moves(len(x), x.shape[2:], generator).move(x)
-        return moved * (2 * torch.randint(2, (len(x), 1, 1, 1), generator=generator) - 1), condition
+        moved = random_moves(x.shape[2:], draws).move(x)
+        return moved * (2 * draws.integers(2, (1, 1, 1)) - 1), condition

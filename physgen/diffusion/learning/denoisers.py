@@ -69,9 +69,12 @@ def denoising_loss(
 
     ``scale`` (B,) is the mean squared error expected of a reference at this level, so that every level contributes
     O(1). Default: the denoiser's own ``error_scale(s, condition)`` if it has one, else s^2/(1 + s^2) (unit-variance
-    data; then this is the weighting of Karras et al. 2206.00364).
+    data; then this is the weighting of Karras et al. 2206.00364). A denoiser that has ``relative_error(x0, s, noise,
+    condition)`` computes that default itself.
     """
     s = s.float()
+    if scale is None and hasattr(denoiser, "relative_error"):
+        return denoiser.relative_error(x0, s, noise, condition)
     error = (denoiser(x0 + like(s, x0) * noise, s, condition) - x0).float().square().flatten(1).mean(1)
     if scale is None:
         own = getattr(denoiser, "error_scale", None)
@@ -125,6 +128,29 @@ class FieldDenoiser(nn.Module):
         power = self.spectrum(condition)
         variance = like(s, power).square()
         return self.spectrum.mean_over_modes(power * variance / (power + variance))
+
+    def relative_error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition = None) -> Tensor:
+        r"""Squared error of D(x0 + s z, s) over that of the Wiener filter, :func:`denoising_loss`, shape (B,).
+
+        Summed over modes, where D need not be transformed back (nor its gradient forth), P is needed once, and what
+        the Wiener filter leaves is not the difference of two large numbers:
+
+        .. math:: D_k - x_k = \frac{s}{\sqrt{P + s^2}} \Big(\frac{P z_k - s x_k}{\sqrt{P + s^2}} + \sqrt P F_k\Big).
+        """
+        dtype = working_dtype(self.network)
+        x0, s, noise, condition = x0.to(dtype), s.to(dtype), noise.to(dtype), in_dtype(condition, dtype)
+        if self.spectrum is None:
+            error = (self(x0 + like(s, x0) * noise, s, condition) - x0).square().flatten(1).mean(1)
+            return (error / self.error_scale(s, condition)).float()
+        power, clean, white = self._power(x0, condition), self._modes(x0), self._modes(noise)
+        level = like(s, power)
+        shrink = (power + level.square()).rsqrt()
+        field = self._field((clean + level * white) * shrink, x0)
+        output = self.network(field, s.log() / 4, condition).to(dtype)
+        missed = (power * white - level * clean) * shrink + power.sqrt() * self._modes(output)
+        weight = (level * shrink).square()
+        error = self.spectrum.mean_over_modes(weight * torch.view_as_real(missed).square().sum(-1))
+        return (error / math.prod(x0.shape[2:]) / self.spectrum.mean_over_modes(weight * power)).float()
 
     def _power(self, y: Tensor, condition: Condition) -> Tensor:
         if self.spectrum is None:

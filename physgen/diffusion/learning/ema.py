@@ -22,8 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physgen.diffusion.learning.training import ema_decay
-
 WIDTHS = (0.05, 0.10)  # the two profiles that the paper stores
 
 
@@ -43,6 +41,35 @@ def exponent_of(width: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if width_of(middle) > width else (low, middle)
     return (low + high) / 2
+
+
+def ema_decay(update: int, exponent: float) -> float:
+    r"""Decay :math:`(1 - 1/t)^{\gamma + 1}` of update t = 1, 2, ...; the first one replaces the initial weights.
+
+    The weights of update i then count :math:`(i^{\gamma+1} - (i-1)^{\gamma+1})/t^{\gamma+1}` in the average.
+    Source: Karras et al. 2312.02696, section 3.1 (power-function profile).
+    """
+    return (1 - 1 / update) ** (exponent + 1)
+
+
+def ema_gain(update: Tensor, accepted: Tensor, exponent: float) -> Tensor:
+    """1 - :func:`ema_decay` of an update counted on the device, 0 where it was not accepted; () float64."""
+    gain = 1 - (1 - 1 / update.double().clamp(min=1)) ** (exponent + 1)
+    return torch.where(accepted > 0, gain, 0.0)
+
+
+def blend(averages: Sequence[Tensor], weights: Sequence[Tensor], gain: Tensor, at_once: bool | None = None) -> None:
+    """averages += gain (weights - averages) in place, with a gain that the host does not know.
+
+    A gain of 0 leaves every bit as it is. ``at_once``: a few launches for all tensors, at the price of a copy of
+    them; None does so on a GPU.
+    """
+    if averages[0].device.type == "cuda" if at_once is None else at_once:
+        change = torch._foreach_sub(list(weights), list(averages))
+        torch._foreach_mul_(change, gain.to(averages[0].dtype))
+        torch._foreach_add_(list(averages), change)
+    else:
+        torch._foreach_lerp_(list(averages), list(weights), [gain.to(average.dtype) for average in averages])
 
 
 @dataclass(frozen=True)
@@ -69,21 +96,27 @@ class PowerEMA:
         self.exponents = [exponent_of(width) for width in widths]
         start = {name: parameter.detach() for name, parameter in model.named_parameters()}
         self.emas = [{name: value.clone() for name, value in start.items()} for _ in self.exponents]
-        self.count = 0
+        self._count = torch.zeros((), dtype=torch.int64, device=next(iter(start.values())).device)
 
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights after one more update."""
-        self.count += 1
+    @property
+    def count(self) -> int:
+        """Updates taken in. Waits for the device."""
+        return int(self._count)
+
+    def update(self, model: nn.Module, accepted: Tensor | None = None) -> None:
+        """Take in the weights after one more update; nothing changes where ``accepted``, on the device, is 0."""
+        accepted = torch.ones_like(self._count) if accepted is None else accepted
+        self._count += (accepted > 0).long()
         with torch.no_grad():
+            weights = [parameter.detach() for parameter in model.parameters()]
             for exponent, ema in zip(self.exponents, self.emas, strict=True):
-                gain = 1 - ema_decay(self.count, exponent)
-                for name, parameter in model.named_parameters():
-                    ema[name].lerp_(parameter.detach(), gain)
+                blend(list(ema.values()), weights, ema_gain(self._count, accepted, exponent))
 
     def snapshots(self) -> list[Snapshot]:
         """Copies of the EMAs as they are, on the CPU."""
+        count = self.count
         return [
-            Snapshot(self.count, exponent, {name: value.detach().cpu().clone() for name, value in ema.items()})
+            Snapshot(count, exponent, {name: value.detach().cpu().clone() for name, value in ema.items()})
             for exponent, ema in zip(self.exponents, self.emas, strict=True)
         ]
 
@@ -97,7 +130,7 @@ class PowerEMA:
             raise ValueError(
                 f"these EMAs have exponents {self.exponents}, the stored ones {state['exponents']}; the widths differ"
             )
-        self.count = int(state["count"])
+        self._count.fill_(int(state["count"]))
         for ema, stored in zip(self.emas, state["emas"], strict=True):
             for name, value in ema.items():
                 value.copy_(stored[name])

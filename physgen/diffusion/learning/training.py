@@ -1,9 +1,8 @@
 r"""Training as a generator: the caller sees every step and does the logging, saving and stopping.
 
-The only loader state is the step. Step n of a recipe uses the samples number n B ... n B + B - 1 of an endless
-stream: the epoch's permutation is a function of (seed, epoch), noise and noise level of (seed, sample number), the
-augmentation of (seed, n). Rank r of w takes every w-th sample of that batch, so any world size sees the same
-numbers, up to the order of sums.
+The host does not wait for the device in a step: what it needs lies there or is drawn there
+(:mod:`physgen.diffusion.learning.batches`), a step that is not finite is undone there, and what a step reports is read
+when somebody asks. The only loader state is the step; any world size sees the same numbers, up to the order of sums.
 
 Shapes: N training samples, B global batch, C channels, \*grid lattice.
 """
@@ -11,9 +10,10 @@ Shapes: N training samples, B global batch, C channels, \*grid lattice.
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from physgen.diffusion.convention import Condition
+from physgen.diffusion.learning.batches import Augmentation, Batches
 from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, denoising_loss
-from physgen.diffusion.noise import generator_for, noise_like
-
-Augmentation = Callable[[Tensor, Mapping[str, Tensor], torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
-U_MARGIN = 1e-6  # keeps quantiles of the noise levels finite
+from physgen.diffusion.learning.ema import blend, ema_gain
+from physgen.diffusion.noise import generator_for
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,40 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: ``step`` counts from 1, ``loss`` is the mean of the global batch, ``skipped`` the skips so far."""
+    """One step. Whoever asks for its loss, norm, acceptance or skips waits for the device; nothing else does.
+
+    Attributes:
+        step: counts from 1. lr: learning rate of this step.
+        report: (4,) float64 on the device: loss, norm of the gradient, whether the step was accepted, skips so far.
+    """
 
     step: int
-    loss: float
-    grad_norm: float
     lr: float
-    accepted: bool
-    skipped: int
+    report: Tensor
+
+    @functools.cached_property
+    def _read(self) -> tuple[float, ...]:
+        return tuple(self.report.tolist())
+
+    @property
+    def loss(self) -> float:
+        """Mean over the global batch."""
+        return self._read[0]
+
+    @property
+    def grad_norm(self) -> float:
+        """Norm of the gradient before it was clipped."""
+        return self._read[1]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether weights changed: loss and gradient were finite on all ranks."""
+        return self._read[2] > 0
+
+    @property
+    def skipped(self) -> int:
+        """Steps so far that were not accepted, this one included."""
+        return int(self._read[3])
 
 
 class DenoisingLoss(nn.Module):
@@ -107,7 +132,8 @@ class TrainingState:
 
     Attributes:
         model, ema: the denoiser and its EMA (same class, evaluation mode).
-        step, skipped: steps taken, of which without update since loss or gradient was not finite.
+        step: steps taken.
+        rejected: () int64 on the device: how many of them made no update, since loss or gradient was not finite.
     """
 
     def __init__(
@@ -118,19 +144,37 @@ class TrainingState:
         self.loss = DenoisingLoss(denoiser) if wrap is None else wrap(DenoisingLoss(denoiser))
         self.parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
+            self.parameters, recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
         )
-        self.step, self.skipped = 0, 0
+        self.step, self.rejected = 0, torch.zeros((), dtype=torch.int64, device=self.device)
 
-    def update(self, lr: float) -> None:
-        """One optimizer step with the current gradients, then the EMA."""
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return self.parameters[0].device
+
+    @property
+    def skipped(self) -> int:
+        """Steps without update so far. Waits for the device."""
+        return int(self.rejected)
+
+    def update(self, lr: float, norm: Tensor, rejected: Tensor) -> None:
+        """One optimizer step with the current gradients, clipped, then the EMA; neither where ``rejected``.
+
+        Args:
+            lr: learning rate. norm: () of the gradient. rejected: () float32, 0 or 1, the same on all ranks.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        # what torch's GradScaler sets: the fused step divides the gradients by the one, and does nothing at the other
+        self.optimizer.grad_scale = ((norm.float() + 1e-6) / self.recipe.clip_norm).clamp(min=1)  # type: ignore[attr-defined]
+        self.optimizer.found_inf = rejected  # type: ignore[attr-defined]
         self.optimizer.step()
-        decay = ema_decay(self.step + 1 - self.skipped, self.recipe.ema_exponent)
+        self.step += 1
+        self.rejected += rejected.long()
+        gain = ema_gain(self.step - self.rejected, 1 - rejected, self.recipe.ema_exponent)
         with torch.no_grad():
-            for average, parameter in zip(self.ema.parameters(), self.model.parameters(), strict=True):
-                average.lerp_(parameter, 1 - decay)
+            blend(list(self.ema.parameters()), list(self.model.parameters()), gain)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold to continue bit for bit."""
@@ -146,53 +190,10 @@ class TrainingState:
         """Continue from a :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.skipped = int(state["step"]), int(state["skipped"])
-
-
-def ema_decay(update: int, exponent: float) -> float:
-    r"""Decay :math:`(1 - 1/t)^{\gamma + 1}` of update t = 1, 2, ...; the first one replaces the initial weights.
-
-    The weights of update i then count :math:`(i^{\gamma+1} - (i-1)^{\gamma+1})/t^{\gamma+1}` in the average.
-    Source: Karras et al. 2312.02696, section 3.1 (power-function profile).
-    """
-    return (1 - 1 / update) ** (exponent + 1)
-
-
-def draw_indices(count: int, recipe: Recipe, step: int) -> Tensor:
-    """Indices (B,) of the training samples of a step: consecutive pieces of one permutation per epoch."""
-    numbers = torch.arange(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-    indices = torch.empty_like(numbers)
-    for epoch in torch.unique(numbers // count).tolist():
-        order = torch.randperm(count, generator=generator_for(recipe.seed, "training order", 0, epoch))
-        inside = numbers // count == epoch
-        indices[inside] = order[numbers[inside] % count]
-    return indices
-
-
-def draw_levels(recipe: Recipe, step: int) -> Tensor:
-    """Noise levels (B,) of a step, one from each of B equally probable strata of the distribution."""
-    first = step * recipe.batch_size
-    jitter = torch.cat(
-        [
-            torch.rand(1, generator=generator_for(recipe.seed, "training level", first + i))
-            for i in range(recipe.batch_size)
-        ]
-    )
-    u = (torch.arange(recipe.batch_size) + jitter.double()) / recipe.batch_size
-    return recipe.level_distribution(u.clamp(U_MARGIN, 1 - U_MARGIN)).float()
-
-
-def draw_batch(
-    x: Tensor, condition: Condition, recipe: Recipe, step: int, augment: Augmentation | None = None
-) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """The global batch of a step (B, C, *grid) with its conditions, augmented."""
-    indices = draw_indices(len(x), recipe, step).to(x.device)
-    batch: Tensor = x[indices]
-    given: Mapping[str, Tensor] = {name: value[indices] for name, value in (condition or {}).items()}
-    if augment is not None:
-        batch, given = augment(batch, given, generator_for(recipe.seed, "training augmentation", 0, step))
-    return batch, given
+        groups = [{**group, "fused": True} for group in state["optimizer"]["param_groups"]]  # of old: None
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
+        self.step = int(state["step"])
+        self.rejected.fill_(int(state["skipped"]))
 
 
 def train(
@@ -209,8 +210,10 @@ def train(
 
     Args:
         state: all that must be saved to continue bit for bit on the same number of ranks.
-        x: (N, C, *grid) clean training samples, in memory. condition: tensors that lead with N, or None.
-        augment: (batch, condition, generator) -> (batch, condition), random symmetries of the global batch.
+        x: (N, C, *grid) clean training samples, in memory, in a mapped file or on the device.
+        condition: tensors that lead with N, or None.
+        augment: (x, condition, draws) -> (x, condition), a random symmetry of each sample
+            (:class:`physgen.lattice.Draws`).
         rank, world_size: of torch.distributed, which must be initialised if world_size > 1.
 
     Raises:
@@ -223,52 +226,58 @@ def train(
         )
     if not 0 <= rank < world_size <= recipe.batch_size:
         raise ValueError(f"need 0 <= rank < world_size <= batch_size, got {rank}, {world_size}, {recipe.batch_size}")
-    device = state.parameters[0].device
+    batches = Batches(x, condition, recipe, augment, (rank, world_size), state.device)
+    private = _PrivateRandomness(recipe.seed, rank, state.device)
     state.model.train()
-    while state.step < recipe.steps:
-        batch, given = draw_batch(x, condition, recipe, state.step, augment)
-        mine = slice(rank, None, world_size)
-        numbers = torch.arange(state.step * recipe.batch_size, (state.step + 1) * recipe.batch_size)[mine]
-        noise = noise_like(recipe.seed, "training noise", numbers, batch.shape[1:], device=device)
-        levels = draw_levels(recipe, state.step)[mine].to(device)
-        given = {name: value[mine].to(device) for name, value in given.items()}
-        with _private_randomness(recipe.seed, rank, state.step, device), _precision(recipe.precision, device):
-            total = state.loss(batch[mine].to(device), levels, noise, given).sum() / recipe.batch_size
-        yield _finish(state, total, world_size)
+    try:
+        while state.step < recipe.steps:
+            batch = batches.at(state.step)
+            with private.of(state.step), _precision(recipe.precision, state.device):
+                losses = state.loss(batch.x0, batch.levels, batch.noise, batch.condition)
+            yield _finish(state, losses.sum() / recipe.batch_size, world_size)
+    finally:
+        batches.close()
 
 
 def _finish(state: TrainingState, total: Tensor, world_size: int) -> Step:
     """Gradient, vote, update and count. ``total``: this rank's part of the mean loss."""
     state.optimizer.zero_grad(set_to_none=True)
     (total * world_size).backward()  # wrappers average gradients over ranks
-    norm = nn.utils.clip_grad_norm_(state.parameters, state.recipe.clip_norm)
-    norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-    report = torch.stack([total.detach().float(), (~torch.isfinite(total.detach() + norm)).float()])
+    gradients = [parameter.grad for parameter in state.parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    vote = torch.stack([total.detach().float(), (~torch.isfinite(total.detach() + norm)).float()])
     if world_size > 1:
-        torch.distributed.all_reduce(report)
-    loss, rejected = report.tolist()
-    lr = state.recipe.rate(state.step)
-    if rejected:
-        state.skipped += 1
-    else:
-        state.update(lr)
-    state.step += 1
-    return Step(state.step, loss, float(norm), lr, not rejected, state.skipped)
+        torch.distributed.all_reduce(vote)
+    lr, rejected = state.recipe.rate(state.step), vote[1].clamp(max=1)
+    state.update(lr, norm, rejected)
+    report = torch.stack([vote[0].double(), norm.double(), 1 - rejected.double(), state.rejected.double()])
+    return Step(state.step, lr, report)
 
 
-def _private_randomness(seed: int, rank: int, step: int, device: torch.device) -> Any:
-    """Context in which dropout depends on (seed, rank, step) alone; the global generator comes back untouched."""
-    context = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+class _PrivateRandomness:
+    """Dropout that depends on (seed, rank, step) alone; torch's own generators come back untouched.
 
-    class Seeded:
-        def __enter__(self) -> None:
-            context.__enter__()
-            torch.manual_seed(generator_for(seed, "training dropout", rank, step).initial_seed())
+    A loss that has drawn nothing from them in its first step is left alone from then on.
+    """
 
-        def __exit__(self, *error: Any) -> None:
-            context.__exit__(*error)
+    def __init__(self, seed: int, rank: int, device: torch.device) -> None:
+        self.seed, self.rank, self.device, self.needed = seed, rank, device, True
 
-    return Seeded()
+    @contextmanager
+    def of(self, step: int) -> Iterator[None]:
+        """Around the loss of a step."""
+        if not self.needed:
+            yield
+            return
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(generator_for(self.seed, "training dropout", self.rank, step).initial_seed())
+            before = self._generators()
+            yield
+            self.needed = not all(map(torch.equal, before, self._generators()))
+
+    def _generators(self) -> list[Tensor]:
+        on_device = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        return [torch.random.get_rng_state(), *on_device]
 
 
 def _precision(precision: str, device: torch.device) -> Any:

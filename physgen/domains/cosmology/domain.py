@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.lattice import Draws
+
 
 def _option(default: Any, help: str, unit: str | None = None, **bounds: float) -> Any:
     metadata = {"help": help, **({"unit": unit} if unit else {}), **bounds}
@@ -230,7 +232,7 @@ class Cosmology(Domain):
         self,
         x: torch.Tensor,
         condition: Mapping[str, torch.Tensor],
-        generator: torch.Generator,
+        draws: Draws,
         constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """A random translation, reflection and permutation of equal axes for each sample; labels are invariant.
@@ -240,7 +242,7 @@ class Cosmology(Domain):
         from physgen.lattice import random_moves
 
         box, grid = constants or {}, tuple(x.shape[2:])
-        moves = random_moves(len(x), grid, generator, box.get("cell_size"), box.get("periodic", True))
+        moves = random_moves(grid, draws, box.get("cell_size"), box.get("periodic", True))
         return moves.move(x), condition
 
     # --- learning and judging ---------------------------------------------------------------------

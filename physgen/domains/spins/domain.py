@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from physgen.domains.spins.simulate import Quenched
+    from physgen.lattice import Draws
 
 
 @dataclass(frozen=True)
@@ -237,13 +238,13 @@ class Spins(Domain):
         self,
         x: torch.Tensor,
         condition: Mapping[str, torch.Tensor],
-        generator: torch.Generator,
+        draws: Draws,
         constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """A random symmetry of p(s | J) for each sample: gauge or flip, shift, reflection, exchange of axes."""
         from physgen.domains.spins.symmetry import random_symmetry
 
-        return random_symmetry(x, condition, generator, gauged=self.model != "ferromagnet", boundary=self.boundary)
+        return random_symmetry(x, condition, draws, gauged=self.model != "ferromagnet", boundary=self.boundary)
 
     def build_network(self, kind: str, options: dict[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
         """A periodic U-Net on the bond channels (``kind: unet``) or message passing (``kind: message_passing``)."""

@@ -6,16 +6,16 @@ Every map here leaves :math:`\sum_{\langle ij\rangle} J_{ij} s_i s_j` of each sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from physgen.domains.spins.couplings import open_axes
-from physgen.lattice import Moves
+from physgen.lattice import Draws, Moves
 
 
 def random_symmetry(
-    x: torch.Tensor, condition: Mapping[str, torch.Tensor], generator: torch.Generator, *, gauged: bool, boundary: str
+    x: torch.Tensor, condition: Mapping[str, torch.Tensor], draws: Draws, *, gauged: bool, boundary: str
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """One random symmetry per sample, drawn from all that the model and its boundary have.
 
@@ -24,64 +24,60 @@ def random_symmetry(
         boundary: shifts go along periodic dims; axes are exchanged where their boundaries and lengths are equal.
     """
     if "matrix" in condition:
-        x, matrix = gauge_matrix(x, condition["matrix"], generator)
+        x, matrix = gauge_matrix(x, condition["matrix"], draws)
         return x, {**condition, "matrix": matrix}
     channels = condition["channels"]
     if gauged:
-        x, channels = gauge(x, channels, generator)
+        x, channels = gauge(x, channels, draws)
     else:
-        x = spin_flip(x, generator)
-    moves = random_moves(len(x), tuple(x.shape[2:]), generator, boundary)
+        x = spin_flip(x, draws)
+    moves = random_moves(tuple(x.shape[2:]), draws, boundary)
     return moves.move(x), {**condition, "channels": moves.move_bonds(channels)}
 
 
-def spin_flip(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def spin_flip(x: torch.Tensor, draws: Draws) -> torch.Tensor:
     """Turn all spins of a random half of the samples around: a symmetry without external field."""
-    return x * _signs((x.shape[0],) + (1,) * (x.ndim - 1), generator).to(x)
+    return x * _signs((1,) * (x.ndim - 1), draws).to(x)
 
 
-def gauge(x: torch.Tensor, channels: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def gauge(x: torch.Tensor, channels: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Random gauge :math:`s_i \to \epsilon_i s_i,\ J_{ij} \to \epsilon_i J_{ij} \epsilon_j`, one for each sample."""
-    signs = _signs(x.shape, generator).to(x)
+    signs = _signs(x.shape[1:], draws).to(x)
     turned = []
     for axis in range(x.ndim - 2):
         turned += [signs * torch.roll(signs, -1, axis + 2), signs * torch.roll(signs, 1, axis + 2)]
     return x * signs, channels * torch.cat(turned, dim=1)
 
 
-def random_moves(batch: int, grid: tuple[int, ...], generator: torch.Generator, boundary: str) -> Moves:
+def random_moves(grid: tuple[int, ...], draws: Draws, boundary: str) -> Moves:
     """Shifts along periodic dims, reflections, and exchanges of dims of equal length and boundary, one of each sample.
 
-    An open dim is not shifted and keeps its seam of zero bonds at the end. The numbers are drawn dim by dim, then for
-    each pair of dims: the runs of a seed depend on this order.
+    An open dim is not shifted and keeps its seam of zero bonds at the end.
     """
-    dimension, device = len(grid), generator.device
+    dimension = len(grid)
     open_dims = open_axes(dimension, boundary)
-    shift = torch.zeros(batch, dimension, dtype=torch.long, device=device)
-    mirrored = torch.zeros(batch, dimension, dtype=torch.bool, device=device)
-    for axis, side in enumerate(grid):
-        if axis not in open_dims:
-            shift[:, axis] = torch.randint(side, (batch,), generator=generator, device=device)
-        mirrored[:, axis] = _signs((batch,), generator) > 0
+    mirrored = draws.integers(2, (dimension,)).bool()
+    still = torch.zeros_like(mirrored[:, 0], dtype=torch.long)
+    drawn = [still if axis in open_dims else draws.integers(side) for axis, side in enumerate(grid)]
     # sites move up by the number drawn where a dim is reflected, down where not
-    shift = torch.where(mirrored, shift, -shift)
-    order = torch.arange(dimension, device=device).expand(batch, dimension).clone()
+    shift = torch.stack(drawn, dim=1) * torch.where(mirrored, 1, -1)
+    columns = [still + axis for axis in range(dimension)]
     for a in range(dimension):
         for b in range(a + 1, dimension):
             if (a in open_dims) == (b in open_dims) and grid[a] == grid[b]:
-                exchanged = _signs((batch,), generator) > 0
-                order[:, [a, b]] = torch.where(exchanged[:, None], order[:, [b, a]], order[:, [a, b]])
+                exchanged, (first, second) = draws.integers(2).bool(), (columns[a], columns[b])
+                columns[a], columns[b] = torch.where(exchanged, second, first), torch.where(exchanged, first, second)
+    order = torch.stack(columns, dim=1)
     # the dims are exchanged last, a move exchanges them first: its reflections and shifts are those of the new dims
     return Moves(order, mirrored.gather(1, order), shift.gather(1, order))
 
 
-def gauge_matrix(
-    x: torch.Tensor, matrix: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
+def gauge_matrix(x: torch.Tensor, matrix: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
     """The gauge transformation of a general graph: x (B, 1, N), matrix (B, N, N)."""
-    signs = _signs(x.shape, generator).to(x)
+    signs = _signs(x.shape[1:], draws).to(x)
     return x * signs, matrix * signs * signs.transpose(1, 2)
 
 
-def _signs(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    return 2 * torch.randint(2, shape, generator=generator, device=generator.device) - 1
+def _signs(shape: Sequence[int], draws: Draws) -> torch.Tensor:
+    r"""Random signs (B, \*shape)."""
+    return 2 * draws.integers(2, shape) - 1

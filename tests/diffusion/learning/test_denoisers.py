@@ -100,6 +100,36 @@ def test_loss_of_the_untrained_model_is_one_at_every_level(level):
     assert abs(loss.mean() - 1) < 4 * loss.std() / math.sqrt(n)
 
 
+@pytest.mark.parametrize("grid", [(7,), (6, 8), (5, 4), (4, 3, 6)])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_loss_by_modes_is_the_mean_square_of_the_field_over_the_error_scale(grid, known):
+    """Parseval, in float64, with two channels and a spectrum that depends on labels; its gradient too."""
+    x0, noise, labels = draw(3, 2, *grid), draw(3, 2, *grid, seed=1), draw(3, 1, seed=2)
+    coefficients = draw(3, 2, *[1] * len(grid), seed=3)
+    spectrum = Spectrum(coefficients * (1 - 6 * cycles(grid)), grid) if known else None
+
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor([0.3, -0.2], dtype=torch.float64))
+
+        def forward(self, x, c_noise, condition):
+            return self.weight[0] * x.roll(1, 2) ** 2 + self.weight[1] * x
+
+    denoiser, given = FieldDenoiser(Scaled(), spectrum).double(), {"labels": labels}
+    s = torch.tensor([0.01, 1.0, 50.0], dtype=torch.float64)
+    found = []
+    for loss in (denoising_loss(denoiser, x0, s, noise, given), _by_field(denoiser, x0, s, noise, given)):
+        (gradient,) = torch.autograd.grad(loss.sum(), denoiser.network.weight)
+        found.append((loss.double(), gradient))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=0)  # the loss is given in float32
+
+
+def _by_field(denoiser, x0, s, noise, condition):
+    error = (denoiser(x0 + s.reshape(-1, *[1] * (x0.ndim - 1)) * noise, s, condition) - x0).square()
+    return error.flatten(1).mean(1) / denoiser.error_scale(s, condition)
+
+
 def test_fitted_spectrum_is_right_within_the_counting_error_of_modes():
     n, grid = 200, (16, 16)
     fitted = fit_spectrum(gaussian_field(n, grid, torch.ones(16, 9, dtype=torch.float64) * 2.5).float())()[0, 0]

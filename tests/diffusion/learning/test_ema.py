@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from physgen.diffusion.learning.ema import PowerEMA, Snapshot, exponent_of, synthesize, width_of
+from physgen.diffusion.learning.ema import (
+    PowerEMA,
+    Snapshot,
+    blend,
+    ema_decay,
+    ema_gain,
+    exponent_of,
+    synthesize,
+    width_of,
+)
 
 STEPS, EVERY = 2000, 100
 
@@ -140,3 +149,27 @@ def test_wrong_requests_say_what_is_right():
         synthesize([], 0.1)
     with pytest.raises(ValueError, match="updates 1 to 10, got 11"):
         synthesize([Snapshot(10, 6.94, {"weight": torch.zeros(1)})], 0.1, update=11)
+
+
+def test_the_gain_of_the_device_is_that_of_the_closed_form():
+    one = torch.tensor(1.0)
+    for update in (1, 2, 17, 10**6):
+        assert float(ema_gain(torch.tensor(update), one, 6.94)) == pytest.approx(1 - ema_decay(update, 6.94), rel=1e-9)
+    assert float(ema_gain(torch.tensor(0), 0 * one, 6.94)) == 0 == float(ema_gain(torch.tensor(5), 0 * one, 6.94))
+
+
+def test_both_ways_of_blending_agree():
+    """The launches for a GPU, and a tensor each on the CPU: equal up to a rounding, and exact for a gain of 0."""
+    random = torch.Generator().manual_seed(0)
+    weights = [torch.randn(shape, generator=random) for shape in ((3,), (2, 5), ())]
+    start = [torch.randn(value.shape, generator=random) for value in weights]
+    for gain in (0.0, 0.3, 1.0):
+        found = []
+        for at_once in (False, True):
+            averages = [value.clone() for value in start]
+            blend(averages, weights, torch.tensor(gain, dtype=torch.float64), at_once)
+            found.append(averages)
+        for one, other, old, new in zip(*found, start, weights, strict=True):
+            torch.testing.assert_close(one, other, rtol=3e-7, atol=3e-7)
+            torch.testing.assert_close(one, old + gain * (new - old), rtol=3e-7, atol=3e-7)
+            assert gain or (torch.equal(one, old) and torch.equal(other, old))

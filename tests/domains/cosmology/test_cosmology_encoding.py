@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 from physgen.diagnostics.nearest import nearest_field
+from physgen.diffusion.draws import SampleDraws
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
 from physgen.domains.cosmology import Domain, blocks
 from physgen.domains.cosmology.arrays import make_ensemble
@@ -121,7 +122,7 @@ def test_requests_cycle_through_simulations_or_take_what_is_given():
 def test_symmetries_reach_the_whole_group_and_keep_neighbours(dimension):
     """Every image of a field has its power spectrum and histogram; all 8 or 48 point operations occur."""
     x = torch.randn(1, 1, *[4] * dimension, generator=torch.Generator().manual_seed(1))
-    moved = random_moves(4000, (4,) * dimension, torch.Generator().manual_seed(2)).move(x.expand(4000, *x.shape[1:]))
+    moved = random_moves((4,) * dimension, SampleDraws(2, "moves", range(4000))).move(x.expand(4000, *x.shape[1:]))
     flat = moved.flatten(1)
     torch.testing.assert_close(flat.sort(1).values, x.flatten().sort().values.expand_as(flat))
     images = {tuple(row) for row in flat.numpy().round(5).tolist()}
@@ -338,16 +339,16 @@ def test_the_encoding_of_a_large_set_needs_little_more_than_its_result():
 @pytest.mark.parametrize(("cell_size", "images"), [((1.0, 1.0), 8), ((1.0, 2.0), 4), (None, 8)])
 def test_axes_are_exchanged_only_where_cells_and_lengths_agree(cell_size, images):
     x = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0)).expand(3000, 1, 4, 4)
-    moved = random_moves(3000, (4, 4), torch.Generator().manual_seed(1), cell_size, periodic=False).move(x)
+    moved = random_moves((4, 4), SampleDraws(1, "moves", range(3000)), cell_size, periodic=False).move(x)
     assert len({tuple(row) for row in moved.flatten(1).tolist()}) == images
-    shifted = random_moves(3000, (4, 4), torch.Generator().manual_seed(1), cell_size, periodic=True).move(x)
+    shifted = random_moves((4, 4), SampleDraws(1, "moves", range(3000)), cell_size, periodic=True).move(x)
     assert len({tuple(row) for row in shifted.flatten(1).tolist()}) == 16 * images
     assert len(point_group((4, 4), cell_size)) == images
 
 
 def test_a_rectangle_keeps_its_shape_and_its_neighbours():
     x = torch.randn(1, 1, 4, 6, generator=torch.Generator().manual_seed(0)).expand(2000, 1, 4, 6)
-    moved = random_moves(2000, (4, 6), torch.Generator().manual_seed(1)).move(x)
+    moved = random_moves((4, 6), SampleDraws(1, "moves", range(2000))).move(x)
     assert moved.shape == x.shape and len({tuple(row) for row in moved.flatten(1).tolist()}) == 4 * 24
     for axis in (2, 3):
         pairs = (moved * moved.roll(1, axis)).flatten(1).sum(1)
@@ -360,7 +361,7 @@ def test_augmentation_and_network_follow_the_box_of_the_data():
     constants = domain.fit_encoding(data)
     x, condition = domain.encode(data, constants)
     ramp = torch.arange(64.0).reshape(1, 1, 8, 8).expand(500, 1, 8, 8)
-    moved, _ = domain.augment(ramp, {}, torch.Generator().manual_seed(0), constants)
+    moved, _ = domain.augment(ramp, {}, SampleDraws(0, "augmentation", range(500)), constants)
     assert len({tuple(row) for row in moved.flatten(1).tolist()}) == 8
     torch.manual_seed(0)
     network = domain.network({"width": 8, "multipliers": [1]}, for_network(domain, data))

@@ -5,6 +5,7 @@ import pytest
 import torch
 import xarray as xr
 
+from physgen.diffusion.draws import SampleDraws
 from physgen.domains.spins import Domain, symmetry
 from physgen.domains.spins.layout import check_spins
 from physgen.errors import InputError
@@ -68,20 +69,20 @@ MAPS = ("gauge", "random_moves", "random_symmetry")
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_symmetries_leave_the_weight_of_each_sample_unchanged(name, dimension):
-    generator = torch.Generator().manual_seed(0)
+    generator, draws = torch.Generator().manual_seed(0), SampleDraws(0, "symmetries", range(40))
     x = torch.randint(2, (40, 1, *[4] * dimension), generator=generator).float() * 2 - 1
     bonds = torch.randn(40, dimension, *[4] * dimension, generator=generator)
     channels = torch.stack([b for a in range(dimension) for b in (bonds[:, a], bonds[:, a].roll(1, a + 1))], dim=1)
     if name == "gauge":
-        moved = symmetry.gauge(x, channels, generator)
+        moved = symmetry.gauge(x, channels, draws)
     elif name == "random_symmetry":
         y, condition = symmetry.random_symmetry(
-            x, {"channels": channels, "labels": x[:, 0]}, generator, gauged=True, boundary="periodic"
+            x, {"channels": channels, "labels": x[:, 0]}, draws, gauged=True, boundary="periodic"
         )
         moved = y, condition["channels"]
         assert condition["labels"] is not None
     else:
-        moves = symmetry.random_moves(40, (4,) * dimension, generator, "periodic")
+        moves = symmetry.random_moves((4,) * dimension, draws, "periodic")
         moved = moves.move(x), moves.move_bonds(channels)
     assert not torch.equal(moved[1], channels)
     for before, after in zip(weight(x, channels), weight(*moved), strict=True):
@@ -92,11 +93,11 @@ def test_augmentation_keeps_the_seam_of_the_cylinder_and_the_law_of_the_ferromag
     domain = Domain(**SMALL)
     made = domain.simulate(seed=0)
     x, condition = domain.encode(made, {})
-    _, moved = domain.augment(x, condition, torch.Generator().manual_seed(1))
+    _, moved = domain.augment(x, condition, SampleDraws(1, "augmentation", range(len(x))))
     assert not moved["channels"][:, 0, -1].any() and not moved["channels"][:, 1, 0].any()
     magnet = Domain(**SMALL, model="ferromagnet")
     x, condition = magnet.encode(magnet.simulate(seed=0), {})
-    _, moved = magnet.augment(x, condition, torch.Generator().manual_seed(1))
+    _, moved = magnet.augment(x, condition, SampleDraws(1, "augmentation", range(len(x))))
     assert (moved["channels"] >= 0).all()
 
 

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from physgen.diagnostics import power_spectrum
 from physgen.diagnostics.result import result_of_samples
 from physgen.domains import contract
+from physgen.lattice import Draws
 
 
 def residual(ensemble: xr.Dataset) -> xr.Dataset:
@@ -53,10 +54,10 @@ class Domain(contract.Domain):
         self,
         x: torch.Tensor,
         condition: Mapping[str, torch.Tensor],
-        generator: torch.Generator,
+        draws: Draws,
         constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        sign = (1 - 2 * torch.randint(2, (len(x), 1, 1, 1), generator=generator)).to(x.device)
+        sign = 1 - 2 * draws.integers(2, (1, 1, 1))
         return x * sign, {"channels": condition["channels"] * sign}
 
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:

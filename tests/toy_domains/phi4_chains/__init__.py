@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 from physgen.domains import contract
+from physgen.lattice import Draws
 
 LAMBDA = 0.5
 
@@ -54,7 +55,7 @@ class Domain(contract.Domain):
         self,
         x: torch.Tensor,
         condition: Mapping[str, torch.Tensor],
-        generator: torch.Generator,
+        draws: Draws,
         constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        return x * (1 - 2 * torch.randint(2, (len(x), 1, 1, 1), generator=generator)).to(x.device), condition
+        return x * (1 - 2 * draws.integers(2, (1, 1, 1))), condition

@@ -15,6 +15,7 @@ import xarray as xr
 
 from physgen.diagnostics import memorization, moments, power_spectrum
 from physgen.domains import contract
+from physgen.lattice import Draws
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,10 @@ class Domain(contract.Domain):
         self,
         x: torch.Tensor,
         condition: Mapping[str, torch.Tensor],
-        generator: torch.Generator,
+        draws: Draws,
         constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        sign = 1 - 2 * torch.randint(2, (len(x), *[1] * (x.ndim - 1)), generator=generator)
-        return x * sign.to(x.device), condition
+        return x * (1 - 2 * draws.integers(2, [1] * (x.ndim - 1))), condition
 
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
         return {"power_spectrum": power_spectrum, "moments": moments}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy import fft
 
+from physgen.diagnostics.mode_sums import centred
 from physgen.errors import InputError
 from physgen.lattice import wavenumber
 
@@ -25,9 +26,21 @@ def fundamental(grid: Sequence[int], spacing: Sequence[float]) -> float:
 
 def coarse_grid(grid: Sequence[int], spacing: Sequence[float], reach: float) -> tuple[int, ...]:
     r"""Fewest points along each axis with :math:`2\pi m_i/L_i \ge` reach, of sizes that the FFT likes; at most grid."""
+    return tuple(
+        min(n, fft.next_fast_len(m, real=True)) for n, m in zip(grid, _points(grid, spacing, reach), strict=True)
+    )
+
+
+def quick_grid(grid: Sequence[int], spacing: Sequence[float], reach: float) -> tuple[int, ...]:
+    """:func:`coarse_grid` of sizes 4, 8, 12, 16, 24, 32, 48, ..., whose transforms take a third of the time a mode."""
+    sizes = [size << i for i in range(30) for size in (4, 6)]
+    points = _points(grid, spacing, reach)
+    return tuple(min(n, *(size for size in sizes if size >= m)) for n, m in zip(grid, points, strict=True))
+
+
+def _points(grid: Sequence[int], spacing: Sequence[float], reach: float) -> list[int]:
     sides = [n * a for n, a in zip(grid, spacing, strict=True)]
-    points = [fft.next_fast_len(int(np.ceil(reach * side / (2 * np.pi) * (1 - 1e-9))), real=True) for side in sides]
-    return tuple(min(n, m) for n, m in zip(grid, points, strict=True))
+    return [int(np.ceil(reach * side / (2 * np.pi) * (1 - 1e-9))) for side in sides]
 
 
 def crop(modes: np.ndarray, grid: Sequence[int], coarse: Sequence[int]) -> np.ndarray:
@@ -46,19 +59,58 @@ def crop(modes: np.ndarray, grid: Sequence[int], coarse: Sequence[int]) -> np.nd
 
 def to_modes(field: np.ndarray, d: int) -> np.ndarray:
     r""":math:`\delta_k/N`, :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, in the layout of rfftn; k = 0 is taken off."""
-    centred = field - field.mean(axis=tuple(range(-d, 0)), keepdims=True, dtype=float).astype(field.dtype)
-    return transform(centred, d)
+    axes = tuple(range(-d, 0))
+    return torch.fft.rfftn(torch.from_numpy(_centred(field, d)), dim=axes, norm="forward").numpy()
 
 
-def transform(field: np.ndarray, d: int) -> np.ndarray:
-    """rfftn over the last d axes, over N; torch's transforms take half the time of scipy's."""
-    return torch.fft.rfftn(torch.from_numpy(field), dim=tuple(range(-d, 0)), norm="forward").numpy()
+def _centred(field: np.ndarray, d: int) -> np.ndarray:
+    return centred(field.reshape(-1, *field.shape[-d:])).reshape(field.shape)
 
 
 def to_field(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:
     r""":math:`\sum_k \delta_k/N\, e^{ikx}` on the lattice ``coarse``, from half-space modes in its layout."""
     axes = tuple(range(-len(coarse), 0))
     return torch.fft.irfftn(torch.from_numpy(modes), s=tuple(coarse), dim=axes, norm="forward").numpy()
+
+
+# --- two fields in one complex one: a real, even filter treats both alike ---------------------------------
+
+
+def paired_modes(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Modes over N of fields (B, \*grid) in pairs, :math:`f_{2i} + i f_{2i+1}`, in the layout of fftn.
+
+    Means are taken off. Each field is brought to unit rms first, so that neither costs the other its digits.
+
+    Returns:
+        modes (ceil(B/2), \*grid), rms (B,) float64; the modes of a constant field are 0.
+    """
+    count = len(field)
+    flat = centred(field).reshape(count, -1)
+    rms = np.sqrt(np.square(flat, dtype=float).mean(axis=1))
+    scale = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0).astype(flat.dtype)[:, None]
+    pairs = np.zeros(((count + 1) // 2, flat.shape[1]), np.result_type(flat.dtype, np.complex64))
+    np.multiply(flat[::2], scale[::2], out=pairs.real)
+    np.multiply(flat[1::2], scale[1::2], out=pairs.imag[: count // 2])
+    modes = torch.from_numpy(pairs.reshape(-1, *field.shape[1:]))
+    return torch.fft.fftn(modes, dim=tuple(range(1, field.ndim)), norm="forward").numpy(), rms
+
+
+def crop_all(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:
+    """Modes (..., *lattice) in the layout of fftn as those of a coarser lattice of equal sides."""
+    d = len(coarse)
+    for axis, m in zip(range(modes.ndim - d, modes.ndim), coarse, strict=True):
+        n = modes.shape[axis]
+        if m < n:
+            before = (slice(None),) * axis
+            low, high = modes[(*before, slice(0, (m + 1) // 2))], modes[(*before, slice(n - m // 2, n))]
+            modes = np.concatenate([low, high], axis=axis)
+    return modes
+
+
+def filtered_pairs(modes: np.ndarray, window: np.ndarray) -> np.ndarray:
+    r"""Pairs (b, \*m) through a real, even window (\*m): both fields at each point, real (b, M, 2)."""
+    made = torch.fft.ifftn(torch.from_numpy(modes * window), dim=tuple(range(1, modes.ndim)), norm="forward")
+    return torch.view_as_real(made).reshape(len(modes), -1, 2).numpy()
 
 
 @dataclass(frozen=True)

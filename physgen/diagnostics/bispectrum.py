@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physgen.diagnostics.bands import coarse_grid, crop, fundamental, to_field, to_modes
-from physgen.diagnostics.batches import cell_mean, each_sample
+from physgen.diagnostics.bands import crop_all, filtered_pairs, fundamental, paired_modes, quick_grid
+from physgen.diagnostics.batches import each_sample
+from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
 from physgen.errors import InputError
 from physgen.lattice import wavenumber
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 CONFIGURATIONS = ("equilateral", "squeezed", "folded")
 HALF_WIDTH = 0.15  # of a shell, in units of its wavenumber; at least half a fundamental wavenumber
+CHUNK_CELLS = 2**16  # cells at once: all shells of them stay in the cache
 STEP = 1.35  # smallest ratio of neighbouring wavenumbers: shells of half-width 0.15 just touch
 
 
@@ -96,21 +98,21 @@ class TrianglePlan:
         highest = triangles.edges[:, 1]
         self.lattices: dict[tuple[int, ...], list[int]] = {}  # coarse grid -> triangles on it
         for t, shells in enumerate(triangles.shells):
-            coarse = coarse_grid(grid, spacing, 3 * highest[shells].max() * (1 + 1e-6))
+            coarse = quick_grid(grid, spacing, 3 * highest[shells].max() * (1 + 1e-6))
             self.lattices.setdefault(coarse, []).append(t)
         self.masks = {coarse: self._masks(coarse, t) for coarse, t in self.lattices.items()}
         self.triples, self.modes = np.zeros(len(triangles.shells)), np.zeros(len(triangles.edges))
         for coarse, members in self.lattices.items():
-            ones = {s: to_field(mask.astype(np.complex128), coarse) for s, mask in self.masks[coarse].items()}
+            ones = {s: filtered_pairs(np.ones((1, *coarse), complex), mask) for s, mask in self.masks[coarse].items()}
             for s, field in ones.items():
-                self.modes[s] = np.round(np.mean(field**2))
+                self.modes[s] = np.round(_mean(field, field)[0, 0])
             for t in members:
-                a, b, c = self.shells[t]
-                self.triples[t] = np.round(np.mean(ones[a] * ones[b] * ones[c]))
+                a, b, c = (ones[s] for s in self.shells[t])
+                self.triples[t] = np.round(_mean(a, b, c)[0, 0])
 
     def _masks(self, coarse: Sequence[int], members: list[int]) -> dict[int, np.ndarray]:
         step = [n * a / m for n, a, m in zip(self.grid, self.spacing, coarse, strict=True)]
-        k = wavenumber(coarse, step)
+        k = wavenumber(coarse, step, half=False)
         shells, edges = np.unique(self.shells[members]), self.edges
         return {int(s): ((k >= edges[s, 0]) & (k < edges[s, 1])).astype(np.float32) for s in shells}
 
@@ -119,19 +121,42 @@ class TrianglePlan:
         if np.any(self.triples < 1):
             empty = self.edges[self.shells[np.argmin(self.triples)]]
             raise InputError(f"no three modes close a triangle in the shells {empty.round(4).tolist()}: widen them")
-        d = len(self.grid)
-        modes = to_modes(field, d)
-        triple = np.zeros((*field.shape[:-d], len(self.triples)))
-        power = np.zeros((*field.shape[:-d], len(self.modes)))
+        lead, flat = field.shape[: -len(self.grid)], field.reshape(-1, *self.grid)
+        triple, power = np.zeros((len(flat), len(self.triples))), np.zeros((len(flat), len(self.modes)))
+        step = max(2, CHUNK_CELLS // int(np.prod(self.grid)))
+        for start in range(0, len(flat), step):
+            rows = slice(start, start + step)
+            self._measure(flat[rows], triple[rows], power[rows])
+        triple, power = self.volume**2 * triple / self.triples, self.volume * power / self.modes
+        return triple.reshape(*lead, -1), power.reshape(*lead, -1)
+
+    def _measure(self, field: np.ndarray, triple: np.ndarray, power: np.ndarray) -> None:
+        """Means of D_a D_b D_c, and of D_s^2, of fields (B, *grid)."""
+        modes, rms = paired_modes(field)
+        done: set[int] = set()
         for coarse, members in self.lattices.items():
-            kept = crop(modes, self.grid, coarse)
-            parts = {s: to_field(kept * mask, coarse) for s, mask in self.masks[coarse].items()}
-            for s, part in parts.items():
-                power[..., s] = cell_mean(part * part, d)
+            kept = crop_all(modes, coarse)
+            parts = {s: filtered_pairs(kept, mask) for s, mask in self.masks[coarse].items()}
+            for s in parts.keys() - done:
+                power[:, s] = _mean(parts[s], parts[s]).reshape(-1)[: len(field)] * rms**2
+            done |= parts.keys()
             for t in members:
-                a, b, c = self.shells[t]
-                triple[..., t] = cell_mean(parts[a] * parts[b] * parts[c], d)
-        return self.volume**2 * triple / self.triples, self.volume * power / self.modes
+                a, b, c = (parts[s] for s in self.shells[t])
+                triple[:, t] = _mean(a, b, c).reshape(-1)[: len(field)] * rms**3
+
+
+def _mean(first: np.ndarray, second: np.ndarray, third: np.ndarray | None = None) -> np.ndarray:
+    """Mean over points of products of two or three (b, M, 2), in float64: (b, 2)."""
+    loops = kernels()
+    if loops is None:
+        product = first.astype(float) * second
+        return (product if third is None else product * third).mean(axis=1)
+    found = np.zeros((len(first), 2))
+    if third is None:
+        loops.mean_of_two(first, second, found)
+    else:
+        loops.mean_of_three(first, second, third, found)
+    return found
 
 
 def bispectrum_array(

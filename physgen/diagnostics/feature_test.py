@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from physgen.diagnostics.bands import fundamental
+from physgen.diagnostics.batches import BATCH_CELLS, shared_out
 from physgen.diagnostics.result import Units, result_of_samples, units
 from physgen.diagnostics.spectrum import as_tensor, transformed
 from physgen.errors import InputError
-from physgen.lattice import nyquist, wavenumber
+from physgen.lattice import multiplicity, nyquist, wavenumber
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,7 +37,7 @@ COARSEST = 1.5  # of the fundamental wavenumber
 # length of the random frequencies in units of the rms of a band: 0.4 sees little but the variance, 1 feels single cells
 FREQUENCY = 1.4
 PLACES = 2**14  # cells of a field at which features are read; its neighbours add nothing
-CHUNK_CELLS = 2**20
+DEVICE_CELLS = 2**22  # that a GPU handles at once
 EMPTY = 1e-3
 TOLERANCE, RESPONSE_TOLERANCE = 0.5, 0.2
 SCATTER_YARDSTICK = 2.0  # what the labels do not explain is accepted within a factor exp(2 * 0.2) = 1.5
@@ -87,26 +88,42 @@ def feature_array(
     """
     whole, d = as_tensor(field), len(spacing)
     grid = tuple(whole.shape[-d:])
-    filters = torch.from_numpy(band_filters(grid, spacing)[0]).to(whole.device)
-    frequency, phase = (
-        torch.from_numpy(x).float().to(whole.device) for x in random_frequencies(len(filters), features, seed)
-    )
     flat = whole.reshape(-1, *grid)
-    out = torch.empty(len(flat), features + len(filters), dtype=torch.float64)
-    stride = max(1, int(np.prod(grid)) // PLACES)
-    chunk = max(1, CHUNK_CELLS // int(np.prod(grid)))
-    axes = tuple(range(-d, 0))
-    for start in range(0, len(flat), chunk):
-        rows = slice(start, start + chunk)
-        modes = torch.fft.rfftn(flat[rows].float(), dim=axes)[:, None] * filters
-        bands = torch.fft.irfftn(modes, s=grid, dim=axes).flatten(2)  # (b, J, N)
-        rms = bands.square().mean(2, keepdim=True).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-        places = bands[..., ::stride] / rms
-        for m in range(features):
-            argument = torch.einsum("j,bjn->bn", frequency[m], places)
-            out[rows, m] = torch.cos(argument.add_(phase[m])).mean(1, dtype=torch.float64).cpu()
-        out[rows, features:] = rms.double().log()[..., 0].cpu()
-    return out.reshape(*whole.shape[:-d], -1).numpy()
+    measure = _Features(grid, spacing, features, seed, whole.device)
+    at_once = BATCH_CELLS // 4 if whole.device.type == "cpu" else DEVICE_CELLS
+    step = max(1, at_once // int(np.prod(grid)))
+    pieces = range(0, len(flat), step)
+    parts = shared_out(lambda start: measure(flat[start : start + step]), pieces)
+    out = np.concatenate(parts) if parts else np.zeros((0, features + measure.bands))
+    return out.reshape(*whole.shape[:-d], -1)
+
+
+class _Features:
+    """The filters, frequencies and phases of a lattice on one device, and the features of fields (B, *grid) by them."""
+
+    def __init__(
+        self, grid: Sequence[int], spacing: Sequence[float], features: int, seed: int, device: torch.device
+    ) -> None:
+        self.grid, self.features = grid, features
+        self.filters = torch.from_numpy(band_filters(grid, spacing)[0]).to(device)
+        self.bands = len(self.filters)
+        frequency, phase = random_frequencies(self.bands, features, seed)
+        self.frequency, self.phase = (torch.from_numpy(x).float().to(device) for x in (frequency, phase))
+        self.stride = max(1, int(np.prod(grid)) // PLACES)
+        weight = multiplicity(grid).to(device, torch.float64) / float(np.prod(grid)) ** 2
+        self.shares = (self.filters.double().square() * weight).flatten(1).T  # (modes, J): of |delta_k|^2 in a band
+
+    def __call__(self, field: torch.Tensor) -> np.ndarray:
+        axes = tuple(range(-len(self.grid), 0))
+        modes = torch.fft.rfftn(field.float(), dim=axes)
+        if not self.features:  # Parseval: no band need be seen in space
+            rms = (modes.abs().double().square().flatten(1) @ self.shares).sqrt()
+            return rms.clamp_min(torch.finfo(torch.float32).tiny).log().cpu().numpy()
+        bands = torch.fft.irfftn(modes[:, None] * self.filters, s=self.grid, dim=axes).flatten(2)  # (b, J, N)
+        rms = bands.square().mean(2).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+        argument = torch.matmul(self.frequency, bands[..., :: self.stride] / rms[..., None])
+        means = argument.add_(self.phase[:, None]).cos_().mean(2).double()
+        return torch.cat([means, rms.double().log()], dim=1).cpu().numpy()
 
 
 def feature_statistics(

@@ -25,7 +25,7 @@ def kernels() -> Any:
 
     # sums may be taken in any order (so that they vectorise), nothing else is given up
     compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract"})
-    return SimpleNamespace(**{f.__name__: compiled(f) for f in (centre, bin_rows, bin_columns, bin_cells)})
+    return SimpleNamespace(**{f.__name__: compiled(f) for f in KERNELS})
 
 
 def centre(x: np.ndarray, out: np.ndarray) -> float:
@@ -89,3 +89,26 @@ def bin_cells(values: np.ndarray, table: np.ndarray, sums: np.ndarray) -> None:
                     sums[b, bins[m]] += np.float64(row[m])
                 for m in range(octant, n3):
                     sums[b, bins[n3 - m]] += np.float64(row[m])
+
+
+def mean_of_two(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """Mean over points of the product of a and b, real (B, M, 2), to ``out`` (B, 2)."""
+    for i in range(len(a)):
+        first, second = 0.0, 0.0
+        for m in range(a.shape[1]):
+            first += np.float64(a[i, m, 0] * b[i, m, 0])
+            second += np.float64(a[i, m, 1] * b[i, m, 1])
+        out[i, 0], out[i, 1] = first / a.shape[1], second / a.shape[1]
+
+
+def mean_of_three(a: np.ndarray, b: np.ndarray, c: np.ndarray, out: np.ndarray) -> None:
+    """The same of three."""
+    for i in range(len(a)):
+        first, second = 0.0, 0.0
+        for m in range(a.shape[1]):
+            first += np.float64(a[i, m, 0] * b[i, m, 0] * c[i, m, 0])
+            second += np.float64(a[i, m, 1] * b[i, m, 1] * c[i, m, 1])
+        out[i, 0], out[i, 1] = first / a.shape[1], second / a.shape[1]
+
+
+KERNELS = (centre, bin_rows, bin_columns, bin_cells, mean_of_two, mean_of_three)

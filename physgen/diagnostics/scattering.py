@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import fft
+import torch
 
-from physgen.diagnostics.bands import coarse_grid, octave, octave_centres
+from physgen.diagnostics.bands import coarse_grid, crop_all, octave, octave_centres
 from physgen.diagnostics.batches import cell_mean, each_sample
+from physgen.diagnostics.mode_sums import centred
 from physgen.diagnostics.result import result_of_samples
 
 if TYPE_CHECKING:
@@ -66,18 +67,6 @@ def _filters(grid: Sequence[int], spacing: Sequence[float], centre: float) -> np
     return (octave(k, centre) * np.maximum(along, 0.0) ** 2).astype(np.float32)
 
 
-def _crop(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:
-    """Modes (..., *lattice) in the fftn layout as those of a coarser lattice of equal sides."""
-    d = len(coarse)
-    for axis, m in zip(range(modes.ndim - d, modes.ndim), coarse, strict=True):
-        n = modes.shape[axis]
-        if m < n:
-            before = (slice(None),) * axis
-            low, high = modes[(*before, slice(0, (m + 1) // 2))], modes[(*before, slice(n - m // 2, n))]
-            modes = np.concatenate([low, high], axis=axis)
-    return modes
-
-
 def scattering_array(
     field: np.ndarray, spacing: Sequence[float], bank: Wavelets | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -104,11 +93,10 @@ def scattering_array(
     axes = tuple(range(1, d + 1))
     first = np.zeros((len(flat), len(bank.k)))
     second = np.zeros((len(flat), 2, len(bank.pairs)))
-    centred = flat - flat.mean(axis=axes, keepdims=True, dtype=float).astype(flat.dtype)
-    whole = fft.fftn(centred, axes=axes, norm="forward")
+    whole = _modes(centred(flat), axes)
     related = _related(d)
     for j, lattice in enumerate(bank.lattices):
-        modes = _crop(whole, lattice)
+        modes = crop_all(whole, lattice)
         for psi, others in zip(bank.filters[j], related, strict=True):
             u = _modulus(modes, psi, axes)
             mean = cell_mean(u, d)
@@ -125,8 +113,12 @@ def _related(d: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.flatnonzero(np.isclose(row, 1)), np.flatnonzero(np.isclose(row, 0))) for row in cosine]
 
 
+def _modes(field: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return torch.fft.fftn(torch.from_numpy(field), dim=axes, norm="forward").numpy()
+
+
 def _modulus(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    return np.abs(fft.ifftn(modes * psi, axes=axes, norm="forward", overwrite_x=True))
+    return torch.fft.ifftn(torch.from_numpy(modes * psi), dim=axes, norm="forward").abs().numpy()
 
 
 def _over(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -141,9 +133,9 @@ def _add_second(
     if not coarser:
         return
     d = u.ndim - 1
-    modes = fft.fftn(u, axes=tuple(range(1, d + 1)), norm="forward")
+    modes = _modes(u, tuple(range(1, d + 1)))
     for pair, b in coarser:
-        kept = _crop(modes, bank.lattices[b])[:, None]
+        kept = crop_all(modes, bank.lattices[b])[:, None]
         psi = bank.filters[b][np.concatenate(others)]
         means = cell_mean(_modulus(kept, psi, tuple(range(2, d + 2))), d)  # (b, parallel and perpendicular ones)
         parts = np.split(means, [len(others[0])], axis=1)

@@ -46,6 +46,7 @@ DATA = {
         "boundary": ("free", {}), "temperatures": (["1.0 J", "2.1 J"], {}), "instances": (9, {}), "replicas": (5, {}),
         "method": ("enumeration", {}), "sweeps": (4096, PARALLEL_TEMPERING), "ladders": (2, PARALLEL_TEMPERING),
         "hottest": ("3.0 J", PARALLEL_TEMPERING), "order": ("checkerboard", PARALLEL_TEMPERING),
+        "kernel": ("general", PARALLEL_TEMPERING | {"data.couplings": "bimodal"}),
     },
 }  # fmt: skip
 # key -> the value it is changed to, what else it needs, and the outcome that shows it

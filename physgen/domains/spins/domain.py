@@ -76,6 +76,14 @@ class Spins(Domain):
     order: Literal["sequential", "checkerboard"] = field(
         default="sequential", metadata={"help": "parallel tempering: order of the spins in a sweep"}
     )
+    kernel: Literal["auto", "general", "multispin"] = field(
+        default="auto",
+        metadata={
+            "help": "parallel tempering: any couplings, one instance at a time, or couplings +-J on a lattice, 64 "
+            "instances in the bits of a word (as fast as general for 6 instances, else slower or faster in "
+            "proportion to their number); auto takes words wherever the couplings allow it"
+        },
+    )
 
     def __post_init__(self) -> None:
         temperatures = tuple(float(t) for t in self.temperatures)
@@ -135,7 +143,8 @@ class Spins(Domain):
     def _simulate_in(
         self, couplings: Quenched, seed: int, processes: int, progress: Callable[[int, int], None] | None
     ) -> xr.Dataset:
-        from physgen.domains.spins.simulate import cheapest_method, check_method, exact_ensemble, tempering_ensemble
+        from physgen.domains.spins.simulate import cheapest_method, check_method, exact_ensemble
+        from physgen.domains.spins.tempering import tempering_ensemble
 
         method = check_method(cheapest_method(couplings) if self.method == "auto" else self.method, couplings)
         if method == "parallel_tempering":

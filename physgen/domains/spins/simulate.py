@@ -1,4 +1,5 @@
-"""Make ensembles of spins: couplings for every disorder instance, then equilibrium configurations of each.
+"""Make ensembles of spins: couplings for every disorder instance, then exact configurations of each, or those of
+parallel tempering (``tempering.py``).
 
 Every random number is a pure function of (seed, disorder id, purpose), so the ensemble does not depend on the number of
 processes, and instance 7 of 10 is instance 7 of 300. The kernels release the interpreter lock: threads do.
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from physgen.diffusion.exact.atoms import enumerate_spins
-from physgen.domains.spins import equilibration, exact, monte_carlo
+from physgen.domains.spins import exact
 from physgen.domains.spins.couplings import (
     complete_graph,
     complete_graph_couplings,
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
     from physgen.domains.spins.domain import Spins
 
-COUPLINGS_STREAM, EXACT_STREAM, MONTE_CARLO_STREAM = 0, 1, 2
-MEASUREMENTS = 2048  # at most, per run of parallel tempering
+COUPLINGS_STREAM, EXACT_STREAM, MONTE_CARLO_STREAM, MULTISPIN_STREAM = 0, 1, 2, 3
 
 
 class Quenched(NamedTuple):
@@ -135,7 +135,7 @@ def exact_ensemble(
             drawn = solve(couplings, i, temperature, domain.replicas, rng)
             spins[i, t], figures[:, i, t] = drawn.spins, drawn[1:]
 
-    _run_jobs(instance, len(couplings.ids), processes, progress)
+    run_jobs(instance, len(couplings.ids), processes, progress)
     method = "enumeration" if enumerate_all else "transfer_matrix"
     attrs: dict[str, object] = {"method": method, "equilibration": "exact: independent samples"}
     made = spin_ensemble(spins, couplings.disorder, np.array(domain.temperatures), couplings.ids, attrs)
@@ -162,114 +162,7 @@ def _enumerated(
     return exact.ExactSamples(every[chosen].reshape(n, *couplings.grid), law.log_partition, law.energy)
 
 
-# --- parallel tempering --------------------------------------------------------------------------------
-
-
-def tempering_ensemble(
-    domain: Spins,
-    couplings: Quenched,
-    seed: int,
-    processes: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> xr.Dataset:
-    """Configurations by parallel tempering, with the statistics of the equilibration tests in the attributes.
-
-    Half of the sweeps are discarded. Replica r comes from ladder r modulo the number of ladders; later rounds are
-    later times, spread evenly over the production. Variables ``autocorrelation_time`` (sweeps) and
-    ``independent_samples`` hold the figures of each instance and temperature.
-
-    Raises:
-        InputError: too few independent configurations (at once, for the first instance where it shows), energies
-            that drift, or a broken Katzgraber-Young identity.
-    """
-    ladder = monte_carlo.temperature_ladder(np.array(domain.temperatures), domain.hottest, couplings.spins)
-    levels = np.searchsorted(ladder, domain.temperatures)
-    order = _order(domain, couplings)
-    shape = (len(couplings.ids), len(levels), domain.replicas)
-    spins = np.empty((*shape, *couplings.grid), dtype=np.int8)
-    runs: dict[int, equilibration.Figures] = {}
-    mixing = np.empty((shape[0], 2))
-
-    def instance(i: int) -> None:
-        graph = _graph(couplings, i, order)
-        walkers = monte_carlo.start(graph, ladder, domain.ladders, disorder_rng(seed, i, MONTE_CARLO_STREAM))
-        drawn, runs[i] = _tempered(domain, couplings, walkers, graph, ladder, levels)
-        reason = equilibration.independence_reason(runs[i], levels, domain.replicas, domain.sweeps, i)
-        if reason:
-            raise InputError(f"parallel tempering did not give equilibrium data: {reason}")
-        spins[i] = drawn.reshape(*shape[1:], *couplings.grid)
-        rate = walkers.accepted / np.maximum(walkers.attempts, 1)
-        mixing[i] = rate.min(initial=1.0), walkers.trips.min()
-
-    _run_jobs(instance, len(couplings.ids), processes, progress)
-    in_order = [runs[i] for i in range(shape[0])]
-    verdict = equilibration.judge(in_order, levels, gaussian=couplings.gaussian_variance is not None)
-    if not verdict.equilibrated:
-        raise InputError(
-            f"parallel tempering did not give equilibrium data: {'; '.join(verdict.reasons)}: "
-            f"set sweeps to {4 * domain.sweeps} or more, or leave out the lowest temperatures"
-        )
-    attrs: dict[str, object] = {"method": "parallel_tempering", "equilibration": "passed", **verdict.figures}
-    attrs |= {"sweeps": domain.sweeps, "ladders": domain.ladders, "ladder_temperatures": ladder.tolist()}
-    attrs |= {"swap_acceptance_min": float(mixing[:, 0].min()), "round_trips_min": int(mixing[:, 1].min())}
-    made = spin_ensemble(spins, couplings.disorder, np.array(domain.temperatures), couplings.ids, attrs)
-    over = ("disorder", "temperature")
-    time = {"long_name": "integrated autocorrelation time", "units": "sweeps"}
-    count = {"long_name": "independent configurations in the production", "units": "1"}
-    return made.assign(
-        autocorrelation_time=(over, np.stack([run.tau[levels] for run in in_order]), time),
-        independent_samples=(over, np.stack([run.independent[levels] for run in in_order]), count),
-    )
-
-
-def _tempered(
-    domain: Spins,
-    couplings: Quenched,
-    walkers: monte_carlo.Walkers,
-    graph: monte_carlo.Graph,
-    ladder: np.ndarray,
-    levels: np.ndarray,
-) -> tuple[np.ndarray, equilibration.Figures]:
-    """Configurations (levels, replicas, N) of one run, and what its equilibration is judged by."""
-    rounds = -(-domain.replicas // domain.ladders)
-    interval = max(1, domain.sweeps // MEASUREMENTS)
-    measurements = domain.sweeps // interval
-    production = measurements - measurements // 2
-    if rounds > production:
-        raise InputError(
-            f"{domain.sweeps} sweeps cannot give {domain.replicas} configurations on {domain.ladders} ladders: "
-            f"set sweeps to {4 * rounds * interval} or more"
-        )
-    recorded = set((measurements // 2 + (np.arange(1, rounds + 1) * production) // rounds - 1).tolist())
-    series, drawn = [], []
-    for m in range(measurements):
-        monte_carlo.advance(walkers, graph, ladder, interval)
-        series.append(monte_carlo.measure(walkers, graph))
-        if m in recorded:
-            drawn.append(monte_carlo.configurations(walkers, levels))
-    energy, overlap, link = (np.stack(column) for column in zip(*series, strict=True))
-    # sum of the variances of the couplings; without a Gaussian law the identity that it enters is not judged
-    per_spin = (couplings.gaussian_variance or 0.0) * len(graph.edges) / couplings.spins
-    figures = equilibration.run_figures(energy, overlap, link, ladder, interval, per_spin)
-    return np.concatenate(drawn, axis=1)[:, : domain.replicas], figures
-
-
-def _graph(couplings: Quenched, i: int, order: np.ndarray | None) -> monte_carlo.Graph:
-    bonds = couplings.disorder.couplings[i].reshape(-1)
-    return monte_carlo.make_graph(couplings.edges, bonds, couplings.spins, order=order)
-
-
-def _order(domain: Spins, couplings: Quenched) -> np.ndarray | None:
-    if domain.order == "sequential":
-        return None
-    bonds = couplings.disorder
-    if bonds.edges is not None:
-        raise InputError("order 'checkerboard' needs a lattice: other graphs take order 'sequential'")
-    periodic = tuple(bool(bonds.couplings[:, i].take(-1, axis=1 + i).any()) for i in range(len(couplings.grid)))
-    return monte_carlo.checkerboard_order(couplings.grid, periodic)
-
-
-def _run_jobs(
+def run_jobs(
     job: Callable[[int], None], count: int, processes: int, progress: Callable[[int, int], None] | None
 ) -> None:
     """Run ``job(0) ... job(count - 1)`` on ``processes`` threads; the first error is raised at once."""

@@ -18,7 +18,16 @@ from physgen.lattice.modes import (
     wavenumber,
     wavenumbers,
 )
-from physgen.lattice.moves import Draws, Moves, Symmetry, equal_axes, point_group, random_moves, translations
+from physgen.lattice.moves import (
+    Draws,
+    Moves,
+    Symmetry,
+    equal_axes,
+    point_group,
+    random_moves,
+    translations,
+    whole_numbers,
+)
 
 __all__ = [
     "Draws",
@@ -41,4 +50,5 @@ __all__ = [
     "unfolded",
     "wavenumber",
     "wavenumbers",
+    "whole_numbers",
 ]

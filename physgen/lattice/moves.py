@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+MOST = 2**31  # whole numbers are drawn below it
 ROUNDING = 1e-6  # relative; cell sizes that differ by less are equal
 
 
@@ -219,12 +220,25 @@ def random_moves(
         spacing: cell size along each axis; None where they are equal.
         periodic: whether opposite sides touch.
     """
-    dimension = len(grid)
-    orders = equal_axes(grid, spacing)
-    mirrored = draws.integers(2, (dimension,)).bool()
-    shift = torch.zeros_like(mirrored, dtype=torch.long)
-    if periodic and len(set(grid)) == 1:
-        shift = draws.integers(grid[0], (dimension,))
-    elif periodic:
-        shift = torch.stack([draws.integers(side) for side in grid], dim=1)
-    return Moves(_constant(tuple(orders), mirrored.device)[draws.integers(len(orders))], mirrored, shift)
+    dimension, orders = len(grid), equal_axes(grid, spacing)
+    shifts = grid if periodic else [1] * dimension
+    chosen, *found = whole_numbers(draws, [len(orders), *shifts, *[2] * dimension])
+    numbers = torch.stack(found, dim=1)
+    order = _constant(tuple(orders), numbers.device)[chosen]
+    return Moves(order, numbers[:, dimension:].bool(), numbers[:, :dimension])
+
+
+def whole_numbers(draws: Draws, highs: Sequence[int]) -> list[Tensor]:
+    """Independent uniform whole numbers (B,) below each of ``highs``: the digits of as few draws as hold them."""
+    found: list[Tensor] = []
+    while len(found) < len(highs):
+        group: list[int] = []
+        for high in highs[len(found) :]:
+            if group and math.prod(group) * high > MOST:
+                break
+            group.append(high)
+        number = draws.integers(math.prod(group))
+        for high in group:
+            found.append(number % high)
+            number = number // high
+    return found

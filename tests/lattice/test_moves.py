@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from physgen.diffusion.draws import SampleDraws
-from physgen.lattice import Moves, Symmetry, equal_axes, point_group, random_moves
+from physgen.lattice import Moves, Symmetry, equal_axes, point_group, random_moves, whole_numbers
 
 GRIDS = [(6,), (4, 4), (4, 6), (3, 3, 3), (4, 4, 3)]
 
@@ -67,6 +67,20 @@ def test_a_sample_is_moved_alike_in_any_batch():
     whole = random_moves((4, 4), SampleDraws(5, "moves", range(10))).move(x)
     part = random_moves((4, 4), SampleDraws(5, "moves", [7, 2])).move(x[[7, 2]])
     assert torch.equal(part, whole[[7, 2]])
+
+
+def test_digits_of_a_draw_are_uniform_and_independent():
+    """Counts of all 24 triples: chi2 of 23 degrees of freedom. Numbers too large for one draw take several."""
+    n = 24_000
+    a, b, c = whole_numbers(SampleDraws(6, "digits", range(n)), [2, 3, 4])
+    count = torch.bincount(a + 2 * b + 6 * c, minlength=24)
+    assert len(count) == 24 and float((count - 1000).square().sum() / 1000) < 23 + 6 * math.sqrt(46)
+    highs = [2**30, 5, 2**31, 1]
+    large = whole_numbers(SampleDraws(6, "digits", range(n)), highs)
+    for number, high in zip(large, highs, strict=True):  # the mean of n uniform numbers
+        assert abs(float(number.double().mean()) - (high - 1) / 2) <= 4 * high / math.sqrt(12 * n)
+    spread = torch.corrcoef(torch.stack([number.double() for number in large[:3]])) - torch.eye(3)
+    assert float(spread.abs().max()) < 4.5 / math.sqrt(n)
 
 
 def test_an_exchange_of_unequal_axes_is_refused():

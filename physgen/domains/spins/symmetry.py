@@ -6,12 +6,13 @@ Every map here leaves :math:`\sum_{\langle ij\rangle} J_{ij} s_i s_j` of each sa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
 
 from physgen.domains.spins.couplings import open_axes
-from physgen.lattice import Draws, Moves
+from physgen.lattice import Draws, Moves, whole_numbers
 
 
 def random_symmetry(
@@ -54,19 +55,21 @@ def random_moves(grid: tuple[int, ...], draws: Draws, boundary: str) -> Moves:
 
     An open dim is not shifted and keeps its seam of zero bonds at the end.
     """
-    dimension = len(grid)
-    open_dims = open_axes(dimension, boundary)
-    mirrored = draws.integers(2, (dimension,)).bool()
-    still = torch.zeros_like(mirrored[:, 0], dtype=torch.long)
-    drawn = [still if axis in open_dims else draws.integers(side) for axis, side in enumerate(grid)]
+    dimension, open_dims = len(grid), open_axes(len(grid), boundary)
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(range(dimension), 2)
+        if (a in open_dims) == (b in open_dims) and grid[a] == grid[b]
+    ]
+    sides = [1 if axis in open_dims else side for axis, side in enumerate(grid)]
+    numbers = whole_numbers(draws, [*sides, *[2] * (dimension + len(pairs))])
+    mirrored = torch.stack(numbers[dimension : 2 * dimension], dim=1).bool()
     # sites move up by the number drawn where a dim is reflected, down where not
-    shift = torch.stack(drawn, dim=1) * torch.where(mirrored, 1, -1)
-    columns = [still + axis for axis in range(dimension)]
-    for a in range(dimension):
-        for b in range(a + 1, dimension):
-            if (a in open_dims) == (b in open_dims) and grid[a] == grid[b]:
-                exchanged, (first, second) = draws.integers(2).bool(), (columns[a], columns[b])
-                columns[a], columns[b] = torch.where(exchanged, second, first), torch.where(exchanged, first, second)
+    shift = torch.stack(numbers[:dimension], dim=1) * torch.where(mirrored, 1, -1)
+    columns = [torch.full_like(numbers[0], axis) for axis in range(dimension)]
+    for (a, b), exchanged in zip(pairs, numbers[2 * dimension :], strict=True):
+        first, second = columns[a], columns[b]
+        columns[a], columns[b] = (torch.where(exchanged > 0, *both) for both in ((second, first), (first, second)))
     order = torch.stack(columns, dim=1)
     # the dims are exchanged last, a move exchanges them first: its reflections and shifts are those of the new dims
     return Moves(order, mirrored.gather(1, order), shift.gather(1, order))

@@ -8,6 +8,7 @@ are compared with other levels on the network, from the same noise (:mod:`physge
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,6 @@ from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.names import RULES, LevelRule
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
-from physgen.diffusion.sampling.tiles import tile_of
 from physgen.runs.encoding import Encoding
 from physgen.storage.disk import write_atomically
 from physgen.storage.weights import weights_digest
@@ -32,6 +32,7 @@ CHECKED, CHOSEN, EVEN = RULES
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
 KEPT_IN = "levels.json"
 CORNERS = 64
+VALUES, FEWEST, MOST = 2**13, 8, 64  # samples of a check, by their size; any 8 of 64^2 took the same levels
 
 
 class Model(Protocol):
@@ -83,14 +84,14 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None
     needed of which none were kept, "checked" is "chosen". The outcome of a check is stored beside the weights, where
     that is possible.
     """
-    s_min, s_max = model.encoding.s_min, model.encoding.s_max
+    s_min, s_max = trained = model.encoding.s_min, model.encoding.s_max
     spectra, solver = surrogate_spectra(model), _solver(sampler)
     if spectra is None or solver is None:
         return Levels(log_uniform(s_max, s_min, steps), EVEN)
     if rule == EVEN:
-        return Levels(_within(best_log_uniform, spectra, steps, sampler, (s_max, s_min)), EVEN)
+        return Levels(best_log_uniform(spectra, steps, sampler, trained, trained)[0], EVEN)
     if rule == CHOSEN or solver.draws or not _knows_conditions(model):
-        return Levels(_within(optimal_levels, spectra, steps, sampler, (s_max, s_min)), CHOSEN)
+        return Levels(optimal_levels(spectra, steps, sampler, trained, trained)[0], CHOSEN)
     # other weights, an EMA of another width say, have levels of their own
     key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{sampler}/{steps}"
     levels = _recall(model.folder, key)
@@ -101,26 +102,17 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None
 
 
 def _checked(model: Model, spectra: torch.Tensor, sampler: str, steps: int) -> Levels:
-    s_min, s_max = model.encoding.s_min, model.encoding.s_max
-    candidates = candidate_levels(spectra, steps, sampler)
-    if any(float(c[0]) > s_max or float(c[-2]) < s_min for c in candidates.values()):
-        candidates = candidate_levels(spectra, steps, sampler, s_max, s_min)
+    s_min, s_max = trained = model.encoding.s_min, model.encoding.s_max
+    candidates = candidate_levels(spectra, steps, sampler, trained, trained)
     site = model.encoding.shape
-    count = tile_of(site)  # what one call takes: few large fields, which hold many modes each
+    count = min(max(VALUES // math.prod(site), FEWEST), MOST)
     errors = convergence(
         model.denoiser, candidates, (count, *site), CHECK_SEED,
-        ends=(s_max, s_min), condition=_spread_conditions(model, count), sampler=sampler, device=model.device,
+        ends=(s_max, s_min), condition=_spread_conditions(model, count), sampler=sampler, tile=count,
+        device=model.device,
     )  # fmt: skip
     name = most_converged(errors)
     return Levels(candidates[name], name, errors)
-
-
-def _within(search: Any, spectra: torch.Tensor, steps: int, sampler: str, ends: tuple[float, float]) -> torch.Tensor:
-    """The levels of a search, its ends free if they then lie within the trained range, else those of the range."""
-    levels, _ = search(spectra, steps, sampler)
-    if float(levels[0]) > ends[0] or float(levels[-2]) < ends[1]:
-        levels, _ = search(spectra, steps, sampler, *ends)
-    return levels
 
 
 def _spread_conditions(model: Model, count: int) -> dict[str, torch.Tensor] | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.discretization.gaussian import representative as representative
     from physgen.diffusion.discretization.gaussian import sampled_power as sampled_power
     from physgen.diffusion.discretization.hedge import hedge_errors as hedge_errors
+    from physgen.diffusion.discretization.search import adapted_levels as adapted_levels
     from physgen.diffusion.discretization.search import best_log_uniform as best_log_uniform
     from physgen.diffusion.discretization.search import optimal_levels as optimal_levels
     from physgen.diffusion.discretization.search import steps_for as steps_for

@@ -24,43 +24,61 @@ from physgen.diffusion.sampling.solver import Solver
 QUANTILES, SCALES = 16, 7  # of the upper half: both laws are even
 PEAKS = ((-1.0, 1.0), (0.05, 0.05), (0.5, 0.5))  # means, variances, weights
 TAILS = ((0.0, 0.0), (0.05, 2.0), (0.7, 0.3))
-FINE, FAR, NEAR = 1000, 1000.0, 1e-4  # levels of the reference, in standard deviations of the law
+FINE, FAR, NEAR = 500, 1000.0, 1e-4  # levels of the reference, in standard deviations of the law
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two Gaussians (means, variances, weights), brought to mean 0 and variance 1; y (..., Q) at levels (..., 1)."""
+class Pairs:
+    """Laws, each two Gaussians (means, variances, weights), brought to mean 0 and variance 1: tensors (2, laws, ...).
+
+    Their y (laws, ..., Q) at levels (..., 1) are followed together.
+    """
 
     means: Tensor
     variances: Tensor
     weights: Tensor
 
     @classmethod
-    def standard(cls, *parameters: tuple[float, float]) -> Pair:
-        """The pair of these (means, variances, weights) after a shift and a scaling."""
-        means, variances, weights = torch.tensor(parameters, dtype=torch.float64)
-        centre = (weights * means).sum()
-        scale = (weights * (variances + (means - centre) ** 2)).sum()
-        return cls((means - centre) / scale.sqrt(), variances / scale, weights)
+    def standard(cls, *laws: tuple[tuple[float, float], ...], axes: int) -> Pairs:
+        """The laws of these (means, variances, weights) after a shift and a scaling, for y of 1 + ``axes`` axes."""
+        means, variances, weights = torch.tensor(laws, dtype=torch.float64).permute(1, 2, 0)
+        centre = (weights * means).sum(0)
+        scale = (weights * (variances + (means - centre) ** 2)).sum(0)
+        shape = (2, len(laws), *[1] * axes)
+        standardised = ((means - centre) / scale.sqrt(), variances / scale, weights)
+        return cls(*(parameter.reshape(shape) for parameter in standardised))
 
     def denoised(self, y: Tensor, s: Level) -> Tensor:
-        """D(y, s), shape of y."""
-        noisy = self.variances + torch.as_tensor(s, dtype=torch.float64)[..., None] ** 2
-        offset = y[..., None] - self.means
-        weight = torch.softmax(self.weights.log() - 0.5 * (offset**2 / noisy + noisy.log()), dim=-1)
-        return (weight * (self.means + offset * self.variances / noisy)).sum(-1)
+        r"""D(y, s), shape of y: :math:`D_1 + p\,(D_2 - D_1)`, with p the probability that y is of the second Gaussian.
+
+        Its logit is quadratic in y and each :math:`D_i` linear, with coefficients that depend on s alone.
+        """
+        noisy = self.variances + torch.as_tensor(s, dtype=torch.float64) ** 2
+        precision = 1 / noisy
+        pull = self.means * precision
+        log_weight = self.weights.log() - 0.5 * (self.means * pull + noisy.log())
+        curve, slope, constant = (a[1] - a[0] for a in (-0.5 * precision, pull, log_weight))
+        probability = torch.addcmul(constant, y, torch.addcmul(slope, curve, y)).sigmoid_()
+        gain = self.variances * precision
+        shift = (1 - gain) * self.means
+        apart = torch.addcmul(shift[1] - shift[0], gain[1] - gain[0], y)
+        return torch.addcmul(shift[0], gain[0], y).addcmul_(probability, apart)
 
 
 @cache
-def _references() -> tuple[tuple[Pair, Tensor], ...]:
-    """The laws with their variance over the quantiles, by the flow in steps too fine to matter."""
+def _reference() -> Tensor:
+    """Variances (laws, 1, 1) over the quantiles, by the flow in steps too fine to matter."""
     levels = log_uniform(FAR, NEAR, FINE).tolist()
-    pairs = [Pair.standard(*PEAKS), Pair.standard(*TAILS)]
-    return tuple(
-        (pair, dpmpp_2m.integrate(pair.denoised, levels, FAR * _quantiles(), None).square().mean(-1)) for pair in pairs
-    )
+    start = FAR * _quantiles().expand(2, 1, 1, QUANTILES)
+    return dpmpp_2m.integrate(_laws().denoised, levels, start, None).square().mean(-1)
 
 
+@cache
+def _laws() -> Pairs:
+    return Pairs.standard(PEAKS, TAILS, axes=3)
+
+
+@cache
 def _quantiles() -> Tensor:
     return torch.special.ndtri(0.5 + (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / (2 * QUANTILES))
 
@@ -82,9 +100,7 @@ def hedge_errors(solver: Solver, levels: Tensor, band: Tensor) -> Tensor:
     sets, ln = torch.atleast_2d(levels), band.log()
     scales = torch.exp(torch.linspace(0.5 * float(ln.min()), 0.5 * float(ln.max()), SCALES, dtype=torch.float64))
     columns: list[Level] = [sets[:, i, None, None] / scales[:, None] for i in range(sets.shape[1] - 1)]
-    parts = []
-    for pair, expected in _references():
-        x = solver.integrate(pair.denoised, [*columns, 0.0], columns[0] * _quantiles(), None)
-        parts.append(x.square().mean(-1) / expected - 1)
-    errors = torch.cat(parts, dim=-1)
+    start = (columns[0] * _quantiles()).expand(2, -1, -1, -1)
+    x = solver.integrate(_laws().denoised, [*columns, 0.0], start, None)
+    errors = (x.square().mean(-1) / _reference() - 1).movedim(0, 1).flatten(1)
     return errors if levels.ndim == 2 else errors[0]

@@ -1,7 +1,7 @@
 r"""Noise levels that are chosen: those with the least largest error of P(k) on the Gaussian surrogate of the data.
 
 :math:`\min_{s_1 > \dots > s_n} \max_k |\Delta P/P|` is a minimax problem in log s. It is solved by linear programs on
-the linearised errors within a trust region, from the best log-uniform levels on; it takes a second or two.
+the linearised errors within a trust region, from the best log-uniform levels on; it takes some tenths of a second.
 Spectra from 1e-4 to 1e2, DPM-Solver++(2M), largest error:
 
 =========== ================ ============= ============================= =====================
@@ -25,11 +25,11 @@ on the denoiser at hand, :mod:`physgen.diffusion.discretization.check`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 from physgen.diffusion.discretization.gaussian import largest_error, representative, sampled_power
@@ -47,13 +47,15 @@ WIDEST, NARROWEST = 0.6, 1e-3  # trust region, in units of a step of log s
 BEGINS = torch.logspace(0.3, 1.6, 12, dtype=torch.float64)  # first levels tried, in sqrt(largest P)
 ENDS = torch.logspace(-2, 0, 14, dtype=torch.float64)  # last levels tried, in sqrt(least P)
 
+End = float | tuple[float, float] | None  # of the levels: given, within bounds, or free
+
 
 def optimal_levels(
     power: Tensor,
     steps: int,
     sampler: str | Sampler = "dpmpp_2m",
-    s_max: float | None = None,
-    s_min: float | None = None,
+    s_max: End = None,
+    s_min: End = None,
     neighbours: float = NEIGHBOURS,
     hedge: float | None = None,
 ) -> tuple[Tensor, float]:
@@ -68,7 +70,8 @@ def optimal_levels(
         power: mode variances P of the encoded data, any shape, > 0 (:mod:`physgen.diffusion.learning.prior_spectrum`).
         steps: number of levels above 0, at least 2.
         sampler: name or solver.
-        s_max, s_min: first and last level above 0; chosen where None.
+        s_max, s_min: first and last level above 0; chosen where None, and where two bounds (lower, upper) are given,
+            within them.
         neighbours: bound on the ratio of neighbouring steps of log s, > 1; ``math.inf`` for none.
         hedge: weight of the errors on two laws far from Gaussian (:mod:`physgen.diffusion.discretization.hedge`)
             beside those of the Gaussian, 0 for none; None is 0.05 for deterministic samplers and 0 for stochastic ones.
@@ -86,18 +89,54 @@ def optimal_levels(
         hedge = 0.0 if solver.draws else HEDGE
     if not hedge >= 0:
         raise ValueError(f"the weight of the hedge must be >= 0, got {hedge}; 0 is no hedge")
-    best = _search(_Task(solver, band, (s_max, s_min), neighbours, hedge), steps)
-    levels = _close(best)
+    best = _search(_Task(solver, band, _bounds(s_max, s_min), neighbours, hedge), steps)
+    return _finished(best, solver, power, band)
+
+
+def adapted_levels(
+    levels: Tensor,
+    power: Tensor,
+    sampler: str | Sampler = "dpmpp_2m",
+    s_max: End = None,
+    s_min: End = None,
+    hedge: float = HEDGE,
+) -> tuple[Tensor, float]:
+    """The optimum near given levels, those of another hedge or other ends say: one descent in place of a search.
+
+    Args:
+        levels: (steps + 1,), the last one 0; those beyond the ends are first moved to them, in proportion.
+        power, sampler, s_max, s_min, hedge: as in :func:`optimal_levels`, and so are the results.
+    """
+    solver, band = _solver(sampler, len(levels) - 1), representative(power)
+    ends, start = _bounds(s_max, s_min), levels[:-1].double().log()
+    first, last = (min(max(float(start[i]), low), high) for i, (low, high) in zip((0, -1), ends, strict=True))
+    start = first + (start - start[0]) * ((last - first) / float(start[-1] - start[0]))
+    return _finished(_descend(_Task(solver, band, ends, NEIGHBOURS, hedge), start), solver, power, band)
+
+
+def _finished(log_levels: Tensor, solver: Solver, power: Tensor, band: Tensor) -> tuple[Tensor, float]:
+    """The levels, and their largest error on modes between those that they were found on."""
+    levels = _close(log_levels)
     check_levels(levels)
     return levels, float(largest_error(solver, levels, representative(power, 4 * len(band))))
+
+
+def _bounds(*ends: End) -> tuple[tuple[float, float], ...]:
+    """Bounds (lower, upper) of the logarithm of each end."""
+    pairs = ((0.0, math.inf) if end is None else end if isinstance(end, tuple) else (end, end) for end in ends)
+    return tuple((_log(low), _log(high)) for low, high in pairs)
+
+
+def _log(level: float) -> float:
+    return math.log(level) if 0 < level < math.inf else math.inf if level > 0 else -math.inf
 
 
 def steps_for(
     power: Tensor,
     tolerance: float,
     sampler: str | Sampler = "dpmpp_2m",
-    s_max: float | None = None,
-    s_min: float | None = None,
+    s_max: End = None,
+    s_min: End = None,
     most: int = 512,
 ) -> tuple[Tensor, float]:
     """The fewest optimal levels whose expected largest relative error of P stays below a tolerance.
@@ -133,16 +172,15 @@ def best_log_uniform(
     power: Tensor,
     steps: int,
     sampler: str | Sampler = "dpmpp_2m",
-    s_max: float | None = None,
-    s_min: float | None = None,
+    s_max: End = None,
+    s_min: End = None,
 ) -> tuple[Tensor, float]:
     """The log-uniform levels whose two ends are the best of a table: the same choice without relying on cancellations.
 
     Arguments and results as :func:`optimal_levels`.
     """
     solver, band = _solver(sampler, steps), representative(power)
-    levels = _close(_log_uniform(solver, band, steps, s_max, s_min))
-    return levels, float(largest_error(solver, levels, representative(power, 4 * len(band))))
+    return _finished(_log_uniform(solver, band, steps, _bounds(s_max, s_min)), solver, power, band)
 
 
 def _solver(sampler: str | Sampler, steps: int) -> Solver:
@@ -165,7 +203,7 @@ class _Task:
 
     solver: Solver
     band: Tensor
-    ends: tuple[float | None, float | None]
+    ends: tuple[tuple[float, float], ...]
     neighbours: float
     hedge: float
 
@@ -180,7 +218,7 @@ class _Task:
 
 def _search(task: _Task, steps: int) -> Tensor:
     """Logarithms (steps,) of the best levels, from the log-uniform ones and from the optimum of half the steps on."""
-    even = _log_uniform(task.solver, task.band, steps, *task.ends)
+    even = _log_uniform(task.solver, task.band, steps, task.ends)
     candidates = [even]
     if steps >= 2 * FEW:  # many levels have poor local optima, which the shape of fewer ones avoids
         short = _search(task, steps // 2)
@@ -191,39 +229,36 @@ def _search(task: _Task, steps: int) -> Tensor:
     return min(candidates, key=lambda log_levels: float(task.errors(log_levels).abs().max()))
 
 
-def _log_uniform(solver: Solver, band: Tensor, steps: int, s_max: float | None, s_min: float | None) -> Tensor:
-    """Logarithms (steps,) of the best log-uniform levels, over the free ends."""
-    first = (band.max().sqrt() * BEGINS if s_max is None else torch.tensor([s_max], dtype=torch.float64)).log()
-    last = (band.min().sqrt() * ENDS if s_min is None else torch.tensor([s_min], dtype=torch.float64)).log()
+def _log_uniform(solver: Solver, band: Tensor, steps: int, ends: tuple[tuple[float, float], ...]) -> Tensor:
+    """Logarithms (steps,) of the best log-uniform levels, over the ends within their bounds."""
+    tables = (band.max().sqrt() * BEGINS).log(), (band.min().sqrt() * ENDS).log()
+    spacings = [float(table[1] - table[0]) for table in tables]
     for _ in range(2):  # the table, then a finer one between the neighbours of its best entry
+        first, last = (table.clamp(*bounds).unique() for table, bounds in zip(tables, ends, strict=True))
         one, other = (end.flatten() for end in torch.meshgrid(first, last, indexing="ij"))
         ordered = one > other
         if not bool(ordered.any()):
-            raise ValueError(f"noise levels need 0 < s_min < s_max < infinity, got s_min = {s_min}, s_max = {s_max}")
+            s_min, s_max = float(last.min().exp()), float(first.max().exp())
+            raise ValueError(
+                f"noise levels need 0 < s_min < s_max < infinity, got s_min = {s_min:.6g}, s_max = {s_max:.6g}"
+            )
         one, other = one[ordered, None], other[ordered, None]
         tried = one + torch.linspace(0, 1, steps, dtype=torch.float64) * (other - one)
         best = tried[largest_error(solver, _close(tried), band).argmin()]
-        first, last = _around(first, best[0]), _around(last, best[-1])
+        around = torch.linspace(-1, 1, 9, dtype=torch.float64)
+        tables = best[0] + spacings[0] * around, best[-1] + spacings[1] * around
     return best
-
-
-def _around(table: Tensor, best: Tensor) -> Tensor:
-    """Nine entries from one neighbour of the best entry of a table to the other; a table of one stays."""
-    if len(table) == 1:
-        return table
-    return best + (table[1] - table[0]) * torch.linspace(-1, 1, 9, dtype=torch.float64)
 
 
 def _descend(task: _Task, start: Tensor) -> Tensor:
     """Logarithms of the levels after the linear programs; never worse than the start."""
-    free = np.ones(len(start), dtype=bool)
-    free[0], free[-1] = task.ends[0] is None, task.ends[1] is None
     best, trust = start, 0.3
     errors = task.errors(best)
     for _ in range(ROUNDS):
         shift = DIFFERENCE * torch.eye(len(best), dtype=torch.float64)
         slopes = (task.errors(best + shift) - task.errors(best - shift)).T / (2 * DIFFERENCE)
-        move, predicted = _program(slopes.numpy(), errors.numpy(), best.numpy(), trust * free, task.neighbours)
+        reach = _reach(best, trust, task.ends)
+        move, predicted = _program(slopes.numpy(), errors.numpy(), best.numpy(), trust, reach, task.neighbours)
         trial = best + torch.from_numpy(move)
         trial_errors = task.errors(trial)
         largest = float(errors.abs().max())
@@ -236,17 +271,32 @@ def _descend(task: _Task, start: Tensor) -> Tensor:
     return best
 
 
-def _program(
-    slopes: np.ndarray, errors: np.ndarray, log_levels: np.ndarray, reach: np.ndarray, neighbours: float
-) -> tuple[np.ndarray, float]:
-    """Move of the log levels that minimises the largest linearised error, and that error.
+def _reach(log_levels: Tensor, trust: float, ends: tuple[tuple[float, float], ...]) -> list[tuple[float, float]]:
+    """Least and largest move of each level; the ends stay within their bounds."""
+    reach = [(-trust, trust)] * len(log_levels)
+    for i, (low, high) in zip((0, -1), ends, strict=True):
+        here = float(log_levels[i])
+        reach[i] = (min(max(-trust, low - here), 0.0), max(min(trust, high - here), 0.0))
+    return reach
 
-    A step of log s changes by at most the fraction ``reach`` of itself, and stays within the bound on neighbours.
+
+def _program(
+    slopes: np.ndarray,
+    errors: np.ndarray,
+    log_levels: np.ndarray,
+    trust: float,
+    reach: list[tuple[float, float]],
+    neighbours: float,
+) -> tuple[np.ndarray, float]:
+    """Move of the log levels within their reach that minimises the largest linearised error, and that error.
+
+    A step of log s changes by at most the fraction ``trust`` of itself, and stays within the bound on neighbours.
     """
+    from scipy.optimize import linprog  # half a second of imports, which a run with levels in store does not need
+
     count = len(log_levels)
     step = -np.diff(log_levels)
     change = np.eye(count)[:-1] - np.eye(count)[1:]  # of the steps, by the move
-    trust = reach.max()
     left, right = [change, -change], [trust * step, trust * step]
     if np.isfinite(neighbours):
         for one, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
@@ -259,7 +309,7 @@ def _program(
         np.append(np.zeros(count), 1.0),
         np.vstack([minimax, np.hstack([within, np.zeros((len(within), 1))])]),
         np.concatenate([-errors, errors, *right]),
-        bounds=[*((-r, r) for r in reach), (0, None)],
+        bounds=[*reach, (0, None)],
         method="highs",
     )
     if solution.x is None:

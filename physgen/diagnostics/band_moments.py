@@ -13,6 +13,7 @@ import numpy as np
 
 from physgen.diagnostics.bands import crop, octave_bands, to_field, to_modes
 from physgen.diagnostics.batches import cell_mean, each_sample
+from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
 
 if TYPE_CHECKING:
@@ -60,12 +61,22 @@ def _moments(field: np.ndarray, grid: Sequence[int], bands: list[Band], phases_o
     for j, band in enumerate(bands):
         kept = crop(modes, grid, band.grid) * band.window.astype(modes.real.dtype)
         b = to_field(kept, band.grid)
-        square = b * b
-        second, third, fourth = (cell_mean(x, d) for x in (square, square * b, square * square))
+        second, third, fourth = _powers(b, d)
         with np.errstate(divide="ignore", invalid="ignore"):
             both = np.stack([third / second**1.5, fourth / second**2 - 3], axis=-1)
         found[..., j] = np.where((second > 0)[..., None], both, 0.0)
     return found
+
+
+def _powers(b: np.ndarray, d: int) -> tuple[np.ndarray, ...]:
+    """Means over cells of b^2, b^3, b^4, (...) float64."""
+    loops, lead = kernels(), b.shape[:-d]
+    if loops is None:
+        square = b * b
+        return tuple(cell_mean(x, d) for x in (square, square * b, square * square))
+    found = np.empty((int(np.prod(lead)), 3))
+    loops.mean_powers(b.reshape(len(found), -1), found)
+    return tuple(np.moveaxis(found, -1, 0).reshape(3, *lead))
 
 
 def band_moments(ensemble: xr.Dataset, transform: Transform | None = None, phases_only: bool = False) -> xr.Dataset:

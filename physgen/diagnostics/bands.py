@@ -76,6 +76,15 @@ def to_field(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:
 # --- two fields in one complex one: a real, even filter treats both alike ---------------------------------
 
 
+def unit_rms(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Fields (B, \*grid) with mean 0 and rms 1, and the rms that they had (B,); a constant field is 0."""
+    flat = centred(field)
+    rms = np.sqrt([np.einsum("i,i->", x, x, dtype=float) / x.size for x in flat.reshape(len(flat), -1)])
+    scale = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0)
+    flat *= scale.astype(flat.dtype).reshape(-1, *[1] * (field.ndim - 1))
+    return flat, rms
+
+
 def paired_modes(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r"""Modes over N of fields (B, \*grid) in pairs, :math:`f_{2i} + i f_{2i+1}`, in the layout of fftn.
 
@@ -84,15 +93,11 @@ def paired_modes(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         modes (ceil(B/2), \*grid), rms (B,) float64; the modes of a constant field are 0.
     """
-    count = len(field)
-    flat = centred(field).reshape(count, -1)
-    rms = np.sqrt(np.square(flat, dtype=float).mean(axis=1))
-    scale = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0).astype(flat.dtype)[:, None]
-    pairs = np.zeros(((count + 1) // 2, flat.shape[1]), np.result_type(flat.dtype, np.complex64))
-    np.multiply(flat[::2], scale[::2], out=pairs.real)
-    np.multiply(flat[1::2], scale[1::2], out=pairs.imag[: count // 2])
-    modes = torch.from_numpy(pairs.reshape(-1, *field.shape[1:]))
-    return torch.fft.fftn(modes, dim=tuple(range(1, field.ndim)), norm="forward").numpy(), rms
+    flat, rms = unit_rms(field)
+    pairs = np.zeros(((len(flat) + 1) // 2, *flat.shape[1:]), np.result_type(flat.dtype, np.complex64))
+    pairs.real = flat[::2]
+    pairs.imag[: len(flat) // 2] = flat[1::2]
+    return torch.fft.fftn(torch.from_numpy(pairs), dim=tuple(range(1, field.ndim)), norm="forward").numpy(), rms
 
 
 def crop_all(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:

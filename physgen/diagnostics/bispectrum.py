@@ -10,6 +10,7 @@ each triangle costs the FFT of its own coarse lattice.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -193,7 +194,7 @@ def bispectrum(
     triangles: str | None = None,
     transform: Transform | None = None,
     reduced: bool = True,
-    bins: int = 8,
+    bins: int | Sequence[float] | np.ndarray = 8,
     points: int = 5,
 ) -> xr.Dataset:
     r"""Bispectrum of an ensemble, reduced (:math:`Q = B/(P_1P_2+P_2P_3+P_3P_1)` of each configuration) or raw.
@@ -218,8 +219,8 @@ def bispectrum(
 
     steps = spacing(ensemble)
     grid = tuple(ensemble.sizes[d] for d in space_dims(ensemble))
-    shape = all_triangles(grid, steps, bins) if triangles == "all" else configurations(grid, steps, points)
-    plan, shell_k = TrianglePlan(grid, steps, shape), _shell_wavenumbers(grid, steps, shape)
+    shells = bins if isinstance(bins, int) else tuple(np.asarray(bins, dtype=float).tolist())
+    shape, plan, shell_k = _planned(grid, tuple(steps), triangles, shells, points)
     count = len(shape.shells)
 
     def measure(values: np.ndarray) -> np.ndarray:
@@ -243,6 +244,15 @@ def bispectrum(
         said = {"long_name": "P1 P2 + P2 P3 + P3 P1", "units": attrs["units"]}
         result["yardstick"] = yardstick.assign_attrs(said)
     return result
+
+
+@functools.lru_cache(maxsize=4)
+def _planned(
+    grid: tuple[int, ...], spacing: tuple[float, ...], triangles: str | None, bins: int | tuple[float, ...], points: int
+) -> tuple[Triangles, TrianglePlan, np.ndarray]:
+    """Triangles, their plan, mean wavenumbers of their shells: the same for a reference, its halves and all else."""
+    shape = all_triangles(grid, spacing, bins) if triangles == "all" else configurations(grid, spacing, points)
+    return shape, TrianglePlan(grid, spacing, shape), _shell_wavenumbers(grid, spacing, shape)
 
 
 def _inverse(ensemble: xr.Dataset) -> str:

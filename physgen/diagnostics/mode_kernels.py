@@ -111,4 +111,39 @@ def mean_of_three(a: np.ndarray, b: np.ndarray, c: np.ndarray, out: np.ndarray) 
         out[i, 0], out[i, 1] = first / a.shape[1], second / a.shape[1]
 
 
-KERNELS = (centre, bin_rows, bin_columns, bin_cells, mean_of_two, mean_of_three)
+def modulus(z: np.ndarray, out: np.ndarray, mean: np.ndarray, square: np.ndarray) -> None:
+    r"""``out`` = \|z\|, (B, M), with its mean and mean square over M, (B,); values near 1, so that squares hold."""
+    for i in range(len(z)):
+        total, squares = 0.0, 0.0
+        for m in range(z.shape[1]):
+            size = z[i, m].real * z[i, m].real + z[i, m].imag * z[i, m].imag
+            root = np.sqrt(size)
+            out[i, m] = root
+            total += np.float64(root)
+            squares += np.float64(size)
+        mean[i], square[i] = total / z.shape[1], squares / z.shape[1]
+
+
+def mean_modulus(z: np.ndarray, mean: np.ndarray) -> None:
+    r"""Mean of \|z\|, (B, M), over M, (B,)."""
+    for i in range(len(z)):
+        total = 0.0
+        for m in range(z.shape[1]):
+            total += np.float64(np.sqrt(z[i, m].real * z[i, m].real + z[i, m].imag * z[i, m].imag))
+        mean[i] = total / z.shape[1]
+
+
+def mean_powers(x: np.ndarray, out: np.ndarray) -> None:
+    """Means over M of x^2, x^3, x^4, (B, M), to ``out`` (B, 3)."""
+    for i in range(len(x)):
+        second, third, fourth = 0.0, 0.0, 0.0
+        for m in range(x.shape[1]):
+            value = np.float64(x[i, m])
+            square = value * value
+            second += square
+            third += square * value
+            fourth += square * square
+        out[i, 0], out[i, 1], out[i, 2] = second / x.shape[1], third / x.shape[1], fourth / x.shape[1]
+
+
+KERNELS = (centre, bin_rows, bin_columns, bin_cells, mean_of_two, mean_of_three, modulus, mean_modulus, mean_powers)

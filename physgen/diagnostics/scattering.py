@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from physgen.diagnostics.bands import coarse_grid, crop_all, octave, octave_centres
+from physgen.diagnostics.bands import coarse_grid, crop, crop_all, octave, octave_centres, unit_rms
 from physgen.diagnostics.batches import cell_mean, each_sample
-from physgen.diagnostics.mode_sums import centred
+from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
 
 if TYPE_CHECKING:
@@ -93,14 +93,14 @@ def scattering_array(
     axes = tuple(range(1, d + 1))
     first = np.zeros((len(flat), len(bank.k)))
     second = np.zeros((len(flat), 2, len(bank.pairs)))
-    whole = _modes(centred(flat), axes)
+    unit = unit_rms(flat)[0]
+    whole = torch.fft.fftn(torch.from_numpy(unit), dim=axes, norm="forward").numpy()
     related = _related(d)
     for j, lattice in enumerate(bank.lattices):
         modes = crop_all(whole, lattice)
         for psi, others in zip(bank.filters[j], related, strict=True):
-            u = _modulus(modes, psi, axes)
-            mean = cell_mean(u, d)
-            first[:, j] += _over(mean**2, cell_mean(u * u, d)) / len(related)
+            u, mean, square = _modulus(modes, psi, axes)
+            first[:, j] += _over(mean**2, square) / len(related)
             _add_second(second, bank, j, u, mean, others)
     second /= len(related)
     lead = field.shape[:-d]
@@ -113,12 +113,42 @@ def _related(d: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.flatnonzero(np.isclose(row, 1)), np.flatnonzero(np.isclose(row, 0))) for row in cosine]
 
 
-def _modes(field: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    return torch.fft.fftn(torch.from_numpy(field), dim=axes, norm="forward").numpy()
+def _filtered(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return torch.fft.ifftn(torch.from_numpy(modes * psi), dim=axes, norm="forward").numpy()
 
 
-def _modulus(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    return torch.fft.ifftn(torch.from_numpy(modes * psi), dim=axes, norm="forward").abs().numpy()
+def _modulus(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    r"""u = \|f * psi\| (b, \*m) with its mean and mean square (b,)."""
+    z, loops = _filtered(modes, psi, axes), kernels()
+    if loops is None:
+        u = np.abs(z)
+        return u, cell_mean(u, len(axes)), cell_mean(u * u, len(axes))
+    u, mean, square = np.empty(z.shape, z.real.dtype), np.empty(len(z)), np.empty(len(z))
+    loops.modulus(z.reshape(len(z), -1), u.reshape(len(z), -1), mean, square)
+    return u, mean, square
+
+
+def _mean_modulus(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Mean of the modulus alone, over ``axes``."""
+    z, loops = _filtered(modes, psi, axes), kernels()
+    if loops is None:
+        return cell_mean(np.abs(z), len(axes))
+    lead = z.shape[: -len(axes)]
+    mean = np.empty(int(np.prod(lead)))
+    loops.mean_modulus(z.reshape(len(mean), -1), mean)
+    return mean.reshape(lead)
+
+
+def _whole(half: np.ndarray, grid: Sequence[int]) -> np.ndarray:
+    """Modes (b, *half) of a real field in the layout of fftn, by F(-k) = conj F(k)."""
+    found = np.empty((len(half), *grid), half.dtype)
+    last = grid[-1] // 2 + 1
+    found[..., :last] = half
+    mirror = half[..., grid[-1] - last : 0 : -1]
+    for axis, n in enumerate(grid[:-1], start=1):
+        mirror = np.take(mirror, -np.arange(n) % n, axis=axis)
+    np.conjugate(mirror, out=found[..., last:])
+    return found
 
 
 def _over(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -133,11 +163,11 @@ def _add_second(
     if not coarser:
         return
     d = u.ndim - 1
-    modes = _modes(u, tuple(range(1, d + 1)))
+    modes = torch.fft.rfftn(torch.from_numpy(u), dim=tuple(range(1, d + 1)), norm="forward").numpy()
     for pair, b in coarser:
-        kept = crop_all(modes, bank.lattices[b])[:, None]
+        kept = _whole(crop(modes, bank.lattices[j], bank.lattices[b]), bank.lattices[b])[:, None]
         psi = bank.filters[b][np.concatenate(others)]
-        means = cell_mean(_modulus(kept, psi, tuple(range(2, d + 2))), d)  # (b, parallel and perpendicular ones)
+        means = _mean_modulus(kept, psi, tuple(range(2, d + 2)))  # (b, parallel and perpendicular ones)
         parts = np.split(means, [len(others[0])], axis=1)
         for which, part in enumerate(parts):
             second[:, which, pair] += _over(part.mean(axis=1), mean)

@@ -25,8 +25,10 @@ from physgen.ensemble import (
     flatten,
     independent_units,
     load_ensemble,
+    open_ensemble,
     sample_count,
     sample_dims,
+    sample_regions,
     save_ensemble,
     select_units,
     space_dims,
@@ -34,6 +36,7 @@ from physgen.ensemble import (
     split,
 )
 from physgen.errors import InputError
+from physgen.runs.encoded import encode_part
 from physgen.runs.encoding import fit_encoding
 from physgen.runs.folder import open_run
 from physgen.runs.serving import load_sampler
@@ -127,6 +130,28 @@ def test_encode_and_decode_are_inverse_and_of_order_one(name):
     back = domain.decode(x, test, constants)
     assert sample_dims(back) == sample_dims(test)
     np.testing.assert_allclose(flatten(back), flatten(test), rtol=2e-5, atol=2e-5)
+
+
+@every_domain
+def test_encoding_goes_block_by_block(name, monkeypatch, tmp_path):
+    """The contract of ``numbered`` and ``encode``: of a part the part, bit for bit; from a file as from memory."""
+    domain, ensemble, parts, _ = data(name)
+    path = save_ensemble(parts["train"], tmp_path / "train.h5")
+    train = load_ensemble(path)
+    cells = train.field.isel({d: 0 for d in sample_dims(train)}).size
+    for rows in (1, 7):
+        monkeypatch.setattr("physgen.ensemble.blocks.BLOCK_VALUES", rows * cells)
+        constants = domain.fit_encoding(train)
+        x, condition = domain.encode(train, constants)
+        found = encode_part(domain, train, constants)
+        assert len(sample_regions(train)) > 1
+        assert torch.equal(found.x, x) and found.condition.keys() == dict(condition).keys()
+        assert all(torch.equal(found.condition[k], condition[k]) for k in condition)
+        some = np.array([0, 3, len(x) - 1])
+        assert torch.equal(encode_part(domain, train, constants, some).x, x[some])
+        with open_ensemble(path) as opened:
+            assert domain.fit_encoding(opened) == constants
+            assert torch.equal(encode_part(domain, opened, constants).x, x)
 
 
 @every_domain

@@ -87,6 +87,7 @@ GENERAL = {
 }
 # options of execution: the weights, the samples and the data are the same
 EXECUTION = {
+    "copy_dataset": False,
     "training.validate_every": 1,
     "training.checkpoint_every": 1,
     "training.keep_checkpoints": 1,

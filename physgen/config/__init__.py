@@ -65,6 +65,10 @@ class Experiment(Section):
     seed: int = Field(0, ge=0)
     data: Any = None
     dataset: str | None = Field(None, description="an ensemble file; left out, the file `physgen simulate` writes")
+    copy_dataset: bool | None = Field(
+        None, json_schema_extra=EXECUTION, description="keep the data in the folder of the run; left out, those of up "
+        "to 64 MiB: of larger ones the run keeps which samples of the file are in which part, and needs the file"
+    )  # fmt: skip
     split: SplitConfig = SplitConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     network: NetworkConfig = NetworkConfig()

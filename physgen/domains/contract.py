@@ -56,6 +56,7 @@ class Domain(ABC):
                            ``cell_size``, ``sample_dims``, ``label_ranges``. Of the keys of an own one, the core reads
                            ``cell_size`` (a number for each axis, to bin wavenumbers; cubic cells without it)
                            and ``periodic`` (False: networks pad with zeros)
+    ``numbered``           the ensemble with what its samples are called by their position alone written down; itself
     ``encode``             :math:`x = (\mathrm{field} - \mathrm{mean})/\mathrm{std}` (B, C, \*grid), condition
     ``condition``          template -> condition: ``labels`` (B, n), each in [-1, 1] over its training range, where
                            there are labels, else {}. An own one may give ``channels`` (B, C', \*grid) too
@@ -76,6 +77,10 @@ class Domain(ABC):
 
     ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no other code sees
     physical units.
+
+    Data may be larger than the memory. ``fit_encoding`` gets a training part that was opened lazily and goes through it
+    with :func:`physgen.ensemble.sample_blocks`. ``encode`` gets one block after the other: of a part of what
+    ``numbered`` returned it is the part of what it is of the whole, configurations and conditions, to the last bit.
     """
 
     name: ClassVar[str]
@@ -120,22 +125,9 @@ class Domain(ABC):
         ``like``, one of this domain, says what an array does not say of itself, such as its box.
         Raises InputError where a variable, a unit or a value says that it is none.
         """
-        from physgen.ensemble import in_box_of
+        from physgen.domains.lattice_field import adopt_field
 
-        named = str(ensemble.attrs.get("domain", ""))
-        if named not in ("", cls.name):
-            raise InputError(f"the ensemble is of the domain {named!r}, not {cls.name!r}: give data of this physics")
-        ensemble = in_box_of(ensemble, like)
-        unit = str(ensemble.attrs.get("independent_unit", ""))
-        has_units = cls.split_by in ensemble.variables or cls.split_by in ensemble.dims
-        if not has_units and unit:
-            ensemble = ensemble.rename({unit: cls.split_by}).assign_attrs(independent_unit=cls.split_by)
-        elif not has_units:
-            ensemble = ensemble.rename({ensemble["field"].dims[0]: cls.split_by})
-        missing = [name for name in cls.labels if name not in ensemble.variables]
-        if missing:
-            raise InputError(f"the ensemble has no label {missing[0]!r}: give labels={{{missing[0]!r}: ...}}")
-        return with_units(ensemble.assign_attrs(domain=cls.name), cls)
+        return with_units(adopt_field(ensemble, like, cls.name, cls.split_by, cls.labels), cls)
 
     @classmethod
     def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
@@ -154,6 +146,10 @@ class Domain(ABC):
         from physgen.domains.lattice_field import fit_constants
 
         return fit_constants(train, self.values, self.labels)
+
+    def numbered(self, ensemble: xr.Dataset) -> xr.Dataset:
+        """The ensemble with variables for what a sample is called by its position alone, which a part would lose."""
+        return ensemble
 
     def encode(self, ensemble: xr.Dataset, constants: Constants) -> tuple[torch.Tensor, Condition]:
         r"""(x of shape (B, C, \*grid) float32, condition)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physgen.ensemble import flatten, sample_dims, space_dims, spacing
+from physgen.ensemble import flatten, in_box_of, sample_blocks, sample_dims, space_dims, spacing
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,12 +23,35 @@ MARGIN = 0.05  # share of the training range by which a label that is given may 
 OF_THE_DATA = ("part", "source", "format")  # root attributes that are not true of what is drawn
 
 
+def adopt_field(
+    ensemble: xr.Dataset, like: xr.Dataset | None, domain: str, split_by: str, labels: Sequence[str]
+) -> xr.Dataset:
+    """An ensemble that names no physics as one of ``domain``; see ``Domain.adopt``."""
+    named = str(ensemble.attrs.get("domain", ""))
+    if named not in ("", domain):
+        raise InputError(f"the ensemble is of the domain {named!r}, not {domain!r}: give data of this physics")
+    ensemble = in_box_of(ensemble, like)
+    unit = str(ensemble.attrs.get("independent_unit", ""))
+    has_units = split_by in ensemble.variables or split_by in ensemble.dims
+    if not has_units and unit:
+        ensemble = ensemble.rename({unit: split_by}).assign_attrs(independent_unit=split_by)
+    elif not has_units:
+        ensemble = ensemble.rename({ensemble["field"].dims[0]: split_by})
+    missing = [name for name in labels if name not in ensemble.variables]
+    if missing:
+        raise InputError(f"the ensemble has no label {missing[0]!r}: give labels={{{missing[0]!r}: ...}}")
+    return ensemble.assign_attrs(domain=domain)
+
+
 def fit_constants(train: xr.Dataset, values: Values, labels: Sequence[str]) -> dict[str, Any]:
-    """``mean`` and ``std`` of each component, geometry, and the ``label_ranges`` of the training part."""
+    """``mean`` and ``std`` of each component, geometry, and the ``label_ranges`` of the training part.
+
+    The field is gone through block by block; the training part may be one that was opened lazily.
+    """
     missing = [name for name in labels if name not in train.variables]
     if missing:
         raise InputError(f"the data have no label {missing[0]!r}: add it as a variable over their sample dims")
-    mean, std = values.moments(flatten(train))
+    mean, std = values.moments(flatten(block) for block in sample_blocks(train))
     if min(std) <= 0:
         raise InputError(f"the training field is {mean[std.index(min(std))]:g} everywhere: there is nothing to learn")
     field, space = train["field"], space_dims(train)

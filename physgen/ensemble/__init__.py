@@ -11,6 +11,7 @@ Files are NetCDF-4/HDF5 with one sample per chunk and a Fletcher-32 checksum on 
 HDF5 file with a flipped bit loads without complaint.
 """
 
+from physgen.ensemble.blocks import BLOCK_VALUES, sample_blocks, sample_regions
 from physgen.ensemble.check import TEMPLATE, check_ensemble, check_template, is_template
 from physgen.ensemble.files import (
     SCHEMA,
@@ -18,10 +19,13 @@ from physgen.ensemble.files import (
     load_ensemble,
     open_conditions,
     open_ensemble,
+    open_verified,
     save_ensemble,
 )
 from physgen.ensemble.from_array import from_array, in_box_of
 from physgen.ensemble.layout import SPACE, flatten, sample_count, sample_dims, space_dims, spacing
+from physgen.ensemble.scratch import scratch_array
+from physgen.ensemble.selection import move_selection, save_selection
 from physgen.ensemble.split import select_units, shuffled_units, split, splitting_label, subset
 from physgen.ensemble.units import (
     SHARED,
@@ -34,6 +38,7 @@ from physgen.ensemble.units import (
 )
 
 __all__ = [
+    "BLOCK_VALUES",
     "IndependentUnits",
     "SCHEMA",
     "SHARED",
@@ -50,11 +55,17 @@ __all__ = [
     "is_template",
     "load_conditions",
     "load_ensemble",
+    "move_selection",
     "open_conditions",
     "open_ensemble",
+    "open_verified",
+    "sample_blocks",
     "sample_count",
     "sample_dims",
+    "sample_regions",
     "save_ensemble",
+    "save_selection",
+    "scratch_array",
     "select_units",
     "shuffled_units",
     "space_dims",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from physgen.ensemble.blocks import read_values, sample_regions
 from physgen.ensemble.layout import sample_dims, space_dims, spacing
 from physgen.errors import InputError
 
@@ -84,12 +86,25 @@ def _check_finite(ensemble: xr.Dataset) -> None:
     for name, variable in ensemble.data_vars.items():
         if variable.dtype.kind != "f":
             continue
-        bad = ~np.isfinite(variable.values)
-        if bad.any():
-            first = tuple(int(i) for i in np.argwhere(bad)[0])
+        bad, first, value = 0, np.zeros(variable.ndim, np.int64), 0.0
+        for start, values in _parts(ensemble, str(name)):
+            wrong = ~np.isfinite(values)
+            if wrong.any() and not bad:
+                found = np.argwhere(wrong)[0]
+                first, value = found + start, values[tuple(found)]
+            bad += int(wrong.sum())
+        if bad:
             where = ", ".join(f"{d}={i}" for d, i in zip(variable.dims, first, strict=True))
-            value = variable.values[first]
             raise InputError(
-                f"{name} holds {value} at {where} ({int(bad.sum())} such values in all); "
+                f"{name} holds {value} at {where} ({bad} such values in all); "
                 "every value must be finite: drop or repair that configuration"
             )
+
+
+def _parts(ensemble: xr.Dataset, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Values of a variable in parts, each with the index of its first; the field, which may be large, in blocks."""
+    variable = ensemble[name]
+    regions = sample_regions(ensemble) if name == "field" else [{}]
+    for region in regions:
+        start = [region[str(d)].start if d in region else 0 for d in variable.dims]
+        yield np.array(start, dtype=np.int64), read_values(ensemble[[name]].isel(region))[name].values

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physgen import __version__
-from physgen.ensemble.check import check_conditions, is_template, refuse_template
+from physgen.ensemble.blocks import first_line, read_values, sample_regions
+from physgen.ensemble.check import check_conditions, check_ensemble, is_template, refuse_template
 from physgen.ensemble.layout import SPACE, sample_count
+from physgen.ensemble.selection import is_selection, resolve_selection
 from physgen.errors import InputError
 from physgen.provenance import git_commit
 from physgen.storage.disk import reserve, sync_to_disk
@@ -30,7 +32,8 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
     """Write an ensemble, or a template, so that the name holds either the whole new file or what stood there before.
 
     It is written under a temporary name in the same folder, synced to the disk, then renamed. Chunks
-    hold one sample each. A full disk or a missing folder raises InputError and leaves nothing behind.
+    hold one sample each; one that was opened lazily is read as it is written. A full disk
+    or a missing folder raises InputError and leaves nothing behind.
     """
     path = Path(path)
     ensemble = _with_provenance(check_conditions(ensemble))
@@ -41,7 +44,7 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
     try:
         # HDF5's own tables and attributes come on top of the values
         reserve(temporary, ensemble.nbytes + 256 * samples + 2**17)
-        ensemble.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(ensemble))
+        _write(ensemble, temporary)
         sync_to_disk(temporary)
         os.replace(temporary, path)
         sync_to_disk(path.parent)
@@ -58,10 +61,33 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
     return path
 
 
+def _write(ensemble: xr.Dataset, path: Path) -> None:
+    """The file of an ensemble: the field block by block, so that one larger than the memory can be written."""
+    import h5netcdf
+
+    encoding, rest = _encoding(ensemble), ensemble.drop_vars("field", errors="ignore")
+    rest.to_netcdf(path, engine="h5netcdf", encoding={name: how for name, how in encoding.items() if name != "field"})
+    if "field" not in ensemble:
+        return
+    field, layout = ensemble["field"], encoding["field"]
+    with h5netcdf.File(path, "a") as file:
+        for dim in field.dims:
+            if dim not in file.dimensions:
+                file.dimensions[dim] = field.sizes[dim]
+        written = file.create_variable(
+            "field", field.dims, field.dtype.newbyteorder("="), chunks=layout["chunksizes"], fletcher32=True
+        )
+        written.attrs.update(field.attrs)
+        for region in sample_regions(ensemble):
+            place = tuple(region.get(str(dim), slice(None)) for dim in field.dims)
+            written[place] = read_values(ensemble[["field"]].isel(region))["field"].values
+
+
 def open_ensemble(path: str | Path) -> xr.Dataset:
     """Open an ensemble lazily: values are read, and their checksums verified, when they are used.
 
-    Close it, or use it in a ``with``. Raises InputError where the file is missing, damaged or not an ensemble.
+    The file may be a selection of another (:mod:`physgen.ensemble.selection`). Close it, or use it in a ``with``.
+    Raises InputError where the file is missing, damaged or not an ensemble.
     """
     ensemble = open_conditions(path)
     try:
@@ -83,15 +109,31 @@ def open_conditions(path: str | Path) -> xr.Dataset:
         ensemble = xr.open_dataset(path, engine="h5netcdf", chunks=None)
     except Exception as error:
         raise InputError(
-            f"{path} is not a readable HDF5 ensemble ({_first_line(error)}): it is damaged, truncated or of another "
+            f"{path} is not a readable HDF5 ensemble ({first_line(error)}): it is damaged, truncated or of another "
             "format. Copy or write it again, or bring foreign data in with `physgen import`"
         ) from error
+    if is_selection(ensemble):
+        with ensemble as selection:
+            return resolve_selection(selection, path, open_ensemble)
     if "field" not in ensemble and not is_template(ensemble):
         ensemble.close()
         raise InputError(
             f"{path} has no variable 'field', so it is not an ensemble. Bring foreign data in with `physgen import`"
         )
     return ensemble
+
+
+def open_verified(path: str | Path) -> xr.Dataset:
+    """:func:`open_ensemble`, once every checksum and every value was verified, a block at a time.
+
+    Raises InputError as :func:`load_ensemble` does.
+    """
+    ensemble = open_ensemble(path)
+    try:
+        return check_ensemble(ensemble)
+    except InputError as error:
+        ensemble.close()
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def load_ensemble(path: str | Path) -> xr.Dataset:
@@ -112,21 +154,11 @@ def load_conditions(path: str | Path) -> xr.Dataset:
 
 def _read(opened: xr.Dataset, path: str | Path) -> xr.Dataset:
     with opened as lazy:
-        try:
-            ensemble = lazy.load()
-        except Exception as error:
-            raise InputError(
-                f"{path} is damaged: a checksum does not match its data ({_first_line(error)}). "
-                "Copy it again from its source or simulate it anew"
-            ) from error
+        ensemble = read_values(lazy)
     try:
         return check_conditions(ensemble)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _encoding(ensemble: xr.Dataset) -> dict[Hashable, dict[str, Any]]:

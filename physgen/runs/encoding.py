@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from physgen.ensemble import sample_dims
 from physgen.errors import InputError
+from physgen.runs.encoded import Encoded, encode_part
 
 if TYPE_CHECKING:
     import torch
@@ -89,24 +90,30 @@ class Encoding:
 def fit_encoding(
     domain: Domain, train: xr.Dataset, s_min: float | None = None, s_max: float | None = None
 ) -> tuple[Encoding, torch.Tensor, dict[str, torch.Tensor]]:
-    r"""Fit the encoding on the training part: (encoding, x (B, C, \*grid), condition).
+    r"""Fit the encoding on the training part: (encoding, x (B, C, \*grid), condition), in memory.
 
     Args:
         s_min, s_max: noise levels of the configuration; left out, they follow from the Fourier modes of x
             (:meth:`physgen.diffusion.values.Values.noise_range`).
     """
     constants = dict(domain.fit_encoding(train))
+    found = encode_part(domain, train, constants)
+    last, first = domain.values.noise_range(found.x, constants.get("cell_size"), s_min, s_max)
+    return describe_encoding(constants, found, sample_dims(train), last, first), found.x, found.condition
+
+
+def describe_encoding(
+    constants: Mapping[str, Any], found: Encoded, dims: Sequence[str], s_min: float, s_max: float
+) -> Encoding:
+    """The encoding of constants: with the shapes of what it encoded, its sample dims, and the range of noise levels."""
     cells = constants.get("cell_size")
-    x, condition = domain.encode(train, constants)
-    last, first = domain.values.noise_range(x, cells, s_min, s_max)
-    encoding = Encoding(
-        grid=tuple(x.shape[2:]),
-        channels=x.shape[1],
-        condition_shapes={name: tuple(value.shape[1:]) for name, value in condition.items()},
-        sample_dims=sample_dims(train),
-        s_min=last,
-        s_max=first,
+    return Encoding(
+        grid=tuple(found.x.shape[2:]),
+        channels=found.x.shape[1],
+        condition_shapes={name: tuple(value.shape[1:]) for name, value in found.condition.items()},
+        sample_dims=tuple(dims),
+        s_min=s_min,
+        s_max=s_max,
         domain=constants,
         cell_size=None if cells is None else tuple(cells),
     )
-    return encoding, x, dict(condition)

@@ -4,7 +4,11 @@
       experiment.yaml          the resolved configuration
       facts.json               what the data in hand are: counts, lattice, label ranges, provenance, digest
       encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
-      data/                    train.h5, validation.h5, test.h5
+      data/                    train.h5, validation.h5, test.h5: the parts of the data, each a file that every command
+                               reads. Of up to 64 MiB of data they hold the values; of more (``copy_dataset``) they say
+                               which samples of the one file of the data they are, with its sha256
+        ensemble.h5            that file, where the data came from memory
+        encoded/               what the network is trained on, where it is large; made anew where it is missing
       run.json                 who the run is, here and in MLflow (physgen.tracking.identity)
       journal.jsonl            every metric and event, the local truth
       journal.node<N>.jsonl    load of each further node
@@ -18,26 +22,44 @@
         conditions.safetensors some of the conditions that were trained, where labels do not say all
         template.h5            what a served request starts from; conditions.json describes it
 
-Nothing outside of it is needed.
+Nothing outside of it is needed, save the file of the data where that is large and the parts only point to it.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from physgen.config import Experiment, check_config
 from physgen.domains.contract import Domain, with_units
-from physgen.ensemble import load_ensemble, sample_count, save_ensemble, split, splitting_label, subset
+from physgen.ensemble import (
+    load_ensemble,
+    move_selection,
+    open_ensemble,
+    sample_count,
+    save_ensemble,
+    save_selection,
+    split,
+    splitting_label,
+    subset,
+)
 from physgen.errors import InputError
+from physgen.provenance import file_digest
+from physgen.runs.encoded import store_folder
 from physgen.runs.encoding import Encoding
 from physgen.runs.facts import data_facts, is_made_from, settings_in_use
 from physgen.storage.disk import write_atomically
 
 FACTS, ENCODING = "facts.json", "encoding.json"
 PARTS = ("train", "validation", "test")
+WHOLE = "ensemble.h5"
+COPIED_BYTES = 2**26  # data of up to 64 MiB are kept in the folder of the run, unless ``copy_dataset`` says otherwise
+PLACE = "place_in_the_whole"
 
 
 @dataclass(frozen=True)
@@ -56,13 +78,24 @@ class Run:
         return self.experiment.data
 
     def part(self, name: str) -> Any:
-        """One part of the data: train, validation or test."""
-        return with_units(load_ensemble(self.folder / "data" / f"{name}.h5"), self.domain)
+        """One part of the data in memory: train, validation or test."""
+        return with_units(load_ensemble(self.path_of_part(name)), self.domain)
+
+    def open_part(self, name: str) -> Any:
+        """One part of the data, opened lazily; close it, or use it in a ``with``."""
+        return with_units(open_ensemble(self.path_of_part(name)), self.domain)
+
+    def path_of_part(self, name: str) -> Path:
+        """The ensemble file of a part: its values, or which samples of another file they are."""
+        return self.folder / "data" / f"{name}.h5"
 
     def facts(self) -> dict[str, Any]:
         """Facts of the data in hand; a run of an earlier physgen has those of its training part."""
         path = self.folder / FACTS
-        return read_json(path) if path.exists() else _facts(self.experiment, self.part("train"), None)
+        if path.exists():
+            return read_json(path)
+        with self.open_part("train") as train:
+            return _facts(self.experiment, train, None)
 
     def encoding(self) -> Encoding:
         """Shapes, noise levels and the domain's constants, fitted on the training part."""
@@ -111,22 +144,44 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Pat
     shares, facts = experiment.split, _facts(experiment, ensemble, dataset)
     fractions = {part: getattr(shares, part) for part in PARTS}
     by = splitting_label(ensemble, domain.split_by, len(fractions))
+    dim = str(next(iter(ensemble[by].dims), by)) if by in ensemble.variables else by
+    numbered = ensemble.assign({PLACE: (dim, np.arange(ensemble.sizes[dim]))}) if dim in ensemble.dims else ensemble
     if shares.units is not None:
-        ensemble = subset(ensemble, shares.units, experiment.seed, by)
-    parts = split(ensemble, by, fractions, experiment.seed)
+        numbered = subset(numbered, shares.units, experiment.seed, by)
+    parts = split(numbered, by, fractions, experiment.seed)
+    places = {part: members[PLACE].values for part, members in parts.items()}
+    parts = {part: members.drop_vars(PLACE).assign_attrs(part=part) for part, members in parts.items()}
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    for part, members in parts.items():
-        save_ensemble(members.assign_attrs(part=part), folder / "data" / f"{part}.h5")
+    copied = experiment.copy_dataset
+    if copied or (copied is None and sum(members.nbytes for members in parts.values()) <= COPIED_BYTES):
+        for part, members in parts.items():
+            save_ensemble(members, folder / "data" / f"{part}.h5")
+    else:
+        whole = dataset or save_ensemble(ensemble, folder / "data" / WHOLE)
+        sha256 = facts.get("sha256") or file_digest(whole)
+        for part, members in parts.items():
+            save_selection(members, whole, sha256, dim, places[part], folder / "data" / f"{part}.h5")
     counts = {part: sample_count(members) for part, members in parts.items()}
     write_json(folder / FACTS, facts | {"configurations_of_parts": counts})
     write_config(experiment, folder / "experiment.yaml")
     return Run(folder, experiment)
 
 
+def point_to(run: Run, dataset: Path) -> None:
+    """Have the parts of a run, where they are selections, point to the file ``dataset``: it was moved there.
+
+    Raises InputError where it is another file than that of the run.
+    """
+    if dataset.is_file():
+        for part in PARTS:
+            move_selection(run.path_of_part(part), dataset)
+
+
 def withdraw_run(run: Run) -> None:
     """Take back what :func:`create_run` made, of a run without a step, so that its name is free again."""
-    for name in ("experiment.yaml", FACTS, ENCODING, *(f"data/{part}.h5" for part in PARTS)):
+    for name in ("experiment.yaml", FACTS, ENCODING, f"data/{WHOLE}", *(f"data/{part}.h5" for part in PARTS)):
         (run.folder / name).unlink(missing_ok=True)
+    shutil.rmtree(store_folder(run.folder), ignore_errors=True)
     for folder in (run.folder / "data", run.folder):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

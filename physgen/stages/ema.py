@@ -178,7 +178,7 @@ def compare_widths(
     snapshots, _ = read_average(run, 0.10)
     own, other = (load_model(run.folder / "model", device) for _ in range(2))
     size = run.experiment.training.validation_size
-    held = held_out(run.domain, run.part("validation"), own.encoding, size, own.device)
+    held = held_out(run, own.encoding, size, own.device)
     chosen = [width for width in WIDTHS if synthesis_coefficients(snapshots, width)[1] <= WORST_RESIDUAL]
     found = []
     for width in chosen:

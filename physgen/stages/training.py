@@ -33,7 +33,6 @@ from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
 from physgen.domains.contract import Domain
-from physgen.ensemble import open_ensemble
 from physgen.processes.launch import Launch, launch
 from physgen.processes.signals import StopRequest
 from physgen.progress import Progress
@@ -224,7 +223,7 @@ class _Loop:
             if not (folder / SERVED).exists():  # they never change
                 if getattr(self.state.ema, "spectrum", None) is not None:  # only their levels are checked
                     save_conditions(folder, self.data.held.condition)
-                with open_ensemble(self.folder / "data" / "train.h5") as train:
+                with open_run(self.folder).open_part("train") as train:
                     save_template(folder, self.domain, train, self.encoding.domain)
 
 

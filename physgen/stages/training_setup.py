@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,21 +14,18 @@ import torch
 from physgen.config import Experiment
 from physgen.diffusion.convention import Denoiser
 from physgen.diffusion.learning.denoisers import LevelDistribution
-from physgen.diffusion.learning.prior_spectrum import Spectrum
+from physgen.diffusion.learning.prior_spectrum import Spectrum, shell_power
 from physgen.diffusion.learning.training import Recipe, TrainingState
 from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
-from physgen.domains.contract import Domain
-from physgen.ensemble import check_ensemble, load_ensemble, units_of_samples
+from physgen.ensemble import check_ensemble, open_verified, sample_count, sample_dims, units_of_samples
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
-from physgen.runs.encoding import Encoding, fit_encoding
-from physgen.runs.folder import ENCODING, Run, create_run, open_run, write_config, write_json
+from physgen.runs.encoded import encoded_part, keep_spectrum, kept_spectrum, store_folder
+from physgen.runs.encoding import Encoding, describe_encoding
+from physgen.runs.folder import ENCODING, Run, create_run, open_run, point_to, write_config, write_json
 from physgen.runs.model import build_denoiser, level_distribution
 from physgen.stages.data import default_dataset
 from physgen.tracking.server import clean_tracking_uri
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -120,18 +118,29 @@ def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch, en
         try:
             _check_launch(experiment, here)
             if resume:
-                _check_same(experiment, open_run(folder))
+                stands = open_run(folder)
+                _check_same(experiment, stands)
+                if experiment.dataset:
+                    point_to(stands, Path(experiment.dataset))
                 write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
             else:
-                dataset = default_dataset(experiment) if ensemble is None else None
-                data = check_ensemble(ensemble) if dataset is None else load_ensemble(dataset)
-                create_run(experiment, folder, data, dataset)
+                _create(experiment, folder, ensemble)
         except InputError as error:
             problem = str(error)
     problem = here.broadcast_object(problem)
     if problem:
         raise InputError(problem)
     return open_run(folder)
+
+
+def _create(experiment: Experiment, folder: Path, ensemble: Any) -> None:
+    """The run of data in memory, else of the experiment's dataset, which is read block by block."""
+    if ensemble is not None:
+        create_run(experiment, folder, check_ensemble(ensemble))
+        return
+    dataset = default_dataset(experiment)
+    with open_verified(dataset) as opened:
+        create_run(experiment, folder, opened, dataset)
 
 
 def _check_launch(experiment: Experiment, here: Launch) -> None:
@@ -176,37 +185,67 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
 
 
 def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding, Spectrum | None]:
-    """Encoded data, the encoding fitted on the training part, and the spectrum that the denoiser starts from."""
-    domain, train = run.domain, run.part("train")
-    if here.is_main and not (run.folder / ENCODING).exists():
-        fitted, _, _ = fit_encoding(domain, train, settings.s_min, settings.s_max)
-        write_json(run.folder / ENCODING, fitted.to_json())
+    """Encoded data, the encoding fitted on the training part, and the spectrum that the denoiser starts from.
+
+    Process 0 fits and, where the data are large, writes what all map (:mod:`physgen.runs.encoded`).
+    """
+    spectrum = _prepare_data(run, settings) if here.is_main else None
     here.barrier()
     encoding = run.encoding()
-    x, condition = domain.encode(train, encoding.domain)
-    spectrum = domain.values.prior_spectrum(x, condition.get("labels"), encoding.cell_size)
-    held = held_out(domain, run.part("validation"), encoding, settings.validation_size, here.device)
-    return Data(x, dict(condition), held), encoding, spectrum
+    writes = here.local_rank == 0 and not here.is_main and store_folder(run.folder).parent != run.folder / "data"
+    if writes:  # a node of its own disk
+        encoded_part(run, "train", encoding.domain)
+        held_out(run, encoding, settings.validation_size, here.device)
+    here.barrier()
+    found = encoded_part(run, "train", encoding.domain, write=False)
+    held = held_out(run, encoding, settings.validation_size, here.device, write=False)
+    return Data(found.x, found.condition, held), encoding, here.broadcast_object(spectrum)
+
+
+def _prepare_data(run: Run, settings: Settings) -> Spectrum | None:
+    """Fit and write the encoding of a new run, encode its parts, measure the spectrum of the training part."""
+    domain, values, is_new = run.domain, run.domain.values, not (run.folder / ENCODING).exists()
+    with run.open_part("train") as train:
+        dims = sample_dims(train)
+        constants = json.loads(json.dumps(domain.fit_encoding(train))) if is_new else run.encoding().domain
+    found = encoded_part(run, "train", constants)
+    spectrum = None if is_new else kept_spectrum(run.folder, tuple(found.x.shape[2:]))
+    if is_new or (spectrum is None and values.has_prior):
+        power, cells = shell_power(found.x, constants.get("cell_size")), constants.get("cell_size")
+        if is_new:
+            ends = values.noise_range(power, cells, settings.s_min, settings.s_max)
+            write_json(run.folder / ENCODING, describe_encoding(constants, found, dims, *ends).to_json())
+        spectrum = values.prior_spectrum(power, found.condition.get("labels"), cells)
+        if spectrum is not None:
+            keep_spectrum(run.folder, spectrum)
+    held_out(run, run.encoding(), settings.validation_size, torch.device("cpu"))
+    return spectrum
 
 
 LEVELS = 9
 SEED = 20_000
+HELD_VALUES = 2**21  # of the field, validated at once: a network holds some dozens of copies
 
 
 class HeldOut(NamedTuple):
-    r"""Encoded configurations (N, C, \*grid), their conditions, and the independent unit (N,) of each."""
+    r"""Encoded configurations (N, C, \*grid), their conditions, the independent unit (N,) of each."""
 
     x: torch.Tensor
     condition: dict[str, torch.Tensor]
     units: np.ndarray
 
 
-def held_out(domain: Domain, part: xr.Dataset, encoding: Encoding, size: int, device: torch.device) -> HeldOut:
-    """At most ``size`` configurations of the validation part, spread evenly over it: every condition is met."""
-    x, condition = domain.encode(part, encoding.domain)
-    chosen = torch.linspace(0, len(x) - 1, min(size, len(x))).long()
-    conditions = {name: value[chosen].to(device) for name, value in condition.items()}
-    return HeldOut(x[chosen].to(device), conditions, units_of_samples(part)[chosen.numpy()])
+def held_out(run: Run, encoding: Encoding, size: int, device: torch.device, write: bool = True) -> HeldOut:
+    """At most ``size`` configurations of the validation part, spread evenly over it: every condition is met.
+
+    ``write`` is that of :func:`physgen.runs.encoded.encoded_part`.
+    """
+    with run.open_part("validation") as part:
+        count, units = sample_count(part), units_of_samples(part)
+    chosen = torch.linspace(0, count - 1, min(size, count)).long().numpy()
+    found = encoded_part(run, "validation", encoding.domain, chosen, write)
+    condition = {name: value.to(device) for name, value in found.condition.items()}
+    return HeldOut(found.x.to(device), condition, units[chosen])
 
 
 def validate(denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser) -> ValidationLoss:
@@ -216,5 +255,6 @@ def validate(denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, basel
     """
     first, last = torch.tensor([encoding.s_min, encoding.s_max]).log10().tolist()
     levels = torch.logspace(first, last, LEVELS).to(held.x.device)
-    losses = sample_losses(denoiser, held.x, held.condition, levels, SEED, baseline)
+    batch = max(1, min(64, HELD_VALUES // held.x[0].numel()))
+    losses = sample_losses(denoiser, held.x, held.condition, levels, SEED, baseline, batch)
     return summarise_losses(levels, *losses, held.units)

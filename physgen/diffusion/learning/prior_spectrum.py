@@ -7,6 +7,7 @@ Shapes: B samples, C channels, *grid lattice, *rfft its half-spectrum (last axis
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -74,20 +75,26 @@ class Spectrum(nn.Module):
         return weighted.flatten(1).sum(1) / (power.shape[1] * math.prod(self.grid))
 
 
-def fit_spectrum(
-    x: Tensor, labels: Tensor | None = None, quadratic: bool = True, cell_size: Sequence[float] | None = None
-) -> Spectrum:
-    r"""Spectrum of maximal Whittle likelihood :math:`-\sum_{b,k} \ln P(k; l_b) + |\tilde x_{b,k}|^2 / P(k; l_b)`.
+@dataclass(frozen=True)
+class ShellPower:
+    r"""Power of each of B fields by shells of |k| (width: one fundamental mode; the k = 0 mode apart).
 
-    A gamma regression with logarithmic link for each shell of |k| (width: one fundamental mode; the k = 0 mode apart),
-    solved by Newton's method with a small ridge on the label terms, then interpolated linearly in ln k to every mode.
-    It gives the right mean power whether the field is Gaussian or not. The k = 0 mode keeps the square of the mean: P
-    is a second moment.
+    Attributes:
+        power: (B, C, S) mean over the modes of a shell. modes: (S,) their number. mean_k: (S,). k: (\*rfft).
+        grid: shape of the lattice.
+    """
 
-    Args:
-        x: (B, C, *grid) encoded fields.
-        labels: (B, n), roughly of unit scale, or None. quadratic: products of labels too.
-        cell_size: along each axis, where cells are not cubic.
+    power: Tensor
+    modes: Tensor
+    mean_k: Tensor
+    k: Tensor
+    grid: tuple[int, ...]
+
+
+def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPower:
+    r"""Power by shells of encoded fields x (B, C, \*grid), which may be mapped: a few of them at a time.
+
+    ``cell_size``: along each axis, where cells are not cubic.
     """
     grid = tuple(x.shape[2:])
     # per cell of the first axis: of cubic cells the size then plays no part
@@ -103,11 +110,34 @@ def fit_spectrum(
         power = torch.fft.rfftn(part, dim=list(range(2, x.ndim)), norm="ortho").abs().square().flatten(2) * weight
         totals[start : start + rows].index_add_(2, shell, power)
     mean_k = torch.zeros_like(count).index_add_(0, shell, weight * k.flatten()) / count
-    features = label_features(None if labels is None else labels.double().cpu(), quadratic).double().expand(len(x), -1)
-    ln_power = _gamma_regression((totals / count).flatten(1), features, count.repeat(x.shape[1])).reshape(
-        -1, x.shape[1], len(count)
-    )
-    return Spectrum(_interpolate(ln_power, mean_k, k), grid)
+    return ShellPower(totals / count, count, mean_k, k, grid)
+
+
+def fit_spectrum(
+    x: Tensor | ShellPower,
+    labels: Tensor | None = None,
+    quadratic: bool = True,
+    cell_size: Sequence[float] | None = None,
+) -> Spectrum:
+    r"""Spectrum of maximal Whittle likelihood :math:`-\sum_{b,k} \ln P(k; l_b) + |\tilde x_{b,k}|^2 / P(k; l_b)`.
+
+    A gamma regression with logarithmic link for each shell of |k| (width: one fundamental mode; the k = 0 mode apart),
+    solved by Newton's method with a small ridge on the label terms, then interpolated linearly in ln k to every mode.
+    It gives the right mean power whether the field is Gaussian or not. The k = 0 mode keeps the square of the mean: P
+    is a second moment.
+
+    Args:
+        x: (B, C, *grid) encoded fields, or their :func:`shell_power`.
+        labels: (B, n), roughly of unit scale, or None. quadratic: products of labels too.
+        cell_size: along each axis, where cells are not cubic (of fields; a ``ShellPower`` knows).
+    """
+    found = x if isinstance(x, ShellPower) else shell_power(x, cell_size)
+    samples, channels, bins = found.power.shape
+    features = label_features(None if labels is None else labels.double().cpu(), quadratic).double()
+    ln_power = _gamma_regression(
+        found.power.flatten(1), features.expand(samples, -1), found.modes.repeat(channels)
+    ).reshape(-1, channels, bins)
+    return Spectrum(_interpolate(ln_power, found.mean_k, found.k), found.grid)
 
 
 def _gamma_regression(power: Tensor, features: Tensor, modes: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from physgen.domains.cosmology.arrays import check_square, make_ensemble, read_f
 from physgen.domains.cosmology.kinds import KINDS, confront, mean_note, parse_kind
 from physgen.domains.cosmology.options import Box, Options
 from physgen.ensemble import in_box_of, independent_units, space_dims
+from physgen.ensemble.scratch import scratch_array
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def adopt_fields(ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dat
         "periodic": bool(said.get("periodic", 1)),
         "angular": box.units == "deg",
     }
-    values = np.stack([_read(array, kind, len(space)) for array, kind in zip(arrays, kinds, strict=True)], axis=1)
+    values = scratch_array(np.moveaxis(arrays, 0, 1).shape, np.float32)
+    for c, (array, kind) in enumerate(zip(arrays, kinds, strict=True)):
+        _read(array, kind, len(space), values[:, c])
     found = []
     for c, kind in enumerate(kinds):
         name = SOURCE if len(kinds) == 1 else f"{SOURCE} (component {c})"
@@ -89,10 +92,11 @@ def _typed(kinds: Any, count: int) -> list[str | None]:
     return named * count if len(named) == 1 else named
 
 
-def _read(array: np.ndarray, kind: str | None, dimension: int) -> np.ndarray:
+def _read(array: np.ndarray, kind: str | None, dimension: int, out: np.ndarray) -> None:
     bound = "positive" if kind == "1+delta" else KINDS[kind] if kind else "real"
-    values = read_fields(array, bound, dimension, SOURCE, None)
-    return values - 1 if kind == "1+delta" else values
+    read_fields(array, bound, dimension, SOURCE, None, out)
+    if kind == "1+delta":
+        out -= 1
 
 
 def _labels(ensemble: xr.Dataset) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from physgen.domains.cosmology.encoding import LOWEST, check_bound
 from physgen.domains.cosmology.means import mean_densities
 from physgen.domains.cosmology.options import Box
 from physgen.ensemble import unit_attrs
+from physgen.ensemble.scratch import scratch_array
 from physgen.errors import InputError
 
 LABEL_LONG_NAMES = {
@@ -135,23 +136,32 @@ def _sides_of_square_cells(shape: Sequence[int], box: Box) -> str:
     return ", ".join(f"{box.sides[0] * n / max(shape):g} {box.units}" for n in shape)
 
 
-def read_fields(array: Any, kind: str, dimension: int, source: object, cells: int | None) -> np.ndarray:
+def read_fields(
+    array: Any, kind: str, dimension: int, source: object, cells: int | None, out: np.ndarray | None = None
+) -> np.ndarray:
     r"""Checked float32 copy of (samples, \*grid), averaged (counts: summed) down to ``cells`` on the longest side.
 
-    One sample at a time, so that a memory-mapped file of any size needs the memory of its result only.
+    One sample at a time, so that a memory-mapped file of any size needs little memory; ``out`` is where the copy goes,
+    else a new :func:`physgen.ensemble.scratch.scratch_array`.
     """
-    fields = None
+    if not len(array):
+        raise InputError(f"{source} holds no field: give a file with at least one")
     factor = _block_size(array.shape[-dimension:], cells, source)
     for i in range(len(array)):
         one = np.asarray(array[i : i + 1])
         check_fields(one, kind, dimension, source, first=i)
         one = block_average(one, factor, "sum" if kind == "counts" else "mean")
-        if fields is None:
-            fields = np.empty((len(array), *one.shape[1:]), np.float32)
-        fields[i] = one[0]
-    if fields is None:
-        raise InputError(f"{source} holds no field: give a file with at least one")
-    return fields
+        if out is None:
+            out = scratch_array((len(array), *one.shape[1:]), np.float32)
+        out[i] = one[0]
+    assert out is not None
+    return out
+
+
+def coarse_grid(grid: Sequence[int], cells: int | None, source: object) -> tuple[int, ...]:
+    """The grid of :func:`read_fields`."""
+    factor = _block_size(grid, cells, source)
+    return tuple(n // factor for n in grid)
 
 
 def _block_size(grid: Sequence[int], cells: int | None, source: object) -> int:

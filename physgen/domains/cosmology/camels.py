@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physgen.domains.cosmology.arrays import make_ensemble, read_fields
+from physgen.domains.cosmology.arrays import coarse_grid, make_ensemble, read_fields
 from physgen.domains.cosmology.camels_tables import find_table, parameters, read_parameters
 from physgen.domains.cosmology.kinds import confront
 from physgen.domains.cosmology.labels import Joined, Origin
@@ -23,6 +23,7 @@ from physgen.domains.cosmology.own_fields import finish
 from physgen.domains.cosmology.sources import read_npy
 from physgen.domains.cosmology.tables import is_table
 from physgen.ensemble import SHARED
+from physgen.ensemble.scratch import scratch_array
 from physgen.errors import InputError
 
 NAME = re.compile(
@@ -79,20 +80,21 @@ def _load(paths: list[Path], options: Options, shape: str) -> xr.Dataset:
     labels, seeds = ({n: np.repeat(c[:wanted], each) for n, c in columns.items()} for columns in (labels, seeds))
     numbers = np.arange(wanted * each) // each
     box, assumed = _box(options, name)
-    values, kinds = [], []
-    for array, (file, match) in zip(arrays, files, strict=True):
+    cells, kinds = options.count("cells"), []
+    shape_of_one = coarse_grid(arrays[0].shape[1:], cells, path)
+    fields = scratch_array((wanted * each, len(files), *shape_of_one), np.float32)
+    for c, (array, (file, match)) in enumerate(zip(arrays, files, strict=True)):
         kind = ("surface_density" if dimension == 2 else "density") if match["prefix"] in MASS else "positive"
-        values.append(read_fields(array[: wanted * each], kind, dimension, file, options.count("cells")))
+        values = read_fields(array[: wanted * each], kind, dimension, file, cells, fields[:, c])
         kinds.append(kind)
         if match["prefix"] in ("Mcdm", "Mtot"):
             thickness = _thickness(options, box) if dimension == 2 else 1.0
-            _check_scale(float(values[-1].mean(dtype=np.float64)), labels["Omega_m"].mean(), thickness, dimension, file)
+            _check_scale(float(values.mean(dtype=np.float64)), labels["Omega_m"].mean(), thickness, dimension, file)
         elif match["prefix"] in MASS:
-            confront(values[-1], kind, numbers, file, {})
+            confront(values, kind, numbers, file, {})
     attrs = _attrs(options, files, labels, box, dimension)
     components = [match["prefix"] for _, match in files] if len(files) > 1 else []
-    fields = np.stack(values, axis=1) if components else values[0]
-    ensemble = make_ensemble(fields, kinds, box, labels, numbers, attrs, components)
+    ensemble = make_ensemble(fields if components else fields[:, 0], kinds, box, labels, numbers, attrs, components)
     origins = [Origin(path, i, len(arrays[0])) for i in range(len(fields))]
     joined = Joined(labels, numbers, seeds)
     return finish(ensemble, origins, joined, [*notes, *assumed, *_follows_matter(ensemble, files)])
@@ -188,7 +190,7 @@ def _follows_matter(ensemble: xr.Dataset, files: list) -> list[str]:
     if not matter or len(np.unique(Omega_m)) < 4:
         return []
     field = ensemble["field"].isel(component=matter[0]) if "component" in ensemble.dims else ensemble["field"]
-    means = field.values.reshape(len(field), -1).mean(axis=1, dtype=np.float64)
+    means = np.array([one.mean(dtype=np.float64) for one in field.values])
     count = np.bincount(simulation)
     mean, label = (np.bincount(simulation, weights=w) / count for w in (means, Omega_m))
     r = float(np.corrcoef(mean, label)[0, 1])

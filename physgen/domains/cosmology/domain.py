@@ -182,10 +182,16 @@ class Cosmology(Domain):
     # --- encoding ---------------------------------------------------------------------------------
 
     def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
-        """See physgen.domains.cosmology.encoding.fit_encoding."""
-        from physgen.domains.cosmology.encoding import fit_encoding
+        """See physgen.domains.cosmology.fitting.fit_encoding."""
+        from physgen.domains.cosmology.fitting import fit_encoding
 
         return fit_encoding(train, self.transform)
+
+    def numbered(self, ensemble: xr.Dataset) -> xr.Dataset:
+        """With a variable for the number along each further sample dim without a coordinate: it is a condition."""
+        from physgen.domains.cosmology.conditions import with_numbers
+
+        return with_numbers(ensemble)
 
     def encode(
         self, ensemble: xr.Dataset, constants: Mapping[str, Any]

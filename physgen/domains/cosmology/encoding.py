@@ -1,10 +1,12 @@
-"""Between fields in physical units and numbers of order one. Constants: plain JSON, fitted on the training split.
+"""Between fields in physical units and numbers of order one. Constants: plain JSON, fitted on the training split by
+:mod:`physgen.domains.cosmology.fitting`.
 
 Values are encoded and decoded in blocks: beside its result the work needs a few MiB, whatever the size of the set.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,24 +14,15 @@ import numpy as np
 import torch
 import xarray as xr
 
-from physgen.domains.cosmology.blocks import (
-    moments,
-    quantile_of_sorted,
-    sample_blocks,
-    sorted_values,
-    sum_in_blocks,
-)
-from physgen.domains.cosmology.conditions import fixed_labels, label_ranges
-from physgen.domains.cosmology.gaussianise import from_scores, place_knots, to_scores
-from physgen.domains.cosmology.geometry import check_layout, check_mask_free, is_periodic
-from physgen.ensemble import flatten, sample_dims, spacing
+from physgen.domains.cosmology.blocks import BLOCK, map_blocks
+from physgen.domains.cosmology.gaussianise import from_scores, to_scores
+from physgen.domains.cosmology.geometry import check_layout, check_mask_free
+from physgen.ensemble import flatten
 from physgen.errors import InputError
 from physgen.lattice import shells
 
 # field kind -> smallest value that it can take
 LOWEST = {"delta": -1.0, "counts": 0.0, "density": 0.0, "surface_density": 0.0, "positive": 0.0, "real": -np.inf}
-# decoded densities above this many times the largest training value are clipped and counted
-HEADROOM = 100.0
 SHELLS = 4  # of the spectrum, in one fundamental wavenumber
 
 
@@ -55,102 +48,22 @@ def join_kinds(kinds: list[str]) -> str:
     return kinds[0] if len(set(kinds)) == 1 else ", ".join(kinds)
 
 
-# --- fitting ----------------------------------------------------------------------------------------
+# --- values that a kind can take -----------------------------------------------------------------------
 
 
-def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
-    r"""Constants of the encoding x = (v - mean) / std from a training split, of each component its own.
+def check_bound(values: np.ndarray, kind: str, first: int | None = 0) -> None:
+    """Raise InputError if a value is below what the field kind allows (1e-4 of slack for rounding in files).
 
-    Convention: for ``log``, v = ln(u + floor) with u = (field + offset) / scale the density in units of its mean; the
-    floor, a tenth of the 0.1 % quantile of the positive u, gives empty cells a finite place near the emptiest ones.
-    For ``asinh`` (and for fields without a lower bound), v = asinh(field / scale) with scale the rms. ``gaussian``
-    sends either to the normal scores of its training law, v -> Phi^-1(F(v)), by ``knots``: a Gaussian field of the
-    right spectrum then has the right one-point law, and its rarest peaks are as rare as its sigmas say.
-    Labels map to [-1, 1] over the training range. ``spectrum`` is the isotropic variance of the orthonormal Fourier
-    modes of x by shells of width 1/4 in \|n\| = \|k\| L / 2 pi, L the longest side. ``cell_size`` and ``periodic``
-    are the geometry that symmetries and padding follow. Quantiles of more than 2^27 values are those of a random part.
-
-    A field with the dim ``component`` has a list ``components`` of such constants, else they stand beside the others.
-
-    Raises:
-        InputError: unknown kind, values below the kind's bound, or a layout that cannot be learned.
+    ``first`` is the number of the first sample of ``values``, for the message; None where it is not known.
     """
-    check_layout(train)
-    values, kinds = flatten(train), field_kinds(train)
-    constants: dict[str, Any] = {
-        "field_attrs": {name: str(train["field"].attrs.get(name, "")) for name in ("units", "long_name")},
-        "grid": list(values.shape[2:]),
-        "cell_size": list(spacing(train)),
-        "periodic": is_periodic(train),
-        "sample_dims": list(sample_dims(train)),
-        "labels": label_ranges(train),
-        "fixed_labels": fixed_labels(train),
-    }
-    numbers = shells(constants["grid"], constants["cell_size"], SHELLS, half=False)
-    parts = [_fit_component(values[:, c], kind, transform, numbers) for c, kind in enumerate(kinds)]
-    if "component" not in train["field"].dims:
-        return constants | parts[0]
-    return constants | {"components": parts}
-
-
-def _fit_component(values: np.ndarray, kind: str, transform: str, numbers: np.ndarray) -> dict[str, Any]:
-    check_bound(values, kind)
-    if values.min() == values.max():
-        raise InputError(
-            f"the training field is {values.min():g} everywhere: there is nothing to learn, check the import"
-        )
-    values = np.ascontiguousarray(values)
-    ascending = sorted_values(values)
-    part: dict[str, Any] = {
-        "field_kind": kind,
-        "transform": "log" if transform != "asinh" and np.isfinite(LOWEST[kind]) else "asinh",
-        "mean": 0.0,
-        "std": 1.0,
-    }
-    part |= _density_constants(values, ascending, kind) if part["transform"] == "log" else _asinh_constants(values)
-    if transform == "gaussian":
-        plain = dict(part)
-        spread = moments(values, lambda v: _transform(v, plain))[1]
-        part["knots"] = place_knots(
-            lambda share: quantile_of_sorted(ascending, share, lambda v: _transform(v, plain)), len(ascending), spread
-        )
-    part["mean"], part["std"] = moments(values, lambda v: _transform(v, part))
-    part["spectrum"] = _shell_spectrum(values, part, numbers)
-    return part
-
-
-def check_bound(values: np.ndarray, kind: str) -> None:
-    """Raise InputError if a value is below what the field kind allows (1e-4 of slack for rounding in files)."""
     lowest = float(values.min())
     if lowest < LOWEST[kind] - 1e-4 * abs(LOWEST[kind]):
-        where = ", ".join(str(int(i)) for i in np.unravel_index(int(values.argmin()), values.shape))
+        index = [int(i) for i in np.unravel_index(int(values.argmin()), values.shape)]
+        where = "" if first is None else f" at index ({', '.join(map(str, [index[0] + first, *index[1:]]))})"
         raise InputError(
-            f"field holds {lowest:g} at index ({where}), but {kind} is at least {LOWEST[kind]:g}: "
+            f"field holds {lowest:g}{where}, but {kind} is at least {LOWEST[kind]:g}: "
             "check the units or give another field_kind"
         )
-
-
-def _density_constants(values: np.ndarray, ascending: np.ndarray, kind: str) -> dict[str, float]:
-    offset = -LOWEST[kind] + 0.0
-    scale = 1.0 if kind == "delta" else sum_in_blocks(values, lambda v: v) / values.size
-
-    def density(v: Any) -> Any:
-        return (v + offset) / scale
-
-    empty = np.asarray(-offset, ascending.dtype)  # of the same type: else numpy would copy the whole as float64
-    positive = ascending[np.searchsorted(ascending, empty, side="right") :]
-    return {
-        "offset": offset,
-        "scale": scale,
-        "floor": 0.1 * float(quantile_of_sorted(positive, np.asarray(1e-3), density)),
-        "ceiling": HEADROOM * float(density(np.float64(values.max()))),
-    }
-
-
-def _asinh_constants(values: np.ndarray) -> dict[str, float]:
-    scale = float(np.sqrt(sum_in_blocks(values, np.square) / values.size)) or 1.0
-    largest = max(abs(float(values.min())), abs(float(values.max())))
-    return {"scale": scale, "ceiling": HEADROOM * largest / scale}
 
 
 # --- encoding and decoding ----------------------------------------------------------------------------
@@ -161,7 +74,8 @@ def component_constants(constants: Mapping[str, Any]) -> list[dict[str, Any]]:
     return constants.get("components") or [constants]
 
 
-def _transform(values: np.ndarray, part: dict[str, Any]) -> np.ndarray:
+def transform_values(values: np.ndarray, part: Mapping[str, Any]) -> np.ndarray:
+    """v of field values, elementwise; see :func:`physgen.domains.cosmology.fitting.fit_encoding`."""
     if part["transform"] == "asinh":
         v = np.arcsinh(values / part["scale"])
     else:
@@ -169,8 +83,12 @@ def _transform(values: np.ndarray, part: dict[str, Any]) -> np.ndarray:
     return to_scores(v, part["knots"]) if "knots" in part else v
 
 
+def _encode(values: np.ndarray, part: Mapping[str, Any]) -> np.ndarray:
+    return (transform_values(values, part) - part["mean"]) / part["std"]
+
+
 def encode_field(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> torch.Tensor:
-    r"""x of shape (B, C, \*grid), float32; computed in float64."""
+    r"""x of shape (B, C, \*grid), float32; computed in float64, each value from itself alone."""
     check_layout(ensemble)
     parts, kinds, values = component_constants(constants), field_kinds(ensemble), flatten(ensemble)
     fitted = [part["field_kind"] for part in parts]
@@ -186,10 +104,9 @@ def encode_field(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> torch.Te
         )
     x = np.empty(values.shape, np.float32)
     for c, part in enumerate(parts):
-        check_bound(values[:, c], kinds[c])
-        for rows in sample_blocks(len(values), values[0, 0].size):
-            v = _transform(values[rows, c].astype(np.float64), part)
-            x[rows, c] = (v - part["mean"]) / part["std"]
+        check_bound(values[:, c], kinds[c], first=None)
+        for row in range(len(values)):
+            x[row, c] = map_blocks(values[row, c], functools.partial(_encode, part=part))
     return torch.from_numpy(x)
 
 
@@ -198,8 +115,10 @@ def decode_field(x: torch.Tensor, constants: Mapping[str, Any]) -> tuple[np.ndar
     x = x.detach().cpu()
     values, clipped = np.empty(x.shape, np.float32), 0
     for c, part in enumerate(component_constants(constants)):
-        for rows in sample_blocks(len(x), x[0, 0].numel()):
-            values[rows, c], count = _decode(x[rows, c].double().numpy(), part)
+        rows = max(1, BLOCK // x[0, 0].numel())
+        for start in range(0, len(x), rows):
+            some = slice(start, start + rows)
+            values[some, c], count = _decode(x[some, c].double().numpy(), part)
             clipped += count
     return values, clipped / values.size
 
@@ -224,16 +143,6 @@ def _decode(x: np.ndarray, part: dict[str, Any]) -> tuple[np.ndarray, int]:
 
 
 # --- spectrum -----------------------------------------------------------------------------------------
-
-
-def _shell_spectrum(values: np.ndarray, part: dict[str, Any], numbers: np.ndarray) -> list[float]:
-    power = np.zeros(values.shape[1:])
-    for one in values:
-        x = (_transform(one.astype(np.float64), part) - part["mean"]) / part["std"]
-        power += np.abs(np.fft.fftn(x, norm="ortho")) ** 2
-    count = np.bincount(numbers.ravel())
-    total = np.bincount(numbers.ravel(), weights=(power / len(values)).ravel())
-    return [float(t / c) if c else 0.0 for t, c in zip(total, count, strict=True)]
 
 
 def spectrum_grid(constants: Mapping[str, Any]) -> torch.Tensor:

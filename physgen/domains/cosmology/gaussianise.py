@@ -8,8 +8,6 @@ Sources: Neyrinck, Szapudi & Szalay 2009 (0903.4693), the idea; Gregory & Delbou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.special import ndtr, ndtri
 
@@ -25,20 +23,23 @@ ATOM = 1e-4
 
 def fit_knots(values: np.ndarray) -> dict[str, list[float]]:
     """{"value": ascending, "score": ascending}: quantiles of ``values`` and the normal scores they are sent to."""
-    return place_knots(lambda share: np.quantile(values, share), values.size, float(values.std()))
+    score, share = knot_scores(values.size)
+    return place_knots(np.quantile(values, share), score, float(values.std()))
 
 
-def place_knots(quantile: Callable[[np.ndarray], np.ndarray], count: int, spread: float) -> dict[str, list[float]]:
-    """:func:`fit_knots` of a law that is known by its quantiles.
-
-    Args:
-        quantile: shares in (0, 1) -> values. count: values that the quantiles were taken of. spread: their standard
-            deviation.
-    """
+def knot_scores(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normal scores of the knots of a law that is known by ``count`` values, and the shares of these below them."""
     limit = ndtri(max(1 - TAIL_COUNT / count, 0.75))
     score = np.linspace(-LAST_SCORE, LAST_SCORE, KNOTS)
     score = score[np.abs(score) <= limit]
-    value = quantile(ndtr(score))
+    return score, ndtr(score)
+
+
+def place_knots(value: np.ndarray, score: np.ndarray, spread: float) -> dict[str, list[float]]:
+    """Knots of quantiles ``value`` at normal scores; those that coincide are one atom of the law, at its middle score.
+
+    ``spread``: standard deviation of the law.
+    """
     atom = np.cumsum(np.diff(value, prepend=value[0]) > ATOM * spread)
     members = np.bincount(atom)
     value, score = (np.bincount(atom, weights=knots) / members for knots in (value, score))

@@ -60,20 +60,19 @@ class Values:
         The margin of the mean is Student's quantile times the scatter of the means of simulations, at least that of
         white noise; of one or two simulations only the scatter of single cells is known, which bounds it.
         """
-        maps = fields.reshape(len(fields), -1)
-        means = maps.mean(axis=1, dtype=np.float64)
+        means = np.array([one.mean(dtype=np.float64) for one in fields])
         _, group = np.unique(simulation, return_inverse=True)
         units = np.bincount(group, weights=means) / np.bincount(group)
         mean, count = float(means.mean()), len(units)
-        std = float(np.sqrt(np.mean([((row.astype(np.float64) - mean) ** 2).mean() for row in maps])))
+        std = float(np.sqrt(np.mean([((one.astype(np.float64) - mean) ** 2).mean() for one in fields])))
         scatter, quantile = std, 5.0
         if count > 2:
-            scatter = max(float(units.std(ddof=1)), std / np.sqrt(maps.shape[1] * len(maps) / count))
+            scatter = max(float(units.std(ddof=1)), std / np.sqrt(fields.size / count))
             quantile = float(stdtrit(count - 1, 1 - FALSE_ALARM / 2))
         margin = quantile * scatter / np.sqrt(count)
         # every float32 beyond 2^24 is a whole number
         low, high = float(fields.min()), float(fields.max())
-        whole = max(-low, high) < 2**24 and all(bool(np.all(row == np.rint(row))) for row in maps)
+        whole = max(-low, high) < 2**24 and all(bool(np.all(one == np.rint(one))) for one in fields)
         return cls(low, high, mean, margin, std, bool(whole))
 
     @property

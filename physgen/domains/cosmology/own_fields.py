@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physgen.domains.cosmology.arrays import check_square, make_ensemble, read_fields
+from physgen.domains.cosmology.arrays import check_square, coarse_grid, make_ensemble, read_fields
 from physgen.domains.cosmology.facts import Facts, settle_facts
 from physgen.domains.cosmology.fits_images import read_fits
 from physgen.domains.cosmology.inner_tables import read_inner_table
@@ -20,6 +20,7 @@ from physgen.domains.cosmology.masks import coarse_mask, read_mask, whole_mask
 from physgen.domains.cosmology.options import Options
 from physgen.domains.cosmology.sources import Source, kind_of_file, natural_key, read_arrays, read_hdf5
 from physgen.domains.cosmology.tables import Table, is_table, read_table
+from physgen.ensemble.scratch import scratch_array
 from physgen.errors import InputError
 
 OPTIONS = (
@@ -257,25 +258,29 @@ def _values(
     typed = facts.kinds * (count if len(facts.kinds) == 1 else 1)
     if len(typed) != count:
         raise InputError(f"field_kind names {len(facts.kinds)} kinds for {count} components: give one, or one for each")
-    parts, files, start = len(arrays[0]), [], 0
+    parts, start = len(arrays[0]), 0
+    samples, coarse = sum(len(views[0]) for views in arrays), coarse_grid(grid, cells, sources[0])
+    values = scratch_array((samples, count, *coarse), np.float32)
     for f, views in enumerate(arrays):
         rows = slice(start, start + len(views[0]))
         seen = None if mask is None else mask if mask.ndim == len(grid) else mask[rows]
         columns = [(view[:, c], sources[f * parts + p]) for p, view in enumerate(views) for c in range(view.shape[1])]
-        pairs = zip(columns, typed, strict=True)
-        read = [_column(array, kind, source, cells, seen) for (array, source), kind in pairs]
-        files.append(np.stack(read, axis=1) if count > 1 else read[0][:, None])
+        for c, ((array, source), kind) in enumerate(zip(columns, typed, strict=True)):
+            _column(array, kind, source, cells, seen, values[rows, c])
         start = rows.stop
-    return np.concatenate(files) if len(files) > 1 else files[0], [KINDS[kind] if kind else None for kind in typed]
+    return values, [KINDS[kind] if kind else None for kind in typed]
 
 
-def _column(array: Any, typed: str | None, source: Source, cells: int | None, seen: np.ndarray | None) -> np.ndarray:
-    """One component of one file. A kind that is not stated has no bound yet; 1 + delta becomes delta."""
+def _column(
+    array: Any, typed: str | None, source: Source, cells: int | None, seen: np.ndarray | None, out: np.ndarray
+) -> None:
+    """Read one component of one file. A kind that is not stated has no bound yet; 1 + delta becomes delta."""
     if seen is not None:
         array = np.where(seen.astype(bool), array, 1.0 if typed == "1+delta" else 0.0)
     bound = "positive" if typed == "1+delta" else KINDS[typed] if typed else "real"
-    values = read_fields(array, bound, array.ndim - 1, source, cells)
-    return values - 1 if typed == "1+delta" else values
+    read_fields(array, bound, array.ndim - 1, source, cells, out)
+    if typed == "1+delta":
+        out -= 1
 
 
 def _attrs(options: Options, facts: Facts) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from physgen.domains.cosmology.own_fields import finish
 from physgen.domains.cosmology.quijote_sets import EXTENDED, FIDUCIAL, fixed_labels, set_labels
 from physgen.domains.cosmology.sources import natural_key, open_hdf5, read_dataset, read_npy
 from physgen.domains.cosmology.tables import Table, is_table, read_table
+from physgen.ensemble.scratch import scratch_array
 from physgen.errors import InputError
 
 NAME = re.compile(
@@ -208,21 +209,25 @@ def _span(cubes: list[Cube]) -> str:
 
 
 def _read(cubes: list[Cube], typed: str, cells: int | None) -> np.ndarray:
-    fields = []
+    fields = None
     bound = "positive" if typed == "1+delta" else KINDS[typed]
-    for cube in cubes:
+    for i, cube in enumerate(cubes):
         path = cube.path
         array = _read_counts(path) if path.suffix == ".hdf5" else read_npy(path)
         if array.ndim != cube.dimension:
             raise InputError(f"{path} has shape {array.shape}; its name says {cube.dimension}-D: restore its own name")
         if len(set(array.shape)) != 1:
             raise InputError(f"{path} has shape {array.shape}; Quijote fields are cubes (squares): copy it again")
-        fields.append(read_fields(array[None], bound, cube.dimension, path, cells)[0])
-        if fields[-1].shape != fields[0].shape:
+        one = read_fields(array[None], bound, cube.dimension, path, cells)[0]
+        if fields is None:
+            fields = scratch_array((len(cubes), *one.shape), np.float32)
+        if one.shape != fields.shape[1:]:
             raise InputError(
-                f"{path} has {fields[-1].shape[0]} cells, {cubes[0].path} has {fields[0].shape[0]}: use equal grids"
+                f"{path} has {one.shape[0]} cells, {cubes[0].path} has {fields.shape[1]} cells: use equal grids"
             )
-    return np.stack(fields) - (1 if typed == "1+delta" else 0)
+        fields[i] = one - 1 if typed == "1+delta" else one
+    assert fields is not None
+    return fields
 
 
 def _read_counts(path: Path) -> np.ndarray:

@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 
+from physgen.ensemble.scratch import scratch_array
 from physgen.errors import InputError
 
 SIGNATURES = {
@@ -20,6 +22,7 @@ SIGNATURES = {
     b"\x1f\x8b": "gzip",
     b"\x80\x02": "pickle",
 }
+READ_VALUES = 2**22  # of an HDF5 data set, read at once
 # filters of HDF5 that need a plugin, by their registered numbers
 FILTERS = {
     32000: "LZF",
@@ -140,7 +143,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     import torch
 
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path) or None)
     except Exception as error:
         reason = str(error).split("\n")[0][:160]
         raise InputError(
@@ -203,7 +206,7 @@ def open_hdf5(path: Path) -> Any:
 
 
 def read_dataset(dataset: Any, path: Path) -> np.ndarray:
-    """All values of a data set; names the plugin where its compression needs one."""
+    """All values of a data set, some rows at a time; names the plugin where its compression needs one."""
     import h5py
 
     plist = dataset.id.get_create_plist()
@@ -216,7 +219,13 @@ def read_dataset(dataset: Any, path: Path) -> np.ndarray:
                 "pip install hdf5plugin, then import again"
             )
     try:
-        return dataset[...]
+        if not dataset.ndim:
+            return dataset[...]
+        values = scratch_array(dataset.shape, dataset.dtype)
+        rows = max(1, READ_VALUES * len(dataset) // max(1, dataset.size))
+        for start in range(0, len(dataset), rows):
+            values[start : start + rows] = dataset[start : start + rows]
+        return values
     except OSError as error:
         reason = " ".join(str(error).split())
         raise InputError(

@@ -44,7 +44,6 @@ def rows():
         note="Pylians and powerbox: 20 maps, times 50; four maps at a time stay in the cache, on one thread",
         share={"Pylians": 0.02, "powerbox": 0.02},
     )
-    del box, maps
     yield _growth(rng)
     yield _judging()
 

@@ -81,22 +81,25 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None
 
     For denoisers without a prior spectrum, and for samplers that choose their own, the levels are log-uniform over the
     trained range; for stochastic samplers, whose samples do not follow the noise of the start, and where conditions are
-    needed of which none were kept, "checked" is "chosen". The outcome of a check is stored beside the weights, where
-    that is possible.
+    needed of which none were kept, "checked" is "chosen". The outcome is stored beside the weights, where that is
+    possible: a training does so for the configured sampler and steps, a request for others pays once.
     """
     s_min, s_max = trained = model.encoding.s_min, model.encoding.s_max
     spectra, solver = surrogate_spectra(model), _solver(sampler)
     if spectra is None or solver is None:
         return Levels(log_uniform(s_max, s_min, steps), EVEN)
-    if rule == EVEN:
-        return Levels(best_log_uniform(spectra, steps, sampler, trained, trained)[0], EVEN)
-    if rule == CHOSEN or solver.draws or not _knows_conditions(model):
-        return Levels(optimal_levels(spectra, steps, sampler, trained, trained)[0], CHOSEN)
-    # other weights, an EMA of another width say, have levels of their own
-    key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{sampler}/{steps}"
+    if rule != EVEN:
+        rule = CHOSEN if rule == CHOSEN or solver.draws or not _knows_conditions(model) else CHECKED
+    # other weights, an EMA of another width say, have levels of their own; the digest of 400 MB takes 0.3 s, their
+    # reading more
+    key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{sampler}/{steps}/{rule}"
     levels = _recall(model.folder, key)
     if levels is None:
-        levels = _checked(model, spectra, sampler, steps)
+        if rule == CHECKED:
+            levels = _checked(model, spectra, sampler, steps)
+        else:
+            search = best_log_uniform if rule == EVEN else optimal_levels
+            levels = Levels(search(spectra, steps, sampler, trained, trained)[0], rule)
         _keep(model.folder, key, levels)
     return levels
 

@@ -14,7 +14,8 @@ the disk comes in this order, on which a resume relies:
    holds the averages of its step and the length of the journal, which is on the disk first; the weights to draw with
    follow it. Last, the progress is shown and a request to stop is obeyed. The loss and the norm of a step are read
    from the device where they are logged alone, and in between the device is not waited for;
-7. at the end the model is registered, unless the training was stopped.
+7. at the end the noise levels of the configured sampler are chosen, once for all requests, and the model is
+   registered, unless the training was stopped.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from physgen.provenance import file_digest, git_commit
 from physgen.runs.encoding import Encoding
 from physgen.runs.facts import settings_in_use
 from physgen.runs.folder import Run, open_run, withdraw_run
-from physgen.runs.model import save_conditions, save_model
+from physgen.runs.levels import choose_levels
+from physgen.runs.model import load_model, save_conditions, save_model
 from physgen.runs.serving import DESCRIPTION as SERVED
 from physgen.runs.serving import save_template
 from physgen.stages.ema import AverageRecord
@@ -101,6 +103,7 @@ def _train(
             _describe(tracker, run, encoding, len(data.x), here)
             loop = _Loop(folder, run.domain, settings, state, data, here, journal, encoding, averages)
             if loop.go(stop, progress):
+                _choose_levels(run, here, journal)
                 _register(tracker, run, encoding, state.step)
             else:
                 tracker.status = "KILLED"
@@ -144,6 +147,17 @@ def _describe(tracker: Tracker, run: Run, encoding: Encoding, samples: int, here
         path = run.folder / "data" / f"{part}.h5"
         tracker.dataset(f"{experiment.name}-{part}", path, file_digest(path), "training" if part == "train" else "test")
     tracker.artifact(run.folder / "experiment.yaml")
+
+
+def _choose_levels(run: Run, here: Launch, journal: Journal) -> None:
+    """Noise levels of the configured sampler, stored beside the weights; the journal says what they cost."""
+    if not here.is_main:
+        return
+    settings, cpu, wall = run.experiment.sampling, time.process_time(), time.perf_counter()
+    model = load_model(run.folder / "model", str(here.device))
+    levels = choose_levels(model, settings.sampler, settings.steps, settings.levels)
+    cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    journal.event("levels", sampler=settings.sampler, steps=settings.steps, **cost, **levels.facts())
 
 
 def _register(tracker: Tracker, run: Run, encoding: Encoding, step: int) -> None:
@@ -223,8 +237,9 @@ class _Loop:
             if not (folder / SERVED).exists():  # they never change
                 if getattr(self.state.ema, "spectrum", None) is not None:  # only their levels are checked
                     save_conditions(folder, self.data.held.condition)
+                steps = self.settings.description["sampling"]["steps"]
                 with open_run(self.folder).open_part("train") as train:
-                    save_template(folder, self.domain, train, self.encoding.domain)
+                    save_template(folder, self.domain, train, self.encoding.domain, steps)
 
 
 def _metrics(step: Step, rate: float) -> dict[str, float]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from physgen.errors import InputError
 
-DEFAULT_STEPS = 40
-DESCRIPTION = "conditions.json"  # written by whoever fills the folder: each condition with its default, output units
+DEFAULT_STEPS = 40  # where the folder names none
+DESCRIPTION = "conditions.json"  # of whoever fills the folder: conditions with their defaults, output units, steps
 # what a served model imports, with the bounds of this package's own requirements
 REQUIREMENTS = (
     "torch>=2.11", "numpy>=2.0", "scipy>=1.13", "numba>=0.61", "h5py>=3.11", "h5netcdf>=1.4", "xarray>=2024.10",
@@ -20,7 +20,7 @@ REQUIREMENTS = (
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
 
 
-def _signature(sample_shape: Sequence[int]) -> Any:
+def _signature(sample_shape: Sequence[int], steps: int) -> Any:
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
@@ -28,7 +28,7 @@ def _signature(sample_shape: Sequence[int]) -> Any:
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype("int64"), (-1,))]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *sample_shape))]),
-        params=ParamSchema([ParamSpec("n_steps", "long", DEFAULT_STEPS), ParamSpec("condition", "string", "{}")]),
+        params=ParamSchema([ParamSpec("n_steps", "long", steps), ParamSpec("condition", "string", "{}")]),
     )
 
 
@@ -46,11 +46,11 @@ def _code_of(loader: str, folder: Path) -> list[str]:
 def _described(folder: Path) -> dict[str, Any]:
     """How the model is called, shown beside it: an example, and what may stand in the param ``condition``."""
     path = folder / DESCRIPTION
-    described = json.loads(path.read_text()) if path.is_file() else {}
+    described = {"steps": DEFAULT_STEPS} | (json.loads(path.read_text()) if path.is_file() else {})
     conditions = described.get("conditions", {})
     example = json.dumps({name: value for name, value in conditions.items() if not isinstance(value, list)})
     return described | {
-        "example": f"model.predict(np.arange(4), params={{'n_steps': {DEFAULT_STEPS}, 'condition': {example!r}}})",
+        "example": f"model.predict(np.arange(4), params={{'n_steps': {described['steps']}, 'condition': {example!r}}})",
         "seeds": "int64 (N,); sample i depends on seed i and the condition alone",
     }
 
@@ -73,14 +73,15 @@ def save_sampler(path: Path, folder: Path, loader: str, sample_shape: Sequence[i
     pickles = [file.name for file in folder.rglob("*") if file.suffix in PICKLES]
     if pickles:
         raise InputError(f"{folder} holds {pickles[0]}, which may be a pickle; export weights as safetensors")
+    described = _described(folder)
     with tempfile.TemporaryDirectory() as scratch:
         mlflow.pyfunc.save_model(
             path=str(path),
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"sampler": str(folder)},
             model_config={"loader": loader},
-            signature=_signature(sample_shape),
-            metadata=_described(folder),
+            signature=_signature(sample_shape, described["steps"]),
+            metadata=described,
             code_paths=_code_of(loader, Path(scratch)) or None,
             mlflow_model=model,
             pip_requirements=list(REQUIREMENTS),

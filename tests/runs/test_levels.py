@@ -73,6 +73,27 @@ def test_the_outcome_is_kept_and_belongs_to_weights_sampler_and_steps(tmp_path):
     assert len(json.loads((tmp_path / "levels.json").read_text())) == 3
 
 
+@pytest.mark.parametrize("rule", ["chosen", "log-uniform"])
+def test_levels_that_are_not_checked_are_kept_too(rule, tmp_path, monkeypatch):
+    model = model_of(GAUSSIAN, STEEP, tmp_path)
+    first = choose_levels(model, "dpmpp_2m", 8, rule)
+    for name in ("optimal_levels", "best_log_uniform"):
+        monkeypatch.delattr(f"physgen.runs.levels.{name}")
+    again = choose_levels(model, "dpmpp_2m", 8, rule)
+    assert again.name == first.name == rule and torch.equal(again.values, first.values) and not again.errors
+    assert model.denoiser.calls == 0
+
+
+@pytest.mark.parametrize("rule", ["checked", "chosen", "log-uniform"])
+def test_levels_stay_within_the_range_that_was_trained(rule):
+    """A narrow one, which free levels would leave at both ends."""
+    model = model_of(GAUSSIAN, STEEP)
+    s_min, s_max = (0.3 * float(STEEP.min()) ** 0.5, 2 * float(STEEP.max()) ** 0.5)
+    model = dataclasses.replace(model, encoding=dataclasses.replace(model.encoding, s_min=s_min, s_max=s_max))
+    values = choose_levels(model, "dpmpp_2m", 8, rule).values
+    assert float(values[0]) <= s_max * (1 + 1e-12) and float(values[-2]) >= s_min * (1 - 1e-12)
+
+
 @pytest.mark.parametrize("content", ["no json", '{"a": 1}', "[]"])
 def test_a_damaged_file_is_no_obstacle(content, tmp_path):
     (tmp_path / "levels.json").write_text(content)

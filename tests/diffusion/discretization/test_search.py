@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from physgen.diffusion.discretization.check import candidate_levels, convergence, most_converged
+from physgen.diffusion.discretization.check import _compare, candidate_levels, convergence, most_converged
 from physgen.diffusion.discretization.gaussian import largest_error, representative, sampled_power
 from physgen.diffusion.discretization.hedge import hedge_errors
-from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels, steps_for
+from physgen.diffusion.discretization.search import adapted_levels, best_log_uniform, optimal_levels, steps_for
 from physgen.diffusion.exact import GaussianField, GaussianMixture, phi4_site
-from physgen.diffusion.levels import log_uniform
+from physgen.diffusion.levels import check_levels, log_uniform
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
 from physgen.diffusion.sampling.solver import Solver
 
@@ -83,6 +83,43 @@ def test_the_missing_signal_of_the_start_is_part_of_the_error():
 def test_given_ends_are_kept():
     levels, _ = optimal_levels(BROAD, 9, s_max=200.0, s_min=2e-3)
     assert float(levels[0]) == pytest.approx(200.0) and float(levels[-2]) == pytest.approx(2e-3) and levels[-1] == 0
+
+
+def test_ends_within_bounds_are_free_inside_them():
+    """Bounds that hold the free optimum change nothing; others are kept, and cost some error."""
+    free, least = optimal_levels(BROAD, 9)
+    wide, same = optimal_levels(BROAD, 9, s_max=(1.0, 1e6), s_min=(1e-6, 1.0))
+    assert torch.equal(wide, free) and same == least
+    bounds = 0.5 * float(free[0]), 1.2 * float(free[-2])
+    narrow, more = optimal_levels(BROAD, 9, s_max=(1.0, bounds[0]), s_min=(bounds[1], 1.0))
+    assert float(narrow[0]) <= bounds[0] * (1 + 1e-12) and float(narrow[-2]) >= bounds[1] * (1 - 1e-12)
+    assert more > least
+
+
+def test_levels_adapted_to_another_hedge_are_those_of_a_search():
+    """The same error within 10 %, from the optimum of the default hedge on; ends that are too far out are moved in."""
+    levels, _ = optimal_levels(BROAD, 12)
+    adapted, _ = adapted_levels(levels, BROAD, hedge=0.2)
+    searched, _ = optimal_levels(BROAD, 12, hedge=0.2)
+
+    def worst(grid):
+        hedged = 0.2 * float(hedge_errors(SAMPLERS["dpmpp_2m"], grid, representative(BROAD)).abs().max())
+        return max(float(largest_error("dpmpp_2m", grid, BROAD)), hedged)
+
+    assert worst(adapted) < 1.1 * worst(searched) < worst(levels)
+    moved, _ = adapted_levels(levels, BROAD, s_min=0.5 * float(levels[-2]))
+    assert float(moved[-2]) == pytest.approx(0.5 * float(levels[-2])) and check_levels(moved)
+
+
+def test_shells_of_few_modes_do_not_speak_by_their_noise():
+    """Two errors: 2 % in the many modes for sure, and a mean that is off by its own size in one sample of eight."""
+    generator = torch.Generator().manual_seed(0)
+    fine = torch.randn(8, 1, 64, generator=generator, dtype=torch.float64)
+    fine = fine - fine.mean(-1, keepdim=True) + 0.3
+    x = fine.mean(-1, keepdim=True) + 1.01 * (fine - fine.mean(-1, keepdim=True))
+    x[0] += 0.1
+    found = _compare(x, fine)
+    assert found.power == pytest.approx(1.01**2 - 1, rel=1e-4) and found.power_error < 1e-4
 
 
 def test_steps_for_a_tolerance_are_few_and_suffice():

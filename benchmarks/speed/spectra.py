@@ -11,41 +11,49 @@ from physgen.domains.contract import get_domain
 from physgen.stages.evaluation import evaluate_ensembles
 
 LENGTH = 250.0
+OF_POWERBOX = {"remove_shotnoise": False, "bins_upto_boxlen": True}
 JUDGED, PART = 1500, 0.1  # maps of 256^2 on either side, and the part of them that is run
 
 
 def rows():
     pylians, powerbox = _pylians(), _powerbox()
-    rng = np.random.default_rng(0)
-    box = rng.standard_normal((256, 256, 256), dtype=np.float32)
-    maps = rng.standard_normal((1000, 256, 256), dtype=np.float32)
-    yield race(
+    yield _of_a_box(pylians, powerbox)
+    yield _of_maps(pylians, powerbox)
+    yield _growth()
+    yield _judging()
+
+
+def _of_a_box(pylians, powerbox):
+    box = np.random.default_rng(0).standard_normal((256, 256, 256), dtype=np.float32)
+    return race(
         "P(k) of one 256^3 float32 field",
         {
             "physgen": lambda: power_spectrum_array(box, (LENGTH / 256,) * 3),
             "FFT (torch.fft.rfftn)": lambda: torch.fft.rfftn(torch.from_numpy(box)),
             "Pylians": pylians and (lambda: pylians.Pk(box, LENGTH, 0, None, torch.get_num_threads(), verbose=False)),
-            "powerbox": powerbox and (lambda: powerbox.get_power(box, LENGTH, remove_shotnoise=False)),
+            "powerbox": powerbox and (lambda: powerbox.get_power(box, LENGTH, **OF_POWERBOX)),
         },
         goal="<= 2 x FFT, 3 x faster than Pylians",
         note="Pylians also bins in the angle to an axis",
     )
+
+
+def _of_maps(pylians, powerbox):
+    maps = np.random.default_rng(1).standard_normal((1000, 256, 256), dtype=np.float32)
     few = maps[:20]
-    yield race(
+    return race(
         "P(k) of 1000 float32 maps of 256^2",
         {
             "physgen": lambda: power_spectrum_array(maps, (LENGTH / 256,) * 2),
             "FFT (torch.fft.rfftn)": lambda: torch.fft.rfftn(torch.from_numpy(maps), dim=(-2, -1)),
             "FFT, four maps at a time": lambda: _one_by_one(lambda x: torch.fft.rfftn(x, dim=(-2, -1)), maps),
             "Pylians": pylians and (lambda: [pylians.Pk_plane(m, LENGTH, "None", 1, verbose=False) for m in few]),
-            "powerbox": powerbox and (lambda: [powerbox.get_power(m, LENGTH, remove_shotnoise=False) for m in few]),
+            "powerbox": powerbox and (lambda: [powerbox.get_power(m, LENGTH, **OF_POWERBOX) for m in few]),
         },
         goal="<= 2 x FFT",
         note="Pylians and powerbox: 20 maps, times 50; four maps at a time stay in the cache, on one thread",
         share={"Pylians": 0.02, "powerbox": 0.02},
     )
-    yield _growth(rng)
-    yield _judging()
 
 
 def _one_by_one(transform, maps):
@@ -58,8 +66,8 @@ def _one_by_one(transform, maps):
         torch.set_num_threads(threads)
 
 
-def _growth(rng):
-    largest = rng.standard_normal((512, 512, 512), dtype=np.float32)
+def _growth():
+    largest = np.random.default_rng(2).standard_normal((512, 512, 512), dtype=np.float32)
 
     def measure(n):
         field = largest.reshape(-1)[: n**3].reshape(n, n, n)

@@ -41,7 +41,7 @@ SEARCHES: dict[str, Callable[..., Any]] = {
 }
 TOLERANCE = 0.01  # accepted part of copies
 FALSE_ALARMS = 0.001
-LIMIT = 1.6e10  # numbers compared, symmetries included: a minute of one processor for fields
+LIMIT = 3.2e10  # numbers compared, symmetries included: a minute of one processor for fields, half of it if pruned
 
 
 def memorization(

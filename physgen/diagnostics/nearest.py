@@ -6,19 +6,16 @@ Legend: Q queries, T training configurations, C components, *grid lattice, D num
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from physgen.diagnostics.shift_search import correlations
 from physgen.diagnostics.spectrum import Array, as_tensor
-from physgen.lattice import Symmetry, multiplicity, point_group
-
-# numbers held at once in a block of comparisons: a processor's cache, or a fair share of an accelerator's memory
-CHUNK = {"cpu": 2**18, "cuda": 2**26}
-
+from physgen.lattice import Symmetry, point_group
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,11 +40,14 @@ def nearest_field(
     group: str = "point",
     spacing: Sequence[float] | None = None,
     periodic: bool = True,
+    prune: bool = True,
 ) -> Nearest:
     r"""Nearest neighbour modulo translations and the point group: :math:`\rho = \max_{g,s} \mathrm{corr}(g\,a, T_s b)`.
 
     :math:`\rho_{\max} = \max_s \mathrm{IFFT}(F_a F_b^*)_s / (|a||b|)` with the mean of each field subtracted; the
-    distance of the normalised orbits is :math:`d = \sqrt{2(1-\rho)}`. Cost: Q T G inverse FFTs.
+    distance of the normalised orbits is :math:`d = \sqrt{2(1-\rho)}`. Pairs and symmetries whose upper bound
+    (:mod:`physgen.diagnostics.shift_bounds`) is below the second nearest are not transformed: the result is that of all
+    Q T G inverse FFTs.
 
     Args:
         query, train: (Q, C, *grid) and (T, C, *grid), numpy or torch on one device; components are summed.
@@ -55,28 +55,23 @@ def nearest_field(
             right for scalar components only; "none": the identity alone.
         spacing: cell size along each axis; axes of unequal cells are not exchanged. None where all are equal.
         periodic: whether opposite sides touch; if not, fields are compared in place, s = 0.
+        prune: False to transform every pair.
 
     Returns:
-        Nearest with similarity rho in [-1, 1]; nan for a constant field.
+        Nearest with similarity rho in [-1, 1]; nan for a constant query. A constant training field is nearest to none.
     """
     query, train = _normalised(query), _normalised(train)
-    grid = tuple(query.shape[2:])
-    dims = tuple(range(-len(grid), 0))
-    f_train = torch.fft.rfftn(train, dim=dims).conj()  # (T, C, *half)
-    peak = _peak if periodic else _in_place
-    cells = int(np.prod(grid))
-    pairs = max(1, CHUNK.get(query.device.type, 2**18) // cells)
-    columns = min(len(train), pairs)
-    rows = max(1, pairs // columns)
-    rho = torch.empty(len(query), len(train))
-    for q in range(0, len(query), rows):
-        best = torch.full((len(query[q : q + rows]), len(train)), -torch.inf, device=query.device)
-        for g in _group(grid, group, spacing):
-            f_query = torch.fft.rfftn(g.move(query[q : q + rows]), dim=dims)
-            parts = [peak(f_query, f_train[t : t + columns], grid, dims) for t in range(0, len(train), columns)]
-            best = torch.maximum(best, torch.cat(parts, dim=1))
-        rho[q : q + rows] = best.cpu()
-    return _two_nearest(rho, lambda s: np.sqrt(np.maximum(1 - s, 0)), tolerance=1e-5)
+    varies = torch.isfinite(train.flatten(1)[:, 0])
+    kept = np.append(varies.nonzero().flatten().cpu().numpy(), -1)
+    symmetries = _group(tuple(query.shape[2:]), group, spacing)
+    if len(kept) == 1:
+        rho = torch.full((len(query), 1), torch.nan)
+    else:
+        search = correlations if periodic else _in_place
+        rho = search(query, train[varies], symmetries, prune).cpu()
+        rho[query.flatten(1)[:, 0].cpu().isnan()] = torch.nan
+    near = _two_nearest(rho, lambda s: np.sqrt(np.maximum(1 - s, 0)), tolerance=1e-5)
+    return replace(near, index=kept[near.index], compared=len(train))
 
 
 def in_box(search: Search, ensemble: xr.Dataset) -> tuple[Search, int]:
@@ -103,26 +98,19 @@ def _group(grid: Sequence[int], group: str, spacing: Sequence[float] | None) -> 
 
 
 def _normalised(x: Array) -> torch.Tensor:
+    """Mean 0 in each component, norm 1; nan where the values are constant up to rounding."""
     x = as_tensor(x).to(torch.float32)
     dims = tuple(range(2, x.ndim))
-    x = x - x.mean(dim=dims, keepdim=True)
-    return x / x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+    centred = x - x.mean(dim=dims, keepdim=True)
+    norm = centred.flatten(1).norm(dim=1)
+    norm = torch.where(norm > 1e-6 * x.flatten(1).norm(dim=1), norm, torch.nan)
+    return centred / norm.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _peak(f_query: torch.Tensor, f_train: torch.Tensor, grid: tuple[int, ...], dims: tuple[int, ...]) -> torch.Tensor:
-    """Largest value over shifts of the cross correlation of every pair, (q, C, *half) x (t, C, *half) -> (q, t)."""
-    cross = sum(f_query[:, None, c] * f_train[None, :, c] for c in range(f_query.shape[1]))
-    return torch.fft.irfftn(cross, s=grid, dim=dims).flatten(2).amax(dim=2)
-
-
-def _in_place(
-    f_query: torch.Tensor, f_train: torch.Tensor, grid: tuple[int, ...], dims: tuple[int, ...]
-) -> torch.Tensor:
-    """The cross correlation of every pair without a shift, by Parseval's theorem."""
-    cells = int(np.prod(grid))
-    weight = multiplicity(grid).to(f_query.device)
-    left, right = (torch.view_as_real(f).flatten(1) for f in (f_query * weight, f_train.conj()))
-    return left @ right.T / cells
+def _in_place(query: torch.Tensor, train: torch.Tensor, symmetries: Sequence[Symmetry], prune: bool) -> torch.Tensor:
+    """The largest correlation over symmetries of every pair without a shift, (Q, T)."""
+    columns = train.flatten(1).T
+    return torch.stack([g.move(query).flatten(1) @ columns for g in symmetries]).amax(dim=0)
 
 
 def nearest_binary(query: Array, train: Array, fold: bool = True) -> Nearest:

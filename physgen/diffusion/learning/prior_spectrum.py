@@ -107,7 +107,8 @@ def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPow
     rows = max(1, FFT_VALUES // (x.shape[1] * math.prod(grid)))
     for start in range(0, len(x), rows):  # the modes of a whole training set would not fit beside it
         part = x[start : start + rows].double()
-        power = torch.fft.rfftn(part, dim=list(range(2, x.ndim)), norm="ortho").abs().square().flatten(2) * weight
+        modes = torch.fft.rfftn(part, dim=list(range(2, x.ndim)), norm="ortho")
+        power = torch.view_as_real(modes).square().sum(-1).flatten(2) * weight
         totals[start : start + rows].index_add_(2, shell, power)
     mean_k = torch.zeros_like(count).index_add_(0, shell, weight * k.flatten()) / count
     return ShellPower(totals / count, count, mean_k, k, grid)

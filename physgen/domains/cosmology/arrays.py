@@ -12,7 +12,7 @@ from physgen.domains.cosmology.encoding import LOWEST, check_bound
 from physgen.domains.cosmology.means import mean_densities
 from physgen.domains.cosmology.options import Box
 from physgen.ensemble import unit_attrs
-from physgen.ensemble.scratch import scratch_array
+from physgen.ensemble.scratch import IN_MEMORY_BYTES, scratch_array
 from physgen.errors import InputError
 
 LABEL_LONG_NAMES = {
@@ -146,16 +146,30 @@ def read_fields(
     """
     if not len(array):
         raise InputError(f"{source} holds no field: give a file with at least one")
-    factor = _block_size(array.shape[-dimension:], cells, source)
+    factor, kept = _block_size(array.shape[-dimension:], cells, source), serves_as_it_is(array, cells)
+    out = array if out is None and kept else out
     for i in range(len(array)):
         one = np.asarray(array[i : i + 1])
         check_fields(one, kind, dimension, source, first=i)
         one = block_average(one, factor, "sum" if kind == "counts" else "mean")
         if out is None:
             out = scratch_array((len(array), *one.shape[1:]), np.float32)
-        out[i] = one[0]
+        if out is not array:
+            out[i] = one[0]
     assert out is not None
     return out
+
+
+def serves_as_it_is(array: Any, cells: int | None) -> bool:
+    """Whether a mapped file is single precision already and so large that it is better read than copied."""
+    mapped = isinstance(array, np.ndarray) and _mapped(array) and array.flags.c_contiguous
+    return mapped and array.dtype == np.float32 and array.nbytes > IN_MEMORY_BYTES and cells is None
+
+
+def _mapped(array: Any) -> bool:
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return isinstance(array, np.memmap)
 
 
 def coarse_grid(grid: Sequence[int], cells: int | None, source: object) -> tuple[int, ...]:

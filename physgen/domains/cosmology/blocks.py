@@ -86,7 +86,7 @@ class OrderStatistics:
     @property
     def is_open(self) -> bool:
         """Whether a further pass is needed."""
-        return self._done < self._rounds
+        return self._done < self._rounds and len(self._ranks) > 0
 
     def add(self, values: np.ndarray) -> None:
         """Count the values of a block."""

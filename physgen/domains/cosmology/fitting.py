@@ -138,7 +138,9 @@ class _ComponentFit:
         self._lowest = Quantiles(positive, np.array([LOW_SHARE]), self._empty)
         self._score = knot_scores(self._count)
         self._knots = Quantiles(self._count, self._score[1])
-        self.order = OrderStatistics(self._dtype, np.concatenate([self._lowest.ranks, self._knots.ranks], axis=1))
+        asked = [self._lowest.ranks] if self.part["transform"] == "log" else []
+        asked += [self._knots.ranks] if self._gaussian else []
+        self.order = OrderStatistics(self._dtype, np.concatenate([r.ravel() for r in asked]) if asked else np.empty(0))
 
     def ordered(self) -> None:
         """After the passes of the order statistics: the floor."""

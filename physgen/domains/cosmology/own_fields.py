@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physgen.domains.cosmology.arrays import check_square, coarse_grid, make_ensemble, read_fields
+from physgen.domains.cosmology.arrays import check_square, coarse_grid, make_ensemble, read_fields, serves_as_it_is
 from physgen.domains.cosmology.facts import Facts, settle_facts
 from physgen.domains.cosmology.fits_images import read_fits
 from physgen.domains.cosmology.inner_tables import read_inner_table
@@ -260,6 +260,9 @@ def _values(
         raise InputError(f"field_kind names {len(facts.kinds)} kinds for {count} components: give one, or one for each")
     parts, start = len(arrays[0]), 0
     samples, coarse = sum(len(views[0]) for views in arrays), coarse_grid(grid, cells, sources[0])
+    if len(arrays) == count == 1 and mask is None and typed[0] != "1+delta" and serves_as_it_is(arrays[0][0], cells):
+        _column(arrays[0][0][:, 0], typed[0], sources[0], cells, None, None)
+        return arrays[0][0], [KINDS[typed[0]] if typed[0] else None]
     values = scratch_array((samples, count, *coarse), np.float32)
     for f, views in enumerate(arrays):
         rows = slice(start, start + len(views[0]))
@@ -272,14 +275,14 @@ def _values(
 
 
 def _column(
-    array: Any, typed: str | None, source: Source, cells: int | None, seen: np.ndarray | None, out: np.ndarray
+    array: Any, typed: str | None, source: Source, cells: int | None, seen: np.ndarray | None, out: np.ndarray | None
 ) -> None:
     """Read one component of one file. A kind that is not stated has no bound yet; 1 + delta becomes delta."""
     if seen is not None:
         array = np.where(seen.astype(bool), array, 1.0 if typed == "1+delta" else 0.0)
     bound = "positive" if typed == "1+delta" else KINDS[typed] if typed else "real"
     read_fields(array, bound, array.ndim - 1, source, cells, out)
-    if typed == "1+delta":
+    if typed == "1+delta" and out is not None:
         out -= 1
 
 

@@ -1,0 +1,91 @@
+"""Arrays in files without a name, and importers that read into them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from physgen.domains.contract import get_domain
+from physgen.ensemble import load_ensemble, scratch, scratch_array
+from physgen.errors import InputError
+from physgen.stages import import_files
+
+ROOT = Path(__file__).resolve().parents[2]
+PEAK = """
+import resource, sys
+from pathlib import Path
+from physgen.stages import import_files
+
+peak = 0
+def watch(*_):
+    global peak
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = max(peak, sum(int(l.split()[1]) for l in lines if l.startswith(("RssAnon", "RssShmem"))))
+
+sys.setprofile(lambda frame, event, _: watch() if event == "c_return" and hash(frame) % 50 == 0 else None)
+watch()
+import_files(sys.argv[1], [sys.argv[2]], sys.argv[3], {"field_kind": "delta", "dimension": "3", "box_size": "9 Mpc/h"})
+watch()
+print(peak // 1024)
+"""
+
+
+def test_a_large_array_lies_in_a_file_that_goes_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setenv("PHYSGEN_SCRATCH", str(tmp_path))
+    array = scratch_array((7, 3), np.float32)
+    assert not array.any() and array.flags.writeable
+    array[2] = 5
+    assert array.sum() == 15 and not list(tmp_path.iterdir())
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: __import__("shutil")._ntuple_diskusage(0, 0, 0))
+    with pytest.raises(InputError, match="no room for .* PHYSGEN_SCRATCH"):
+        scratch_array((7, 3), np.float32)
+
+
+@pytest.mark.parametrize("format", ["npy", "hdf5"])
+def test_an_import_is_the_same_through_files_and_through_memory(format, tmp_path, monkeypatch):
+    import h5py
+
+    fields = np.random.default_rng(0).uniform(-0.5, 0.5, (4, 6, 6, 6)).astype(np.float32)
+    path = tmp_path / f"fields.{format}"
+    if format == "npy":
+        np.save(path, fields)
+    else:
+        with h5py.File(path, "w") as file:
+            file["fields"] = fields
+    options = {"field_kind": "delta", "dimension": "3", "box_size": "9 Mpc/h"}
+    plain = get_domain("cosmology").load(format, [path], **options)
+    monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("physgen.domains.cosmology.arrays.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("physgen.domains.cosmology.sources.READ_VALUES", 300)
+    found = load_ensemble(import_files(format, [path], tmp_path / "found.h5", options))
+    np.testing.assert_array_equal(found.field, plain.field)
+    np.testing.assert_array_equal(found.field, fields)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+@pytest.mark.parametrize("format", ["npy", "hdf5"])
+def test_an_import_needs_little_memory_beside_the_pages_of_files(format, tmp_path):
+    """Of 400 MB of fields: what cannot be given back stays below 350 MB, 200 of which are the libraries."""
+    import h5py
+
+    if format == "npy":
+        fields = np.lib.format.open_memmap(tmp_path / "f.npy", "w+", np.float32, (50, 126, 126, 126))
+    else:
+        file = h5py.File(tmp_path / "f.hdf5", "w")
+        fields = file.create_dataset("fields", (50, 126, 126, 126), np.float32)
+    one = np.random.default_rng(0).uniform(-0.5, 0.5, (126, 126, 126)).astype(np.float32)
+    for i in range(50):
+        fields[i] = one
+    if format == "hdf5":
+        file.close()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PHYSGEN_SCRATCH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, format, str(tmp_path / f"f.{format}"), str(tmp_path / "out.h5")],
+        env=environment, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) < 350, f"{done.stdout.strip()} MB"

@@ -6,55 +6,17 @@ Every layer commutes with lattice translations; padding is circular unless a con
 
 import inspect
 import math
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from physgen.networks.fused import GROUP, MEMORY_FORMATS, activated, full_precision, pad
+
+Layer = TypeVar("Layer", bound=nn.Module)
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-GROUP = 8  # channels that are normalised together
-MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
-
-
-def full_precision(x: Tensor) -> Tensor:
-    """float32 instead of half precision; float32 and float64 as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-class PeriodicPad(torch.autograd.Function):
-    """Circular padding of every lattice axis; its own backward, since that of torch costs as much as a convolution."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, width: int) -> Tensor:
-        for axis in range(2, x.ndim):
-            size = x.shape[axis]
-            x = torch.cat([x.narrow(axis, size - width, width), x, x.narrow(axis, 0, width)], axis)
-        return x
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.width = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        width = ctx.width
-        for axis in range(gradient.ndim - 1, 1, -1):
-            size = gradient.shape[axis] - 2 * width
-            inner = gradient.narrow(axis, width, size)
-            if axis == gradient.ndim - 1:  # the other axes then add into this copy
-                inner = inner.clone(memory_format=torch.preserve_format)
-            inner.narrow(axis, 0, width).add_(gradient.narrow(axis, size + width, width))
-            inner.narrow(axis, size - width, width).add_(gradient.narrow(axis, 0, width))
-            gradient = inner
-        return gradient, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        return PeriodicPad.apply(tangent, ctx.width)
 
 
 class PeriodicConvolution(nn.Module):
@@ -77,11 +39,11 @@ class PeriodicConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *grid) -> (B, out_channels, *grid)."""
-        if not self.padding:
-            return self.convolution(x)
-        if self.periodic:
-            return self.convolution(PeriodicPad.apply(x, self.padding))
-        return self.convolution(F.pad(x, [self.padding] * (2 * (x.ndim - 2))))
+        return self.convolution(pad(x, self.padding, self.periodic))
+
+    def of_activated(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """The convolution of SiLU((1 + gain) N(x) + bias), N the group normalisation; gain, bias (B, in_channels)."""
+        return self.convolution(activated(x, gain, bias, self.padding, self.periodic))
 
 
 def downsample(x: Tensor) -> Tensor:
@@ -111,7 +73,7 @@ def option_names(network: type[nn.Module]) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
-def zeroed(layer: nn.Module) -> nn.Module:
+def zeroed(layer: Layer) -> Layer:
     """The same layer with all its parameters zero."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
@@ -183,7 +145,6 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         in_channels, out_channels = channels
-        self.norm_in, self.norm_out = Normalization(in_channels), Normalization(out_channels)
         self.first = PeriodicConvolution(dimension, in_channels, out_channels, dilation=dilation)
         self.second = zeroed(PeriodicConvolution(dimension, out_channels, out_channels, dilation=dilation))
         self.modulation = nn.Linear(embedding, 2 * out_channels)
@@ -194,11 +155,13 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """(B, in_channels, *grid) and embedding (B, E) -> (B, out_channels, *grid)."""
-        hidden = self.norm_out(self.first(F.silu(self.norm_in(x))))
-        modulation = full_precision(self.modulation(embedding))
-        gain, bias = modulation.reshape(*modulation.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
-        hidden = F.silu(torch.addcmul(bias, hidden, 1 + gain))
-        return self.project(x) + self.second(self.dropout(hidden))
+        hidden = self.first.of_activated(x)
+        gain, bias = full_precision(self.modulation(embedding)).chunk(2, dim=1)
+        if self.dropout.p and self.training:
+            hidden = self.second(self.dropout(activated(hidden, gain, bias)))
+        else:
+            hidden = self.second.of_activated(hidden, gain, bias)
+        return self.project(x) + hidden
 
 
 class Attention(nn.Module):

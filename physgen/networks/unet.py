@@ -8,13 +8,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from physgen.networks.layers import (
     MEMORY_FORMATS,
     Attention,
     NoiseEmbedding,
-    Normalization,
     PeriodicConvolution,
     ResidualBlock,
     downsample,
@@ -151,7 +149,6 @@ class UNet(nn.Module):
             zeroed(PeriodicConvolution(dimension, condition_channels, size, kernel=1))
             for size in (sizes if self.options.inject and condition_channels else [])
         )
-        self.norm = Normalization(width * self.options.multipliers[0])
         self.head = zeroed(PeriodicConvolution(dimension, sizes[0], out_channels))
         if not periodic:
             self._open_boundaries()
@@ -190,7 +187,7 @@ class UNet(nn.Module):
         hidden = self.attention(hidden)
         for level in reversed(range(len(self.up))):
             hidden = self.up[level](passed.pop() + self._finer(self.lift[level](hidden), level), embedding)
-        return self.head(F.silu(self.norm(hidden))).contiguous()
+        return self.head.of_activated(hidden).contiguous()
 
     def _coarser(self, x: Tensor, level: int) -> Tensor:
         """x of level - 1, on the sites of ``level``."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from physgen.networks.layers import PeriodicPad
+from physgen.networks.fused import PeriodicPad
 from physgen.networks.unet import UNet
 
 

@@ -1,0 +1,345 @@
+// One pass over memory for what stands between two convolutions of physgen's U-Net: group normalisation, modulation,
+// SiLU and padding on the torus, and its gradient. Compiled and called by native.py; the equations are in fused.py.
+//
+// Fields are channels last: (B, D, H, W, C), axes that a lattice lacks have size 1 and pad 0. Sums run in an order that
+// the shape of one sample fixes: neither the batch nor the number of threads changes a bit.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int64_t GROUP = 8;            // channels that are normalised together (layers.py)
+constexpr int64_t CHUNK_SITES = 2048;   // sites that are summed in working precision, then in double
+constexpr double EPSILON = 1e-5;        // of torch's group_norm
+
+using bf16 = uint16_t;
+
+template <typename T> struct Working { using type = T; };
+template <> struct Working<bf16> { using type = float; };
+
+inline float load(bf16 v) { uint32_t u = uint32_t(v) << 16; float f; std::memcpy(&f, &u, 4); return f; }
+inline float load(float v) { return v; }
+inline double load(double v) { return v; }
+inline void store(float* to, float v) { *to = v; }
+inline void store(double* to, double v) { *to = v; }
+inline void store(bf16* to, float v) {  // to nearest even; not a number stays one
+    uint32_t u; std::memcpy(&u, &v, 4);
+    uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    *to = uint16_t(v == v ? rounded : 0x7fc0u);
+}
+
+// exp by 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]: relative error 2e-7, vectorised by any compiler
+inline float exponential(float x) {
+    // |x| <= 80 as integers: branches of a comparison of floats would be split into divisions with subnormal results
+    uint32_t sign, size, limit = 0x42a00000u;
+    std::memcpy(&size, &x, 4);
+    sign = size & 0x80000000u;
+    size = std::min(size & 0x7fffffffu, limit) | sign;
+    std::memcpy(&x, &size, 4);
+    float shifted = x * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
+    int32_t n; std::memcpy(&n, &shifted, 4);
+    float whole = shifted - 12582912.0f;
+    float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    float p = 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    uint32_t bits; std::memcpy(&bits, &p, 4);
+    bits += uint32_t(n) << 23;
+    std::memcpy(&p, &bits, 4);
+    return p;
+}
+inline double exponential(double x) { return std::exp(x); }
+
+// The loops that cost: n values in a row, constants that repeat after p values (16 or more, so that they fill a vector).
+// Kept out of line: inlined into a parallel region gcc 12 does not vectorise them.
+#define HOT __attribute__((noinline))
+
+template <typename T, typename A>
+HOT void add_moments(const T* __restrict x, const A* __restrict origin, A* __restrict one, A* __restrict two,
+                     int64_t p, int64_t n) {
+    for (int64_t i = 0; i < n; i += p)
+#pragma omp simd
+        for (int64_t k = 0; k < p; k++) {
+            const A v = load(x[i + k]) - origin[k];
+            one[k] += v;
+            two[k] += v * v;
+        }
+}
+
+template <typename T, typename A>
+HOT void activate(const T* __restrict x, const A* __restrict centre, const A* __restrict scale,
+                  const A* __restrict shift, T* __restrict y, int64_t p, int64_t n) {
+    for (int64_t i = 0; i < n; i += p)
+#pragma omp simd
+        for (int64_t k = 0; k < p; k++) {
+            const A h = (load(x[i + k]) - centre[k]) * scale[k] + shift[k];
+            store(y + i + k, h / (A(1) + exponential(-h)));
+        }
+}
+
+template <typename A> struct Constants { const A *centre, *inverse, *scale, *shift; };
+
+// slope of the modulated field from that of its SiLU, and its sums with 1 and with the normalised field
+template <typename T, typename A>
+HOT void slopes(const A* __restrict arrives, const T* __restrict x, const Constants<A>& constants, A* __restrict plain,
+                A* __restrict weighted, T* __restrict out, int64_t p, int64_t n) {
+    const A *__restrict centre = constants.centre, *__restrict inverse = constants.inverse;
+    const A *__restrict scale = constants.scale, *__restrict shift = constants.shift;
+    for (int64_t i = 0; i < n; i += p)
+#pragma omp simd
+        for (int64_t k = 0; k < p; k++) {
+            const A normal = (load(x[i + k]) - centre[k]) * inverse[k];
+            const A h = normal * scale[k] + shift[k];
+            const A gate = A(1) / (A(1) + exponential(-h));
+            const A slope = arrives[i + k] * gate * (A(1) + h * (A(1) - gate));
+            plain[k] += slope;
+            weighted[k] += slope * normal;
+            store(out + i + k, slope);
+        }
+}
+
+template <typename T, typename A>
+HOT void combine(const T* __restrict x, const A* __restrict factor, const A* __restrict tilt,
+                 const A* __restrict offset, T* __restrict out, int64_t p, int64_t n) {
+    for (int64_t i = 0; i < n; i += p)
+#pragma omp simd
+        for (int64_t k = 0; k < p; k++)
+            store(out + i + k, load(out[i + k]) * factor[k] + load(x[i + k]) * tilt[k] + offset[k]);
+}
+
+template <typename T, typename A> HOT void add(A* __restrict sum, const T* __restrict x, int64_t n) {
+#pragma omp simd
+    for (int64_t k = 0; k < n; k++) sum[k] += load(x[k]);
+}
+
+struct Shape {
+    int64_t batch, depth, height, width, channels;
+    int64_t pad_depth, pad_height, pad_width;
+    int64_t periodic, threads;
+
+    int64_t lines() const { return depth * height; }
+    int64_t line() const { return width * channels; }
+    int64_t sites() const { return lines() * width; }
+    int64_t padded_line() const { return (width + 2 * pad_width) * channels; }
+    int64_t padded() const { return (depth + 2 * pad_depth) * (height + 2 * pad_height) * padded_line(); }
+    int64_t lines_of_chunk() const { return width >= CHUNK_SITES ? 1 : CHUNK_SITES / width; }
+    int64_t chunks() const { return (lines() + lines_of_chunk() - 1) / lines_of_chunk(); }
+    bool by_sample() const { return batch >= threads; }  // else the lines of a sample are shared out
+    int64_t place(int64_t d, int64_t h) const {  // of a line of the padded field
+        return (d * (height + 2 * pad_height) + h) * padded_line();
+    }
+};
+
+// f(first line, last line, chunk) for all chunks of a sample
+template <typename F> void over_chunks(const Shape& s, F f) {
+    const int64_t n = s.chunks(), step = s.lines_of_chunk();
+#pragma omp parallel for num_threads(s.threads) if (!s.by_sample() && n > 1)
+    for (int64_t chunk = 0; chunk < n; chunk++) {
+        const int64_t last = (chunk + 1) * step;
+        f(chunk * step, last < s.lines() ? last : s.lines(), chunk);
+    }
+}
+
+// copies of the channels' constants so that an inner loop has at least 16 values
+int64_t period(const Shape& s) {
+    int64_t p = s.channels;
+    while (p % 16 && s.line() % (2 * p) == 0) p *= 2;
+    return p;
+}
+
+template <typename T> void moments(const T* x, const Shape& s, double* mean, double* rstd) {
+    using A = typename Working<T>::type;
+    const int64_t p = period(s), c = s.channels;
+    std::vector<double> sums(s.chunks() * 2 * c);
+    std::vector<A> origin(p);
+    for (int64_t i = 0; i < p; i++) origin[i] = load(x[i % c]);
+    over_chunks(s, [&](int64_t first, int64_t last, int64_t chunk) {
+        std::vector<A> one(p), two(p);
+        const int64_t at = first * s.line(), count = (last - first) * s.line();
+        add_moments(x + at, origin.data(), one.data(), two.data(), p, count);
+        double* to = sums.data() + chunk * 2 * c;
+        for (int64_t k = 0; k < p; k++) { to[k % c] += one[k]; to[c + k % c] += two[k]; }
+    });
+    const double n = double(s.sites());
+    for (int64_t g = 0; g < c / GROUP; g++) {
+        double one[GROUP] = {}, two[GROUP] = {}, centre = 0, spread = 0;
+        for (int64_t k = 0; k < GROUP; k++) {
+            for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
+                one[k] += sums[chunk * 2 * c + g * GROUP + k];
+                two[k] += sums[chunk * 2 * c + c + g * GROUP + k];
+            }
+            centre += (double(origin[g * GROUP + k]) + one[k] / n) / GROUP;
+        }
+        for (int64_t k = 0; k < GROUP; k++) {
+            const double off = double(origin[g * GROUP + k]) - centre;
+            spread += (two[k] / n + 2 * off * one[k] / n + off * off) / GROUP;
+        }
+        mean[g] = centre;
+        rstd[g] = 1 / std::sqrt((spread > 0 || spread != spread ? spread : 0) + EPSILON);
+    }
+}
+
+template <typename T> void copy_line(T* to, const T* from, int64_t n) { std::memcpy(to, from, n * sizeof(T)); }
+
+// the halo of one padded sample whose inner lines stand
+template <typename T> void fill_halo(T* y, const Shape& s) {
+    const int64_t c = s.channels, rim = s.pad_width * c;
+    for (int64_t d = s.pad_depth; d < s.depth + s.pad_depth; d++)
+        for (int64_t h = s.pad_height; h < s.height + s.pad_height; h++) {
+            T* line = y + s.place(d, h);
+            if (s.periodic) {
+                copy_line(line, line + s.line(), rim);
+                copy_line(line + rim + s.line(), line + rim, rim);
+            } else {
+                std::memset(line, 0, rim * sizeof(T));
+                std::memset(line + rim + s.line(), 0, rim * sizeof(T));
+            }
+        }
+    for (int64_t d = 0; d < s.depth + 2 * s.pad_depth; d++)
+        for (int64_t h = 0; h < s.height + 2 * s.pad_height; h++) {
+            const bool inside = d >= s.pad_depth && d < s.depth + s.pad_depth && h >= s.pad_height
+                                && h < s.height + s.pad_height;
+            if (inside) continue;
+            const int64_t from_d = (d - s.pad_depth + s.depth) % s.depth + s.pad_depth;
+            const int64_t from_h = (h - s.pad_height + s.height) % s.height + s.pad_height;
+            if (s.periodic) copy_line(y + s.place(d, h), y + s.place(from_d, from_h), s.padded_line());
+            else std::memset(y + s.place(d, h), 0, s.padded_line() * sizeof(T));
+        }
+}
+
+template <typename T>
+void forward_sample(const T* x, T* y, const double* gain, const double* bias, double* mean, double* rstd,
+                    const Shape& s) {
+    using A = typename Working<T>::type;
+    moments(x, s, mean, rstd);
+    const int64_t p = period(s), c = s.channels;
+    std::vector<A> centres(p), scales(p), shifts(p);
+    for (int64_t i = 0; i < p; i++) {
+        centres[i] = A(mean[i % c / GROUP]);
+        scales[i] = A(rstd[i % c / GROUP] * (gain ? 1 + gain[i % c] : 1));
+        shifts[i] = A(bias ? bias[i % c] : 0);
+    }
+    over_chunks(s, [&](int64_t first, int64_t last, int64_t) {
+        for (int64_t line = first; line < last; line++) {
+            const T* from = x + line * s.line();
+            T* to = y + s.place(line / s.height + s.pad_depth, line % s.height + s.pad_height) + s.pad_width * c;
+            activate(from, centres.data(), scales.data(), shifts.data(), to, p, s.line());
+        }
+    });
+    fill_halo(y, s);
+}
+
+// the gradient of one inner line: what arrives at its places in the padded field, added up
+template <typename T, typename A> void fold_line(const T* gradient, int64_t line, const Shape& s, A* sum) {
+    const int64_t c = s.channels, n = s.line(), rim = s.pad_width * c;
+    const int64_t d = line / s.height + s.pad_depth, h = line % s.height + s.pad_height;
+    for (int64_t i = 0; i < n; i++) sum[i] = A(0);
+    for (int64_t dd = d % s.depth; dd < s.depth + 2 * s.pad_depth; dd += s.depth)
+        for (int64_t hh = h % s.height; hh < s.height + 2 * s.pad_height; hh += s.height) {
+            if (!s.periodic && (dd != d || hh != h)) continue;
+            const T* from = gradient + s.place(dd, hh);
+            add(sum, from + rim, n);
+            if (!s.periodic) continue;
+            add(sum + n - rim, from, rim);
+            add(sum, from + rim + n, rim);
+        }
+}
+
+template <typename T>
+void backward_sample(const T* gradient, const T* x, T* out, const double* gain, const double* bias, const double* mean,
+                     const double* rstd, double* gain_slope, double* bias_slope, const Shape& s) {
+    using A = typename Working<T>::type;
+    const int64_t p = period(s), c = s.channels;
+    std::vector<A> centres(p), inverses(p), gains(p), biases(p);
+    for (int64_t i = 0; i < p; i++) {
+        centres[i] = A(mean[i % c / GROUP]);
+        inverses[i] = A(rstd[i % c / GROUP]);
+        gains[i] = A(gain ? 1 + gain[i % c] : 1);
+        biases[i] = A(bias ? bias[i % c] : 0);
+    }
+    std::vector<double> sums(s.chunks() * 2 * c);
+    over_chunks(s, [&](int64_t first, int64_t last, int64_t chunk) {  // slope at the modulated field, and its sums
+        std::vector<A> one(p), two(p), folded(s.line());
+        const Constants<A> constants{centres.data(), inverses.data(), gains.data(), biases.data()};
+        for (int64_t line = first; line < last; line++) {
+            fold_line(gradient, line, s, folded.data());
+            const int64_t at = line * s.line();
+            slopes(folded.data(), x + at, constants, one.data(), two.data(), out + at, p, s.line());
+        }
+        double* to = sums.data() + chunk * 2 * c;
+        for (int64_t k = 0; k < p; k++) { to[k % c] += one[k]; to[c + k % c] += two[k]; }
+    });
+    for (int64_t k = 0; k < c; k++) {
+        bias_slope[k] = gain_slope[k] = 0;
+        for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
+            bias_slope[k] += sums[chunk * 2 * c + k];
+            gain_slope[k] += sums[chunk * 2 * c + c + k];
+        }
+    }
+    // out = (scale slope - mean of that - normal * mean of (that times normal)) / standard deviation, group by group:
+    // linear in the slope and in x
+    std::vector<A> factors(p), tilts(p), offsets(p);
+    const double n = double(s.sites() * GROUP);
+    for (int64_t i = 0; i < p; i++) {
+        const int64_t k = i % c, g = k / GROUP;
+        double plain = 0, weighted = 0;
+        for (int64_t j = g * GROUP; j < (g + 1) * GROUP; j++) {
+            plain += (gain ? 1 + gain[j] : 1) * bias_slope[j] / n;
+            weighted += (gain ? 1 + gain[j] : 1) * gain_slope[j] / n;
+        }
+        factors[i] = A(rstd[g] * (gain ? 1 + gain[k] : 1));
+        tilts[i] = A(-rstd[g] * rstd[g] * weighted);
+        offsets[i] = A(-rstd[g] * plain + rstd[g] * rstd[g] * weighted * mean[g]);
+    }
+    over_chunks(s, [&](int64_t first, int64_t last, int64_t) {
+        const int64_t at = first * s.line(), count = (last - first) * s.line();
+        combine(x + at, factors.data(), tilts.data(), offsets.data(), out + at, p, count);
+    });
+}
+
+template <typename T>
+void forward(const void* x, void* y, const double* gain, const double* bias, double* mean, double* rstd,
+             const Shape& s) {
+    const int64_t c = s.channels, g = c / GROUP;
+#pragma omp parallel for num_threads(s.threads) if (s.by_sample())
+    for (int64_t b = 0; b < s.batch; b++)
+        forward_sample(static_cast<const T*>(x) + b * s.sites() * c, static_cast<T*>(y) + b * s.padded(),
+                       gain ? gain + b * c : nullptr, bias ? bias + b * c : nullptr, mean + b * g, rstd + b * g, s);
+}
+
+template <typename T>
+void backward(const void* gradient, const void* x, void* out, const double* gain, const double* bias,
+              const double* mean, const double* rstd, double* gain_slope, double* bias_slope, const Shape& s) {
+    const int64_t c = s.channels, g = c / GROUP;
+#pragma omp parallel for num_threads(s.threads) if (s.by_sample())
+    for (int64_t b = 0; b < s.batch; b++)
+        backward_sample(static_cast<const T*>(gradient) + b * s.padded(), static_cast<const T*>(x) + b * s.sites() * c,
+                        static_cast<T*>(out) + b * s.sites() * c, gain ? gain + b * c : nullptr,
+                        bias ? bias + b * c : nullptr, mean + b * g, rstd + b * g, gain_slope + b * c,
+                        bias_slope + b * c, s);
+}
+
+}  // namespace
+
+#define ENTRIES(NAME, TYPE)                                                                                          \
+    extern "C" void forward_##NAME(const void* x, void* y, const double* gain, const double* bias, double* mean,     \
+                                   double* rstd, const Shape* s) {                                                   \
+        forward<TYPE>(x, y, gain, bias, mean, rstd, *s);                                                             \
+    }                                                                                                                \
+    extern "C" void backward_##NAME(const void* gradient, const void* x, void* out, const double* gain,              \
+                                    const double* bias, const double* mean, const double* rstd, double* gain_slope,  \
+                                    double* bias_slope, const Shape* s) {                                            \
+        backward<TYPE>(gradient, x, out, gain, bias, mean, rstd, gain_slope, bias_slope, *s);                        \
+    }
+
+ENTRIES(bfloat16, bf16)
+ENTRIES(float32, float)
+ENTRIES(float64, double)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from physgen.diffusion.convention import Condition, Denoiser
-from physgen.diffusion.noise import generator_for
+from physgen.diffusion.noise import Stream
 from physgen.diffusion.sampling.tiles import Execution, check_condition
 
 CLOSEST = 1e-15  # of a magnetisation to +-1; the field stays finite, below 18
@@ -145,7 +145,7 @@ def sample_masked(
     parts = []
     with torch.no_grad():
         for part in plan.tiles(count, one):
-            numbers, orders = (value.to(device) for value in _numbers(seed, part.numbers, math.prod(one), order))
+            numbers, orders = _numbers(seed, part.numbers, math.prod(one), order, device)
             blank = torch.zeros(len(part.index), *one, dtype=torch.float64, device=device)
             drawn = _unmask(model, blank, orders, part.condition(condition, device), steps, numbers)
             parts.append([value[part.inside] for value in drawn])
@@ -164,14 +164,15 @@ def log_probability(
     return _unmask(model, x.double(), orders, condition, steps, None)[1]
 
 
-def _numbers(seed: int, index: Sequence[int], sites: int, order: Tensor | None) -> tuple[Tensor, Tensor]:
+def _numbers(
+    seed: int, index: Sequence[int], sites: int, order: Tensor | None, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
     """Uniform numbers (B, n) and orders (B, n), each row from the stream of its sample."""
-    uniform, orders = torch.empty(len(index), sites, dtype=torch.float64), torch.empty(len(index), sites).long()
-    for row, sample_index in enumerate(index):
-        generator = generator_for(seed, "unmasking", sample_index)
-        orders[row] = torch.randperm(sites, generator=generator) if order is None else order
-        uniform[row].uniform_(generator=generator)
-    return uniform, orders
+    uniform = Stream(seed, "unmasking", device=device).uniform(index, (sites,), torch.float64)
+    if order is not None:
+        return uniform, order.to(device).expand(len(uniform), -1)
+    places = Stream(seed, "unmasking order", device=device).uniform(index, (sites,), torch.float64)
+    return uniform, places.argsort(stable=True, dim=1)
 
 
 def _unmask(

@@ -14,12 +14,13 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 
-from physgen.diffusion import philox
+from physgen.diffusion import philox, philox_numba, philox_triton
+from physgen.diffusion.philox import Engine
 
 
 @dataclass(frozen=True)
@@ -39,26 +40,58 @@ class Stream:
     device: torch.device | str = "cpu"
 
     def normal(self, index: Iterable[int] | Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Standard normal numbers (B, *shape) of B sample indices, 32 bits each; |z| <= 6.76."""
-        count, rows = _counts(shape, self.step), _indices(index, self.device)
-        key = key_of(self.seed, self.name, "normal")
-        return philox.normals(key, rows, self.step, count, _floating(dtype)).reshape(len(rows), *shape)
+        """Standard normal numbers (B, *shape) of B sample indices: 32 bits for a radius, 32 for an angle; |z| < 6.77.
+
+        Float32 numbers have the same bits on every device; float64 ones are the same within 8 times 2^-24, relative.
+        """
+        rows, count = _rows(index, self.device), self._count(shape)
+        made, key = engine_of(rows.device.type), key_of(self.seed, self.name, "normal")
+        if _floating(dtype) == torch.float32:
+            return made.normals(key, rows, self.step, count).reshape(len(rows), *shape)
+        drawn = made.words(key, rows, self.step, count + count % 2)
+        return philox.wide_normals(drawn)[:, :count].reshape(len(rows), *shape)
 
     def uniform(
         self, index: Iterable[int] | Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32
     ) -> Tensor:
         """Uniform numbers (B, *shape) in (0, 1), never 0 or 1: 23 bits in float32, 52 in float64."""
-        count, rows = _counts(shape, self.step), _indices(index, self.device)
-        key = key_of(self.seed, self.name, "uniform")
-        return philox.uniforms(key, rows, self.step, count, _floating(dtype)).reshape(len(rows), *shape)
+        high = self._words("uniform", index, shape)
+        low = None if _floating(dtype) == torch.float32 else self._words("uniform", index, shape, plane=1)
+        return philox.uniforms(high, low)
 
     def integers(self, high: int, index: Iterable[int] | Tensor, shape: Sequence[int]) -> Tensor:
         """Whole numbers (B, *shape) int64, 0 to high - 1 <= 2^31 - 1, each with probability 1/high within 2^-64."""
         if not 1 <= high <= 2**31:
             raise ValueError(f"whole numbers below high need 1 <= high <= 2^31, got {high}")
-        count, rows = _counts(shape, self.step), _indices(index, self.device)
-        key = key_of(self.seed, self.name, "integer")
-        return philox.integers(key, rows, self.step, count, high).reshape(len(rows), *shape)
+        upper, lower = (self._words("integer", index, shape, plane) for plane in (0, 1))
+        return philox.integers(upper, lower, high)
+
+    def _words(self, kind: str, index: Iterable[int] | Tensor, shape: Sequence[int], plane: int = 0) -> Tensor:
+        rows, count, key = _rows(index, self.device), self._count(shape), key_of(self.seed, self.name, kind)
+        draw = engine_of(rows.device.type).words
+        return draw(key, rows, self.step + plane * philox.PLANE, count).reshape(len(rows), *shape)
+
+    def _count(self, shape: Sequence[int]) -> int:
+        """Values of one sample, within the reach of the counter."""
+        count = math.prod(shape)
+        if count > philox.PLACES:
+            raise ValueError(
+                f"a stream has 2^34 numbers for a sample and a step, got a shape {tuple(shape)} of {count}"
+            )
+        if not 0 <= self.step < philox.STEPS:
+            raise ValueError(f"the step of a stream must be in 0 ... 2^31 - 1, got {self.step}")
+        return count
+
+
+@cache
+def engine_of(device_type: str) -> Engine:
+    """Who makes the numbers on a kind of device: compiled code where numba or Triton is there, else plain torch."""
+    if device_type == "cpu":
+        try:
+            return philox_numba.engine()
+        except ImportError:
+            return philox.TORCH
+    return philox_triton.engine() if device_type == "cuda" else philox.TORCH
 
 
 def noise_like(
@@ -118,17 +151,7 @@ def key_of(seed: int, name: str, kind: str) -> philox.Key:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
-def _counts(shape: Sequence[int], step: int) -> int:
-    """Values of one sample, within the reach of the counter."""
-    count = math.prod(shape)
-    if count > philox.PLACES:
-        raise ValueError(f"a stream has 2^34 numbers for a sample and a step, got a shape {tuple(shape)} of {count}")
-    if not 0 <= step < philox.STEPS:
-        raise ValueError(f"the step of a stream must be in 0 ... 2^31 - 1, got {step}")
-    return count
-
-
-def _indices(index: Iterable[int] | Tensor, device: torch.device | str) -> Tensor:
+def _rows(index: Iterable[int] | Tensor, device: torch.device | str) -> Tensor:
     """Sample indices (B,) int64 on the device; a tensor that lies there is not touched by the host."""
     if isinstance(index, range):
         return torch.arange(index.start, index.stop, index.step, device=device)

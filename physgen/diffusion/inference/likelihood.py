@@ -30,7 +30,7 @@ from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.exact.law import LOG_2PI, ExactLaw
 from physgen.diffusion.inference.flow_ode import METHODS, Flow, adaptive, runge_kutta, stepper
 from physgen.diffusion.levels import check_levels
-from physgen.diffusion.noise import noise_like
+from physgen.diffusion.noise import Stream, noise_like
 from physgen.diffusion.sampling.samplers import Sampler, find_sampler
 from physgen.diffusion.sampling.tiles import Execution, check_condition
 from physgen.diffusion.traces import exact_trace, jacobian, probe_traces
@@ -217,7 +217,8 @@ def _block(
     probes = None
     if plan.divergence == "hutchinson":
         shape = (plan.probes, *y.shape[1:])
-        probes = noise_like(plan.seed, "probes", rows, shape, dtype=y.dtype, device=y.device).sign().transpose(0, 1)
+        signs = 2 * Stream(plan.seed, "probes", device=y.device).integers(2, rows, shape) - 1
+        probes = signs.to(y.dtype).transpose(0, 1)
     latent, gain = _integrate(flow, levels, y, plan, probes)  # gain (K, B), one row for an exact trace
     close = _log_prior(latent, levels[0], prior)
     nats = close + gain.mean(0)

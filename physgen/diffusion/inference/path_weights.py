@@ -41,7 +41,7 @@ from physgen.diffusion.inference.reverse_kernels import (
     log_normal,
 )
 from physgen.diffusion.levels import check_levels
-from physgen.diffusion.noise import generator_for
+from physgen.diffusion.noise import Stream
 from physgen.diffusion.sampling.deterministic import extrapolated
 from physgen.diffusion.sampling.stochastic import langevin_step
 from physgen.diffusion.sampling.tiles import Execution, Tile
@@ -218,7 +218,7 @@ def _tiles(
 
 
 def _path_noise(seed: int, stream: str, tile: Tile, shape: tuple[int, ...], plan: Execution) -> Noise:
-    return Noise([generator_for(seed, stream, number) for number in tile.numbers], shape, plan.device)
+    return Noise(Stream(seed, stream, device=plan.device), tile.numbers, shape)
 
 
 def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Callable[[Tensor, float], Tensor]:

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, pairwise
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from physgen.diffusion.convention import Condition, Denoiser, bridge_mean, bridg
 from physgen.diffusion.exact.field import GaussianField
 from physgen.diffusion.exact.law import LOG_2PI
 from physgen.diffusion.levels import check_levels
+from physgen.diffusion.noise import Stream
 from physgen.diffusion.sampling.solver import StepNoise
 
 CLOSEST = 1e-9  # of |m| to 1, so that no state has probability zero when the denoiser is rounded
@@ -39,22 +40,27 @@ CLOSEST = 1e-9  # of |m| to 1, so that no state has probability zero when the de
 
 @dataclass(frozen=True)
 class Noise:
-    """Random numbers of a block of samples, each from its own generator, (B, C, *grid) float64."""
+    """Random numbers of a block of samples, (B, C, *grid) float64; every call takes the next step of the stream.
 
-    generators: list[torch.Generator]
+    Attributes:
+        stream: at step 0. numbers: (B,) of the samples. shape: (C, *grid). steps: what the calls count.
+    """
+
+    stream: Stream
+    numbers: Sequence[int] | Tensor
     shape: tuple[int, ...]
-    device: torch.device | str = "cpu"
+    steps: Iterator[int] = field(default_factory=count)
 
     def normal(self) -> Tensor:
         """Standard normal numbers (B, C, *grid), float64."""
-        return self._stack([torch.randn(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
+        return self._next().normal(self.numbers, self.shape, torch.float64)
 
     def uniform(self) -> Tensor:
-        """Uniform numbers in [0, 1), (B, C, *grid), float64."""
-        return self._stack([torch.rand(self.shape, generator=g, dtype=torch.float64) for g in self.generators])
+        """Uniform numbers in (0, 1), (B, C, *grid), float64."""
+        return self._next().uniform(self.numbers, self.shape, torch.float64)
 
-    def _stack(self, rows: list[Tensor]) -> Tensor:
-        return torch.stack(rows).to(self.device)
+    def _next(self) -> Stream:
+        return replace(self.stream, step=next(self.steps))
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def sample(
     samples = torch.empty((count, *one), dtype=dtype, device=home or device)
     with torch.no_grad():
         for part, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
-            noise = partial(_noise, seed, part.numbers, one, plan)
+            noise = partial(_noise, seed, torch.tensor(part.numbers, device=device), one, plan)
             if start is None:
                 y = _first(integrate, noise("sampler start", 0), s_first)
             else:
@@ -149,7 +149,7 @@ def _first(sampler: Sampler, white: Tensor, s: float) -> Tensor:
     return white * s if own is None else own(white, s)
 
 
-def _noise(seed: int, index: Sequence[int], shape: tuple[int, ...], plan: Execution, stream: str, step: int) -> Tensor:
+def _noise(seed: int, index: Tensor, shape: tuple[int, ...], plan: Execution, stream: str, step: int) -> Tensor:
     return noise_like(seed, stream, index, shape, step, plan.dtype, plan.device)
 
 

@@ -2,6 +2,7 @@
 
 Networks and sizes are those of configs/cosmology/demo.yaml (16 maps of 64^2, U-Net of width 16) and
 configs/spins/demo.yaml (64 cylinders of 8^2, message passing); the data are noise, of which a step costs as much.
+On a GPU ten steps first run where torch makes every wait for the device an error.
 """
 
 from __future__ import annotations
@@ -26,18 +27,26 @@ from physgen.networks.unet import UNet
 
 COUNT = 1000  # training samples
 STEPS = 10**6  # of a recipe: more than any race takes
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Demo:
     """A demo's training, ready to step."""
 
     def __init__(self, denoiser: nn.Module, x: Tensor, condition: dict[str, Tensor], recipe: Recipe) -> None:
-        self.x, self.condition, self.recipe = x, condition, recipe
-        self.state = TrainingState(denoiser, recipe)
-        self.batches = Batches(x, condition, recipe, turned)
-        self.steps = train(self.state, x, condition, turned)
+        self.x, self.recipe = x.to(DEVICE), recipe
+        self.condition = {name: value.to(DEVICE) for name, value in condition.items()}
+        self.state = TrainingState(denoiser.to(DEVICE), recipe)
+        self.batches = Batches(self.x, self.condition, recipe, turned, device=DEVICE)
+        self.steps = train(self.state, self.x, self.condition, turned)
         next(self.steps)
-        self.norm, self.kept = torch.ones(()), torch.zeros(())
+        self.norm, self.kept = torch.ones((), device=DEVICE), torch.zeros((), device=DEVICE)
+        self.draw()
+        if DEVICE.type == "cuda":
+            torch.cuda.set_sync_debug_mode("error")
+            for _ in range(10):
+                self.step()
+            torch.cuda.set_sync_debug_mode("default")
 
     def step(self) -> None:
         next(self.steps)
@@ -47,7 +56,7 @@ class Demo:
 
     def differentiate(self) -> None:
         self.state.optimizer.zero_grad(set_to_none=True)
-        batch = self.batches.at(1) if not hasattr(self, "batch") else self.batch
+        batch = self.batch
         self.state.loss(batch.x0, batch.levels, batch.noise, batch.condition).mean().backward()
 
     def update(self) -> None:
@@ -97,12 +106,12 @@ def generator_per_sample(demo: Demo) -> Callable[[], object]:
         noise = torch.empty((len(numbers), *shape), dtype=torch.float64)
         for row, number in zip(noise, numbers, strict=True):
             row.normal_(generator=generator("training noise", number))
-        noise.float()
+        noise.to(DEVICE, torch.float32)
         jitter = torch.cat([torch.rand(1, generator=generator("training level", number)) for number in numbers])
         u = (torch.arange(len(numbers)) + jitter.double()) / len(numbers)
-        recipe.level_distribution(u.clamp(1e-6, 1 - 1e-6)).float()
+        recipe.level_distribution(u.clamp(1e-6, 1 - 1e-6)).float().to(DEVICE)
         order = torch.randperm(len(demo.x), generator=generator_for(recipe.seed, "training order", 0, 0))
-        demo.x[order[: len(numbers)]]
+        demo.x[order[: len(numbers)].to(DEVICE)]
 
     return draw
 
@@ -131,15 +140,14 @@ def plain_optimizer(demo: Demo) -> Callable[[], object]:
 def rows() -> Iterator[Row]:
     """Parts of a step, before and after, growth over batch and size."""
     for name, demo in (("cosmology demo, 16 x 64^2", cosmology()), ("spins demo, 64 x 8^2", spins())):
-        demo.draw(), demo.differentiate()
         parts = {"physgen, whole step": demo.step, "forward and backward": demo.differentiate}
         parts |= {"order, levels, symmetries, noise": demo.draw, "clip, optimiser, average": demo.update}
         yield race(f"training step of the {name}", parts, "device busy > 90 % of a step", repeats=9)
-        unmoved = Batches(demo.x, demo.condition, demo.recipe)
+        unmoved = Batches(demo.x, demo.condition, demo.recipe, device=DEVICE)
         runs = {"physgen, by counter": functools.partial(unmoved.at, 1)}
         runs |= {"a hash and a generator for each sample (0.1.0)": generator_per_sample(demo)}
         size = (demo.recipe.batch_size, *demo.x.shape[1:])
-        runs |= {"torch.randn of the same size": functools.partial(torch.randn, size)}
+        runs |= {"torch.randn of the same size": functools.partial(torch.randn, size, device=DEVICE)}
         yield race(f"order, levels and noise of the {name}", runs, "noise <= 2 x torch.randn", repeats=9)
         fused = {"physgen, fused and foreach": demo.update, "loops over tensors (0.1.0)": plain_optimizer(demo)}
         yield race(f"clip, AdamW and average of the {name}", fused, "< 1", repeats=9)

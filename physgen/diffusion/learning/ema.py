@@ -69,7 +69,8 @@ def blend(averages: Sequence[Tensor], weights: Sequence[Tensor], gain: Tensor, a
         torch._foreach_mul_(change, gain.to(averages[0].dtype))
         torch._foreach_add_(list(averages), change)
     else:
-        torch._foreach_lerp_(list(averages), list(weights), [gain.to(average.dtype) for average in averages])
+        gains = {dtype: gain.to(dtype) for dtype in {average.dtype for average in averages}}
+        torch._foreach_lerp_(list(averages), list(weights), [gains[average.dtype] for average in averages])
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,8 @@ class TrainingState:
         self.optimizer = torch.optim.AdamW(
             self.parameters, recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
         )
+        # listed once: to walk through the modules costs as much as the update
+        self._averaged = list(self.ema.parameters()), list(denoiser.parameters())
         self.step, self.rejected = 0, torch.zeros((), dtype=torch.int64, device=self.device)
 
     @property
@@ -174,7 +176,7 @@ class TrainingState:
         self.rejected += rejected.long()
         gain = ema_gain(self.step - self.rejected, 1 - rejected, self.recipe.ema_exponent)
         with torch.no_grad():
-            blend(list(self.ema.parameters()), list(self.model.parameters()), gain)
+            blend(*self._averaged, gain)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold to continue bit for bit."""
@@ -192,6 +194,9 @@ class TrainingState:
         self.ema.load_state_dict(state["ema"])
         groups = [{**group, "fused": True} for group in state["optimizer"]["param_groups"]]  # of old: None
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
+        for parameter, moments in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):  # a file has lost their strides, on which the fused step relies
+                moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moments[name])
         self.step = int(state["step"])
         self.rejected.fill_(int(state["skipped"]))
 

@@ -15,6 +15,7 @@ from physgen.diffusion.learning.ema import PowerEMA
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState, train
 from physgen.lattice import random_moves
+from physgen.networks.message_passing import MessagePassing
 from physgen.networks.unet import UNet
 
 GRID = (8, 8)
@@ -57,11 +58,21 @@ def spin_state(device="cpu"):
     return TrainingState(SpinDenoiser(UNet(2, width=8, multipliers=(1, 2))).to(device), RECIPE), x.to(device), {}
 
 
+def glass_state(device="cpu"):
+    _, x, _ = spin_state()
+    condition = {"channels": torch.ones(20, 4, *GRID), "labels": torch.zeros(20, 1)}
+    network = MessagePassing(2, condition_channels=4, labels=1, width=8, depth=2)
+    condition = {name: value.to(device) for name, value in condition.items()}
+    return TrainingState(SpinDenoiser(network).to(device), RECIPE), x.to(device), condition
+
+
 def moved(x, condition, draws):
-    return random_moves(GRID, draws).move(x), condition
+    moves = random_moves(GRID, draws)
+    bonds = {name: moves.move_bonds(value) for name, value in condition.items() if name == "channels"}
+    return moves.move(x), {**condition, **bonds}
 
 
-@pytest.mark.parametrize("make", [field_state, spin_state])
+@pytest.mark.parametrize("make", [field_state, spin_state, glass_state])
 def test_a_step_reads_nothing_from_the_device_and_sends_nothing_to_it(make, meta):
     state, x, condition = make(meta)
     averages = PowerEMA(state.model)

@@ -87,6 +87,22 @@ def test_k_steps_and_resume_and_k_steps_equal_2k_steps_bit_for_bit():
     assert torch.equal(parameters(second.ema), parameters(straight.ema))
 
 
+def test_a_state_without_its_strides_continues_bit_for_bit():
+    """A checkpoint file holds numbers in C order; weights of convolutions lie channels last."""
+    x = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    first, second = (TrainingState(FieldDenoiser(UNet(2, width=8, multipliers=(1, 2))), RECIPE) for _ in range(2))
+    steps = train(first, x)
+    for _ in range(3):
+        next(steps)
+    stored = torch.utils._pytree.tree_map_only(torch.Tensor, lambda t: t.clone().contiguous(), first.state_dict())
+    second.load_state_dict(stored)
+    list(steps)
+    list(train(second, x))
+    assert any(not p.is_contiguous() for p in first.parameters)
+    assert torch.equal(parameters(second.model), parameters(first.model))
+    assert torch.equal(parameters(second.ema), parameters(first.ema))
+
+
 def test_training_leaves_the_global_generator_alone():
     before = torch.random.get_rng_state()
     state = TrainingState(new_state(dropout=0.5).model, RECIPE)

@@ -30,6 +30,7 @@ STYLE: Any = {  # its keys are literals for the type checker, but not all are li
     "svg.fonttype": "path", "svg.hashsalt": "physgen", "savefig.facecolor": "white", "image.interpolation": "nearest",
 }  # fmt: skip
 styled = matplotlib.rc_context(STYLE)
+DOTS_PER_INCH = 200
 
 
 GREEK = {"alpha", "beta", "gamma", "delta", "kappa", "lambda", "mu", "nu", "sigma", "tau", "phi", "Lambda", "Omega"}
@@ -59,10 +60,44 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> tuple[Path, Pa
     folder.mkdir(parents=True, exist_ok=True)
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     with matplotlib.rc_context(STYLE):
-        figure.savefig(png, dpi=200)
-        figure.set_layout_engine("none")  # it is laid out now: a second time would cost as much again
-        figure.savefig(svg, dpi=200, metadata={"Date": None})
+        _lay_out(figure, DOTS_PER_INCH)
+        figure.savefig(png, dpi=DOTS_PER_INCH)
+        figure.savefig(svg, dpi=DOTS_PER_INCH, metadata={"Date": None})
     return png, svg
+
+
+def _lay_out(figure: Figure, dots_per_inch: float) -> None:
+    """Place the axes for good: a figure with a layout engine is drawn twice each time that it is saved."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            _remember_ticks(axis)
+    engine = figure.get_layout_engine()
+    if engine is None:
+        return
+    usual, figure.dpi = figure.dpi, dots_per_inch
+    engine.execute(figure)
+    figure.set_layout_engine(None)
+    figure.dpi = usual
+
+
+def _remember_ticks(axis: Axis) -> None:
+    """Keep the ticks of an axis while nothing that they depend on changes; laying out asks for them again and again.
+
+    Ticks depend on the interval in view, and on the length of the axis in dots. The name is matplotlib's own: where a
+    version has another one, figures are the same and take longer.
+    """
+    update: Any = getattr(axis, "_update_ticks", None)
+    if update is None:
+        return
+    last: list[Any] = [None, None]
+
+    def remembered() -> Any:
+        state = (*axis.get_view_interval(), *axis.axes.bbox.bounds, axis.axes.figure.dpi)
+        if state != last[0]:
+            last[:] = state, update()
+        return last[1]
+
+    setattr(axis, "_update_ticks", remembered)  # noqa: B010 (no attribute that a type checker knows)
 
 
 def condition_title(data: xr.Dataset, where: Mapping[str, int]) -> str:

@@ -211,5 +211,14 @@ def _write_diagnostics(evaluation: Evaluation, path: Path) -> None:
             plain = plain.assign_attrs({k: v for k, v in result.attrs.items() if isinstance(v, str | int | float)})
             groups[f"{name}/{side}"] = plain
     with whole_file(path, sum(group.nbytes + GROUP_BYTES for group in groups.values())) as fresh:
+        _write_groups(groups, fresh)
+
+
+def _write_groups(groups: Mapping[str, xr.Dataset], path: Path) -> None:
+    """Datasets as groups of a file that is opened once: ``to_netcdf`` reads all groups before each that it adds."""
+    import h5netcdf
+    from xarray.backends import H5NetCDFStore
+
+    with h5netcdf.File(path, "w") as file:
         for name, group in groups.items():
-            group.to_netcdf(fresh, engine="h5netcdf", group=name, mode="a" if fresh.exists() else "w")
+            group.dump_to_store(H5NetCDFStore(file.create_group(name)))

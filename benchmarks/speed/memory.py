@@ -30,7 +30,7 @@ CONFIG = """
 name: memory
 domain: cosmology
 data: {{dimension: 3, cells: {cells}, particles: {cells}, transform: {transform}}}
-network: {{kind: unet, width: 4, multipliers: [1, 2], blocks: 1}}
+network: {{kind: unet, width: 8, multipliers: [1], blocks: 1}}
 training: {{steps: {steps}, batch_size: {batch}, validation_size: 4, log_every: 1, warmup: 1}}
 sampling: {{levels: log-uniform, n: 1, steps: 2}}
 tracking: {{uri: "off"}}
@@ -95,7 +95,7 @@ def generate(path: Path, fields: int, cells: int, seed: int = 0) -> None:
 
 
 def measure(
-    folder: Path, fields: int, cells: int, steps: int = 4, batch: int = 2, transform: str = "gaussian"
+    folder: Path, fields: int, cells: int, steps: int = 4, batch: int = 1, transform: str = "gaussian"
 ) -> dict[str, Watched]:
     """Import and train in ``folder``; what is large is removed as soon as it is not needed any more."""
     array, ensemble, config = folder / "fields.npy", folder / "fields.h5", folder / "memory.yaml"

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 IN_MEMORY_BYTES = 2**26  # encoded values of up to 64 MiB are held in memory
 ENCODED, ABOUT, SPECTRUM, X = "encoded", "about.json", "spectrum.npy", "x"
 DIGEST_BYTES = 2**24
+MAP_NORESERVE = 0x4000  # of Linux; older versions of Python do not name it
 
 
 @dataclass(frozen=True)
@@ -177,13 +180,26 @@ def open_store(store: Path, key: Mapping[str, Any], verify: bool = True) -> Enco
         about = json.loads((store / ABOUT).read_text())
         if about["key"] != json.loads(json.dumps(dict(key))):
             return None
-        # copy on write: torch wants arrays that can be written to, and the files never are
-        arrays = {name: np.load(store / f"{name}.npy", mmap_mode="c") for name in about["sha256"]}
+        arrays = {name: _map(store / f"{name}.npy") for name in about["sha256"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if verify and any(_digest(arrays[name]) != sha256 for name, sha256 in about["sha256"].items()):
         return None
     return _encoded({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _map(path: Path) -> np.ndarray:
+    """The array of an .npy file, mapped copy on write: torch wants what can be written to, and the file never is.
+
+    Without a reserve of memory for such copies, which Linux refuses for a file larger than the memory.
+    """
+    header = np.load(path, mmap_mode="r")
+    if not header.size:
+        return np.array(header)
+    flags = mmap.MAP_PRIVATE | (MAP_NORESERVE if sys.platform == "linux" else 0)
+    with open(path, "rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    return np.frombuffer(pages, header.dtype, offset=header.offset).reshape(header.shape)
 
 
 def _digest(array: np.ndarray) -> str:

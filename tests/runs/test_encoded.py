@@ -161,6 +161,18 @@ def test_the_files_are_never_written_to(mapped):
     assert (mapped[1] / "data" / "encoded" / "train" / "x.npy").read_bytes() == before
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory there is")
+def test_an_array_larger_than_the_memory_is_mapped(tmp_path):
+    """Linux refuses to map such a file copy on write, unless it is told to reserve nothing."""
+    count = (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + 2**34) // 4
+    with open(tmp_path / "x.npy", "wb") as file:  # a hole: it takes no room
+        np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": (count,)})
+        file.truncate(file.tell() + 4 * count)
+    (tmp_path / "about.json").write_text(json.dumps({"key": {}, "sha256": {"x": ""}}))
+    found = open_store(tmp_path, {}, verify=False)
+    assert found is not None and found.x.shape == (count,) and found.x[-1] == 0
+
+
 def test_a_full_disk_is_one_message_and_leaves_nothing(mapped, monkeypatch):
     run = open_run(mapped[1])
     shutil.rmtree(mapped[1] / "data" / "encoded")

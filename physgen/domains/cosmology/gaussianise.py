@@ -51,13 +51,12 @@ def place_knots(value: np.ndarray, score: np.ndarray, spread: float) -> dict[str
 
 def to_scores(values: np.ndarray, knots: dict[str, list[float]]) -> np.ndarray:
     """Normal scores z of ``values``, float64."""
-    x, y, secant, slope = _segments(knots)
-    k, inside, below = _locate(values, x)
-    part = np.clip((values - x[k]) / (x[k + 1] - x[k]), 0.0, 1.0)
-    bend = part * (1 - part)
-    ratio = (secant[k] * part**2 + slope[k] * bend) / (secant[k] + (slope[k] + slope[k + 1] - 2 * secant[k]) * bend)
-    tail = np.where(below, y[0] + slope[0] * (values - x[0]), y[-1] + slope[-1] * (values - x[-1]))
-    return np.where(inside, y[k] + (y[k + 1] - y[k]) * ratio, tail)
+    from physgen.domains.cosmology.score_kernels import scores
+
+    flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1)
+    found = np.empty_like(flat)
+    scores(flat, *_segments(knots), found)
+    return found.reshape(np.shape(values))
 
 
 def from_scores(scores: np.ndarray, knots: dict[str, list[float]]) -> np.ndarray:

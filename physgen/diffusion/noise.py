@@ -46,10 +46,8 @@ class Stream:
         """
         rows, count = _rows(index, self.device), self._count(shape)
         made, key = engine_of(rows.device.type), key_of(self.seed, self.name, "normal")
-        if _floating(dtype) == torch.float32:
-            return made.normals(key, rows, self.step, count).reshape(len(rows), *shape)
-        drawn = made.words(key, rows, self.step, count + count % 2)
-        return philox.wide_normals(drawn)[:, :count].reshape(len(rows), *shape)
+        draw = made.normals if _floating(dtype) == torch.float32 else made.wide
+        return draw(key, rows, self.step, count).reshape(len(rows), *shape)
 
     def uniform(
         self, index: Iterable[int] | Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32

@@ -60,15 +60,17 @@ Counter = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Engine(NamedTuple):
-    """Who makes the numbers: ``words(key, index, second, count)`` and ``normals`` of the same arguments.
+    """Who makes the numbers: ``words(key, index, second, count)``, and the others of the same arguments.
 
     ``index`` (B,) int64 lies on the device of the engine, ``second`` is c_1, ``count`` is n. Words (B, n) are int64,
-    normal numbers (B, n) float32; the same bits from each engine.
+    ``normals`` float32, the same bits from each engine; ``wide`` are normal numbers in float64, the same up to
+    rounding.
     """
 
     name: str
     words: Callable[[Key, Tensor, int, int], Tensor]
     normals: Callable[[Key, Tensor, int, int], Tensor]
+    wide: Callable[[Key, Tensor, int, int], Tensor]
 
 
 def philox(counter: Counter, key: Key) -> Counter:
@@ -98,7 +100,12 @@ def normals(key: Key, index: Tensor, second: int, count: int) -> Tensor:
     return made
 
 
-TORCH = Engine("torch", words, normals)
+def wide_from(words: Callable[[Key, Tensor, int, int], Tensor]) -> Callable[[Key, Tensor, int, int], Tensor]:
+    """``wide`` of an engine by :func:`wide_normals` of its words."""
+    return lambda key, index, second, count: wide_normals(words(key, index, second, count + count % 2))[:, :count]
+
+
+TORCH = Engine("torch", words, normals, wide_from(words))
 
 
 def wide_normals(drawn: Tensor) -> Tensor:

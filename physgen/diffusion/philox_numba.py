@@ -8,6 +8,7 @@ without the interpreter lock, a large request on as many threads as torch has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from threading import Thread
@@ -34,6 +35,7 @@ LN2_LOW, LN2_HIGH, TURN, CELL = F32(philox.LN2_LOW), F32(philox.LN2_HIGH), F32(p
 ZERO, HALF, ONE, MINUS_TWO = F32(0), F32(0.5), F32(1), F32(-2)
 ROOT_HALF, SHIFT = I32(philox.BITS_OF_ROOT_HALF), I32(philox.BITS_OF_ONE - philox.BITS_OF_ROOT_HALF)
 MANTISSA, EXPONENT, BIAS = I32(0x7FFFFF), I32(23), I32(127)
+WIDE_TURN = philox.TURN
 SIGN, QUARTER, EIGHTH, I1, I2 = I32(31), I32(30), I32(2**29), I32(1), I32(2)
 
 
@@ -94,6 +96,30 @@ def _normals(k0, k1, second, index, made, first, last):  # type: ignore[no-untyp
             line[i] = part[half] if i % 2 else value[half]
 
 
+def _wide_normals(k0, k1, second, index, made, first, last):  # type: ignore[no-untyped-def]
+    """Float64 numbers, one pair after another: these functions do not vectorise."""
+    count = made.shape[1]
+    blocks = (count + 3) // 4
+    chunks = (blocks + BLOCKS - 1) // BLOCKS
+    keys, even, odd = _round_keys(k0, k1), np.empty(2 * BLOCKS, np.int32), np.empty(2 * BLOCKS, np.int32)
+    for chunk in range(first, last):
+        row, start = chunk // chunks, chunk % chunks * BLOCKS
+        m = min(BLOCKS, blocks - start)
+        _chunk_words(keys, index[row], second, start, m, odd, even)
+        line = made[row, 4 * start :]
+        for i in range((min(4 * m, len(line)) + 1) // 2):
+            a, b = even[i % 2 * m + i // 2], odd[i % 2 * m + i // 2]
+            part = (np.float64(I32(a ^ I32(a >> SIGN))) + 0.5) * 2.0**-32
+            radius = math.sqrt(-2 * (math.log1p(-part) if a < 0 else math.log(part)))
+            quarter = I32(I32(b + EIGHTH) >> QUARTER)
+            angle = (np.float64(I32(b - I32(quarter << QUARTER))) + 0.5) * WIDE_TURN
+            cosine, sine = radius * math.cos(angle), radius * math.sin(angle)
+            along, across = (sine, cosine) if (quarter & I1) != 0 else (cosine, sine)
+            line[2 * i] = -along if (I32(quarter + I1) & I2) != 0 else along
+            if 2 * i + 1 < len(line):
+                line[2 * i + 1] = -across if (quarter & I2) != 0 else across
+
+
 def _radii(words, part, value, count):  # type: ignore[no-untyped-def]
     """Radii in ``part``, of words as int32; ``value`` is scratch."""
     bits = value.view(np.int32)
@@ -137,7 +163,8 @@ def engine() -> Engine:
 
     for part in (_round_keys, _chunk_words, _radii, _turn):
         numba.extending.register_jitable(part)
-    return Engine("numba", _runner(_words, torch.int64), _runner(_normals, torch.float32))
+    wide = _runner(_wide_normals, torch.float64)
+    return Engine("numba", _runner(_words, torch.int64), _runner(_normals, torch.float32), wide)
 
 
 def _runner(kernel: Callable[..., None], dtype: torch.dtype) -> Callable[[Key, Tensor, int, int], Tensor]:
@@ -145,7 +172,7 @@ def _runner(kernel: Callable[..., None], dtype: torch.dtype) -> Callable[[Key, T
     def compiled() -> Any:
         from numba import njit
 
-        value = {torch.int64: "int64", torch.float32: "float32"}[dtype]
+        value = str(dtype).removeprefix("torch.")
         signature = f"void(uint64, uint64, uint64, int64[::1], {value}[:, ::1], int64, int64)"
         try:
             return njit(signature, nogil=True, error_model="numpy", cache=True)(kernel)

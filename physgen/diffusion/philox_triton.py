@@ -85,7 +85,8 @@ def engine() -> Engine:
         return philox.TORCH
     tl = language
     kernel = triton.jit(fill, do_not_specialize=["key_low", "key_high", "second"])
-    made = Engine("triton", _runner(kernel, torch.int64), _runner(kernel, torch.float32))
+    words = _runner(kernel, torch.int64)
+    made = Engine("triton", words, _runner(kernel, torch.float32), philox.wide_from(words))
     try:
         tried = torch.tensor([0, -1, 2**40], device="cuda")
         for own, plain in zip(made[1:], philox.TORCH[1:], strict=True):

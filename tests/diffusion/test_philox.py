@@ -73,6 +73,14 @@ def test_compiled_and_plain_code_give_the_same_bits(count):
                 )
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 1023, 1025])
+def test_float64_engines_agree_to_rounding(count):
+    for second in SECONDS:
+        fast, plain = (e.wide(KEYS[1], INDEX, second, count) for e in (philox_numba.engine(), philox.TORCH))
+        # log, root, cosine and product each within a unit in the last place of one or the other
+        assert float(((fast - plain) / plain).abs().max()) < 8 * 2**-52
+
+
 def test_the_number_of_threads_changes_nothing():
     index, count, threads = torch.arange(7), philox_numba.THREADED // 5, torch.get_num_threads()
     made = []

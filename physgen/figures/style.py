@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> tuple[Path, Pa
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), _remembered_ticks(figure):
         _lay_out(figure, DOTS_PER_INCH)
         figure.savefig(png, dpi=DOTS_PER_INCH)
         figure.savefig(svg, dpi=DOTS_PER_INCH, metadata={"Date": None})
@@ -68,9 +69,6 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> tuple[Path, Pa
 
 def _lay_out(figure: Figure, dots_per_inch: float) -> None:
     """Place the axes for good: a figure with a layout engine is drawn twice each time that it is saved."""
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            _remember_ticks(axis)
     engine = figure.get_layout_engine()
     if engine is None:
         return
@@ -80,24 +78,33 @@ def _lay_out(figure: Figure, dots_per_inch: float) -> None:
     figure.dpi = usual
 
 
-def _remember_ticks(axis: Axis) -> None:
-    """Keep the ticks of an axis while nothing that they depend on changes; laying out asks for them again and again.
+@contextmanager
+def _remembered_ticks(figure: Figure) -> Iterator[None]:
+    """Keep the ticks of each axis while nothing that moves them changes: layout and labels ask for them many times.
 
-    Ticks depend on the interval in view, and on the length of the axis in dots. The name is matplotlib's own: where a
-    version has another one, figures are the same and take longer.
+    ``_update_ticks`` is matplotlib's own: where a version has no such name, figures are the same and take longer.
     """
-    update: Any = getattr(axis, "_update_ticks", None)
-    if update is None:
-        return
+    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis) if hasattr(axis, "_update_ticks")]
+    for axis in axes:
+        vars(axis)["_update_ticks"] = _remembered(axis, getattr(axis, "_update_ticks"))  # noqa: B009
+    try:
+        yield
+    finally:
+        for axis in axes:
+            del vars(axis)["_update_ticks"]
+
+
+def _remembered(axis: Axis, update: Callable[[], Any]) -> Callable[[], Any]:
+    """The ticks of the call before, if the interval in view and the place of the axis in dots are the same."""
     last: list[Any] = [None, None]
 
-    def remembered() -> Any:
+    def ticks() -> Any:
         state = (*axis.get_view_interval(), *axis.axes.bbox.bounds, axis.axes.figure.dpi)
         if state != last[0]:
             last[:] = state, update()
         return last[1]
 
-    setattr(axis, "_update_ticks", remembered)  # noqa: B010 (no attribute that a type checker knows)
+    return ticks
 
 
 def condition_title(data: xr.Dataset, where: Mapping[str, int]) -> str:

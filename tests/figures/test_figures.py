@@ -15,6 +15,7 @@ from physgen.diagnostics.memorization import memorization_test
 from physgen.diagnostics.nearest import Nearest
 from physgen.diagnostics.result import make_result
 from physgen.ensemble import unit_attrs
+from physgen.figures.style import STYLE
 
 NYQUIST = 6.0
 TEMPERATURES = np.array([0.5, 0.8, 1.0, 1.5, 2.0, 3.0])
@@ -323,6 +324,28 @@ def test_figures_are_written_as_png_and_svg_the_same_each_time(tmp_path):
         png, svg = figures.save_figure(figure, tmp_path / folder, "energy")
         assert png.read_bytes().startswith(b"\x89PNG") and b"<svg" in svg.read_bytes()
     assert (tmp_path / "a" / "energy.svg").read_bytes() == (tmp_path / "b" / "energy.svg").read_bytes()
+
+
+@pytest.mark.parametrize("make", [spectrum, overlap, energy])
+def test_a_figure_is_saved_with_the_bytes_of_a_layout_at_each_saving(make, tmp_path):
+    """The layout is made once and ticks are remembered: the file is that of matplotlib's plain savefig."""
+    png, svg = figures.save_figure(figures.curve_comparison(*compared(make)), tmp_path, "once")
+    plain = figures.curve_comparison(*compared(make))
+    with matplotlib.rc_context(STYLE):
+        plain.savefig(tmp_path / "plain.png", dpi=200)
+        plain.set_layout_engine("none")
+        plain.savefig(tmp_path / "plain.svg", dpi=200, metadata={"Date": None})
+    assert png.read_bytes() == (tmp_path / "plain.png").read_bytes()
+    assert svg.read_bytes() == (tmp_path / "plain.svg").read_bytes()
+
+
+def test_a_saved_figure_can_be_changed_and_saved_again(tmp_path):
+    """Nothing of the first saving is kept: other ticks in the same view are drawn."""
+    figure = figures.curve_comparison(*compared(energy))
+    first = figures.save_figure(figure, tmp_path, "first")[1].read_bytes()
+    figure.axes[0].set_yticks([-1.0, -0.9])
+    assert figures.save_figure(figure, tmp_path, "second")[1].read_bytes() != first
+    assert not any("_update_ticks" in vars(axes.yaxis) for axes in figure.axes)
 
 
 def test_figures_never_touch_pyplot_or_the_global_style():

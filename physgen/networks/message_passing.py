@@ -11,7 +11,8 @@ odd features of a site are even. Belief propagation (the Bethe approximation, ex
 which correct its fields and messages for the loops of the lattice.
 
 Shapes: B batch, *grid lattice, d its dimension, D = 2d directions (+dim, -dim for each space dim in order), F odd
-and E even features. Inside, features stand last: (B, *grid, F).
+and E even features. Inside, features and directions stand first: (F, B, *grid), so that what gates or sums them
+runs along the lattice, and a linear map of the features is one product of two matrices.
 """
 
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from physgen.networks.gates import normalized, squashed
 from physgen.networks.layers import NoiseEmbedding, full_precision, zeroed
 
 HEADS = 4  # gates of each bond
 CERTAIN = 1 - 1e-6  # keeps atanh finite in float32
+EPSILON = 1e-5  # added to a variance
 
 
 @dataclass(frozen=True)
@@ -39,31 +42,39 @@ class MessageOptions:
             raise ValueError(f"message passing needs depth >= 1, iterations >= 0 and 0 <= damping < 1, got {self}")
 
 
-def neighbour(x: Tensor, direction: int) -> Tensor:
-    """x (B, *grid, ...) at the neighbour in a direction (0: +first dim, 1: -first dim, 2: +second dim, ...)."""
-    return x.roll(-1 if direction % 2 == 0 else 1, dims=1 + direction // 2)
+def neighbour(x: Tensor, direction: int, dimension: int) -> Tensor:
+    """x (..., *grid) at the neighbour in a direction (0: +first dim, 1: -first dim, 2: +second dim, ...)."""
+    return x.roll(-1 if direction % 2 == 0 else 1, dims=direction // 2 - dimension)
+
+
+def linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """An ``nn.Linear`` on the features that stand first: (F, B, *grid) -> (F', B, *grid)."""
+    assert isinstance(layer, nn.Linear)
+    flat = x.flatten(1)
+    out = layer.weight @ flat if layer.bias is None else torch.addmm(layer.bias[:, None], layer.weight, flat)
+    return out.unflatten(1, x.shape[1:])
 
 
 def plaquettes(t: Tensor) -> Tensor:
-    """Gauge-invariant products of t around the squares at each site: (B, *grid, D) -> (B, *grid, 2 d (d - 1))."""
-    directions = t.shape[-1]
+    """Gauge-invariant products of t around the squares at each site: (D, B, *grid) -> (2 d (d - 1), B, *grid)."""
+    directions = len(t)
     products = []
     for a in range(directions):
         for b in range(a + 1, directions):
             if a // 2 != b // 2:
-                far = neighbour(t[..., b], a) * neighbour(t[..., a], b)
-                products.append(t[..., a] * t[..., b] * far)
-    return torch.stack(products, dim=-1) if products else t[..., :0]
+                far = neighbour(t[b], a, directions // 2) * neighbour(t[a], b, directions // 2)
+                products.append(t[a] * t[b] * far)
+    return torch.stack(products) if products else t[:0]
 
 
 def believe(field: Tensor, incoming: Tensor, t: Tensor, damping: float) -> Tensor:
     r"""Belief propagation, :math:`u_{j \to i} = \mathrm{atanh}[t_{ij} \tanh(h_j + \sum_{k \ne i} u_{k \to j})]`.
 
-    Damped. field h (B, *grid); incoming u (B, *grid, D): the message to each site from its neighbour in each direction;
-    t = tanh K (B, *grid, D).
+    Damped. field h (B, *grid); incoming u (D, B, *grid): the message to each site from its neighbour in each direction;
+    t = tanh K (D, B, *grid).
     """
-    cavity = torch.tanh(field[..., None] + incoming.sum(-1, keepdim=True) - incoming)
-    sent = torch.stack([neighbour(cavity[..., a ^ 1], a) for a in range(t.shape[-1])], dim=-1)
+    cavity = torch.tanh(field + incoming.sum(0) - incoming)
+    sent = torch.stack([neighbour(cavity[a ^ 1], a, len(t) // 2) for a in range(len(t))])
     return damping * incoming + (1 - damping) * torch.atanh((t * sent).clamp(-CERTAIN, CERTAIN))
 
 
@@ -74,7 +85,6 @@ class MessageLayer(nn.Module):
         super().__init__()
         self.directions, self.options = directions, options
         self.read = nn.Linear(directions + 1, width, bias=False)
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulation = nn.Linear(embedding, 2 * width)
         self.gate = nn.Linear(width, width + directions * HEADS)
         self.message = nn.Linear((directions + 1) * width, width, bias=False)
@@ -87,33 +97,32 @@ class MessageLayer(nn.Module):
         self.pull = zeroed(nn.Linear(width, 1, bias=False))
 
     def forward(self, state: tuple[Tensor, ...], bonds: Tensor, embedding: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
-        """state: odd, even (B, *grid, F), field (B, *grid), incoming (B, *grid, D); bonds = tanh K (B, *grid, D)."""
+        """state: odd, even (F, B, *grid), field (B, *grid), incoming (D, B, *grid); bonds = tanh K (D, B, *grid)."""
         odd, even, field, incoming = state
-        gain = 1 + self.gain(even)
+        gain = 1 + linear(self.gain, even)
         for _ in range(self.options.iterations):
             incoming = believe(field, incoming, bonds, self.options.damping)
         incoming = incoming * gain
-        belief = torch.tanh(field + incoming.sum(-1))
-        odd = odd + self.read(torch.cat([belief[..., None], incoming], dim=-1) * scale[..., None])
+        belief = torch.tanh(field + incoming.sum(0))
+        odd = odd + linear(self.read, torch.cat([belief[None], incoming]) * scale)
         odd, even = self.exchange(odd, even, bonds, embedding)
-        return odd, even, field + self.pull(odd)[..., 0] / scale, incoming
+        return odd, even, field + linear(self.pull, odd)[0] / scale, incoming
 
     def exchange(self, odd: Tensor, even: Tensor, bonds: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """Odd features move with the bonds, even ones freely; products of odd ones feed even ones, which gate odd."""
-        width, directions = odd.shape[-1], range(self.directions)
-        gain, bias = self.modulation(embedding).reshape(len(odd), *[1] * (odd.ndim - 2), -1).chunk(2, dim=-1)
-        quiet = self.norm(even) * (1 + gain) + bias
-        gates = 1 + self.gate(quiet)
-        source = odd / (1 + odd.square().mean(-1, keepdim=True)).sqrt() * gates[..., :width]
-        bond = bonds[..., None] * gates[..., width:].unflatten(-1, (self.directions, HEADS))
-        moved = [
-            (bond[..., a, :, None] * neighbour(source, a).unflatten(-1, (HEADS, -1))).flatten(-2) for a in directions
-        ]
-        message = self.message(torch.cat([source, *moved], dim=-1))
-        products = torch.cat([source * message, message.square()], dim=-1)
-        seen = self.even_message(torch.cat([quiet, *[neighbour(quiet, a) for a in directions]], dim=-1))
-        even = even + self.even_out(F.silu(seen + self.invariant(products / (1 + products.abs()))))
-        return odd + self.odd_out(message * torch.sigmoid(self.out_gate(even))), even
+        width, directions, dimension = len(odd), range(self.directions), self.directions // 2
+        gain, bias = self.modulation(embedding).T.reshape(2 * width, -1, *[1] * dimension).chunk(2)
+        quiet = torch.addcmul(bias, normalized(full_precision(even), EPSILON), 1 + gain)
+        gates = 1 + linear(self.gate, quiet)
+        source = normalized(odd, 1.0, centred=False) * gates[:width]
+        heads = source.unflatten(0, (HEADS, -1))
+        bond = (bonds[:, None] * gates[width:].unflatten(0, (self.directions, HEADS)))[:, :, None]  # (D, HEADS, 1, ...)
+        moved = [(bond[a] * neighbour(heads, a, dimension)).flatten(0, 1) for a in directions]
+        message = linear(self.message, torch.cat([source, *moved]))
+        products = torch.cat([source * message, message.square()])
+        seen = linear(self.even_message, torch.cat([quiet, *[neighbour(quiet, a, dimension) for a in directions]]))
+        even = even + linear(self.even_out, F.silu(seen + linear(self.invariant, squashed(products))))
+        return odd + linear(self.odd_out, message * torch.sigmoid(linear(self.out_gate, even))), even
 
 
 class MessagePassing(nn.Module):
@@ -184,16 +193,16 @@ class MessagePassing(nn.Module):
             given = "none" if couplings is None else f"shape {tuple(couplings.shape)}"
             expected = (2 * self.dimension, *x.shape[2:])
             raise ValueError(f'condition["channels"] must hold the bonds of each site, shape {expected}, got {given}')
-        t = torch.tanh(couplings).movedim(1, -1)  # (B, *grid, D)
+        t = torch.tanh(couplings).transpose(0, 1).contiguous()  # (D, B, *grid)
         embedding = self.embedding(c_noise, condition)
         s2 = torch.exp(8 * full_precision(c_noise)).reshape(-1, *[1] * self.dimension)
         scale = (1 + s2).sqrt()
         free = x[:, 0] * scale / s2  # y/s^2
-        odd = torch.stack([x[:, 0], torch.tanh(free) * scale], dim=-1)
-        even = torch.cat([t.square(), plaquettes(t), odd.square() / (1 + odd.square())], dim=-1)
-        state = self.odd_in(odd), self.even_in(even), free, torch.zeros_like(t)
+        odd = torch.stack([x[:, 0], torch.tanh(free) * scale])
+        even = torch.cat([t.square(), plaquettes(t), odd.square() / (1 + odd.square())])
+        state = linear(self.odd_in, odd), linear(self.even_in, even), free, torch.zeros_like(t)
         for layer in self.layers:
             state = layer(state, t, embedding, scale)
         odd, even, field, incoming = state
-        correction = self.head(odd * torch.sigmoid(self.gate(even)))[..., 0]
-        return (correction + (field - free + incoming.sum(-1)) * scale)[:, None]
+        correction = linear(self.head, odd * torch.sigmoid(linear(self.gate, even)))[0]
+        return (correction + (field - free + incoming.sum(0)) * scale)[:, None]

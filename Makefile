@@ -60,6 +60,7 @@ $(VENV)/.bench: $(VENV)/.dev
 
 benchmarks: $(VENV)/.bench
 	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.speed
+	@$(BIN)/python -m benchmarks.gpu
 
 docs: $(VENV)/.dev
 	@$(PIP) -e ".[docs]"

@@ -1,0 +1,191 @@
+"""The GPU page: ``python -m benchmarks.gpu`` writes docs/benchmarks-gpu.md where a CUDA device is at hand.
+
+Without one it says so and writes nothing; with ``--exercise`` the same code then runs on the CPU at tiny sizes, to
+the screen alone, so that it is known to run before a GPU is at hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from physgen.diffusion.learning.denoisers import FieldDenoiser, LogNormal
+from physgen.diffusion.learning.prior_spectrum import fit_spectrum
+from physgen.diffusion.learning.training import Recipe, TrainingState, train
+from physgen.diffusion.levels import log_uniform
+from physgen.diffusion.sampling.samplers import sample
+from physgen.diffusion.sampling.tiles import tile_of
+from physgen.networks.unet import UNet
+from physgen.provenance import git_commit
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks-gpu.md"
+COLUMNS = ("work", "batch or tile", "seconds", "samples/s", "TFLOP/s", "of bf16 matmul", "device busy")
+STEPS = 10**6  # of a recipe: more than is measured
+
+
+@dataclass(frozen=True)
+class Case:
+    """A U-Net of levels (1, 2, 3) on a lattice, trained and drawn in one precision."""
+
+    grid: tuple[int, ...]
+    batch: int
+    width: int
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{'x'.join(map(str, self.grid))}, width {self.width}, {self.precision}"
+
+
+CASES = (
+    Case((64, 64), 256, 32, "float32"),
+    Case((64, 64), 256, 32, "bfloat16"),
+    Case((256, 256), 16, 64, "bfloat16"),
+    Case((64, 64, 64), 4, 32, "bfloat16"),
+    Case((128, 128, 128), 1, 32, "bfloat16"),
+)
+TINY = (Case((8, 8), 4, 8, "float32"), Case((8, 8, 8), 2, 8, "bfloat16"))
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--exercise", action="store_true", help="run the code at tiny sizes on the CPU; writes nothing")
+    asked = parser.parse_args(words)
+    if asked.exercise:
+        print("an exercise of the code on the CPU: these are no figures of a GPU\n")
+        print(table(TINY, torch.device("cpu"), 2, 64))
+    elif not torch.cuda.is_available():
+        print("no GPU at hand: nothing was measured and nothing written (--exercise runs the code on the CPU)")
+    else:
+        PAGE.write_text(_head() + table(CASES, torch.device("cuda"), 20, 8192) + "\n")
+        print(f"wrote {PAGE}")
+
+
+def table(cases: Sequence[Case], device: torch.device, repeats: int, matmul_size: int) -> str:
+    """The rows as Markdown; ``repeats`` are the runs of which the median counts."""
+    peak = matmul(device, repeats, matmul_size)
+    lines = [f"A product of two bf16 matrices of size {matmul_size} runs at {peak / 1e12:.3g} TFLOP/s here.", ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    for case in cases:
+        for name, samples, run, flops in (*training(case, device), *drawing(case, device)):
+            seconds = median_seconds(run, device, repeats)
+            rate = flops / seconds
+            cells = (
+                f"{name}, {case}", f"{samples}", f"{seconds:.3g}", f"{samples / seconds:.3g}", f"{rate / 1e12:.3g}",
+                f"{rate / peak:.0%}", busy(run, device),
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+Measured = tuple[str, int, Callable[[], object], float]  # name, samples, run, FLOP of a run
+
+
+def training(case: Case, device: torch.device) -> list[Measured]:
+    """A step of the whole training loop: batch, noise, loss, gradients, optimiser, EMA."""
+    denoiser = _denoiser(case, device)
+    recipe = Recipe(
+        STEPS, case.batch, learning_rate=1e-4, level_distribution=LogNormal(-0.5, 1.4), precision=case.precision
+    )
+    x = torch.randn(2 * case.batch, 1, *case.grid)
+    steps = train(TrainingState(denoiser, recipe), x, {})
+    next(steps)
+    # three times the forward pass: the gradients of the weights and of the activations cost as much each
+    return [("training step", case.batch, lambda: next(steps), 3 * _forward_flops(denoiser, case, case.batch, device))]
+
+
+def drawing(case: Case, device: torch.device, steps: int = 16) -> list[Measured]:
+    """A full tile of samples, noise and solver included."""
+    denoiser = _denoiser(case, device).eval().requires_grad_(False)
+    tile = tile_of((1, *case.grid), device.type)
+    levels = log_uniform(100.0, 0.01, steps)
+
+    def run() -> torch.Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == "bfloat16"):
+            return sample(denoiser, levels, (tile, 1, *case.grid), 0, device=device)
+
+    return [(f"{steps} levels", tile, run, steps * _forward_flops(denoiser, case, tile, device))]
+
+
+def _denoiser(case: Case, device: torch.device) -> FieldDenoiser:
+    torch.manual_seed(0)
+    network = UNet(len(case.grid), width=case.width, multipliers=(1, 2, 3))
+    return FieldDenoiser(network, fit_spectrum(torch.randn(2, 1, *case.grid))).to(device)
+
+
+def _forward_flops(denoiser: FieldDenoiser, case: Case, samples: int, device: torch.device) -> float:
+    """Multiplications and additions of the convolutions and matrix products for so many samples."""
+    y, s = torch.randn(1, 1, *case.grid, device=device), torch.ones(1, device=device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        denoiser(y, s)
+    return float(samples * counter.get_total_flops())
+
+
+def matmul(device: torch.device, repeats: int, size: int) -> float:
+    """FLOP/s of a bf16 matrix product: what the device gives, not what its maker states."""
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * size**3 / median_seconds(lambda: a @ b, device, repeats)
+
+
+def median_seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Wall time of one run, with the device idle before and after; two unmeasured runs come first."""
+    times = []
+    for i in range(repeats + 2):
+        _wait(device)
+        started = time.perf_counter()
+        run()
+        _wait(device)
+        if i >= 2:
+            times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def busy(run: Callable[[], object], device: torch.device) -> str:
+    """Share of the wall time during which kernels run on the device, by the profiler; of a GPU alone."""
+    if device.type != "cuda":
+        return "not a GPU"
+    count = 5
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        _wait(device)
+        started = time.perf_counter()
+        for _ in range(count):
+            run()
+        _wait(device)
+        wall = time.perf_counter() - started
+    spans = [(e.time_range.start, e.time_range.end) for e in profiler.events() if e.device_type.name == "CUDA"]
+    return f"{covered(spans) / (1e6 * wall):.0%}"
+
+
+def covered(spans: Sequence[tuple[float, float]]) -> float:
+    """Length of the union of intervals: kernels of several streams that overlap count once."""
+    total, reached = 0.0, -float("inf")
+    for start, end in sorted(spans):
+        total += max(end - max(start, reached), 0.0)
+        reached = max(reached, end)
+    return total
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _head() -> str:
+    return (
+        "# Benchmarks on a GPU\n\nWritten by `python -m benchmarks.gpu` on "
+        f"{datetime.date.today()}, commit {git_commit()}: {torch.cuda.get_device_name()}, torch {torch.__version__}. "
+        "Medians of the wall time; FLOP are those of convolutions and matrix products, a training step three times "
+        "the forward pass.\n\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@
       experiment.yaml          the resolved configuration
       facts.json               what the data in hand are: counts, lattice, label ranges, provenance, digest
       encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
+      precision.json           the precision of training that `precision: auto` chose here
       data/                    train.h5, validation.h5, test.h5: the parts of the data, each a file that every command
                                reads. Of up to 64 MiB of data they hold the values; of more (``copy_dataset``) they say
                                which samples of the one file of the data they are, with its sha256
@@ -55,7 +56,7 @@ from physgen.runs.encoding import Encoding
 from physgen.runs.facts import data_facts, is_made_from, settings_in_use
 from physgen.storage.disk import write_atomically
 
-FACTS, ENCODING = "facts.json", "encoding.json"
+FACTS, ENCODING, PRECISION = "facts.json", "encoding.json", "precision.json"
 PARTS = ("train", "validation", "test")
 WHOLE = "ensemble.h5"
 COPIED_BYTES = 2**26  # data of up to 64 MiB are kept in the folder of the run, unless ``copy_dataset`` says otherwise

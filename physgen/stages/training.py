@@ -100,7 +100,7 @@ def _train(
         if resume:
             journal.rewind(state.step, found[1]["journal_offset"] if found else 0)
         with Tracker(journal, here, experiment.name, tracking.experiment, tracking.uri) as tracker:
-            _describe(tracker, run, encoding, len(data.x), here)
+            _describe(tracker, run, encoding, len(data.x), state.recipe.precision, here)
             loop = _Loop(folder, run.domain, settings, state, data, here, journal, encoding, averages)
             if loop.go(stop, progress):
                 _choose_levels(run, here, journal)
@@ -115,7 +115,7 @@ def is_complete(run: Path) -> bool:
     return bool(steps) and steps[-1] >= open_run(run).experiment.training.steps
 
 
-def _describe(tracker: Tracker, run: Run, encoding: Encoding, samples: int, here: Launch) -> None:
+def _describe(tracker: Tracker, run: Run, encoding: Encoding, samples: int, precision: str, here: Launch) -> None:
     """What MLflow shows of a run before its first step."""
     if not here.is_main:
         return
@@ -130,7 +130,7 @@ def _describe(tracker: Tracker, run: Run, encoding: Encoding, samples: int, here
         | {
             "diffusion": plain["diffusion"] | {"s_min": encoding.s_min, "s_max": encoding.s_max},
             "data.training_samples": samples,
-            "launch": {"processes": here.world_size, "device": here.device.type},
+            "launch": {"processes": here.world_size, "device": here.device.type, "precision": precision},
         },
         units,
     )

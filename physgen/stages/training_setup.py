@@ -19,10 +19,21 @@ from physgen.diffusion.learning.training import Recipe, TrainingState
 from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
 from physgen.ensemble import check_ensemble, open_verified, sample_count, sample_dims, units_of_samples
 from physgen.errors import InputError
+from physgen.networks.precision import compile_network, fitting_precision
 from physgen.processes.launch import Launch
 from physgen.runs.encoded import encoded_part, keep_spectrum, kept_spectrum, store_folder
 from physgen.runs.encoding import Encoding, describe_encoding
-from physgen.runs.folder import ENCODING, Run, create_run, open_run, point_to, write_config, write_json
+from physgen.runs.folder import (
+    ENCODING,
+    PRECISION,
+    Run,
+    create_run,
+    open_run,
+    point_to,
+    read_json,
+    write_config,
+    write_json,
+)
 from physgen.runs.model import build_denoiser, level_distribution
 from physgen.stages.data import default_dataset
 from physgen.tracking.server import clean_tracking_uri
@@ -51,6 +62,7 @@ class Settings:
         validation_size: configurations to validate on, at most.
         cadence: when to log, validate and save.
         augment: apply the symmetries of the domain. compile: compile the network.
+        automatic_precision: the precision of the recipe is not the one to take, but chosen for the machine.
         description: the resolved experiment, stored with the weights. digest: of it, stored with the checkpoints.
     """
 
@@ -62,6 +74,7 @@ class Settings:
     validation_size: int
     cadence: Cadence
     augment: bool
+    automatic_precision: bool
     compile: bool
     description: Mapping[str, Any]
     digest: str
@@ -79,7 +92,7 @@ class Settings:
             clip_norm=training.clip,
             weight_decay=training.weight_decay,
             ema_exponent=training.ema_exponent,
-            precision=training.precision,
+            precision="float32" if training.precision == "auto" else training.precision,
         )
         return cls(
             recipe=recipe,
@@ -93,6 +106,7 @@ class Settings:
                 training.keep_checkpoints,
             ),
             augment=training.augment,
+            automatic_precision=training.precision == "auto",
             compile=training.compile,
             description=experiment.resolved(),
             digest=experiment.digest(),
@@ -178,10 +192,24 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
             denoiser(x[:1], torch.ones(1, device=here.device), one)
     except (ValueError, RuntimeError) as error:
         raise InputError(f"network: {error}") from None
+    network = cast(torch.nn.Module, denoiser.network)
     if settings.compile:
-        cast(torch.nn.Module, denoiser.network).compile(dynamic=False)
-    recipe = replace(settings.recipe, level_distribution=settings.level_distribution(encoding.s_min, encoding.s_max))
+        compile_network(network, here.device)
+    recipe = replace(
+        settings.recipe,
+        level_distribution=settings.level_distribution(encoding.s_min, encoding.s_max),
+        precision=_chosen_precision(run, network, here) if settings.automatic_precision else settings.recipe.precision,
+    )
     return data, encoding, TrainingState(denoiser, recipe, here.wrap)
+
+
+def _chosen_precision(run: Run, network: torch.nn.Module, here: Launch) -> str:
+    """The precision that process 0 chose when the run began: a resume on another machine goes on with it."""
+    path = run.folder / PRECISION
+    if here.is_main and not path.exists():
+        write_json(path, {"precision": fitting_precision(network, here.device), "device": here.device.type})
+    here.barrier()
+    return str(read_json(path)["precision"])
 
 
 def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding, Spectrum | None]:

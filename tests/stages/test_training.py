@@ -12,7 +12,7 @@ import pytest
 from physgen.config import load_config
 from physgen.domains.contract import list_domains
 from physgen.errors import InputError
-from physgen.runs.folder import open_run
+from physgen.runs.folder import open_run, read_json
 from physgen.stages import simulate, train
 from physgen.tracking.identity import read_run
 from physgen.tracking.journal import read_journal
@@ -213,3 +213,18 @@ def test_files_of_others_in_the_folder_of_a_refused_run_stay(data, tmp_path):
     with pytest.raises(InputError):
         train(experiment(domain, data(domain), "network.kind=no_such"), tmp_path, device="cpu")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [mine]
+
+
+def test_an_automatic_precision_is_chosen_once_kept_on_resume_and_shown(data, tmp_path, monkeypatch):
+    domain, choices = list_domains()[0], iter(["bfloat16"])  # a second choice would raise
+    monkeypatch.setattr("physgen.stages.training_setup.fitting_precision", lambda network, device: next(choices))
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    short = "training.steps=10"
+    run = train(experiment(domain, data(domain), f"tracking.uri={uri}", short), tmp_path, device="cpu")
+    assert read_json(run / "precision.json") == {"precision": "bfloat16", "device": "cpu"}
+    half = experiment(domain, data(domain), "training.precision=bfloat16", short, f"name={domain}-half")
+    half = train(half, tmp_path, device="cpu")
+    assert losses(run) == losses(half)
+    assert not (half / "precision.json").exists()
+    train(experiment(domain, data(domain), f"tracking.uri={uri}"), tmp_path, resume=True, device="cpu")
+    assert Store(uri).client.get_run(read_run(run)["run_id"]).data.params["launch.precision"] == "bfloat16"

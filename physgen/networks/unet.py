@@ -130,7 +130,7 @@ class UNet(nn.Module):
         if inject and not condition_channels:
             raise ValueError("inject adds condition channels, of which these data have none: leave it out")
         self.dimension, self.condition_channels = dimension, condition_channels
-        self.half_precision_channels = width * self.options.multipliers[0]  # see precision.py
+        self.half_precision_channels = width * self.options.multipliers[0]  # see diffusion/learning/precision.py
         sizes = [width * multiplier for multiplier in self.options.multipliers]
         embedding = 4 * width
         self.embedding = NoiseEmbedding(embedding, labels)

@@ -14,12 +14,12 @@ import torch
 from physgen.config import Experiment
 from physgen.diffusion.convention import Denoiser
 from physgen.diffusion.learning.denoisers import LevelDistribution
+from physgen.diffusion.learning.precision import compile_network, fitting_precision
 from physgen.diffusion.learning.prior_spectrum import Spectrum, shell_power
 from physgen.diffusion.learning.training import Recipe, TrainingState
 from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
 from physgen.ensemble import check_ensemble, open_verified, sample_count, sample_dims, units_of_samples
 from physgen.errors import InputError
-from physgen.networks.precision import compile_network, fitting_precision
 from physgen.processes.launch import Launch
 from physgen.runs.encoded import encoded_part, keep_spectrum, kept_spectrum, store_folder
 from physgen.runs.encoding import Encoding, describe_encoding

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from physgen.networks import precision
+from physgen.diffusion.learning import precision
+from physgen.diffusion.learning.precision import compile_network, fitting_precision
 from physgen.networks.message_passing import MessagePassing
-from physgen.networks.precision import compile_network, fitting_precision
 from physgen.networks.unet import UNet
 
 CPU = torch.device("cpu")

@@ -14,9 +14,12 @@ class Progress(Protocol):
         """``done`` of ``total`` steps are done; ``note`` is a word on the last one, such as its loss."""
 
 
-def progress_bar(title: str) -> Progress:
-    """A new bar. It shows itself with the first step and closes itself with the last one."""
-    return _Live(title) if _in_notebook() or sys.stderr.isatty() else _Lines(title)
+def progress_bar(title: str, place: int | None = None) -> Progress:
+    """A new bar. It shows itself with the first step and closes itself with the last one.
+
+    ``place`` counts the lines between the cursor and the bar, where several processes show theirs at once.
+    """
+    return _Live(title, place) if _in_notebook() or sys.stderr.isatty() else _Lines(title)
 
 
 def shown_bar(shown: bool, title: str) -> Progress | None:
@@ -25,15 +28,15 @@ def shown_bar(shown: bool, title: str) -> Progress | None:
 
 
 class _Live:
-    def __init__(self, title: str):
-        self.title = title
+    def __init__(self, title: str, place: int | None):
+        self.title, self.place = title, place
         self.bar: Any = None
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         if self.bar is not None and self.bar.disable and done > self.bar.n:
             return  # an adaptive solver needs more evaluations than were foreseen
         if self.bar is None or done <= self.bar.n:  # a title may be used for several rounds
-            self.bar = _tqdm(self.title, total, done - 1)
+            self.bar = _tqdm(self.title, total, done - 1, self.place)
         if note:
             self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.bar.n)
@@ -52,11 +55,11 @@ class _Lines:
             print(f"{self.title} {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
 
 
-def _tqdm(title: str, total: int, initial: int) -> Any:
+def _tqdm(title: str, total: int, initial: int, place: int | None) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a notebook without ipywidgets gets the bar of a terminal
         from tqdm.auto import tqdm
-    return tqdm(desc=title, total=total, initial=max(initial, 0), dynamic_ncols=True, mininterval=0.2)
+    return tqdm(desc=title, total=total, initial=max(initial, 0), dynamic_ncols=True, mininterval=0.2, position=place)
 
 
 def _in_notebook() -> bool:

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -62,16 +63,29 @@ inline double exponential(double x) { return std::exp(x); }
 // Kept out of line: inlined into a parallel region gcc 12 does not vectorise them.
 #define HOT __attribute__((noinline))
 
-template <typename T, typename A>
+// f(P, first column) for the columns of rows of p values, P at a time: with a constant number of them sums stay in
+// registers, where a loop over p would write and read them at every row
+template <typename F> inline void by_columns(int64_t p, F f) {
+    if (p % 32 == 0)
+        for (int64_t k = 0; k < p; k += 32) f(std::integral_constant<int, 32>(), k);
+    else if (p % 16 == 0)
+        for (int64_t k = 0; k < p; k += 16) f(std::integral_constant<int, 16>(), k);
+    else
+        for (int64_t k = 0; k < p; k += GROUP) f(std::integral_constant<int, GROUP>(), k);
+}
+
+template <int P, typename T, typename A>
 HOT void add_moments(const T* __restrict x, const A* __restrict origin, A* __restrict one, A* __restrict two,
                      int64_t p, int64_t n) {
+    A sum[P] = {}, squares[P] = {};
     for (int64_t i = 0; i < n; i += p)
 #pragma omp simd
-        for (int64_t k = 0; k < p; k++) {
+        for (int k = 0; k < P; k++) {
             const A v = load(x[i + k]) - origin[k];
-            one[k] += v;
-            two[k] += v * v;
+            sum[k] += v;
+            squares[k] += v * v;
         }
+    for (int k = 0; k < P; k++) { one[k] += sum[k]; two[k] += squares[k]; }
 }
 
 template <typename T, typename A>
@@ -88,22 +102,24 @@ HOT void activate(const T* __restrict x, const A* __restrict centre, const A* __
 template <typename A> struct Constants { const A *centre, *inverse, *scale, *shift; };
 
 // slope of the modulated field from that of its SiLU, and its sums with 1 and with the normalised field
-template <typename T, typename A>
+template <int P, typename T, typename A>
 HOT void slopes(const A* __restrict arrives, const T* __restrict x, const Constants<A>& constants, A* __restrict plain,
                 A* __restrict weighted, T* __restrict out, int64_t p, int64_t n) {
     const A *__restrict centre = constants.centre, *__restrict inverse = constants.inverse;
     const A *__restrict scale = constants.scale, *__restrict shift = constants.shift;
+    A sum[P] = {}, products[P] = {};
     for (int64_t i = 0; i < n; i += p)
 #pragma omp simd
-        for (int64_t k = 0; k < p; k++) {
+        for (int k = 0; k < P; k++) {
             const A normal = (load(x[i + k]) - centre[k]) * inverse[k];
             const A h = normal * scale[k] + shift[k];
             const A gate = A(1) / (A(1) + exponential(-h));
             const A slope = arrives[i + k] * gate * (A(1) + h * (A(1) - gate));
-            plain[k] += slope;
-            weighted[k] += slope * normal;
+            sum[k] += slope;
+            products[k] += slope * normal;
             store(out + i + k, slope);
         }
+    for (int k = 0; k < P; k++) { plain[k] += sum[k]; weighted[k] += products[k]; }
 }
 
 template <typename T, typename A>
@@ -164,7 +180,9 @@ template <typename T> void moments(const T* x, const Shape& s, double* mean, dou
     over_chunks(s, [&](int64_t first, int64_t last, int64_t chunk) {
         std::vector<A> one(p), two(p);
         const int64_t at = first * s.line(), count = (last - first) * s.line();
-        add_moments(x + at, origin.data(), one.data(), two.data(), p, count);
+        by_columns(p, [&](auto columns, int64_t k) {
+            add_moments<columns>(x + at + k, origin.data() + k, one.data() + k, two.data() + k, p, count);
+        });
         double* to = sums.data() + chunk * 2 * c;
         for (int64_t k = 0; k < p; k++) { to[k % c] += one[k]; to[c + k % c] += two[k]; }
     });
@@ -268,11 +286,13 @@ void backward_sample(const T* gradient, const T* x, T* out, const double* gain, 
     std::vector<double> sums(s.chunks() * 2 * c);
     over_chunks(s, [&](int64_t first, int64_t last, int64_t chunk) {  // slope at the modulated field, and its sums
         std::vector<A> one(p), two(p), folded(s.line());
-        const Constants<A> constants{centres.data(), inverses.data(), gains.data(), biases.data()};
         for (int64_t line = first; line < last; line++) {
             fold_line(gradient, line, s, folded.data());
             const int64_t at = line * s.line();
-            slopes(folded.data(), x + at, constants, one.data(), two.data(), out + at, p, s.line());
+            by_columns(p, [&](auto columns, int64_t k) {
+                const Constants<A> constants{&centres[k], &inverses[k], &gains[k], &biases[k]};
+                slopes<columns>(&folded[k], x + at + k, constants, &one[k], &two[k], out + at + k, p, s.line());
+            });
         }
         double* to = sums.data() + chunk * 2 * c;
         for (int64_t k = 0; k < p; k++) { to[k % c] += one[k]; to[c + k % c] += two[k]; }

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.speed.row import Row, race
 from physgen.networks.native import without_kernels
 from physgen.networks.unet import UNet
+from physgen.processes.memory import keep_freed_memory
 
 CHANNELS = (32, 64, 96)
 GOAL = "1.5 x the better peer per operation"
@@ -24,6 +25,7 @@ PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16 operat
 
 
 def rows() -> Iterator[Row]:
+    keep_freed_memory()  # as a training does; the peers have it too
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for half in (False, True):
         yield step(device, half)

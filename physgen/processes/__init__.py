@@ -1,1 +1,1 @@
-"""Processes: how a training was started (alone, torchrun, srun, mpirun), and the signals that end it."""
+"""Processes: how a training was started (alone, torchrun, srun, mpirun), the signals that end it, its memory."""

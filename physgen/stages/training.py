@@ -35,6 +35,7 @@ from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
 from physgen.domains.contract import Domain
 from physgen.processes.launch import Launch, launch
+from physgen.processes.memory import keep_freed_memory
 from physgen.processes.signals import StopRequest
 from physgen.progress import Progress
 from physgen.provenance import file_digest, git_commit
@@ -74,6 +75,7 @@ def train(
         data: the ensemble to train on, in place of the experiment's dataset.
     """
     folder = Path(runs) / experiment.name
+    keep_freed_memory()
     with launch(device) as here:
         # in a function of its own: when the processes part, nothing may hold the wrapped network any more
         _train(experiment, folder, resume, here, progress, data)

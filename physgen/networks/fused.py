@@ -107,12 +107,13 @@ def activated(
     """
     if x.shape[1] % GROUP:
         raise ValueError(f"channels must be a multiple of {GROUP} (a normalisation group), got {x.shape[1]}")
-    if _has_kernel(x):
+    if has_kernel(x):
         return _Activated.apply(x, gain, bias, width, periodic)
     return composed(x, gain, bias, width, periodic)
 
 
-def _has_kernel(x: Tensor) -> bool:
+def has_kernel(x: Tensor) -> bool:
+    """Whether the compiled kernels take x here and now."""
     if x.device.type != "cpu" or x.ndim not in (4, 5) or x.dtype not in NAMES or not x.numel():
         return False
     if torch.compiler.is_compiling() or forward_ad._current_level >= 0:

@@ -11,27 +11,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "numbers.h"
+
 namespace {
 
-constexpr int64_t GROUP = 8;            // channels that are normalised together (layers.py)
-constexpr int64_t CHUNK_SITES = 2048;   // sites that are summed in working precision, then in double
-constexpr double EPSILON = 1e-5;        // of torch's group_norm
-
-using bf16 = uint16_t;
-
-template <typename T> struct Working { using type = T; };
-template <> struct Working<bf16> { using type = float; };
-
-inline float load(bf16 v) { uint32_t u = uint32_t(v) << 16; float f; std::memcpy(&f, &u, 4); return f; }
-inline float load(float v) { return v; }
-inline double load(double v) { return v; }
-inline void store(float* to, float v) { *to = v; }
-inline void store(double* to, double v) { *to = v; }
-inline void store(bf16* to, float v) {  // to nearest even; not a number stays one
-    uint32_t u; std::memcpy(&u, &v, 4);
-    uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-    *to = uint16_t(v == v ? rounded : 0x7fc0u);
-}
+constexpr int64_t CHUNK_SITES = 2048;  // sites that are summed in working precision, then in double
+constexpr double EPSILON = 1e-5;       // of torch's group_norm
 
 // exp by 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]: relative error 2e-7, vectorised by any compiler
 inline float exponential(float x) {
@@ -58,21 +43,6 @@ inline float exponential(float x) {
     return p;
 }
 inline double exponential(double x) { return std::exp(x); }
-
-// The loops that cost: n values in a row, constants that repeat after p values.
-// Kept out of line: inlined into a parallel region gcc 12 does not vectorise them.
-#define HOT __attribute__((noinline))
-
-// f(P, first column) for the columns of rows of p values, P at a time: with a constant number of them sums stay in
-// registers, where a loop over p would write and read them at every row
-template <typename F> inline void by_columns(int64_t p, F f) {
-    if (p % 32 == 0)
-        for (int64_t k = 0; k < p; k += 32) f(std::integral_constant<int, 32>(), k);
-    else if (p % 16 == 0)
-        for (int64_t k = 0; k < p; k += 16) f(std::integral_constant<int, 16>(), k);
-    else
-        for (int64_t k = 0; k < p; k += GROUP) f(std::integral_constant<int, GROUP>(), k);
-}
 
 template <int P, typename T, typename A>
 HOT void add_moments(const T* __restrict x, const A* __restrict origin, A* __restrict one, A* __restrict two,
@@ -164,7 +134,7 @@ template <typename F> void over_chunks(const Shape& s, F f) {
     }
 }
 
-// copies of the channels' constants so that an inner loop has 128 values or more: shorter ones spend a third on starting
+// copies of the channels' constants so that an inner loop has 128 values or more: of shorter ones a third is overhead
 int64_t period(const Shape& s) {
     int64_t p = s.channels;
     while (p < 128 && s.line() % (2 * p) == 0) p *= 2;

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from physgen.networks.fused import GROUP, MEMORY_FORMATS, activated, full_precision, pad
+from physgen.networks.narrow import fits, to_one_channel
 
 Layer = TypeVar("Layer", bound=nn.Module)
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -43,7 +44,10 @@ class PeriodicConvolution(nn.Module):
 
     def of_activated(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """The convolution of SiLU((1 + gain) N(x) + bias), N the group normalisation; gain, bias (B, in_channels)."""
-        return self.convolution(activated(x, gain, bias, self.padding, self.periodic))
+        hidden = activated(x, gain, bias, self.padding, self.periodic)
+        if fits(self.convolution, hidden):
+            return to_one_channel(hidden, self.convolution.weight, self.convolution.bias)
+        return self.convolution(hidden)
 
 
 class BlockAverage(torch.autograd.Function):

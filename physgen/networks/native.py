@@ -1,4 +1,4 @@
-"""kernels.cpp, compiled once for this processor: a library that the fused layers call, or none.
+"""kernels.cpp and narrow.cpp, compiled once for this processor: a library that the fused layers call, or none.
 
 The library lies in ``$XDG_CACHE_HOME/physgen`` (``~/.cache/physgen``) under a name that depends on the source, the
 compiler's flags and the processor, so that machines that share a home do not share what they cannot run. It takes two
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = tuple(map(Path(__file__).with_name, ("kernels.cpp", "narrow.cpp", "numbers.h")))
 FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp",
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
@@ -65,7 +65,8 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _build(compiler: str) -> Path:
-    digest = hashlib.sha256("\n".join([SOURCE.read_text(), *FLAGS, compiler, _processor()]).encode()).hexdigest()
+    texts = [path.read_text() for path in SOURCES]
+    digest = hashlib.sha256("\n".join([*texts, *FLAGS, compiler, _processor()]).encode()).hexdigest()
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "physgen"
     target = folder / f"kernels-{digest[:16]}.so"
     if target.exists():
@@ -73,7 +74,8 @@ def _build(compiler: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:  # several processes may build at once: the last one stays
         made = Path(scratch) / "kernels.so"
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(made), *_openmp_of_torch()]
+        sources = [str(path) for path in SOURCES if path.suffix == ".cpp"]
+        command = [compiler, *FLAGS, *sources, "-o", str(made), *_openmp_of_torch()]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=BUILD_SECONDS)
         made.replace(target)
     return target

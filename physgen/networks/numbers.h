@@ -1,0 +1,44 @@
+// The number types of physgen's kernels, and how their loops run over channels.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace {
+
+constexpr int64_t GROUP = 8;  // channels that are normalised together (layers.py): every field has a multiple of these
+
+using bf16 = uint16_t;
+
+template <typename T> struct Working { using type = T; };
+template <> struct Working<bf16> { using type = float; };
+
+inline float load(bf16 v) { uint32_t u = uint32_t(v) << 16; float f; std::memcpy(&f, &u, 4); return f; }
+inline float load(float v) { return v; }
+inline double load(double v) { return v; }
+inline void store(float* to, float v) { *to = v; }
+inline void store(double* to, double v) { *to = v; }
+inline void store(bf16* to, float v) {  // to nearest even; not a number stays one
+    uint32_t u; std::memcpy(&u, &v, 4);
+    uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    *to = uint16_t(v == v ? rounded : 0x7fc0u);
+}
+
+// The loops that cost: n values in a row, constants that repeat after p values.
+// Kept out of line: inlined into a parallel region gcc 12 does not vectorise them.
+#define HOT __attribute__((noinline))
+
+// f(P, first column) for the columns of rows of p values, P at a time: with a constant number of them sums stay in
+// registers, where a loop over p would write and read them at every row
+template <typename F> inline void by_columns(int64_t p, F f) {
+    if (p % 32 == 0)
+        for (int64_t k = 0; k < p; k += 32) f(std::integral_constant<int, 32>(), k);
+    else if (p % 16 == 0)
+        for (int64_t k = 0; k < p; k += 16) f(std::integral_constant<int, 16>(), k);
+    else
+        for (int64_t k = 0; k < p; k += GROUP) f(std::integral_constant<int, GROUP>(), k);
+}
+
+}  // namespace

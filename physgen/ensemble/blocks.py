@@ -33,7 +33,14 @@ def sample_blocks(ensemble: xr.Dataset, values: int | None = None) -> Iterator[x
 
 
 def sample_regions(ensemble: xr.Dataset, values: int | None = None) -> list[Region]:
-    """Where the parts of :func:`sample_blocks` lie: slices along sample dims, in the order of the flattened samples."""
+    """Where the parts of :func:`sample_blocks` lie, in the order of the flattened samples.
+
+    Args:
+        values: the most values of ``field`` in a part, unless one sample has more; ``BLOCK_VALUES`` where None.
+
+    Returns:
+        One ``{dim: slice}`` for each part, for ``ensemble.isel``; dims that are whole in it are left out.
+    """
     limit = BLOCK_VALUES if values is None else values
     dims, sizes = sample_dims(ensemble), {str(d): n for d, n in ensemble.sizes.items()}
     return list(_cut(dims, sizes, ensemble["field"].size, limit))

@@ -51,7 +51,7 @@ class PeriodicConvolution(nn.Module):
 
 
 class BlockAverage(torch.autograd.Function):
-    """Average over 2^d sites; its own backward, since that of torch takes twice as long."""
+    """Average over 2^d sites; its own backward, since that of torch takes twice as long in bfloat16."""
 
     generate_vmap_rule = True
 

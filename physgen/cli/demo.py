@@ -49,7 +49,7 @@ def demo(folder: Path, only: str | None, bar: Bar) -> int:
     if min(cores, len(found)) > 1:
         reports = _side_by_side(found, folder, max(1, cores // len(found)))
     else:
-        reports = [_one(path, folder, bar, cores) for path in found]
+        reports = [_one(path, folder, bar) for path in found]
     print()
     for path, (table, report) in zip(found, reports, strict=True):
         print(f"{path.parent.name}\n{table}\nreport: {report}\n")
@@ -78,7 +78,7 @@ def _side_by_side(configs: list[Path], folder: Path, threads: int) -> list[tuple
     with ProcessPoolExecutor(
         len(configs), mp_context=spawn, initializer=_share, initargs=(spawn.RLock(), threads)
     ) as pool:
-        waiting = [pool.submit(_in_process, path, folder, place, threads) for place, path in enumerate(configs)]
+        waiting = [pool.submit(_in_process, path, folder, place) for place, path in enumerate(configs)]
         return [future.result() for future in waiting]
 
 
@@ -90,11 +90,11 @@ def _share(lock: Any, threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _in_process(config: Path, folder: Path, place: int, threads: int) -> tuple[str, Path]:
-    return _one(config, folder, lambda title: progress_bar(title, place), threads)
+def _in_process(config: Path, folder: Path, place: int) -> tuple[str, Path]:
+    return _one(config, folder, lambda title: progress_bar(title, place))
 
 
-def _one(config: Path, folder: Path, bar: Bar, processes: int) -> tuple[str, Path]:
+def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
     from physgen.stages import evaluate, is_complete, sample, simulate, train
 
     name = config.parent.name
@@ -102,7 +102,7 @@ def _one(config: Path, folder: Path, bar: Bar, processes: int) -> tuple[str, Pat
     place.mkdir()
     data = place / "data.h5"
     experiment = load_config(config, [f"dataset={data}"])
-    simulate(experiment, data, processes, bar(f"{name}: simulate"))
+    simulate(experiment, data, os.cpu_count() or 1, bar(f"{name}: simulate"))
     run = train(experiment, folder / "runs", progress=bar(f"{name}: train"))
     if run is None or not is_complete(run):
         raise KeyboardInterrupt  # the training was asked to stop, so was the demo

@@ -10,10 +10,12 @@ import math
 
 import torch
 
+from physgen.domains.cosmology.mesh_kernels import CHUNK as SHORT
+from physgen.domains.cosmology.mesh_kernels import kernels
 from physgen.lattice import wavenumbers
 
 # 32768 particles x 8 corners stay in a core's cache; a GPU wants long kernels
-CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
+CHUNK = {"cpu": SHORT, "cuda": 1 << 22}
 
 
 def gradient_wavenumbers(cells: int, device: torch.device | str = "cpu") -> list[torch.Tensor]:
@@ -103,6 +105,10 @@ class ParticleMesh:
             flat.index_add_(0, index.view(-1), weight.view(-1))
         return self._real
 
+    def _painted(self, positions: torch.Tensor) -> torch.Tensor:
+        deposit(self._real.zero_().view(-1), positions, self.cells)
+        return self._real
+
     def accelerations(self, positions: torch.Tensor) -> torch.Tensor:
         r"""g = -grad phi at the particles, laplacian(phi) = delta, in cells; (3, n).
 
@@ -111,14 +117,17 @@ class ParticleMesh:
         feels its linear force within 0.6 % to k_Nyq / 4 and 7 % to 3 k_Nyq / 4. The exact derivative i k and any
         deconvolution amplify the lattice images instead: 40 % too fast for the longest waves in the worst case.
         """
-        corners = self.corners(positions)
-        torch.fft.rfftn(self.paint(corners), out=self._modes)
+        corners = None if compiled(positions) else self.corners(positions)
+        torch.fft.rfftn(self._painted(positions) if corners is None else self.paint(corners), out=self._modes)
         self._modes *= self._laplacian
         torch.fft.irfftn(self._modes, s=(self.cells,) * 3, out=self._potential)
         result = torch.empty_like(positions)
         for axis in range(3):
             self._difference(axis)
-            self._gather(corners, result[axis])
+            if corners is None:
+                kernels().gather(positions.numpy(), self.cells, self._real.view(-1).numpy(), result[axis].numpy())
+            else:
+                self._gather(corners, result[axis])
         # delta is the density over the mean number per cell; the mean itself drops out with the k = 0 kernel
         return result.mul_(-(self.cells**3) / positions.shape[1])
 
@@ -139,8 +148,16 @@ class ParticleMesh:
             torch.sum(flat.index_select(0, index.view(-1)).view_as(weight).mul_(weight), 0, out=target)
 
 
+def compiled(positions: torch.Tensor) -> bool:
+    """Whether the loops of :mod:`physgen.domains.cosmology.mesh_kernels` take these positions."""
+    return positions.device.type == "cpu" and positions.dtype == torch.float32
+
+
 def deposit(density: torch.Tensor, positions: torch.Tensor, cells: int) -> None:
     """Add particles (3, n), in cells, to ``density`` (cells^3,) with CIC, in chunks."""
+    if compiled(positions) and density.dtype == torch.float32:
+        kernels().paint(positions.numpy(), cells, density.numpy())
+        return
     for chunk in positions.split(CHUNK.get(positions.device.type, CHUNK["cuda"]), dim=1):
         index, weight = cloud_in_cell(chunk, cells)
         density.index_add_(0, index.view(-1), weight.view(-1))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from physgen.domains.cosmology import mesh
 from physgen.domains.cosmology.mesh import ParticleMesh, cloud_in_cell, density_contrast, lattice_positions
 
 
@@ -67,3 +68,16 @@ def test_a_plane_wave_on_the_lattice_feels_its_linear_force(number, tolerance):
 def test_the_undisturbed_lattice_rests():
     g = ParticleMesh(32).accelerations(lattice_positions(16, 32))
     assert g.abs().max() < 1e-4
+
+
+def test_the_compiled_loops_give_the_bits_of_the_tensor_operations(monkeypatch):
+    positions = random_positions(40_000, 33)  # more than one chunk
+    positions[:, 0], positions[:, 1] = 33.0, -0.25  # on the edge, and outside as tracers of the sheet may be
+    found = []
+    for loops in (True, False):
+        monkeypatch.setattr(mesh, "compiled", lambda positions, loops=loops: loops)
+        density = torch.zeros(33**3)
+        mesh.deposit(density, positions, 33)
+        found.append((density, ParticleMesh(33).accelerations(positions)))
+    for compiled, plain in zip(*found, strict=True):
+        assert torch.equal(compiled, plain)

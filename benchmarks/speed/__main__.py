@@ -16,6 +16,7 @@ from benchmarks import speed
 from physgen.provenance import git_commit
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
 NAMED = ("torch", "numpy", "scipy", "numba", "azula", "diffusers", "powerbox", "Pylians", "pyfftw", "peapods")
 HEAD = "| work | competitor | CPU s | wall s | physgen / it: CPU | wall | goal | note |\n" + "|---" * 8 + "|"
 
@@ -31,12 +32,9 @@ def main(wanted):
         rows = list(importlib.import_module(f"benchmarks.speed.{name}").rows())
         lines += [f"\n## {name}\n", HEAD, *(line for row in rows for line in _lines(row))]
         print(f"{name}: {len(rows)} rows in {time.perf_counter() - started:.0f} s", flush=True)
-    if wanted:
-        print("\n".join(lines))
-        return
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(_head() + "\n".join(lines) + "\n")
-    print(f"wrote {path.relative_to(ROOT)}")
+        if not wanted:  # after each topic: a campaign that is stopped leaves what it measured
+            PAGE.write_text(_head() + "\n".join(lines) + "\n")
+    print("\n".join(lines) if wanted else f"wrote {PAGE.relative_to(ROOT)}")
 
 
 def _lines(row):

@@ -54,7 +54,7 @@ def library() -> ctypes.CDLL | None:
 def _library() -> ctypes.CDLL | None:
     compiler = next(filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))), None)
     if compiler is None:
-        log.warning("no C++ compiler here: U-Nets train on torch's own kernels, about half as fast on a CPU")
+        log.warning("no C++ compiler here: U-Nets train on torch's own kernels, slower on a CPU")
         return None
     try:
         return ctypes.CDLL(str(_build(compiler)))

@@ -241,7 +241,7 @@ def _key(path: Path, constants: Mapping[str, Any], rows: np.ndarray | None) -> d
     return {
         "part": [path.name, state.st_size, state.st_mtime_ns],
         "constants": hashlib.sha256(json.dumps(constants, sort_keys=True).encode()).hexdigest(),
-        "rows": None if rows is None else len(rows),
+        "rows": None if rows is None else hashlib.sha256(np.asarray(rows, dtype=np.int64).tobytes()).hexdigest(),
         "physgen": [__version__, git_commit()],
     }
 

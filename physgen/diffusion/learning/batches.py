@@ -53,7 +53,7 @@ class Batches:
         condition: tensors that lead with N, or None.
         recipe: seed, batch size, steps and distribution of the noise levels.
         augment: (x, condition, draws) -> (x, condition), a random symmetry of each sample.
-        rank, world_size: every ``world_size``-th sample from number ``rank`` on.
+        place: (rank, world_size): every ``world_size``-th sample from number ``rank`` on.
         device: of the network.
         resident: keep the data on the device; None where they fit, see :func:`fits`.
     """

@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
 
     A training step allocates and frees the same arrays again and again. glibc gives what it frees at the end of its
     heap back to the system, which fills every page with zeros when the next step asks for it: up to a tenth of the
-    step of a U-Net on a CPU. The peak stays the same within a few per cent. Nothing is changed without glibc, nor where the environment sets
-    its thresholds.
+    step of a U-Net on a CPU. The peak stays the same within a few per cent. Nothing is changed without glibc, nor
+    where the environment sets its thresholds.
     """
     if any(name in os.environ for name in ENVIRONMENT):
         return False

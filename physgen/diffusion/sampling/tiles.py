@@ -23,9 +23,10 @@ from torch import Tensor
 from physgen.diffusion.convention import Condition, in_dtype
 
 # Values (channels x sites) of a tile, and the fewest and most samples, by the kind of device.
-# CPU, measured (docs/sampling.md, before the U-Net had kernels of its own): the smallest tile within 20 % of the least
-# CPU time a sample, so that little pads a small request; one sample takes slow paths of some convolutions. Else: estimated for a U-Net of width 32 on an H100,
-# where a tile of 2^20 sites keeps the device busy longer than its kernels take to launch, in 2 GB at width 64.
+# CPU, measured (docs/sampling.md, before the U-Net had kernels of its own): the smallest tile within 20 % of the
+# least CPU time a sample, so that little pads a small request; one sample takes slow paths of some convolutions.
+# Else: estimated for a U-Net of width 32 on an H100, where a tile of 2^20 sites keeps the device busy longer than its
+# kernels take to launch, in 2 GB at width 64.
 CPU, ACCELERATOR = (2**14, 2, 32), (2**20, 1, 4096)
 
 

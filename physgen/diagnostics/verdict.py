@@ -202,7 +202,7 @@ def _sentence(v: Verdict, units: tuple[int, int]) -> str:
 
 def _wanted(factor: float | None, units: tuple[int, int]) -> str:
     if not factor or not math.isfinite(factor) or factor > MOST:
-        return "the deviation lies at the tolerance: no affordable number of units would decide"
+        return "a deviation near the tolerance, or too large a scatter: no affordable number of units would decide"
     now = max(min(units), 1)
     return f"about {math.ceil(factor * now)} independent units a side instead of {now} would decide"
 

@@ -4,9 +4,10 @@ r"""Group normalisation, modulation, SiLU and padding in one pass over memory.
 
 with moments over a group of channels and the whole grid. Between two convolutions of a U-Net these steps do a handful
 of operations per value; what they cost is the memory that each of them reads and writes. On a CPU
-:func:`activated` runs kernels.cpp (see native.py): statistics and sums are float32 within a piece of the grid, float64
-between pieces; fields keep the precision that they come in. Everywhere else, under torch.compile, and under
-transformations of torch.func it is the composition of torch's operations, which is also its second derivative.
+:func:`activated` runs kernels.cpp (see native.py; gpu.py has that of a GPU): statistics and sums are float32 within a
+piece of the grid, float64 between pieces; fields keep the precision that they come in. Everywhere else, under
+torch.compile, and under transformations of torch.func it is the composition of torch's operations, which is also its
+second derivative.
 
 Shapes: B batch, C channels, \*grid lattice.
 """
@@ -81,8 +82,12 @@ def pad(x: Tensor, width: int, periodic: bool = True) -> Tensor:
     return PeriodicPad.apply(x, width)
 
 
-def composed(x: Tensor, gain: Tensor | None, bias: Tensor | None, width: int, periodic: bool) -> Tensor:
+def composed(
+    x: Tensor, gain: Tensor | None, bias: Tensor | None, width: int, periodic: bool, offset: Tensor | None = None
+) -> Tensor:
     """:func:`activated` by the operations of torch: the definition."""
+    if offset is not None:
+        x = x + offset.to(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
     hidden = F.group_norm(full_precision(x), x.shape[1] // GROUP)
     if gain is not None and bias is not None:
         ones = [1] * (x.ndim - 2)
@@ -116,11 +121,14 @@ def has_kernel(x: Tensor) -> bool:
     """Whether the compiled kernels take x here and now."""
     if x.device.type != "cpu" or x.ndim not in (4, 5) or x.dtype not in NAMES or not x.numel():
         return False
+    return not is_transformed() and library() is not None
+
+
+def is_transformed() -> bool:
+    """Whether torch wants to see its own operations: compiles, goes forward, or has vmap, grad or jvp of torch.func."""
     if torch.compiler.is_compiling() or forward_ad._current_level >= 0:
-        return False
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, jvp of torch.func
-        return False
-    return library() is not None
+        return True
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 class _Shape(ctypes.Structure):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from physgen.networks import gpu
 from physgen.networks.fused import GROUP, MEMORY_FORMATS, activated, full_precision, pad
 from physgen.networks.narrow import fits, to_one_channel
 
@@ -40,14 +41,35 @@ class PeriodicConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *grid) -> (B, out_channels, *grid)."""
-        return self.convolution(pad(x, self.padding, self.periodic))
+        padded = pad(x, self.padding, self.periodic)
+        return self._in_eights(padded) if gpu.here(x) else self.convolution(padded)
 
     def of_activated(self, x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """The convolution of SiLU((1 + gain) N(x) + bias), N the group normalisation; gain, bias (B, in_channels)."""
+        if gpu.fits(x, self.padding, self.periodic):
+            return self._in_eights(gpu.activated(x, gain, bias, None, self.padding, self.periodic))
         hidden = activated(x, gain, bias, self.padding, self.periodic)
         if fits(self.convolution, hidden):
             return to_one_channel(hidden, self.convolution.weight, self.convolution.bias)
         return self.convolution(hidden)
+
+    def without_bias(self, padded: Tensor) -> Tensor:
+        """The convolution of a field that is padded, but for its bias."""
+        return self.convolution._conv_forward(padded, self.convolution.weight, None)
+
+    def _in_eights(self, padded: Tensor) -> Tensor:
+        """The convolution of a padded field on a GPU; zeros make up for channels below eight, for its fast kernels.
+
+        And a field of one channel is channels last and is not: the convolution would answer in the other order.
+        """
+        weight, bias = self.convolution.weight, self.convolution.bias
+        outputs, inputs = (max(0, GROUP - size) for size in weight.shape[:2])
+        if not inputs and not outputs:
+            return self.convolution(padded)
+        weight = F.pad(weight, [0] * (2 * weight.ndim - 4) + [0, inputs, 0, outputs])
+        padded = gpu.with_zeros(padded, inputs) if inputs else padded
+        out = self.convolution._conv_forward(padded, weight, F.pad(bias, [0, outputs]))
+        return out[:, : len(self.convolution.weight)]
 
 
 class BlockAverage(torch.autograd.Function):
@@ -74,6 +96,8 @@ class BlockAverage(torch.autograd.Function):
 
 def downsample(x: Tensor) -> Tensor:
     """Block average over 2^d sites: (B, C, *grid) -> (B, C, *grid/2)."""
+    if gpu.halves(x):
+        return gpu.averaged(x)
     if torch.compiler.is_compiling() or any(size % 2 for size in x.shape[2:]):  # a last odd site is in no block
         return AVERAGE_POOLS[x.ndim - 2](x, 2)
     return BlockAverage.apply(x)
@@ -183,6 +207,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """(B, in_channels, *grid) and embedding (B, E) -> (B, out_channels, *grid)."""
+        if gpu.fits(x, self.first.padding, self.first.periodic) and not (self.dropout.p and self.training):
+            return self._on_gpu(x, embedding)
         hidden = self.first.of_activated(x)
         gain, bias = full_precision(self.modulation(embedding)).chunk(2, dim=1)
         if self.dropout.p and self.training:
@@ -190,6 +216,18 @@ class ResidualBlock(nn.Module):
         else:
             hidden = self.second.of_activated(hidden, gain, bias)
         return self.project(x) + hidden
+
+    def _on_gpu(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """The same; what a convolution would add is added by whoever reads its field next."""
+        first, second = self.first, self.second
+        hidden, x = gpu.activated_beside(x, first.padding, first.periodic)
+        hidden = first.without_bias(hidden)
+        gain, bias = full_precision(self.modulation(embedding)).chunk(2, dim=1)
+        hidden = gpu.activated(hidden, gain, bias, first.convolution.bias, second.padding, second.periodic)
+        hidden, offset = second.without_bias(hidden), second.convolution.bias
+        if isinstance(self.project, PeriodicConvolution):
+            x, offset = self.project.without_bias(x), offset + self.project.convolution.bias
+        return gpu.joined(x, hidden, offset)
 
 
 class Attention(nn.Module):

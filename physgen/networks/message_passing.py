@@ -149,6 +149,8 @@ class MessagePassing(nn.Module):
         >>> logit = network(x, s.log() / 4, {"channels": couplings, "labels": temperature})  # (B, 1, L, L)
     """
 
+    fixed_operations = True  # see diffusion/recording.py
+
     def __init__(
         self,
         dimension: int,

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from physgen.networks import gpu
 from physgen.networks.layers import (
     MEMORY_FORMATS,
     Attention,
@@ -106,6 +107,8 @@ class UNet(nn.Module):
         >>> network = UNet(2, labels=2, width=32, multipliers=(1, 2, 4))  # maps of one channel, two parameters
     """
 
+    fixed_operations = True  # see diffusion/recording.py
+
     def __init__(
         self,
         dimension: int,
@@ -187,8 +190,16 @@ class UNet(nn.Module):
                 hidden = hidden + self.inject[level](channels)
         hidden = self.attention(hidden)
         for level in reversed(range(len(self.up))):
-            hidden = self.up[level](passed.pop() + self._finer(self.lift[level](hidden), level), embedding)
+            hidden = self.up[level](self._joined(passed.pop(), hidden, level), embedding)
         return self.head.of_activated(hidden).contiguous()
+
+    def _joined(self, skip: Tensor, hidden: Tensor, level: int) -> Tensor:
+        """``skip`` of a level plus what comes from the level below."""
+        lift = self.lift[level]
+        assert isinstance(lift, PeriodicConvolution)
+        if gpu.halves(skip) and not self.options.undecimated:
+            return gpu.raised(skip, lift.without_bias(hidden), lift.convolution.bias)
+        return skip + self._finer(lift(hidden), level)
 
     def _coarser(self, x: Tensor, level: int) -> Tensor:
         """x of level - 1, on the sites of ``level``."""

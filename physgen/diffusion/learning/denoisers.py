@@ -103,6 +103,11 @@ class FieldDenoiser(nn.Module):
         self.network, self.spectrum = network, spectrum
         self.sigma_data = sigma_data
 
+    @property
+    def fixed_operations(self) -> bool:
+        """Whether calls of one shape are one sequence of operations: see :mod:`physgen.diffusion.recording`."""
+        return bool(getattr(self.network, "fixed_operations", False))
+
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         """D(y, s), shape of y; condition as the network and the spectrum want it."""
         dtype = working_dtype(self.network)
@@ -184,6 +189,11 @@ class SpinDenoiser(nn.Module):
     def __init__(self, network: nn.Module, antisymmetric: bool = False) -> None:
         super().__init__()
         self.network, self.antisymmetric = network, antisymmetric
+
+    @property
+    def fixed_operations(self) -> bool:
+        """Whether calls of one shape are one sequence of operations: see :mod:`physgen.diffusion.recording`."""
+        return bool(getattr(self.network, "fixed_operations", False))
 
     def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         """Magnetisation (B, C, *grid) in (-1, 1)."""

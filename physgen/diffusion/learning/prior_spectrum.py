@@ -26,7 +26,7 @@ def label_features(labels: Tensor | None, quadratic: bool = True) -> Tensor:
         return torch.ones(1, 1)
     columns = [torch.ones_like(labels[:, :1]), labels]
     if quadratic:
-        rows, cols = torch.triu_indices(labels.shape[1], labels.shape[1])
+        rows, cols = torch.triu_indices(labels.shape[1], labels.shape[1], device=labels.device)
         columns.append(labels[:, rows] * labels[:, cols])
     return torch.cat(columns, dim=1)
 

@@ -13,7 +13,6 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +23,7 @@ from physgen.diffusion.convention import Condition
 from physgen.diffusion.learning.batches import Augmentation, Batches
 from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, denoising_loss
 from physgen.diffusion.learning.ema import blend, ema_gain
-from physgen.diffusion.noise import generator_for
+from physgen.diffusion.learning.gradients import Gradients
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,7 @@ class TrainingState:
 
     Attributes:
         model, ema: the denoiser and its EMA (same class, evaluation mode).
+        wrapped: whether the loss module is.
         step: steps taken.
         rejected: () int64 on the device: how many of them made no update, since loss or gradient was not finite.
     """
@@ -141,7 +141,8 @@ class TrainingState:
     ) -> None:
         self.model, self.recipe = denoiser, recipe
         self.ema = copy.deepcopy(denoiser).eval().requires_grad_(False)
-        self.loss = DenoisingLoss(denoiser) if wrap is None else wrap(DenoisingLoss(denoiser))
+        self.wrapped = wrap is not None
+        self.loss = wrap(DenoisingLoss(denoiser)) if wrap is not None else DenoisingLoss(denoiser)
         self.parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
@@ -208,6 +209,7 @@ def train(
     augment: Augmentation | None = None,
     rank: int = 0,
     world_size: int = 1,
+    record: bool | None = None,
 ) -> Iterator[Step]:
     """Train from ``state.step`` to ``recipe.steps``, yielding each step after its update.
 
@@ -220,6 +222,7 @@ def train(
         augment: (x, condition, draws) -> (x, condition), a random symmetry of each sample
             (:class:`physgen.lattice.Draws`).
         rank, world_size: of torch.distributed, which must be initialised if world_size > 1.
+        record: replay the step as a CUDA graph (:mod:`physgen.diffusion.learning.gradients`); None where that is safe.
 
     Raises:
         ValueError: fewer samples in a batch than ranks, or a world without torch.distributed.
@@ -232,58 +235,24 @@ def train(
     if not 0 <= rank < world_size <= recipe.batch_size:
         raise ValueError(f"need 0 <= rank < world_size <= batch_size, got {rank}, {world_size}, {recipe.batch_size}")
     batches = Batches(x, condition, recipe, augment, (rank, world_size), state.device)
-    private = _PrivateRandomness(recipe.seed, rank, state.device)
+    gradients = Gradients(state, rank, world_size, record)
     state.model.train()
     try:
         while state.step < recipe.steps:
             batch = batches.at(state.step)
-            with private.of(state.step), _precision(recipe.precision, state.device):
-                losses = state.loss(batch.x0, batch.levels, batch.noise, batch.condition)
-            yield _finish(state, losses.sum() / recipe.batch_size, world_size)
+            yield _finish(state, gradients.of(batch, state.step), world_size)
     finally:
         batches.close()
 
 
 def _finish(state: TrainingState, total: Tensor, world_size: int) -> Step:
-    """Gradient, vote, update and count. ``total``: this rank's part of the mean loss."""
-    state.optimizer.zero_grad(set_to_none=True)
-    (total * world_size).backward()  # wrappers average gradients over ranks
+    """Vote, update and count. ``total``: this rank's part of the mean loss, whose gradients the parameters hold."""
     gradients = [parameter.grad for parameter in state.parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
-    vote = torch.stack([total.detach().float(), (~torch.isfinite(total.detach() + norm)).float()])
+    vote = torch.stack([total.float(), (~torch.isfinite(total + norm)).float()])
     if world_size > 1:
         torch.distributed.all_reduce(vote)
     lr, rejected = state.recipe.rate(state.step), vote[1].clamp(max=1)
     state.update(lr, norm, rejected)
     report = torch.stack([vote[0].double(), norm.double(), 1 - rejected.double(), state.rejected.double()])
     return Step(state.step, lr, report)
-
-
-class _PrivateRandomness:
-    """Dropout that depends on (seed, rank, step) alone; torch's own generators come back untouched.
-
-    A loss that has drawn nothing from them in its first step is left alone from then on.
-    """
-
-    def __init__(self, seed: int, rank: int, device: torch.device) -> None:
-        self.seed, self.rank, self.device, self.needed = seed, rank, device, True
-
-    @contextmanager
-    def of(self, step: int) -> Iterator[None]:
-        """Around the loss of a step."""
-        if not self.needed:
-            yield
-            return
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(generator_for(self.seed, "training dropout", self.rank, step).initial_seed())
-            before = self._generators()
-            yield
-            self.needed = not all(map(torch.equal, before, self._generators()))
-
-    def _generators(self) -> list[Tensor]:
-        on_device = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
-        return [torch.random.get_rng_state(), *on_device]
-
-
-def _precision(precision: str, device: torch.device) -> Any:
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()

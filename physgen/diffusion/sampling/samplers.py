@@ -32,6 +32,7 @@ from torch import Tensor
 from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.levels import check_levels, levels_from
 from physgen.diffusion.noise import noise_like
+from physgen.diffusion.recording import recorded
 from physgen.diffusion.sampling.adaptive import AdaptiveFlow
 from physgen.diffusion.sampling.deterministic import dpmpp_2m, euler, exponential_multistep, heun
 from physgen.diffusion.sampling.solver import Sampler, Solver
@@ -118,7 +119,7 @@ def sample(
     count, one = int(shape[0]), tuple(shape[1:])
     levels = _levels_of_start(levels, start, from_level, (count, *one))
     integrate, s_first, tiles = find_sampler(sampler), check_levels(levels)[0], plan.tiles(count, one)
-    counted = _counted(denoiser, progress, len(tiles) * evaluations(sampler, levels))
+    counted = _counted(recorded(denoiser, device), progress, len(tiles) * evaluations(sampler, levels))
     samples = torch.empty((count, *one), dtype=dtype, device=home or device)
     with torch.no_grad():
         for part, given in zip(tiles, plan.conditions(condition, tiles), strict=True):

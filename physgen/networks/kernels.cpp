@@ -12,37 +12,12 @@
 #include <vector>
 
 #include "numbers.h"
+#include "sigmoid.h"
 
 namespace {
 
 constexpr int64_t CHUNK_SITES = 2048;  // sites that are summed in working precision, then in double
 constexpr double EPSILON = 1e-5;       // of torch's group_norm
-
-// exp by 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]: relative error 2e-7, vectorised by any compiler
-inline float exponential(float x) {
-    // |x| <= 80 as integers: branches of a comparison of floats would be split into divisions with subnormal results
-    uint32_t sign, size, limit = 0x42a00000u;
-    std::memcpy(&size, &x, 4);
-    sign = size & 0x80000000u;
-    size = std::min(size & 0x7fffffffu, limit) | sign;
-    std::memcpy(&x, &size, 4);
-    float shifted = x * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
-    int32_t n; std::memcpy(&n, &shifted, 4);
-    float whole = shifted - 12582912.0f;
-    float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-    float p = 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    uint32_t bits; std::memcpy(&bits, &p, 4);
-    bits += uint32_t(n) << 23;
-    std::memcpy(&p, &bits, 4);
-    return p;
-}
-inline double exponential(double x) { return std::exp(x); }
 
 template <int P, typename T, typename A>
 HOT void add_moments(const T* __restrict x, const A* __restrict origin, A* __restrict one, A* __restrict two,
@@ -58,14 +33,14 @@ HOT void add_moments(const T* __restrict x, const A* __restrict origin, A* __res
     for (int k = 0; k < P; k++) { one[k] += sum[k]; two[k] += squares[k]; }
 }
 
-template <typename T, typename A>
+template <int P, typename T, typename A>
 HOT void activate(const T* __restrict x, const A* __restrict centre, const A* __restrict scale,
                   const A* __restrict shift, T* __restrict y, int64_t p, int64_t n) {
     for (int64_t i = 0; i < n; i += p)
 #pragma omp simd
-        for (int64_t k = 0; k < p; k++) {
+        for (int k = 0; k < P; k++) {
             const A h = (load(x[i + k]) - centre[k]) * scale[k] + shift[k];
-            store(y + i + k, h / (A(1) + exponential(-h)));
+            store_known(y + i + k, h * sigmoid<T>(h));
         }
 }
 
@@ -83,22 +58,27 @@ HOT void slopes(const A* __restrict arrives, const T* __restrict x, const Consta
         for (int k = 0; k < P; k++) {
             const A normal = (load(x[i + k]) - centre[k]) * inverse[k];
             const A h = normal * scale[k] + shift[k];
-            const A gate = A(1) / (A(1) + exponential(-h));
+            const A gate = sigmoid<T>(h);
             const A slope = arrives[i + k] * gate * (A(1) + h * (A(1) - gate));
             sum[k] += slope;
             products[k] += slope * normal;
-            store(out + i + k, slope);
+            store_known(out + i + k, slope);
         }
     for (int k = 0; k < P; k++) { plain[k] += sum[k]; weighted[k] += products[k]; }
 }
 
-template <typename T, typename A>
+template <int P, typename T, typename A>
 HOT void combine(const T* __restrict x, const A* __restrict factor, const A* __restrict tilt,
                  const A* __restrict offset, T* __restrict out, int64_t p, int64_t n) {
     for (int64_t i = 0; i < n; i += p)
 #pragma omp simd
-        for (int64_t k = 0; k < p; k++)
-            store(out + i + k, load(out[i + k]) * factor[k] + load(x[i + k]) * tilt[k] + offset[k]);
+        for (int k = 0; k < P; k++)
+            store_known(out + i + k, load(out[i + k]) * factor[k] + load(x[i + k]) * tilt[k] + offset[k]);
+}
+
+template <typename T, typename A> HOT void copy(A* __restrict to, const T* __restrict x, int64_t n) {
+#pragma omp simd
+    for (int64_t k = 0; k < n; k++) to[k] = load(x[k]);
 }
 
 template <typename T, typename A> HOT void add(A* __restrict sum, const T* __restrict x, int64_t n) {
@@ -134,10 +114,10 @@ template <typename F> void over_chunks(const Shape& s, F f) {
     }
 }
 
-// copies of the channels' constants so that an inner loop has 128 values or more: of shorter ones a third is overhead
+// copies of the channels' constants so that rows of them are whole blocks of by_columns, where lines consist of such rows
 int64_t period(const Shape& s) {
     int64_t p = s.channels;
-    while (p < 128 && s.line() % (2 * p) == 0) p *= 2;
+    while (p % COLUMNS && s.line() % (2 * p) == 0) p *= 2;
     return p;
 }
 
@@ -211,15 +191,17 @@ void forward_sample(const T* x, T* y, const double* gain, const double* bias, do
     const int64_t p = period(s), c = s.channels;
     std::vector<A> centres(p), scales(p), shifts(p);
     for (int64_t i = 0; i < p; i++) {
-        centres[i] = A(mean[i % c / GROUP]);
-        scales[i] = A(rstd[i % c / GROUP] * (gain ? 1 + gain[i % c] : 1));
-        shifts[i] = A(bias ? bias[i % c] : 0);
+        centres[i] = constant<A>(mean[i % c / GROUP]);
+        scales[i] = constant<A>(rstd[i % c / GROUP] * (gain ? 1 + gain[i % c] : 1));
+        shifts[i] = constant<A>(bias ? bias[i % c] : 0);
     }
     over_chunks(s, [&](int64_t first, int64_t last, int64_t) {
         for (int64_t line = first; line < last; line++) {
             const T* from = x + line * s.line();
             T* to = y + s.place(line / s.height + s.pad_depth, line % s.height + s.pad_height) + s.pad_width * c;
-            activate(from, centres.data(), scales.data(), shifts.data(), to, p, s.line());
+            by_columns(p, [&](auto columns, int64_t k) {
+                activate<columns>(from + k, &centres[k], &scales[k], &shifts[k], to + k, p, s.line());
+            });
         }
     });
     fill_halo(y, s);
@@ -229,13 +211,12 @@ void forward_sample(const T* x, T* y, const double* gain, const double* bias, do
 template <typename T, typename A> void fold_line(const T* gradient, int64_t line, const Shape& s, A* sum) {
     const int64_t c = s.channels, n = s.line(), rim = s.pad_width * c;
     const int64_t d = line / s.height + s.pad_depth, h = line % s.height + s.pad_height;
-    for (int64_t i = 0; i < n; i++) sum[i] = A(0);
+    copy(sum, gradient + s.place(d, h) + rim, n);
     for (int64_t dd = d % s.depth; dd < s.depth + 2 * s.pad_depth; dd += s.depth)
         for (int64_t hh = h % s.height; hh < s.height + 2 * s.pad_height; hh += s.height) {
-            if (!s.periodic && (dd != d || hh != h)) continue;
-            const T* from = gradient + s.place(dd, hh);
-            add(sum, from + rim, n);
             if (!s.periodic) continue;
+            const T* from = gradient + s.place(dd, hh);
+            if (dd != d || hh != h) add(sum, from + rim, n);
             add(sum + n - rim, from, rim);
             add(sum, from + rim + n, rim);
         }
@@ -248,10 +229,10 @@ void backward_sample(const T* gradient, const T* x, T* out, const double* gain, 
     const int64_t p = period(s), c = s.channels;
     std::vector<A> centres(p), inverses(p), gains(p), biases(p);
     for (int64_t i = 0; i < p; i++) {
-        centres[i] = A(mean[i % c / GROUP]);
-        inverses[i] = A(rstd[i % c / GROUP]);
-        gains[i] = A(gain ? 1 + gain[i % c] : 1);
-        biases[i] = A(bias ? bias[i % c] : 0);
+        centres[i] = constant<A>(mean[i % c / GROUP]);
+        inverses[i] = constant<A>(rstd[i % c / GROUP]);
+        gains[i] = constant<A>(gain ? 1 + gain[i % c] : 1);
+        biases[i] = constant<A>(bias ? bias[i % c] : 0);
     }
     std::vector<double> sums(s.chunks() * 2 * c);
     over_chunks(s, [&](int64_t first, int64_t last, int64_t chunk) {  // slope at the modulated field, and its sums
@@ -285,13 +266,15 @@ void backward_sample(const T* gradient, const T* x, T* out, const double* gain, 
             plain += (gain ? 1 + gain[j] : 1) * bias_slope[j] / n;
             weighted += (gain ? 1 + gain[j] : 1) * gain_slope[j] / n;
         }
-        factors[i] = A(rstd[g] * (gain ? 1 + gain[k] : 1));
-        tilts[i] = A(-rstd[g] * rstd[g] * weighted);
-        offsets[i] = A(-rstd[g] * plain + rstd[g] * rstd[g] * weighted * mean[g]);
+        factors[i] = constant<A>(rstd[g] * (gain ? 1 + gain[k] : 1));
+        tilts[i] = constant<A>(-rstd[g] * rstd[g] * weighted);
+        offsets[i] = constant<A>(-rstd[g] * plain + rstd[g] * rstd[g] * weighted * mean[g]);
     }
     over_chunks(s, [&](int64_t first, int64_t last, int64_t) {
         const int64_t at = first * s.line(), count = (last - first) * s.line();
-        combine(x + at, factors.data(), tilts.data(), offsets.data(), out + at, p, count);
+        by_columns(p, [&](auto columns, int64_t k) {
+            combine<columns>(x + at + k, &factors[k], &tilts[k], &offsets[k], out + at + k, p, count);
+        });
     });
 }
 

@@ -107,6 +107,26 @@ def test_a_value_that_is_not_finite_is_not_hidden(dtype):
     assert torch.isfinite(activated(large)).all()
 
 
+def test_not_a_number_of_any_bits_stays_one():
+    """Rounding to bfloat16 adds to the bits; what is filled with ones would become a zero."""
+    ones = torch.tensor(-1, dtype=torch.int32).view(torch.float32)
+    x = draw(1, 8, 4, 4).to(torch.bfloat16)
+    assert torch.isnan(activated(x, torch.full((1, 8), ones), torch.zeros(1, 8))).all()
+    assert torch.isnan(activated(x, torch.zeros(1, 8), torch.full((1, 8), ones))).all()
+    assert torch.isnan(activated(torch.full_like(x, ones))).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_activation_over_its_whole_range(dtype):
+    """Of a constant field the normalised one is zero, and what is left is the SiLU of the bias."""
+    bias = torch.linspace(-70, 70, 8 * 512).reshape(512, 8)
+    y = activated(torch.ones(512, 8, 2, 2, dtype=dtype), torch.zeros_like(bias), bias)[:, :, 0, 0].double()
+    wanted = torch.nn.functional.silu(bias.double())
+    # relative, however small; an error of the argument grows with it
+    rounding = 4 * ROUNDING[dtype] + (0 if dtype == torch.float64 else 10 * ROUNDING[torch.float32])
+    assert ((y - wanted) / wanted).abs().max() < rounding
+
+
 def test_a_constant_field_is_the_bias():
     y = activated(torch.full((1, 8, 4, 4), 7.0), torch.zeros(1, 8), torch.full((1, 8), 2.0), 1)
     torch.testing.assert_close(y, torch.full((1, 8, 6, 6), 2 / (1 + torch.tensor(-2.0).exp().item())))

@@ -15,7 +15,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -49,6 +49,14 @@ def library() -> ctypes.CDLL | None:
     if _plain.get() or os.environ.get("PHYSGEN_KERNELS") == "off":
         return None
     return _library()
+
+
+@functools.cache
+def kernel(name: str, arguments: int) -> Callable[..., None]:
+    """A function of the library that takes so many addresses (integers, or None); there must be a library."""
+    function = getattr(_library(), name)
+    function.argtypes, function.restype = [ctypes.c_void_p] * arguments, None
+    return function
 
 
 @functools.cache

@@ -13,7 +13,7 @@ Shapes: B batch, C channels, \*grid lattice.
 """
 
 import ctypes
-from collections.abc import Sequence
+import functools
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from physgen.networks.native import library
+from physgen.networks.native import kernel, library
 
 GROUP = 8  # channels that are normalised together; kernels.cpp has the same
 MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
@@ -79,7 +79,16 @@ def pad(x: Tensor, width: int, periodic: bool = True) -> Tensor:
         return F.pad(x, [width] * (2 * (x.ndim - 2)))
     if torch.compiler.is_compiling():  # the compiler splits its graph at a function with rules of its own
         return _wrapped(x, width)
+    if has_kernel(x) and not records(x):
+        x, y = _surrounded(x, width)
+        _run("surround", [x, y], x, width, True)
+        return y
     return PeriodicPad.apply(x, width)
+
+
+def records(*tensors: Tensor | None) -> bool:
+    """Whether a function of these has a gradient: else the machinery of one is left out, which costs as much as it."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def composed(
@@ -112,9 +121,20 @@ def activated(
     """
     if x.shape[1] % GROUP:
         raise ValueError(f"channels must be a multiple of {GROUP} (a normalisation group), got {x.shape[1]}")
-    if has_kernel(x):
+    if not has_kernel(x):
+        return composed(x, gain, bias, width, periodic)
+    if records(x, gain, bias):
+        return _Activated.apply(x, gain, bias, width, periodic)[0]
+    return _activated(x, gain, bias, width, periodic, None)
+
+
+def activated_beside(
+    x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None, width: int = 0, periodic: bool = True
+) -> tuple[Tensor, Tensor]:
+    """:func:`activated`, and x for its other user: the kernel adds up the slopes of both, one pass less."""
+    if has_kernel(x) and records(x):
         return _Activated.apply(x, gain, bias, width, periodic)
-    return composed(x, gain, bias, width, periodic)
+    return activated(x, gain, bias, width, periodic), x
 
 
 def has_kernel(x: Tensor) -> bool:
@@ -136,60 +156,94 @@ class _Shape(ctypes.Structure):
         (name, ctypes.c_int64)
         for name in (
             "batch", "depth", "height", "width", "channels", "pad_depth", "pad_height", "pad_width",
-            "periodic", "threads",
+            "periodic", "gain_row", "bias_row", "single", "threads",
         )
     ]  # fmt: skip
 
-    @classmethod
-    def of(cls, shape: Sequence[int], width: int, periodic: bool) -> "_Shape":
-        batch, channels, *grid = shape
-        missing = 3 - len(grid)
-        sizes, pads = [1] * missing + grid, [0] * missing + [width] * len(grid)
-        return cls(batch, *sizes, channels, *pads, periodic, torch.get_num_threads())
+
+@functools.lru_cache(maxsize=1024)
+def _shape(
+    shape: tuple[int, ...], width: int, periodic: bool, rows: tuple[int, int], single: bool, threads: int
+) -> _Shape:
+    batch, channels, *grid = shape
+    missing = 3 - len(grid)
+    sizes, pads = [1] * missing + grid, [0] * missing + [width] * len(grid)
+    return _Shape(batch, *sizes, channels, *pads, periodic, *rows, single, threads)
 
 
 class _Activated(torch.autograd.Function):
-    """:func:`activated` by kernels.cpp. A second derivative goes through the composition."""
+    """:func:`activated_beside` by kernels.cpp. A second derivative goes through the composition."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor | None, bias: Tensor | None, width: int, periodic: bool) -> Tensor:
-        layout = MEMORY_FORMATS[x.ndim - 2]
+    def forward(
+        ctx: Any, x: Tensor, gain: Tensor | None, bias: Tensor | None, width: int, periodic: bool
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, gain, bias)
+        ctx.set_materialize_grads(False)
         ctx.options = (width, periodic)
-        x = x.contiguous(memory_format=layout)
-        grid = [size + 2 * width for size in x.shape[2:]]
-        y = torch.empty(*x.shape[:2], *grid, dtype=x.dtype, memory_format=layout)
         ctx.moments = torch.empty(2, len(x), x.shape[1] // GROUP, dtype=torch.float64)
-        ctx.modulation = _in_double(gain), _in_double(bias)
-        _call("forward", x, [x, y, *ctx.modulation, *ctx.moments], width, periodic)
-        return y
+        return _activated(x, gain, bias, width, periodic, ctx.moments), x
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor | None, kept: Tensor | None) -> tuple[Tensor | None, ...]:
         x, gain, bias = ctx.saved_tensors
+        if gradient is None:
+            return kept, None, None, None, None
         if torch.is_grad_enabled():  # create_graph
             inputs = [tensor for tensor in (x, gain, bias) if tensor is not None and tensor.requires_grad]
             y = composed(x, gain, bias, *ctx.options)
             slopes = iter(torch.autograd.grad(y, inputs, gradient, create_graph=True))
-            return *(next(slopes) if t is not None and t.requires_grad else None for t in (x, gain, bias)), None, None
+            of_x, *others = (next(slopes) if t is not None and t.requires_grad else None for t in (x, gain, bias))
+            return of_x if kept is None or of_x is None else of_x + kept, *others, None, None
         layout = MEMORY_FORMATS[x.ndim - 2]
         x = x.contiguous(memory_format=layout)
         gradient = gradient.to(x.dtype).contiguous(memory_format=layout)
-        slope = torch.empty_like(x)
-        of_gain, of_bias = torch.empty(2, *x.shape[:2], dtype=torch.float64)
-        arrays = [gradient, x, slope, *ctx.modulation, *ctx.moments, of_gain, of_bias]
-        _call("backward", x, arrays, *ctx.options)
+        if kept is not None:
+            kept = kept.to(x.dtype).contiguous(memory_format=layout)
+        slope, of_rows = torch.empty_like(x), torch.empty(2, *x.shape[:2], dtype=torch.float64)
+        (width, periodic), (strides, rows) = ctx.options, _rows(gain, bias)
+        _run("backward", [gradient, kept, x, slope, *rows, ctx.moments, of_rows], x, width, periodic, strides)
         if gain is None or bias is None:
             return slope, None, None, None, None
-        return slope, of_gain.to(gain.dtype), of_bias.to(bias.dtype), None, None
+        of_gain, of_bias = of_rows.to(gain.dtype).unbind()
+        return slope, of_gain, of_bias.to(bias.dtype), None, None
 
 
-def _in_double(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.detach().double().contiguous()
+def _activated(
+    x: Tensor, gain: Tensor | None, bias: Tensor | None, width: int, periodic: bool, moments: Tensor | None
+) -> Tensor:
+    x, y = _surrounded(x, width)
+    strides, rows = _rows(gain, bias)
+    _run("forward", [x, y, *rows, moments], x, width, periodic, strides)
+    return y
 
 
-def _call(name: str, x: Tensor, arrays: Sequence[Tensor | None], width: int, periodic: bool) -> None:
+def _surrounded(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """x in the layout of the kernels, and room for it with its padding."""
+    layout = MEMORY_FORMATS[x.ndim - 2]
+    sizes = (*x.shape[:2], *(size + 2 * width for size in x.shape[2:]))
+    return x.contiguous(memory_format=layout), torch.empty(sizes, dtype=x.dtype, memory_format=layout)
+
+
+Strides = tuple[tuple[int, int], bool]  # from one sample to the next of gains and biases; whether they are float32
+NO_ROWS: Strides = ((0, 0), False)
+
+
+def _rows(gain: Tensor | None, bias: Tensor | None) -> tuple[Strides, tuple[Tensor | None, Tensor | None]]:
+    """Gains and biases as the kernels read them: rows of float32 or float64, which need not follow on another."""
+    if gain is None or bias is None:
+        return NO_ROWS, (None, None)
+    if gain.dtype != bias.dtype or gain.dtype not in (torch.float32, torch.float64):
+        gain, bias = gain.double(), bias.double()
+    if gain.stride(1) != 1 or bias.stride(1) != 1:
+        gain, bias = gain.contiguous(), bias.contiguous()
+    return ((gain.stride(0), bias.stride(0)), gain.dtype == torch.float32), (gain, bias)
+
+
+def _run(
+    name: str, arrays: list[Tensor | None], x: Tensor, width: int, periodic: bool, strides: Strides = NO_ROWS
+) -> None:
     """A function of kernels.cpp for the type of x on the addresses of the arrays."""
-    kernel = getattr(library(), f"{name}_{NAMES[x.dtype]}")
-    addresses = [ctypes.c_void_p(None if array is None else array.data_ptr()) for array in arrays]
-    kernel(*addresses, ctypes.byref(_Shape.of(x.shape, width, periodic)))
+    shape = _shape(x.shape, width, periodic, *strides, torch.get_num_threads())
+    addresses = [None if array is None else array.data_ptr() for array in arrays]
+    kernel(f"{name}_{NAMES[x.dtype]}", len(arrays) + 1)(*addresses, ctypes.addressof(shape))

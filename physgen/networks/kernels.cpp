@@ -12,37 +12,12 @@
 #include <vector>
 
 #include "numbers.h"
+#include "sigmoid.h"
 
 namespace {
 
 constexpr int64_t CHUNK_SITES = 2048;  // sites that are summed in working precision, then in double
 constexpr double EPSILON = 1e-5;       // of torch's group_norm
-
-// exp by 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]: relative error 2e-7, vectorised by any compiler
-inline float exponential(float x) {
-    // |x| <= 80 as integers: branches of a comparison of floats would be split into divisions with subnormal results
-    uint32_t sign, size, limit = 0x42a00000u;
-    std::memcpy(&size, &x, 4);
-    sign = size & 0x80000000u;
-    size = std::min(size & 0x7fffffffu, limit) | sign;
-    std::memcpy(&x, &size, 4);
-    float shifted = x * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
-    int32_t n; std::memcpy(&n, &shifted, 4);
-    float whole = shifted - 12582912.0f;
-    float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-    float p = 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    uint32_t bits; std::memcpy(&bits, &p, 4);
-    bits += uint32_t(n) << 23;
-    std::memcpy(&p, &bits, 4);
-    return p;
-}
-inline double exponential(double x) { return std::exp(x); }
 
 template <int P, typename T, typename A>
 HOT void add_moments(const T* __restrict x, const A* __restrict origin, A* __restrict one, A* __restrict two,
@@ -58,14 +33,14 @@ HOT void add_moments(const T* __restrict x, const A* __restrict origin, A* __res
     for (int k = 0; k < P; k++) { one[k] += sum[k]; two[k] += squares[k]; }
 }
 
-template <typename T, typename A>
+template <int P, typename T, typename A>
 HOT void activate(const T* __restrict x, const A* __restrict centre, const A* __restrict scale,
                   const A* __restrict shift, T* __restrict y, int64_t p, int64_t n) {
     for (int64_t i = 0; i < n; i += p)
 #pragma omp simd
-        for (int64_t k = 0; k < p; k++) {
+        for (int k = 0; k < P; k++) {
             const A h = (load(x[i + k]) - centre[k]) * scale[k] + shift[k];
-            store(y + i + k, h / (A(1) + exponential(-h)));
+            store_known(y + i + k, h * sigmoid<T>(h));
         }
 }
 
@@ -83,22 +58,31 @@ HOT void slopes(const A* __restrict arrives, const T* __restrict x, const Consta
         for (int k = 0; k < P; k++) {
             const A normal = (load(x[i + k]) - centre[k]) * inverse[k];
             const A h = normal * scale[k] + shift[k];
-            const A gate = A(1) / (A(1) + exponential(-h));
+            const A gate = sigmoid<T>(h);
             const A slope = arrives[i + k] * gate * (A(1) + h * (A(1) - gate));
             sum[k] += slope;
             products[k] += slope * normal;
-            store(out + i + k, slope);
+            store_known(out + i + k, slope);
         }
     for (int k = 0; k < P; k++) { plain[k] += sum[k]; weighted[k] += products[k]; }
 }
 
-template <typename T, typename A>
-HOT void combine(const T* __restrict x, const A* __restrict factor, const A* __restrict tilt,
-                 const A* __restrict offset, T* __restrict out, int64_t p, int64_t n) {
+// the slope at x, linear in that at the modulated field and in x; KEPT: plus the one of another user of x
+template <int P, bool KEPT, typename T, typename A>
+HOT void combine(const T* __restrict x, const T* __restrict kept, const A* __restrict factor,
+                 const A* __restrict tilt, const A* __restrict offset, T* __restrict out, int64_t p, int64_t n) {
     for (int64_t i = 0; i < n; i += p)
 #pragma omp simd
-        for (int64_t k = 0; k < p; k++)
-            store(out + i + k, load(out[i + k]) * factor[k] + load(x[i + k]) * tilt[k] + offset[k]);
+        for (int k = 0; k < P; k++) {
+            A slope = load(out[i + k]) * factor[k] + load(x[i + k]) * tilt[k] + offset[k];
+            if (KEPT) slope += load(kept[i + k]);
+            store_known(out + i + k, slope);
+        }
+}
+
+template <typename T, typename A> HOT void copy(A* __restrict to, const T* __restrict x, int64_t n) {
+#pragma omp simd
+    for (int64_t k = 0; k < n; k++) to[k] = load(x[k]);
 }
 
 template <typename T, typename A> HOT void add(A* __restrict sum, const T* __restrict x, int64_t n) {
@@ -109,7 +93,7 @@ template <typename T, typename A> HOT void add(A* __restrict sum, const T* __res
 struct Shape {
     int64_t batch, depth, height, width, channels;
     int64_t pad_depth, pad_height, pad_width;
-    int64_t periodic, threads;
+    int64_t periodic, gain_row, bias_row, single, threads;  // see Row
 
     int64_t lines() const { return depth * height; }
     int64_t line() const { return width * channels; }
@@ -121,6 +105,21 @@ struct Shape {
     bool by_sample() const { return batch >= threads; }  // else the lines of a sample are shared out
     int64_t place(int64_t d, int64_t h) const {  // of a line of the padded field
         return (d * (height + 2 * pad_height) + h) * padded_line();
+    }
+    int64_t inner(int64_t line) const {  // of a line of the field in the padded one
+        return place(line / height + pad_depth, line % height + pad_height) + pad_width * channels;
+    }
+};
+
+// gains or biases of the channels of one sample, float or double, or none: then all are zero
+struct Row {
+    const void* values;
+    int64_t first, single;
+
+    double operator[](int64_t k) const {
+        if (!values) return 0;
+        if (single) return static_cast<const float*>(values)[first + k];
+        return static_cast<const double*>(values)[first + k];
     }
 };
 
@@ -134,10 +133,10 @@ template <typename F> void over_chunks(const Shape& s, F f) {
     }
 }
 
-// copies of the channels' constants so that an inner loop has 128 values or more: of shorter ones a third is overhead
+// copies of the channels' constants so that rows of them are blocks of by_columns, where lines consist of such rows
 int64_t period(const Shape& s) {
     int64_t p = s.channels;
-    while (p < 128 && s.line() % (2 * p) == 0) p *= 2;
+    while (p % COLUMNS && s.line() % (2 * p) == 0) p *= 2;
     return p;
 }
 
@@ -204,22 +203,23 @@ template <typename T> void fill_halo(T* y, const Shape& s) {
 }
 
 template <typename T>
-void forward_sample(const T* x, T* y, const double* gain, const double* bias, double* mean, double* rstd,
-                    const Shape& s) {
+void forward_sample(const T* x, T* y, const Row& gain, const Row& bias, double* mean, double* rstd, const Shape& s) {
     using A = typename Working<T>::type;
     moments(x, s, mean, rstd);
     const int64_t p = period(s), c = s.channels;
     std::vector<A> centres(p), scales(p), shifts(p);
     for (int64_t i = 0; i < p; i++) {
-        centres[i] = A(mean[i % c / GROUP]);
-        scales[i] = A(rstd[i % c / GROUP] * (gain ? 1 + gain[i % c] : 1));
-        shifts[i] = A(bias ? bias[i % c] : 0);
+        centres[i] = constant<A>(mean[i % c / GROUP]);
+        scales[i] = constant<A>(rstd[i % c / GROUP] * (1 + gain[i % c]));
+        shifts[i] = constant<A>(bias[i % c]);
     }
     over_chunks(s, [&](int64_t first, int64_t last, int64_t) {
         for (int64_t line = first; line < last; line++) {
             const T* from = x + line * s.line();
-            T* to = y + s.place(line / s.height + s.pad_depth, line % s.height + s.pad_height) + s.pad_width * c;
-            activate(from, centres.data(), scales.data(), shifts.data(), to, p, s.line());
+            T* to = y + s.inner(line);
+            by_columns(p, [&](auto columns, int64_t k) {
+                activate<columns>(from + k, &centres[k], &scales[k], &shifts[k], to + k, p, s.line());
+            });
         }
     });
     fill_halo(y, s);
@@ -229,29 +229,28 @@ void forward_sample(const T* x, T* y, const double* gain, const double* bias, do
 template <typename T, typename A> void fold_line(const T* gradient, int64_t line, const Shape& s, A* sum) {
     const int64_t c = s.channels, n = s.line(), rim = s.pad_width * c;
     const int64_t d = line / s.height + s.pad_depth, h = line % s.height + s.pad_height;
-    for (int64_t i = 0; i < n; i++) sum[i] = A(0);
+    copy(sum, gradient + s.place(d, h) + rim, n);
     for (int64_t dd = d % s.depth; dd < s.depth + 2 * s.pad_depth; dd += s.depth)
         for (int64_t hh = h % s.height; hh < s.height + 2 * s.pad_height; hh += s.height) {
-            if (!s.periodic && (dd != d || hh != h)) continue;
-            const T* from = gradient + s.place(dd, hh);
-            add(sum, from + rim, n);
             if (!s.periodic) continue;
+            const T* from = gradient + s.place(dd, hh);
+            if (dd != d || hh != h) add(sum, from + rim, n);
             add(sum + n - rim, from, rim);
             add(sum, from + rim + n, rim);
         }
 }
 
 template <typename T>
-void backward_sample(const T* gradient, const T* x, T* out, const double* gain, const double* bias, const double* mean,
-                     const double* rstd, double* gain_slope, double* bias_slope, const Shape& s) {
+void backward_sample(const T* gradient, const T* kept, const T* x, T* out, const Row& gain, const Row& bias,
+                     const double* mean, const double* rstd, double* gain_slope, double* bias_slope, const Shape& s) {
     using A = typename Working<T>::type;
     const int64_t p = period(s), c = s.channels;
     std::vector<A> centres(p), inverses(p), gains(p), biases(p);
     for (int64_t i = 0; i < p; i++) {
-        centres[i] = A(mean[i % c / GROUP]);
-        inverses[i] = A(rstd[i % c / GROUP]);
-        gains[i] = A(gain ? 1 + gain[i % c] : 1);
-        biases[i] = A(bias ? bias[i % c] : 0);
+        centres[i] = constant<A>(mean[i % c / GROUP]);
+        inverses[i] = constant<A>(rstd[i % c / GROUP]);
+        gains[i] = constant<A>(1 + gain[i % c]);
+        biases[i] = constant<A>(bias[i % c]);
     }
     std::vector<double> sums(s.chunks() * 2 * c);
     over_chunks(s, [&](int64_t first, int64_t last, int64_t chunk) {  // slope at the modulated field, and its sums
@@ -282,53 +281,75 @@ void backward_sample(const T* gradient, const T* x, T* out, const double* gain, 
         const int64_t k = i % c, g = k / GROUP;
         double plain = 0, weighted = 0;
         for (int64_t j = g * GROUP; j < (g + 1) * GROUP; j++) {
-            plain += (gain ? 1 + gain[j] : 1) * bias_slope[j] / n;
-            weighted += (gain ? 1 + gain[j] : 1) * gain_slope[j] / n;
+            plain += (1 + gain[j]) * bias_slope[j] / n;
+            weighted += (1 + gain[j]) * gain_slope[j] / n;
         }
-        factors[i] = A(rstd[g] * (gain ? 1 + gain[k] : 1));
-        tilts[i] = A(-rstd[g] * rstd[g] * weighted);
-        offsets[i] = A(-rstd[g] * plain + rstd[g] * rstd[g] * weighted * mean[g]);
+        factors[i] = constant<A>(rstd[g] * (1 + gain[k]));
+        tilts[i] = constant<A>(-rstd[g] * rstd[g] * weighted);
+        offsets[i] = constant<A>(-rstd[g] * plain + rstd[g] * rstd[g] * weighted * mean[g]);
     }
     over_chunks(s, [&](int64_t first, int64_t last, int64_t) {
         const int64_t at = first * s.line(), count = (last - first) * s.line();
-        combine(x + at, factors.data(), tilts.data(), offsets.data(), out + at, p, count);
+        by_columns(p, [&](auto columns, int64_t k) {
+            const A *factor = &factors[k], *tilt = &tilts[k], *offset = &offsets[k];
+            if (kept) combine<columns, true>(x + at + k, kept + at + k, factor, tilt, offset, out + at + k, p, count);
+            else combine<columns, false>(x + at + k, x, factor, tilt, offset, out + at + k, p, count);
+        });
     });
 }
 
+// moments: means, then inverse standard deviations (B, groups), which the backward reads; or none
 template <typename T>
-void forward(const void* x, void* y, const double* gain, const double* bias, double* mean, double* rstd,
-             const Shape& s) {
+void forward(const void* x, void* y, const void* gain, const void* bias, double* moments, const Shape& s) {
     const int64_t c = s.channels, g = c / GROUP;
 #pragma omp parallel for num_threads(s.threads) if (s.by_sample())
-    for (int64_t b = 0; b < s.batch; b++)
+    for (int64_t b = 0; b < s.batch; b++) {
+        std::vector<double> own(moments ? 0 : 2 * g);
+        double *mean = moments ? moments + b * g : own.data(), *rstd = moments ? mean + s.batch * g : own.data() + g;
         forward_sample(static_cast<const T*>(x) + b * s.sites() * c, static_cast<T*>(y) + b * s.padded(),
-                       gain ? gain + b * c : nullptr, bias ? bias + b * c : nullptr, mean + b * g, rstd + b * g, s);
+                       Row{gain, b * s.gain_row, s.single}, Row{bias, b * s.bias_row, s.single}, mean, rstd,
+                       s);
+    }
 }
 
+// slopes: of the gains, then of the biases (B, C)
 template <typename T>
-void backward(const void* gradient, const void* x, void* out, const double* gain, const double* bias,
-              const double* mean, const double* rstd, double* gain_slope, double* bias_slope, const Shape& s) {
-    const int64_t c = s.channels, g = c / GROUP;
+void backward(const void* gradient, const void* kept, const void* x, void* out, const void* gain, const void* bias,
+              const double* moments, double* slopes, const Shape& s) {
+    const int64_t c = s.channels, g = c / GROUP, size = s.sites() * c;
 #pragma omp parallel for num_threads(s.threads) if (s.by_sample())
     for (int64_t b = 0; b < s.batch; b++)
-        backward_sample(static_cast<const T*>(gradient) + b * s.padded(), static_cast<const T*>(x) + b * s.sites() * c,
-                        static_cast<T*>(out) + b * s.sites() * c, gain ? gain + b * c : nullptr,
-                        bias ? bias + b * c : nullptr, mean + b * g, rstd + b * g, gain_slope + b * c,
-                        bias_slope + b * c, s);
+        backward_sample(static_cast<const T*>(gradient) + b * s.padded(),
+                        kept ? static_cast<const T*>(kept) + b * size : nullptr, static_cast<const T*>(x) + b * size,
+                        static_cast<T*>(out) + b * size, Row{gain, b * s.gain_row, s.single},
+                        Row{bias, b * s.bias_row, s.single}, moments + b * g, moments + (s.batch + b) * g,
+                        slopes + b * c, slopes + (s.batch + b) * c, s);
+}
+
+// a field of any channels with its padding, nothing else
+template <typename T> void surround(const void* x, void* y, const Shape& s) {
+#pragma omp parallel for num_threads(s.threads) if (s.by_sample())
+    for (int64_t b = 0; b < s.batch; b++) {
+        const T* from = static_cast<const T*>(x) + b * s.lines() * s.line();
+        T* to = static_cast<T*>(y) + b * s.padded();
+        for (int64_t i = 0; i < s.lines(); i++) copy_line(to + s.inner(i), from + i * s.line(), s.line());
+        fill_halo(to, s);
+    }
 }
 
 }  // namespace
 
 #define ENTRIES(NAME, TYPE)                                                                                          \
-    extern "C" void forward_##NAME(const void* x, void* y, const double* gain, const double* bias, double* mean,     \
-                                   double* rstd, const Shape* s) {                                                   \
-        forward<TYPE>(x, y, gain, bias, mean, rstd, *s);                                                             \
+    extern "C" void forward_##NAME(const void* x, void* y, const void* gain, const void* bias, double* moments,      \
+                                   const Shape* s) {                                                                 \
+        forward<TYPE>(x, y, gain, bias, moments, *s);                                                                \
     }                                                                                                                \
-    extern "C" void backward_##NAME(const void* gradient, const void* x, void* out, const double* gain,              \
-                                    const double* bias, const double* mean, const double* rstd, double* gain_slope,  \
-                                    double* bias_slope, const Shape* s) {                                            \
-        backward<TYPE>(gradient, x, out, gain, bias, mean, rstd, gain_slope, bias_slope, *s);                        \
-    }
+    extern "C" void backward_##NAME(const void* gradient, const void* kept, const void* x, void* out,                \
+                                    const void* gain, const void* bias, const double* moments, double* slopes,       \
+                                    const Shape* s) {                                                                \
+        backward<TYPE>(gradient, kept, x, out, gain, bias, moments, slopes, *s);                                     \
+    }                                                                                                                \
+    extern "C" void surround_##NAME(const void* x, void* y, const Shape* s) { surround<TYPE>(x, y, *s); }
 
 ENTRIES(bfloat16, bf16)
 ENTRIES(float32, float)

@@ -6,6 +6,7 @@ Every layer commutes with lattice translations; padding is circular unless a con
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -13,7 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from physgen.networks import gpu
-from physgen.networks.fused import GROUP, MEMORY_FORMATS, activated, full_precision, pad
+from physgen.networks.fused import (
+    GROUP,
+    MEMORY_FORMATS,
+    activated,
+    activated_beside,
+    full_precision,
+    pad,
+    records,
+)
 from physgen.networks.narrow import fits, to_one_channel
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -48,10 +57,17 @@ class PeriodicConvolution(nn.Module):
         """The convolution of SiLU((1 + gain) N(x) + bias), N the group normalisation; gain, bias (B, in_channels)."""
         if gpu.fits(x, self.padding, self.periodic):
             return self._in_eights(gpu.activated(x, gain, bias, None, self.padding, self.periodic))
-        hidden = activated(x, gain, bias, self.padding, self.periodic)
-        if fits(self.convolution, hidden):
-            return to_one_channel(hidden, self.convolution.weight, self.convolution.bias)
-        return self.convolution(hidden)
+        return self._of_padded(activated(x, gain, bias, self.padding, self.periodic))
+
+    def beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`of_activated` of x, and x for its other user (see activated_beside)."""
+        hidden, x = activated_beside(x, None, None, self.padding, self.periodic)
+        return self._of_padded(hidden), x
+
+    def _of_padded(self, x: Tensor) -> Tensor:
+        if fits(self.convolution, x):
+            return to_one_channel(x, self.convolution.weight, self.convolution.bias)
+        return self.convolution(x)
 
     def without_bias(self, padded: Tensor) -> Tensor:
         """The convolution of a field that is padded, but for its bias."""
@@ -100,7 +116,7 @@ def downsample(x: Tensor) -> Tensor:
         return gpu.averaged(x)
     if torch.compiler.is_compiling() or any(size % 2 for size in x.shape[2:]):  # a last odd site is in no block
         return AVERAGE_POOLS[x.ndim - 2](x, 2)
-    return BlockAverage.apply(x)
+    return BlockAverage.apply(x) if records(x) else AVERAGE_POOLS[x.ndim - 2](x, 2)
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -188,8 +204,8 @@ class NoiseEmbedding(nn.Module):
 class ResidualBlock(nn.Module):
     r"""Pre-activated block :math:`x + A_2\,\mathrm{SiLU}((1 + g)\,N(A_1 \mathrm{SiLU}(N(x))) + b)`.
 
-    The gain g and bias b are linear in the embedding. The last convolution starts at zero: an untrained block is the
-    identity (or its 1x1 projection).
+    The gain g and bias b are linear in the embedding: the layer ``modulation`` of it, see :func:`modulations`. The
+    last convolution starts at zero: an untrained block is the identity (or its 1x1 projection).
     """
 
     def __init__(
@@ -205,29 +221,35 @@ class ResidualBlock(nn.Module):
         if in_channels != out_channels:
             self.project = PeriodicConvolution(dimension, in_channels, out_channels, kernel=1)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """(B, in_channels, *grid) and embedding (B, E) -> (B, out_channels, *grid)."""
+    def forward(self, x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
+        """(B, in_channels, *grid) and (g, b), each (B, out_channels) -> (B, out_channels, *grid)."""
         if gpu.fits(x, self.first.padding, self.first.periodic) and not (self.dropout.p and self.training):
-            return self._on_gpu(x, embedding)
-        hidden = self.first.of_activated(x)
-        gain, bias = full_precision(self.modulation(embedding)).chunk(2, dim=1)
+            return self._on_gpu(x, modulation)
+        hidden, x = self.first.beside(x)
         if self.dropout.p and self.training:
-            hidden = self.second(self.dropout(activated(hidden, gain, bias)))
+            hidden = self.second(self.dropout(activated(hidden, *modulation)))
         else:
-            hidden = self.second.of_activated(hidden, gain, bias)
+            hidden = self.second.of_activated(hidden, *modulation)
         return self.project(x) + hidden
 
-    def _on_gpu(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def _on_gpu(self, x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
         """The same; what a convolution would add is added by whoever reads its field next."""
         first, second = self.first, self.second
         hidden, x = gpu.activated_beside(x, first.padding, first.periodic)
         hidden = first.without_bias(hidden)
-        gain, bias = full_precision(self.modulation(embedding)).chunk(2, dim=1)
-        hidden = gpu.activated(hidden, gain, bias, first.convolution.bias, second.padding, second.periodic)
+        hidden = gpu.activated(hidden, *modulation, first.convolution.bias, second.padding, second.periodic)
         hidden, offset = second.without_bias(hidden), second.convolution.bias
         if isinstance(self.project, PeriodicConvolution):
             x, offset = self.project.without_bias(x), offset + self.project.convolution.bias
         return gpu.joined(x, hidden, offset)
+
+
+def modulations(layers: Sequence[nn.Linear], embedding: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """(g, b) of each of these layers, in one product: a small one costs what it costs to start it."""
+    weight, bias = (torch.cat(parts) for parts in zip(*((layer.weight, layer.bias) for layer in layers), strict=True))
+    sizes = [layer.out_features // 2 for layer in layers for _ in range(2)]
+    rows = full_precision(F.linear(embedding, weight, bias)).split(sizes, dim=1)
+    return list(zip(rows[::2], rows[1::2], strict=True))
 
 
 class Attention(nn.Module):

@@ -15,17 +15,18 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 import torch
 
-SOURCES = tuple(map(Path(__file__).with_name, ("kernels.cpp", "narrow.cpp", "numbers.h")))
+SOURCES = tuple(map(Path(__file__).with_name, ("kernels.cpp", "narrow.cpp", "numbers.h", "sigmoid.h")))
 FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp",
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
+    *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []),
 )  # fmt: skip
 COMPILERS = ("c++", "g++", "clang++")
 BUILD_SECONDS = 120
@@ -48,6 +49,14 @@ def library() -> ctypes.CDLL | None:
     if _plain.get() or os.environ.get("PHYSGEN_KERNELS") == "off":
         return None
     return _library()
+
+
+@functools.cache
+def kernel(name: str, arguments: int) -> Callable[..., None]:
+    """A function of the library that takes so many addresses (integers, or None); there must be a library."""
+    function = getattr(_library(), name)
+    function.argtypes, function.restype = [ctypes.c_void_p] * arguments, None
+    return function
 
 
 @functools.cache

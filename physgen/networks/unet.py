@@ -3,6 +3,7 @@
 Shapes: B batch, C channels, *grid lattice.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from physgen.networks.layers import (
     PeriodicConvolution,
     ResidualBlock,
     downsample,
+    modulations,
     moving_average,
     upsample,
     zeroed,
@@ -65,10 +67,10 @@ class Level(nn.Module):
             ResidualBlock(dimension, pair, embedding, options.dropout, dilation) for pair in pairwise(sizes)
         )
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """(B, C, *grid) and embedding (B, E) -> (B, C', *grid)."""
+    def forward(self, x: Tensor, modulation: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+        """(B, C, *grid) and the next gains and biases (B, C') of each block -> (B, C', *grid)."""
         for block in self.blocks:
-            x = block(x, embedding)
+            x = block(x, next(modulation))
         return x
 
 
@@ -176,7 +178,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, c_noise: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
         """x (B, C, *grid), c_noise (B,) = ln(s)/4 -> (B, out_channels, *grid)."""
         channels = self._condition(x, condition)
-        embedding = self.embedding(c_noise, condition)
+        modulation = self._modulations(self.embedding(c_noise, condition))
         hidden = x if channels is None else torch.cat([x, channels], dim=1)
         hidden = self.stem(hidden.contiguous(memory_format=MEMORY_FORMATS[self.dimension]))
         passed = []
@@ -184,14 +186,19 @@ class UNet(nn.Module):
             if level:
                 passed.append(hidden)
                 hidden = self._coarser(hidden, level)
-            hidden = blocks(hidden, embedding)
+            hidden = blocks(hidden, modulation)
             if self.inject and channels is not None:
                 channels = self._coarser(channels, level) if level else channels
                 hidden = hidden + self.inject[level](channels)
         hidden = self.attention(hidden)
         for level in reversed(range(len(self.up))):
-            hidden = self.up[level](self._joined(passed.pop(), hidden, level), embedding)
+            hidden = self.up[level](self._joined(passed.pop(), hidden, level), modulation)
         return self.head.of_activated(hidden).contiguous()
+
+    def _modulations(self, embedding: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Those of all blocks, in the order in which they are passed."""
+        levels = (*self.down, *reversed(self.up))
+        return iter(modulations([block.modulation for level in levels for block in level.blocks], embedding))
 
     def _joined(self, skip: Tensor, hidden: Tensor, level: int) -> Tensor:
         """``skip`` of a level plus what comes from the level below."""

@@ -139,16 +139,16 @@ def test_second_derivatives_and_transformations_are_those_of_the_composition():
     block = ResidualBlock(2, (8, 16), 4, 0.0)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    x, embedding, seconds = draw(2, 8, 6, 4), draw(2, 4, seed=2), []
+    x, modulation, seconds = draw(2, 8, 6, 4), (draw(2, 16, seed=2), draw(2, 16, seed=3)), []
     for device, dtype in ((GPU, torch.float32), ("cpu", torch.float64)):
         layer, point = copy.deepcopy(block).to(device, dtype), x.to(device, dtype).requires_grad_()
-        y = layer(downsample(upsample(point)), embedding.to(device, dtype))
+        y = layer(downsample(upsample(point)), tuple(value.to(device, dtype) for value in modulation))
         (slope,) = torch.autograd.grad(y.square().sum(), point, create_graph=True)
         seconds.append(torch.autograd.grad(slope.square().sum(), point)[0])
     assert (seconds[0].cpu() - seconds[1]).abs().max() < 1e-3 * seconds[1].abs().max()
-    layer, field, given = block.to(GPU), x.float().to(GPU), embedding.float().to(GPU)
-    rows = torch.func.vmap(lambda t, e: layer(t[None], e[None])[0])(field, given)
-    torch.testing.assert_close(rows, layer(field, given), rtol=1e-4, atol=1e-4)
+    layer, field, gain, bias = (value.float().to(GPU) for value in (block, x, *modulation))
+    rows = torch.func.vmap(lambda t, g, b: layer(t[None], (g[None], b[None]))[0])(field, gain, bias)
+    torch.testing.assert_close(rows, layer(field, (gain, bias)), rtol=1e-4, atol=1e-4)
 
 
 # --- training ----------------------------------------------------------------------------------------

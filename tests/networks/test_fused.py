@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from physgen.networks import native
-from physgen.networks.fused import activated, composed
+from physgen.networks.fused import PeriodicPad, activated, activated_beside, composed, pad
 from physgen.networks.layers import AVERAGE_POOLS, downsample
 from physgen.networks.unet import UNet
 
@@ -65,6 +65,47 @@ def test_the_gradient_is_the_slope_of_the_function_and_so_is_the_second():
     assert torch.autograd.gradgradcheck(lambda t: activated(t), (x,))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_other_user_of_x_adds_its_slope(dtype):
+    x, gain, bias = given = inputs((4, 6), 16, dtype)
+    weights, others = draw(3, 16, 6, 8, seed=4).to(dtype), draw(3, 16, 4, 6, seed=5).to(dtype)
+    y, kept = activated_beside(x, gain, bias, 1)
+    found = torch.autograd.grad([y, kept], given, [weights, others], retain_graph=True)
+    exact = [tensor.detach().double().requires_grad_() for tensor in given]
+    wanted = torch.autograd.grad(composed(*exact, 1, True), exact, weights.double())
+    wanted = [wanted[0] + others.double(), *wanted[1:]]
+    for one, other in zip(found, wanted, strict=True):
+        assert (one.double() - other).abs().max() < 20 * ROUNDING[dtype] * other.abs().max()
+    assert torch.equal(torch.autograd.grad(kept, x, others, retain_graph=True)[0], others)  # of it alone
+    (alone,) = torch.autograd.grad(y, x, weights)
+    assert torch.equal(alone, torch.autograd.grad(activated(x, gain, bias, 1), x, weights)[0])
+    if dtype == torch.float64:
+
+        def both(*tensors):
+            y, kept = activated_beside(*tensors, width=1)
+            return y[:, :, 1:-1, 1:-1] * kept
+
+        assert torch.autograd.gradcheck(both, given) and torch.autograd.gradgradcheck(both, given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 1, 5, 4), (3, 8, 4, 6), (2, 3, 2, 3, 4)])
+@pytest.mark.parametrize("width", [1, 2])
+def test_without_a_gradient_padding_has_the_bits_of_the_one_that_has_one(shape, width, dtype):
+    x = draw(*shape).to(dtype)
+    assert torch.equal(pad(x, width), PeriodicPad.apply(x, width))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_with_and_without_a_gradient_the_same_bits(dtype):
+    x, gain, bias = inputs((6, 10), 16, dtype)
+    rows = torch.cat([gain, bias], 1).detach().float()  # views that are rows of one tensor, as a network has them
+    kept = activated(x, *rows.chunk(2, 1), 1)
+    with torch.no_grad():
+        assert torch.equal(activated(x, *rows.chunk(2, 1), 1), kept)
+        assert torch.equal(activated(x, gain.double(), bias.double(), 1), kept)
+
+
 def test_transformations_of_torch_func_go_through_the_composition():
     x, gain, bias = (tensor.detach() for tensor in inputs((4, 6), 8, torch.float64))
     tangent = draw(*x.shape, seed=5)
@@ -105,6 +146,26 @@ def test_a_value_that_is_not_finite_is_not_hidden(dtype):
     large = torch.full((1, 8, 4, 4), 1e30, dtype=dtype)
     large[0, :, 0, 0] = -1e30
     assert torch.isfinite(activated(large)).all()
+
+
+def test_not_a_number_of_any_bits_stays_one():
+    """Rounding to bfloat16 adds to the bits; what is filled with ones would become a zero."""
+    ones = torch.tensor(-1, dtype=torch.int32).view(torch.float32)
+    x = draw(1, 8, 4, 4).to(torch.bfloat16)
+    assert torch.isnan(activated(x, torch.full((1, 8), ones), torch.zeros(1, 8))).all()
+    assert torch.isnan(activated(x, torch.zeros(1, 8), torch.full((1, 8), ones))).all()
+    assert torch.isnan(activated(torch.full_like(x, ones))).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_activation_over_its_whole_range(dtype):
+    """Of a constant field the normalised one is zero, and what is left is the SiLU of the bias."""
+    bias = torch.linspace(-70, 70, 8 * 512).reshape(512, 8)
+    y = activated(torch.ones(512, 8, 2, 2, dtype=dtype), torch.zeros_like(bias), bias)[:, :, 0, 0].double()
+    wanted = torch.nn.functional.silu(bias.double())
+    # relative, however small; an error of the argument grows with it
+    rounding = 4 * ROUNDING[dtype] + (0 if dtype == torch.float64 else 10 * ROUNDING[torch.float32])
+    assert ((y - wanted) / wanted).abs().max() < rounding
 
 
 def test_a_constant_field_is_the_bias():

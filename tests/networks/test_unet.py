@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from physgen.networks.fused import PeriodicPad
+from physgen.networks.layers import modulations
 from physgen.networks.unet import UNet
 
 
@@ -95,6 +96,14 @@ def test_labels_channels_and_noise_level_reach_the_output():
 def test_bad_input_gets_one_clear_message(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_modulations_are_those_of_the_layers_one_by_one():
+    layers = [torch.nn.Linear(6, size).double() for size in (16, 32, 16)]
+    embedding = draw(3, 6)
+    for layer, pair in zip(layers, modulations(layers, embedding), strict=True):
+        for part, wanted in zip(pair, layer(embedding).chunk(2, dim=1), strict=True):
+            torch.testing.assert_close(part, wanted, rtol=0, atol=1e-14)
 
 
 def test_padding_is_the_circular_padding_of_torch_with_its_gradients():

@@ -105,7 +105,17 @@ def autocorrelation(field: np.ndarray) -> np.ndarray:
     real, imaginary = parts[..., 0], parts[..., 1]
     real.square_().addcmul_(imaginary, imaginary).div_(field[0].size)
     imaginary.zero_()
-    return torch.fft.irfftn(modes, s=field.shape[1:], dim=tuple(range(1, field.ndim))).numpy()
+    return _to_real(modes, field.shape[1:]).numpy()
+
+
+def _to_real(modes: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
+    """irfftn of modes (B, half) whose digits do not depend on B, as those of torch do for 1 and for more."""
+    d = len(grid)
+    if d == 1 or np.prod(grid) > BATCH_CELLS:  # large fields come one by one
+        return torch.fft.irfftn(modes, s=tuple(grid), dim=tuple(range(1, d + 1)))
+    lines = torch.fft.ifftn(modes.movedim(-1, 1).contiguous(), dim=tuple(range(2, d + 1)))
+    rows = lines.movedim(1, -1).contiguous().view(-1, modes.shape[-1])
+    return torch.fft.irfft(rows, n=grid[-1]).view(-1, *grid)
 
 
 def sums_of_cells(values: np.ndarray, table: np.ndarray, count: int) -> np.ndarray:

@@ -6,24 +6,26 @@ spectrum; filaments and peaks have both, strongest where they are thinnest.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physgen.diagnostics.bands import crop, octave_bands, to_field, to_modes
-from physgen.diagnostics.batches import cell_mean, each_sample
+from physgen.diagnostics.bands import Windows, filtered, octave_bands, to_modes
+from physgen.diagnostics.batches import each_sample
 from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from physgen.diagnostics.bands import Band
     from physgen.diagnostics.batches import Transform
 
 
 MOMENTS = ("skewness", "kurtosis")
+CHUNK_CELLS = 2**17  # of the lattice of a band at once: they stay in the cache
 YARDSTICK = (1.0, 2.0)  # a kurtosis moves twice as far as a skewness for a like change of shape
 
 
@@ -45,38 +47,56 @@ def band_moments_array(
         k_j (J,), finest last, and moments (..., 2, J); a band without power counts as 0.
     """
     field = np.asarray(field)
-    d = len(spacing)
-    grid = field.shape[-d:]
+    bank = _bank(tuple(field.shape[-len(spacing) :]), tuple(spacing))
+    return np.array(bank.k), _moments(field, bank, phases_only)
+
+
+@dataclass(frozen=True)
+class _Bank:
+    """The bands of a lattice, by the coarse lattices that hold them."""
+
+    grid: tuple[int, ...]
+    k: tuple[float, ...]
+    parts: tuple[tuple[list[int], Windows], ...]  # which bands, and their windows
+
+
+@functools.lru_cache(maxsize=4)
+def _bank(grid: tuple[int, ...], spacing: tuple[float, ...]) -> _Bank:
     bands = octave_bands(grid, spacing, oversampling=2.0)[::-1]
-    return np.array([b.k for b in bands]), _moments(field, grid, bands, phases_only)
+    members = {
+        lattice: [j for j, band in enumerate(bands) if band.grid == lattice] for lattice in {b.grid for b in bands}
+    }
+    parts = tuple((which, Windows(np.stack([bands[j].window for j in which]))) for which in members.values())
+    return _Bank(grid, tuple(band.k for band in bands), parts)
 
 
-def _moments(field: np.ndarray, grid: Sequence[int], bands: list[Band], phases_only: bool) -> np.ndarray:
-    d = len(grid)
-    modes = to_modes(field, d)
+def _moments(field: np.ndarray, bank: _Bank, phases_only: bool) -> np.ndarray:
+    modes = to_modes(field.reshape(-1, *bank.grid))
     if phases_only:
         size = np.abs(modes)
         modes = np.divide(modes, size, out=np.zeros_like(modes), where=size > 0)
-    found = np.zeros((*field.shape[:-d], len(MOMENTS), len(bands)))
-    for j, band in enumerate(bands):
-        kept = crop(modes, grid, band.grid) * band.window.astype(modes.real.dtype)
-        b = to_field(kept, band.grid)
-        second, third, fourth = _powers(b, d)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            both = np.stack([third / second**1.5, fourth / second**2 - 3], axis=-1)
-        found[..., j] = np.where((second > 0)[..., None], both, 0.0)
-    return found
+    found = np.zeros((len(modes), len(MOMENTS), len(bank.k)))
+    for members, windows in bank.parts:
+        step = max(1, CHUNK_CELLS // int(np.prod(windows.grid)))
+        for start in range(0, len(modes), step):
+            rows = slice(start, start + step)
+            second, third, fourth = _powers(filtered(modes[rows], windows, windows.paired), len(members))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                both = np.stack([third / second**1.5, fourth / second**2 - 3], axis=1)
+            found[rows, :, members] = np.where((second > 0)[:, None], both, 0.0)
+    return found.reshape(*field.shape[: -len(bank.grid)], len(MOMENTS), len(bank.k))
 
 
-def _powers(b: np.ndarray, d: int) -> tuple[np.ndarray, ...]:
-    """Means over cells of b^2, b^3, b^4, (...) float64."""
-    loops, lead = kernels(), b.shape[:-d]
+def _powers(parts: np.ndarray, count: int) -> np.ndarray:
+    """Means over cells of b^2, b^3, b^4 of ``count`` fields (B, P, *m), two in a complex one: (3, B, count) float64."""
+    flat = parts.reshape(*parts.shape[:2], -1)
+    loops = kernels()
     if loops is None:
-        square = b * b
-        return tuple(cell_mean(x, d) for x in (square, square * b, square * square))
-    found = np.empty((int(np.prod(lead)), 3))
-    loops.mean_powers(b.reshape(len(found), -1), found)
-    return tuple(np.moveaxis(found, -1, 0).reshape(3, *lead))
+        fields = np.stack([flat.real, flat.imag], axis=2).reshape(len(flat), -1, flat.shape[2])[:, :count].astype(float)
+        return np.stack([np.mean(fields**power, axis=-1) for power in (2, 3, 4)])
+    found = np.empty((3, len(flat), count))
+    loops.mean_powers(flat.view(flat.real.dtype).reshape(*flat.shape, 2), found)
+    return found
 
 
 def band_moments(ensemble: xr.Dataset, transform: Transform | None = None, phases_only: bool = False) -> xr.Dataset:
@@ -100,10 +120,10 @@ def band_moments(ensemble: xr.Dataset, transform: Transform | None = None, phase
 
     steps = spacing(ensemble)
     grid = tuple(ensemble.sizes[d] for d in space_dims(ensemble))
-    bands = octave_bands(grid, steps, oversampling=2.0)[::-1]
-    found = each_sample(ensemble, lambda values: _moments(values, grid, bands, phases_only), transform)
+    bank = _bank(grid, tuple(steps))
+    found = each_sample(ensemble, lambda values: _moments(values, bank, phases_only), transform)
     wave = {"long_name": "wavenumber", "units": inverse_length(ensemble), "symbol": "k", "scale": "log"}
-    coords = {"moment": (np.array(MOMENTS), {"long_name": "moment"}), "k": (np.array([b.k for b in bands]), wave)}
+    coords = {"moment": (np.array(MOMENTS), {"long_name": "moment"}), "k": (np.array(bank.k), wave)}
     of = "phases alone" if phases_only else "octave band"
     said: dict[str, Any] = {
         "diagnostic": "phase_moments" if phases_only else "band_moments",

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from scipy import fft
 
-from physgen.diagnostics.mode_sums import centred
+from physgen.diagnostics.batches import real_type
+from physgen.diagnostics.mode_kernels import kernels
+from physgen.diagnostics.mode_sums import centred, three
 from physgen.errors import InputError
 from physgen.lattice import wavenumber
 
@@ -43,79 +45,92 @@ def _points(grid: Sequence[int], spacing: Sequence[float], reach: float) -> list
     return [int(np.ceil(reach * side / (2 * np.pi) * (1 - 1e-9))) for side in sides]
 
 
-def crop(modes: np.ndarray, grid: Sequence[int], coarse: Sequence[int]) -> np.ndarray:
-    """Modes (..., *half) of a lattice as those of a coarser one of equal sides; modes beyond it are left out."""
-    d = len(grid)
-    for axis, (n, m) in enumerate(zip(grid[:-1], coarse[:-1], strict=True)):
-        if m < n:
-            where = [slice(None)] * modes.ndim
-            parts = []
-            for kept in (slice(0, (m + 1) // 2), slice(n - m // 2, n)):
-                where[modes.ndim - d + axis] = kept
-                parts.append(modes[tuple(where)])
-            modes = np.concatenate(parts, axis=modes.ndim - d + axis)
-    return modes[..., : coarse[-1] // 2 + 1]
+def to_modes(field: np.ndarray) -> np.ndarray:
+    r""":math:`\delta_k/N`, :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, of fields (B, \*grid) without their means."""
+    return half_modes(centred(field))
 
 
-def to_modes(field: np.ndarray, d: int) -> np.ndarray:
-    r""":math:`\delta_k/N`, :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, in the layout of rfftn; k = 0 is taken off."""
-    axes = tuple(range(-d, 0))
-    return torch.fft.rfftn(torch.from_numpy(_centred(field, d)), dim=axes, norm="forward").numpy()
-
-
-def _centred(field: np.ndarray, d: int) -> np.ndarray:
-    return centred(field.reshape(-1, *field.shape[-d:])).reshape(field.shape)
-
-
-def to_field(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:
-    r""":math:`\sum_k \delta_k/N\, e^{ikx}` on the lattice ``coarse``, from half-space modes in its layout."""
-    axes = tuple(range(-len(coarse), 0))
-    return torch.fft.irfftn(torch.from_numpy(modes), s=tuple(coarse), dim=axes, norm="forward").numpy()
-
-
-# --- two fields in one complex one: a real, even filter treats both alike ---------------------------------
+def half_modes(field: np.ndarray) -> np.ndarray:
+    r"""Modes over N of fields (B, \*grid), in the layout of rfftn."""
+    return torch.fft.rfftn(torch.from_numpy(field), dim=tuple(range(1, field.ndim)), norm="forward").numpy()
 
 
 def unit_rms(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r"""Fields (B, \*grid) with mean 0 and rms 1, and the rms that they had (B,); a constant field is 0."""
-    flat = centred(field)
-    rms = np.sqrt([np.einsum("i,i->", x, x, dtype=float) / x.size for x in flat.reshape(len(flat), -1)])
-    scale = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0)
-    flat *= scale.astype(flat.dtype).reshape(-1, *[1] * (field.ndim - 1))
+    loops = kernels()
+    if loops is None:
+        flat = centred(field)
+        rms = np.sqrt([np.einsum("i,i->", x, x, dtype=float) / x.size for x in flat.reshape(len(flat), -1)])
+        scale = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0)
+        flat *= scale.astype(flat.dtype).reshape(-1, *[1] * (field.ndim - 1))
+        return flat, rms
+    flat, rms = np.empty(field.shape, real_type(field.dtype)), np.empty(len(field))
+    source = np.ascontiguousarray(field, dtype=flat.dtype)
+    loops.standardise(source.reshape(len(field), -1), flat.reshape(len(field), -1), rms)
     return flat, rms
 
 
-def paired_modes(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r"""Modes over N of fields (B, \*grid) in pairs, :math:`f_{2i} + i f_{2i+1}`, in the layout of fftn.
+class Windows:
+    r"""Real filters of one lattice \*m.
 
-    Means are taken off. Each field is brought to unit rms first, so that neither costs the other its digits.
+    Args:
+        values: (W, \*m) in the layout of fftn, 0 where the lattice does not hold both k and -k.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.grid = values.shape[1:]
+        self.values = values.astype(np.float32).reshape(-1, *three(self.grid))
+        positive = (self.values.shape[-1] + 1) // 2
+        filled = self.values != 0
+        parts = filled[..., :positive], filled[..., positive:]
+        (low, high), (below, above) = (_span(part) for part in parts)
+        self.spans = np.stack([low, high, below + positive, above + positive], axis=-1)
+        w = np.arange(len(values))
+        self.alone = np.stack([w, np.full_like(w, -1)], axis=1)[None]  # (1, W, 2)
+        self.paired = np.append(w, np.full(len(w) % 2, -1)).reshape(1, -1, 2)  # (1, ceil(W/2), 2)
+
+
+def _span(filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From and to, along the last axis, of what is filled."""
+    some, n = filled.any(axis=-1), filled.shape[-1]
+    if not n:
+        return (np.zeros(filled.shape[:-1], int),) * 2
+    return np.where(some, filled.argmax(axis=-1), 0), np.where(some, n - filled[..., ::-1].argmax(axis=-1), 0)
+
+
+def filtered(modes: np.ndarray, windows: Windows, which: np.ndarray) -> np.ndarray:
+    r"""Real fields through windows: :math:`\sum_k (V + iW)(k)\, \delta_k/N\, e^{ikx}` on the lattice of the windows.
+
+    Where V and W are even, the real part is the field through V, the imaginary part that through W.
+
+    Args:
+        modes: over N, (B, \*half).
+        windows: the windows.
+        which: (Q, P, 2), V and W of field b in row b mod Q; -1 for none.
 
     Returns:
-        modes (ceil(B/2), \*grid), rms (B,) float64; the modes of a constant field are 0.
+        complex (B, P, \*m).
     """
-    flat, rms = unit_rms(field)
-    pairs = np.zeros(((len(flat) + 1) // 2, *flat.shape[1:]), np.result_type(flat.dtype, np.complex64))
-    pairs.real = flat[::2]
-    pairs.imag[: len(flat) // 2] = flat[1::2]
-    return torch.fft.fftn(torch.from_numpy(pairs), dim=tuple(range(1, field.ndim)), norm="forward").numpy(), rms
+    grid, coarse = three(modes.shape[1:]), three(windows.grid)
+    made = np.empty((len(modes), which.shape[1], *windows.grid), modes.dtype)
+    loops = kernels()
+    if loops is None:
+        both = np.concatenate([windows.values, np.zeros((1, *coarse), np.float32)])  # the last is none
+        for b, one in enumerate(_unfolded(modes.reshape(-1, *grid), coarse)):
+            pair = both[which[b % len(which)]]
+            made[b] = (one * (pair[:, 0] + 1j * pair[:, 1])).reshape(made.shape[1:])
+    else:
+        source, out = (x.view(x.real.dtype) for x in (modes.reshape(-1, *grid), made.reshape(*made.shape[:2], *coarse)))
+        loops.filter_modes(source, windows.values, windows.spans, which, out)
+    return torch.fft.ifftn(torch.from_numpy(made), dim=tuple(range(2, made.ndim)), norm="forward").numpy()
 
 
-def crop_all(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:
-    """Modes (..., *lattice) in the layout of fftn as those of a coarser lattice of equal sides."""
-    d = len(coarse)
-    for axis, m in zip(range(modes.ndim - d, modes.ndim), coarse, strict=True):
-        n = modes.shape[axis]
-        if m < n:
-            before = (slice(None),) * axis
-            low, high = modes[(*before, slice(0, (m + 1) // 2))], modes[(*before, slice(n - m // 2, n))]
-            modes = np.concatenate([low, high], axis=axis)
-    return modes
-
-
-def filtered_pairs(modes: np.ndarray, window: np.ndarray) -> np.ndarray:
-    r"""Pairs (b, \*m) through a real, even window (\*m): both fields at each point, real (b, M, 2)."""
-    made = torch.fft.ifftn(torch.from_numpy(modes * window), dim=tuple(range(1, modes.ndim)), norm="forward")
-    return torch.view_as_real(made).reshape(len(modes), -1, 2).numpy()
+def _unfolded(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:
+    """Modes (B, n_1, n_2, n_h) of real fields as all modes (B, *coarse) of a coarser lattice."""
+    whole = [np.rint(np.fft.fftfreq(m, 1 / m)).astype(int) for m in coarse]
+    i, j, m = np.ix_(*whole)
+    direct = modes[:, i, j, np.maximum(m, 0)]
+    return np.where(m >= 0, direct, np.conj(modes[:, -i, -j, np.maximum(-m, 0)]))
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ class Band:
 
     k: float  # centre
     grid: tuple[int, ...]  # coarse lattice
-    window: np.ndarray  # half-space layout of that lattice
+    window: np.ndarray  # on that lattice, in the layout of fftn
 
 
 def octave(k: np.ndarray, centre: float) -> np.ndarray:
@@ -157,5 +172,5 @@ def octave_bands(
     for centre in octave_centres(grid, spacing, most):
         coarse = coarse_grid(grid, spacing, 4 * centre * oversampling)
         step = tuple(n * a / m for n, a, m in zip(grid, spacing, coarse, strict=True))
-        bands.append(Band(float(centre), coarse, octave(wavenumber(coarse, step), centre)))
+        bands.append(Band(float(centre), coarse, octave(wavenumber(coarse, step, half=False), centre)))
     return bands

@@ -97,6 +97,11 @@ def _keep_freed_memory() -> None:
     np.empty(2**25 - 2**16, np.uint8)
 
 
+def real_type(dtype: np.dtype) -> type[np.floating]:
+    """Precision in which values of a type are transformed: single where it holds them, else double."""
+    return np.float32 if np.result_type(dtype.newbyteorder("="), np.float32) == np.float32 else np.float64
+
+
 def cell_mean(x: np.ndarray, d: int) -> np.ndarray:
     """Mean over the last d axes in double precision; single precision is summed pairwise along the last axis first."""
     return x.mean(axis=-1).mean(axis=tuple(range(-(d - 1), 0)), dtype=float) if d > 1 else x.mean(axis=-1, dtype=float)

@@ -4,26 +4,29 @@ Legend: B fields, d dimensions, \*grid cells, V volume, N cells, S shells of wav
 
 Estimator (Scoccimarro 2015, arXiv:1506.02729, section 3): with :math:`D_i(x)` the field of the modes of shell i alone
 and :math:`I_i(x)` the same of unit modes, :math:`B = (V^2/N^3) \sum_x D_1D_2D_3 / \sum_x I_1I_2I_3`, the mean over all
-closed triples of modes. A product of three fields of modes below k is exact on a lattice that resolves 3k/2, so that
-each triangle costs the FFT of its own coarse lattice.
+closed triples of modes. The mean of a product of three fields is exact on any lattice that holds their modes and whose
+number of points along each side exceeds the sum of their largest wavenumbers, in units of the fundamental one: each
+triangle costs the FFT of its own coarse lattice.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import fft
 
-from physgen.diagnostics.bands import crop_all, filtered_pairs, fundamental, paired_modes, quick_grid
+from physgen.diagnostics.bands import Windows, filtered, fundamental, half_modes, quick_grid, unit_rms
 from physgen.diagnostics.batches import each_sample
 from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
 from physgen.errors import InputError
-from physgen.lattice import wavenumber
+from physgen.lattice import multiplicity, wavenumber
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -99,23 +102,30 @@ class TrianglePlan:
         highest = triangles.edges[:, 1]
         self.lattices: dict[tuple[int, ...], list[int]] = {}  # coarse grid -> triangles on it
         for t, shells in enumerate(triangles.shells):
-            coarse = quick_grid(grid, spacing, 3 * highest[shells].max() * (1 + 1e-6))
+            together = max(highest[shells].sum(), 2 * highest[shells].max())
+            coarse = quick_grid(grid, spacing, together * (1 + 1e-6))
             self.lattices.setdefault(coarse, []).append(t)
-        self.masks = {coarse: self._masks(coarse, t) for coarse, t in self.lattices.items()}
-        self.triples, self.modes = np.zeros(len(triangles.shells)), np.zeros(len(triangles.edges))
+        self.members = {coarse: np.unique(self.shells[t]) for coarse, t in self.lattices.items()}  # shells on it
+        self.windows, self.places = {}, {}  # of a coarse grid: its shells; those of its triangles among them
+        self.triples = np.zeros(len(triangles.shells))
         for coarse, members in self.lattices.items():
-            ones = {s: filtered_pairs(np.ones((1, *coarse), complex), mask) for s, mask in self.masks[coarse].items()}
-            for s, field in ones.items():
-                self.modes[s] = np.round(_mean(field, field)[0, 0])
-            for t in members:
-                a, b, c = (ones[s] for s in self.shells[t])
-                self.triples[t] = np.round(_mean(a, b, c)[0, 0])
+            masks, axes = self._masks(coarse), tuple(range(1, 1 + len(coarse)))
+            self.windows[coarse] = Windows(masks)
+            self.places[coarse] = np.searchsorted(self.members[coarse], self.shells[members])
+            ones = fft.ifftn(masks, axes=axes, norm="forward").real.reshape(len(masks), -1)
+            for t, (a, b, c) in zip(members, self.places[coarse], strict=True):
+                self.triples[t] = np.round(np.mean(ones[a] * ones[b] * ones[c]))
+        k, twice = wavenumber(self.grid, spacing).ravel(), multiplicity(self.grid).numpy().astype(float)
+        inside = [np.flatnonzero((k >= low) & (k < high)) for low, high in self.edges]
+        self.index, self.ends = np.concatenate(inside), np.cumsum([0, *map(len, inside)])  # of the modes of each shell
+        self.weight = np.tile(twice, len(k) // len(twice))[self.index]
+        self.modes = np.add.reduceat(np.append(self.weight, 0), self.ends[:-1]) * (np.diff(self.ends) > 0)
 
-    def _masks(self, coarse: Sequence[int], members: list[int]) -> dict[int, np.ndarray]:
+    def _masks(self, coarse: tuple[int, ...]) -> np.ndarray:
+        """Which modes of a coarse lattice are in each shell that it holds, (S, *coarse)."""
         step = [n * a / m for n, a, m in zip(self.grid, self.spacing, coarse, strict=True)]
-        k = wavenumber(coarse, step, half=False)
-        shells, edges = np.unique(self.shells[members]), self.edges
-        return {int(s): ((k >= edges[s, 0]) & (k < edges[s, 1])).astype(np.float32) for s in shells}
+        k, edges = wavenumber(coarse, step, half=False), self.edges[self.members[coarse]]
+        return np.stack([(k >= low) & (k < high) for low, high in edges])
 
     def measure(self, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         r"""B (..., T) and P (..., S) of fields (..., \*grid)."""
@@ -124,7 +134,7 @@ class TrianglePlan:
             raise InputError(f"no three modes close a triangle in the shells {empty.round(4).tolist()}: widen them")
         lead, flat = field.shape[: -len(self.grid)], field.reshape(-1, *self.grid)
         triple, power = np.zeros((len(flat), len(self.triples))), np.zeros((len(flat), len(self.modes)))
-        step = max(2, CHUNK_CELLS // int(np.prod(self.grid)))
+        step = max(1, CHUNK_CELLS // int(np.prod(self.grid)))
         for start in range(0, len(flat), step):
             rows = slice(start, start + step)
             self._measure(flat[rows], triple[rows], power[rows])
@@ -132,31 +142,36 @@ class TrianglePlan:
         return triple.reshape(*lead, -1), power.reshape(*lead, -1)
 
     def _measure(self, field: np.ndarray, triple: np.ndarray, power: np.ndarray) -> None:
-        """Means of D_a D_b D_c, and of D_s^2, of fields (B, *grid)."""
-        modes, rms = paired_modes(field)
-        done: set[int] = set()
+        """Means of D_a D_b D_c, and of D_s^2, of fields (B, *grid); two shells of a field share a transform."""
+        unit, rms = unit_rms(field)
+        modes = half_modes(unit)
+        power[:] = self._powers(modes.reshape(len(modes), -1)) * rms[:, None] ** 2
         for coarse, members in self.lattices.items():
-            kept = crop_all(modes, coarse)
-            parts = {s: filtered_pairs(kept, mask) for s, mask in self.masks[coarse].items()}
-            for s in parts.keys() - done:
-                power[:, s] = _mean(parts[s], parts[s]).reshape(-1)[: len(field)] * rms**2
-            done |= parts.keys()
-            for t in members:
-                a, b, c = (parts[s] for s in self.shells[t])
-                triple[:, t] = _mean(a, b, c).reshape(-1)[: len(field)] * rms**3
+            parts = filtered(modes, self.windows[coarse], self.windows[coarse].paired)
+            triple[:, members] = _means(parts, self.places[coarse]) * rms[:, None] ** 3
+
+    def _powers(self, modes: np.ndarray) -> np.ndarray:
+        """Sums of |F|^2 of each shell (B, S)."""
+        found, loops = np.zeros((len(modes), len(self.edges))), kernels()
+        if loops is None:
+            square = np.abs(modes.astype(complex)) ** 2
+            for s, (start, end) in enumerate(itertools.pairwise(self.ends)):
+                found[:, s] = square[:, self.index[start:end]] @ self.weight[start:end]
+        else:
+            loops.shell_powers(modes, self.index, self.weight, self.ends, found)
+        return found
 
 
-def _mean(first: np.ndarray, second: np.ndarray, third: np.ndarray | None = None) -> np.ndarray:
-    """Mean over points of products of two or three (b, M, 2), in float64: (b, 2)."""
+def _means(parts: np.ndarray, triples: np.ndarray) -> np.ndarray:
+    """Means over points of products of three fields of (B, P, *m), two in a complex one: (B, T)."""
+    flat = parts.reshape(*parts.shape[:2], -1)
     loops = kernels()
     if loops is None:
-        product = first.astype(float) * second
-        return (product if third is None else product * third).mean(axis=1)
-    found = np.zeros((len(first), 2))
-    if third is None:
-        loops.mean_of_two(first, second, found)
-    else:
-        loops.mean_of_three(first, second, third, found)
+        fields = np.stack([flat.real, flat.imag], axis=2).reshape(len(flat), -1, flat.shape[2]).astype(float)
+        a, b, c = (fields[:, triples[:, i]] for i in range(3))
+        return np.mean(a * b * c, axis=-1)
+    found = np.empty((len(flat), len(triples)))
+    loops.mean_products(flat.view(flat.real.dtype).reshape(*flat.shape, 2), triples, found)
     return found
 
 

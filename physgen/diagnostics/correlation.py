@@ -87,7 +87,12 @@ def correlation_array(
     def some(start: int) -> np.ndarray:
         values = flat[start : start + step]
         found = sums_of_cells(autocorrelation(values), table, len(r)) / count
-        return found if connected else found + values.mean(axis=tuple(range(1, d + 1)), dtype=float)[:, None] ** 2
+        if connected:
+            return found
+        means = [
+            x.mean(dtype=float) for x in values.reshape(len(values), -1)
+        ]  # one by one: the same digits in any batch
+        return found + np.square(means)[:, None]
 
     parts = shared_out(some, range(0, len(flat), step))
     found = np.concatenate(parts) if parts else np.zeros((0, len(r)))

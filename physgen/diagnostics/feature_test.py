@@ -118,7 +118,8 @@ class _Features:
         modes = torch.fft.rfftn(field.float(), dim=axes)
         if not self.features:  # Parseval: no band need be seen in space
             power = torch.view_as_real(modes).square().sum(-1).double()
-            rms = (power.flatten(1) @ self.shares).sqrt()
+            # field by field: the digits of a product of matrices depend on their sizes
+            rms = torch.stack([one @ self.shares for one in power.flatten(1)]).sqrt()
             return rms.clamp_min(torch.finfo(torch.float32).tiny).log().cpu().numpy()
         bands = torch.fft.irfftn(modes[:, None] * self.filters, s=self.grid, dim=axes).flatten(2)  # (b, J, N)
         rms = bands.square().mean(2).sqrt().clamp_min(torch.finfo(torch.float32).tiny)

@@ -5,27 +5,25 @@ Legend: B fields, d dimensions, \*grid = (n_1, ..., n_d) cells, N of them; K bin
 The bin of a mode is looked up in a table over one octant of modes. Single precision is transformed in single precision,
 after the mean is taken off (it would cost the other modes their digits; k = 0 is in no bin); products and sums are
 float64. Pieces depend on the shape alone, each is done by one thread: results do not depend on the number of threads.
-Fields of more than LARGE cells are transformed slab by slab along all axes but the first, then along the first by
-blocks of columns, which are binned and forgotten: beside the field stands one half-spectrum of its size. Without numba,
-and on a GPU, torch does the same with whole transforms; the numbers agree up to rounding.
+Fields of more than LARGE cells go through :mod:`.mode_pieces`. Without numba, and on a GPU, torch does the same with
+whole transforms; the numbers agree up to rounding.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from physgen.diagnostics.batches import BATCH_CELLS, shared_out
+from physgen.diagnostics.batches import BATCH_CELLS, real_type, shared_out
 from physgen.diagnostics.mode_kernels import kernels
+from physgen.diagnostics.mode_pieces import reach, sums_of_large
 from physgen.lattice import ModeBins, half_grid, multiplicity, unfolded
 
 Array = np.ndarray | torch.Tensor
 
 LARGE = 2**21  # cells of a field that is transformed in pieces
-SLAB_CELLS, BLOCK_MODES = 2**17, 2**15  # of one piece of it: 0.5 and 0.25 MiB of single precision
 CHUNK_CELLS = 2**22  # cells that torch transforms at once where there is no numba, and on a GPU
 
 
@@ -45,7 +43,7 @@ def sums_over_bins(first: Array, second: Array | None, binned: ModeBins) -> np.n
         return _sums_by_torch(first, second, binned)
     one, two = first, second
     if one[0].size > LARGE and len(binned.grid) > 1:
-        return np.stack([_sums_of_large(f, f if two is None else two[b], binned) for b, f in enumerate(one)])
+        return np.stack([sums_of_large(f, f if two is None else two[b], binned) for b, f in enumerate(one)])
     step = max(1, BATCH_CELLS // one[0].size)
 
     def some(start: int) -> np.ndarray:
@@ -53,11 +51,6 @@ def sums_over_bins(first: Array, second: Array | None, binned: ModeBins) -> np.n
         return _sums_of_some(one[rows], None if two is None else two[rows], binned)
 
     return np.concatenate(shared_out(some, range(0, len(one), step)))
-
-
-def real_type(dtype: np.dtype) -> type[np.floating]:
-    """Precision in which values of a type are transformed: single where it holds them, else double."""
-    return np.float32 if np.result_type(dtype.newbyteorder("="), np.float32) == np.float32 else np.float64
 
 
 def _in_numpy(x: Array) -> Array:
@@ -75,12 +68,13 @@ def _sums_of_some(first: np.ndarray, second: np.ndarray | None, binned: ModeBins
     """A few fields that fit the cache."""
     one = half_space(first)
     two = one if second is None else half_space(second)
-    sums = np.zeros((len(one), len(binned.k) + 1))
+    count = len(binned.k)
+    sums = np.zeros((len(one), 2, count + 1))
     shape = three(half_grid(binned.grid))
     table = binned.table.reshape(three(binned.table.shape))
     even = binned.grid[-1] % 2 == 0
-    kernels().bin_rows(one.reshape(-1, *shape), two.reshape(-1, *shape), table, even, sums)
-    return 2 * sums[:, :-1]
+    kernels().bin_rows(one.reshape(-1, *shape), two.reshape(-1, *shape), table, reach(table, count), even, sums)
+    return 2 * sums.sum(axis=1)[:, :-1]
 
 
 def three(shape: Sequence[int]) -> tuple[int, ...]:
@@ -95,9 +89,7 @@ def centred(field: np.ndarray) -> np.ndarray:
     if loops is None:
         axes = tuple(range(1, field.ndim))
         return np.subtract(field, field.mean(axis=axes, keepdims=True, dtype=float).astype(found.dtype), out=found)
-    source = np.ascontiguousarray(field, dtype=found.dtype).reshape(len(field), -1)
-    for values, out in zip(source, found.reshape(len(field), -1), strict=True):
-        loops.centre(values, out)
+    loops.centre(np.ascontiguousarray(field, dtype=found.dtype).reshape(len(field), -1), found.reshape(len(field), -1))
     return found
 
 
@@ -113,72 +105,35 @@ def autocorrelation(field: np.ndarray) -> np.ndarray:
     real, imaginary = parts[..., 0], parts[..., 1]
     real.square_().addcmul_(imaginary, imaginary).div_(field[0].size)
     imaginary.zero_()
-    return torch.fft.irfftn(modes, s=field.shape[1:], dim=tuple(range(1, field.ndim))).numpy()
+    return _to_real(modes, field.shape[1:]).numpy()
+
+
+def _to_real(modes: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
+    """irfftn of modes (B, half) whose digits do not depend on B, as those of torch do for 1 and for more."""
+    d = len(grid)
+    if d == 1 or np.prod(grid) > BATCH_CELLS:  # large fields come one by one
+        return torch.fft.irfftn(modes, s=tuple(grid), dim=tuple(range(1, d + 1)))
+    lines = torch.fft.ifftn(modes.movedim(-1, 1).contiguous(), dim=tuple(range(2, d + 1)))
+    rows = lines.movedim(1, -1).contiguous().view(-1, modes.shape[-1])
+    return torch.fft.irfft(rows, n=grid[-1]).view(-1, *grid)
 
 
 def sums_of_cells(values: np.ndarray, table: np.ndarray, count: int) -> np.ndarray:
-    r"""Sums of values (B, \*grid) over bins (B, K) of shifts, from the table over an octant of them."""
+    r"""Sums of values (B, \*grid), equal at a shift and its opposite, over bins (B, K) of shifts.
+
+    Args:
+        values: such as an autocorrelation.
+        table: bins over an octant of shifts.
+        count: K.
+    """
     grid, loops = values.shape[1:], kernels()
-    sums = np.zeros((len(values), count + 1))
     if loops is None:
         index = unfolded(table, grid).ravel()
-        for row, line in zip(sums, values.reshape(len(values), -1), strict=True):
-            row[:] = np.bincount(index, line, minlength=count + 1)
-    else:
-        loops.bin_cells(values.reshape(-1, *three(grid)), table.reshape(three(table.shape)), sums)
-    return sums[:, :-1]
-
-
-def _sums_of_large(first: np.ndarray, second: np.ndarray, binned: ModeBins) -> np.ndarray:
-    """One field of any size, (K,)."""
-    one = _transformed_but_first(first)
-    two = one if second is first else _transformed_but_first(second)
-    table, whole = _columns_of(binned)
-    step = max(1, BLOCK_MODES // len(first))
-
-    def block(start: int) -> np.ndarray:
-        part = slice(start, start + step)
-        f = _along_first(one[:, part])
-        sums = np.zeros(len(binned.k) + 1)
-        kernels().bin_columns(f, f if two is one else _along_first(two[:, part]), table[part], whole[part], sums)
-        return sums
-
-    return 2 * np.sum(shared_out(block, range(0, one.shape[1], step)), axis=0)[:-1]
-
-
-def _transformed_but_first(field: np.ndarray) -> torch.Tensor:
-    """rfftn of one centred field along all axes but the first, (n_1, columns)."""
-    loops, precision = kernels(), real_type(field.dtype)
-    step = max(1, SLAB_CELLS // field[0].size)
-    columns = int(np.prod(half_grid(field.shape)[1:]))
-    # numpy asks for large pages, torch does not: their faults take as long as the transform
-    half = torch.from_numpy(np.empty((len(field), columns), np.result_type(precision, np.complex64)))
-    sums = np.empty(len(field))
-
-    def transform(start: int) -> None:
-        slab = np.ascontiguousarray(field[start : start + step], dtype=precision)
-        out = np.empty_like(slab)
-        for i, plane in enumerate(slab):
-            sums[start + i] = loops.centre(plane.reshape(-1), out[i].reshape(-1))
-        modes = torch.fft.rfftn(torch.from_numpy(out), dim=tuple(range(1, field.ndim)))
-        half[start : start + step] = modes.view(len(slab), -1)
-
-    shared_out(transform, range(0, len(field), step))
-    half[:, 0] = torch.from_numpy(sums - sums.mean())  # of the mean of each plane, taken off above
-    return half
-
-
-def _along_first(columns: torch.Tensor) -> np.ndarray:
-    """Transform of (n_1, c) along the first axis as (c, n_1)."""
-    return torch.fft.fft(columns.contiguous(), dim=0).T.contiguous().numpy()
-
-
-@functools.lru_cache(maxsize=2)
-def _columns_of(binned: ModeBins) -> tuple[np.ndarray, np.ndarray]:
-    """The table of bins of the columns along the first axis, (columns, n_1//2 + 1), and which of them count half."""
-    table = unfolded(np.moveaxis(binned.table, 0, -1), binned.grid[1:-1])
-    whole = np.broadcast_to(multiplicity(binned.grid).numpy() == 1, table.shape[:-1])
-    return np.ascontiguousarray(table).reshape(-1, table.shape[-1]), whole.ravel().copy()
+        return np.stack([np.bincount(index, line, count + 1)[:-1] for line in values.reshape(len(values), -1)])
+    sums = np.zeros((len(values), 2, count + 1))
+    table = table.reshape(three(table.shape))
+    loops.bin_even_cells(values.reshape(-1, *three(grid)), table, reach(table, count), grid[-1] % 2 == 0, sums)
+    return 2 * sums.sum(axis=1)[:, :-1]
 
 
 # --- by torch alone ----------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from physgen.diagnostics.batches import each_sample
+from physgen.diagnostics.cell_kernels import cell_kernels
 from physgen.diagnostics.distribution import bin_of
+from physgen.diagnostics.mode_sums import three
 from physgen.diagnostics.result import length_unit, result_of_samples
 from physgen.errors import InputError
 
@@ -40,10 +42,9 @@ NAMES = {  # long names in two and three dimensions
 }
 
 
-def _above(levels: np.ndarray, count: int) -> np.ndarray:
-    """Fraction of the N cells at or above each of T thresholds, (B, T), from the thresholds reached (B, N)."""
-    found = np.stack([np.bincount(row, minlength=count + 1) for row in levels])
-    return found[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:] / levels.shape[1]
+def _reached(counts: np.ndarray) -> np.ndarray:
+    """How many are at or above each of T thresholds, (..., T), from how many reach 0 to T of them, (..., T + 1)."""
+    return counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
 
 
 def _levels(flat: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -72,18 +73,29 @@ def element_counts(field: np.ndarray, thresholds: ArrayLike, d: int) -> dict[tup
         -> (B, T) number of such elements over the number of cells.
     """
     thresholds = np.asarray(thresholds, dtype=float)
-    levels = _levels(field, thresholds)
-    found: dict[tuple[int, ...], np.ndarray] = {}
-    everything = tuple(range(d))
-    largest: dict[tuple[int, ...], np.ndarray] = {(): levels}  # axes across which maxima were taken
-    for r in range(d + 1):
-        for across in itertools.combinations(everything, r):
-            if r:
+    levels, count = _levels(field, thresholds), len(thresholds) + 1
+    everything, loops = tuple(range(d)), cell_kernels()
+    counted: dict[tuple[int, ...], np.ndarray] = {}  # axes across which elements lie -> (B, T + 1) by levels
+    if loops is None:
+        largest: dict[tuple[int, ...], np.ndarray] = {(): levels}
+        for across in _subsets(everything):
+            if across:
                 before = largest[across[:-1]]
                 largest[across] = np.maximum(before, np.roll(before, 1, axis=1 + across[-1]))
-            extends = tuple(a for a in everything if a not in across)
-            found[extends] = _above(largest[across].reshape(len(field), -1), len(thresholds))
-    return found
+            rows = largest[across].reshape(len(field), -1)
+            counted[across] = np.stack([np.bincount(row, minlength=count) for row in rows])
+    else:
+        found = np.zeros((len(field), 8, count), np.int64)
+        loops.element_levels(levels.reshape(-1, *three(field.shape[1:])), found)
+        counted = {across: found[:, sum(1 << (3 - d + axis) for axis in across)] for across in _subsets(everything)}
+    return {
+        tuple(a for a in everything if a not in across): _reached(counts) / field[0].size
+        for across, counts in counted.items()
+    }
+
+
+def _subsets(axes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return [some for size in range(len(axes) + 1) for some in itertools.combinations(axes, size)]
 
 
 def minkowski_array(field: ArrayLike, thresholds: ArrayLike, spacing: Sequence[float]) -> np.ndarray:
@@ -153,19 +165,26 @@ def extrema_array(
     field, thresholds = np.asarray(field), np.asarray(thresholds, dtype=float)
     d = len(spacing)
     flat = field.reshape(-1, *field.shape[-d:])
-    values = -flat if minima else flat
+    found = _extrema_by_levels(-flat if minima else flat, _levels(flat, thresholds), len(thresholds) + 1)
+    counted = found.cumsum(axis=1)[:, :-1] if minima else _reached(found)
+    return (counted / (flat[0].size * np.prod(spacing))).reshape(*field.shape[:-d], -1)
+
+
+def _extrema_by_levels(values: np.ndarray, levels: np.ndarray, count: int) -> np.ndarray:
+    """Maxima of values (B, *grid) by their levels, (B, count)."""
+    loops, grid = cell_kernels(), three(values.shape[1:])
+    if loops is not None:
+        found = np.zeros((len(values), count), np.int64)
+        loops.extremum_levels(values.reshape(-1, *grid), levels.reshape(-1, *grid), found)
+        return found
     around = np.full_like(values, -np.inf)  # largest of the neighbours
     block = values  # the same with the cell itself
-    for axis in range(1, d + 1):
+    for axis in range(1, values.ndim):
         sides = np.maximum(np.roll(block, 1, axis), np.roll(block, -1, axis))
         around = np.maximum(around, sides)
         block = np.maximum(block, sides)
-    levels = np.where(values > around, 1 + _levels(flat, thresholds), 0)
-    levels = levels.reshape(len(flat), -1)
-    count = len(thresholds)
-    found = np.stack([np.bincount(row, minlength=count + 2)[1:] for row in levels])  # extrema by thresholds reached
-    counted = found.cumsum(axis=1)[:, :-1] if minima else found[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
-    return (counted / (levels.shape[1] * np.prod(spacing))).reshape(*field.shape[:-d], -1)
+    places = np.where(values > around, 1 + levels.astype(int), 0).reshape(len(values), -1)
+    return np.stack([np.bincount(row, minlength=count + 1)[1:] for row in places])
 
 
 # --- of ensembles -------------------------------------------------------------------------------

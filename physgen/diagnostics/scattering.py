@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from physgen.diagnostics.bands import coarse_grid, crop, crop_all, octave, octave_centres, unit_rms
+from physgen.diagnostics.bands import Windows, coarse_grid, filtered, half_modes, octave, octave_centres, unit_rms
 from physgen.diagnostics.batches import cell_mean, each_sample
 from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 
 FARTHEST = 3  # octaves between the two wavelets of a pair
+CHUNK_CELLS = 2**16  # of an octave's lattice at once: all orientations of them stay in the cache
 ORIENTATIONS = ("parallel", "perpendicular")
 
 
@@ -41,12 +41,12 @@ def directions(d: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Wavelets:
-    """The wavelets of one lattice: of each octave its centre, coarse lattice and filters (L, *m) in the fftn layout."""
+    """The wavelets of one lattice: of each octave its centre, coarse lattice and filters."""
 
     grid: tuple[int, ...]
     k: tuple[float, ...]
     lattices: tuple[tuple[int, ...], ...]
-    filters: tuple[np.ndarray, ...]  # (L, *m_j)
+    filters: tuple[Windows, ...]  # L of them on *m_j
     pairs: tuple[tuple[int, int], ...]  # (finer, coarser) octaves
 
 
@@ -60,11 +60,11 @@ def wavelets(grid: Sequence[int], spacing: Sequence[float], most: int | None = N
     return Wavelets(tuple(grid), tuple(map(float, k)), lattices, filters, pairs)
 
 
-def _filters(grid: Sequence[int], spacing: Sequence[float], centre: float) -> np.ndarray:
+def _filters(grid: Sequence[int], spacing: Sequence[float], centre: float) -> Windows:
     axes = np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n, a) for n, a in zip(grid, spacing, strict=True)), indexing="ij")
     k = np.sqrt(sum(np.square(x) for x in axes))
     along = np.tensordot(directions(len(grid)), np.stack(axes), axes=1) / np.where(k > 0, k, 1.0)
-    return (octave(k, centre) * np.maximum(along, 0.0) ** 2).astype(np.float32)
+    return Windows(octave(k, centre) * np.maximum(along, 0.0) ** 2)
 
 
 def scattering_array(
@@ -90,65 +90,48 @@ def scattering_array(
     d = len(spacing)
     bank = bank or wavelets(field.shape[-d:], spacing)
     flat = field.reshape(-1, *bank.grid)
-    axes = tuple(range(1, d + 1))
     first = np.zeros((len(flat), len(bank.k)))
     second = np.zeros((len(flat), 2, len(bank.pairs)))
-    unit = unit_rms(flat)[0]
-    whole = torch.fft.fftn(torch.from_numpy(unit), dim=axes, norm="forward").numpy()
+    modes = half_modes(unit_rms(flat)[0])
     related = _related(d)
     for j, lattice in enumerate(bank.lattices):
-        modes = crop_all(whole, lattice)
-        for psi, others in zip(bank.filters[j], related, strict=True):
-            u, mean, square = _modulus(modes, psi, axes)
-            first[:, j] += _over(mean**2, square) / len(related)
-            _add_second(second, bank, j, u, mean, others)
-    second /= len(related)
+        step = max(1, CHUNK_CELLS // int(np.prod(lattice)))
+        for start in range(0, len(flat), step):
+            rows = slice(start, start + step)
+            u, mean, square = _modulus(filtered(modes[rows], bank.filters[j], bank.filters[j].alone))
+            first[rows, j] = _over(mean**2, square).mean(axis=1)
+            _add_second(second[rows], bank, j, u, mean, related)
     lead = field.shape[:-d]
     return first.reshape(*lead, -1), second.reshape(*lead, 2, -1)
 
 
-def _related(d: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each orientation the indices of the parallel ones and of the perpendicular ones."""
+def _related(d: int) -> np.ndarray:
+    """For each orientation the parallel one, then the perpendicular ones, (L, P, 2) of :func:`filtered`."""
     cosine = np.abs(directions(d) @ directions(d).T)
-    return [(np.flatnonzero(np.isclose(row, 1)), np.flatnonzero(np.isclose(row, 0))) for row in cosine]
+    found = [[*np.flatnonzero(np.isclose(row, 1)), *np.flatnonzero(np.isclose(row, 0))] for row in cosine]
+    return np.stack([found, np.full_like(found, -1)], axis=-1)
 
 
-def _filtered(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    return torch.fft.ifftn(torch.from_numpy(modes * psi), dim=axes, norm="forward").numpy()
-
-
-def _modulus(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    r"""u = \|f * psi\| (b, \*m) with its mean and mean square (b,)."""
-    z, loops = _filtered(modes, psi, axes), kernels()
+def _modulus(z: np.ndarray) -> tuple[np.ndarray, ...]:
+    r"""u = \|z\| of (b, L, \*m), with its mean and mean square over \*m, (b, L)."""
+    lead, loops = z.shape[:2], kernels()
     if loops is None:
         u = np.abs(z)
-        return u, cell_mean(u, len(axes)), cell_mean(u * u, len(axes))
-    u, mean, square = np.empty(z.shape, z.real.dtype), np.empty(len(z)), np.empty(len(z))
-    loops.modulus(z.reshape(len(z), -1), u.reshape(len(z), -1), mean, square)
+        return u, cell_mean(u, z.ndim - 2), cell_mean(u * u, z.ndim - 2)
+    u, mean, square = np.empty(z.shape, z.real.dtype), np.empty(lead), np.empty(lead)
+    count = z[0, 0].size
+    loops.modulus(z.reshape(-1, count), u.reshape(-1, count), mean.reshape(-1), square.reshape(-1))
     return u, mean, square
 
 
-def _mean_modulus(modes: np.ndarray, psi: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Mean of the modulus alone, over ``axes``."""
-    z, loops = _filtered(modes, psi, axes), kernels()
+def _mean_modulus(z: np.ndarray) -> np.ndarray:
+    r"""Mean of \|z\| of (R, P, \*m) over \*m, (R, P)."""
+    loops = kernels()
     if loops is None:
-        return cell_mean(np.abs(z), len(axes))
-    lead = z.shape[: -len(axes)]
-    mean = np.empty(int(np.prod(lead)))
-    loops.mean_modulus(z.reshape(len(mean), -1), mean)
-    return mean.reshape(lead)
-
-
-def _whole(half: np.ndarray, grid: Sequence[int]) -> np.ndarray:
-    """Modes (b, *half) of a real field in the layout of fftn, by F(-k) = conj F(k)."""
-    found = np.empty((len(half), *grid), half.dtype)
-    last = grid[-1] // 2 + 1
-    found[..., :last] = half
-    mirror = half[..., grid[-1] - last : 0 : -1]
-    for axis, n in enumerate(grid[:-1], start=1):
-        mirror = np.take(mirror, -np.arange(n) % n, axis=axis)
-    np.conjugate(mirror, out=found[..., last:])
-    return found
+        return cell_mean(np.abs(z), z.ndim - 2)
+    mean = np.empty(z.shape[:2])
+    loops.mean_modulus(z.reshape(mean.size, -1), mean.reshape(-1))
+    return mean
 
 
 def _over(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -156,21 +139,17 @@ def _over(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _add_second(
-    second: np.ndarray, bank: Wavelets, j: int, u: np.ndarray, mean: np.ndarray, others: tuple[np.ndarray, np.ndarray]
+    second: np.ndarray, bank: Wavelets, j: int, u: np.ndarray, mean: np.ndarray, related: np.ndarray
 ) -> None:
-    """Add the second order of one u_jl (b, *m_j) to the sums over orientations."""
+    """Second order of octave j, u (b, L, *m_j) of mean (b, L), into (b, 2, pairs)."""
     coarser = [(pair, b) for pair, (a, b) in enumerate(bank.pairs) if a == j]
     if not coarser:
         return
-    d = u.ndim - 1
-    modes = torch.fft.rfftn(torch.from_numpy(u), dim=tuple(range(1, d + 1)), norm="forward").numpy()
+    modes = half_modes(u.reshape(-1, *u.shape[2:]))
     for pair, b in coarser:
-        kept = _whole(crop(modes, bank.lattices[j], bank.lattices[b]), bank.lattices[b])[:, None]
-        psi = bank.filters[b][np.concatenate(others)]
-        means = _mean_modulus(kept, psi, tuple(range(2, d + 2)))  # (b, parallel and perpendicular ones)
-        parts = np.split(means, [len(others[0])], axis=1)
-        for which, part in enumerate(parts):
-            second[:, which, pair] += _over(part.mean(axis=1), mean)
+        means = _mean_modulus(filtered(modes, bank.filters[b], related)).reshape(*mean.shape, -1)
+        for which, part in enumerate((means[..., :1], means[..., 1:])):
+            second[:, which, pair] = _over(part.mean(axis=2), mean).mean(axis=1)
 
 
 def scattering(ensemble: xr.Dataset, transform: Transform | None = None, most: int | None = None) -> xr.Dataset:

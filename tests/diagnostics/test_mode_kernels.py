@@ -1,4 +1,4 @@
-"""The same statistics without compiled loops, and of fields that share a transform."""
+"""The same statistics without compiled loops, and of a field in any company."""
 
 import importlib
 
@@ -8,13 +8,19 @@ import pytest
 from physgen.diagnostics.band_moments import band_moments_array
 from physgen.diagnostics.bispectrum import bispectrum_array
 from physgen.diagnostics.correlation import correlation_array
+from physgen.diagnostics.feature_test import feature_array
+from physgen.diagnostics.morphology import extrema_array, minkowski_array
 from physgen.diagnostics.scattering import scattering_array
+from physgen.diagnostics.spectrum import power_spectrum_array
 
+LEVELS = [0.3, 1.0, 1.1, 2.0]
 STATISTICS = {
     "band moments": lambda field, spacing: [band_moments_array(field, spacing)[1]],
     "bispectrum": lambda field, spacing: bispectrum_array(field, spacing)[:2],
     "correlation": lambda field, spacing: [correlation_array(field, spacing)[1]],
     "scattering": scattering_array,
+    "minkowski": lambda field, spacing: [minkowski_array(field, LEVELS, spacing)],
+    "extrema": lambda field, spacing: [extrema_array(field, LEVELS, spacing, minima) for minima in (False, True)],
 }
 
 
@@ -23,17 +29,34 @@ STATISTICS = {
 def test_a_machine_without_numba_finds_the_same(monkeypatch, name, grid, spacing):
     field = np.random.default_rng(1).exponential(size=(3, *grid))
     compiled = STATISTICS[name](field, spacing)
-    for module in ("mode_sums", "bispectrum", "band_moments", "scattering"):
+    for module in ("mode_sums", "bands", "bispectrum", "band_moments", "scattering"):
         monkeypatch.setattr(importlib.import_module(f"physgen.diagnostics.{module}"), "kernels", lambda: None)
+    monkeypatch.setattr(importlib.import_module("physgen.diagnostics.morphology"), "cell_kernels", lambda: None)
     for found, expected in zip(STATISTICS[name](field, spacing), compiled, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-10 * np.abs(expected).max(initial=0))
 
 
-def test_a_field_is_not_spoilt_by_the_one_that_shares_its_transform():
-    """A partner a million times as large, or constant: what single precision leaves, 1e-4 of the largest B."""
-    one, other = np.random.default_rng(2).exponential(size=(2, 32, 32)).astype(np.float32)
-    alone = bispectrum_array(one, (1.0, 1.0))[0]
-    for partner in (1e6 * other, np.full_like(other, 3.0)):
-        pair = bispectrum_array(np.stack([partner, one]), (1.0, 1.0))[0]
-        np.testing.assert_allclose(pair[1], alone, atol=1e-4 * np.abs(alone).max())
-    np.testing.assert_array_equal(pair[0], 0.0)
+OF_ONE_FIELD = {
+    **STATISTICS,
+    "phases": lambda f, a: [band_moments_array(f, a, phases_only=True)[1]],
+    "power": lambda f, a: [power_spectrum_array(f, a)[1]],
+    "features": lambda f, a: [feature_array(f, a)],
+    "amplitudes": lambda f, a: [feature_array(f, a, 0)],
+}
+
+
+@pytest.mark.parametrize("name", OF_ONE_FIELD)
+@pytest.mark.parametrize("grid", [(32, 32), (48, 80), (27, 25), (16, 12, 18)])
+def test_no_digit_of_a_field_depends_on_the_others_of_its_batch(name, grid):
+    """Alone, among others, beside one that is a million times as large, beside a constant: the same bits."""
+    spacing = (1.0, 0.9, 1.1)[: len(grid)]
+    fields = np.random.default_rng(2).exponential(size=(7, *grid)).astype(np.float32)
+    fields[1] *= 1e6
+    fields[4] = 3.0
+
+    def measure(some):
+        return np.concatenate([x.reshape(len(some), -1) for x in OF_ONE_FIELD[name](some, spacing)], axis=1)
+
+    alone = np.concatenate([measure(field[None]) for field in fields])
+    for rows in (slice(7), slice(1, 4), slice(2), slice(2, 7)):
+        np.testing.assert_array_equal(measure(fields[rows]), alone[rows])

@@ -83,8 +83,10 @@ def encode_part(
             if not len(here):
                 continue
             x, condition = domain.encode(read_values(part.isel(region)), constants)
-            chosen = torch.from_numpy(here)
-            arrays = {X: x[chosen]} | {f"condition.{name}": value[chosen] for name, value in condition.items()}
+            arrays = {X: x} | {f"condition.{name}": value for name, value in condition.items()}
+            if len(here) < count:
+                chosen = torch.from_numpy(here)
+                arrays = {name: value[chosen] for name, value in arrays.items()}
             filled = filled or _Filled(len(wanted), arrays, store)
             filled.add(arrays)
         if filled is None:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from physgen.lattice import half_grid, multiplicity, shells, wavenumber
+from physgen.lattice import half_grid, multiplicity, power_by_shell, shells, wavenumber
 
 RIDGE = 1e-3  # in units of one mode's information: negligible as soon as a bin holds a few modes
 NEWTON_STEPS = 25
 TINY = 1e-20
-FFT_VALUES = 2**20  # values transformed at once
 
 
 def label_features(labels: Tensor | None, quadratic: bool = True) -> Tensor:
@@ -100,18 +99,12 @@ def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPow
     # per cell of the first axis: of cubic cells the size then plays no part
     sizes = [a / cell_size[0] for a in cell_size] if cell_size else [1.0] * len(grid)
     k = torch.from_numpy(wavenumber(grid, sizes))
-    _, shell = torch.unique(torch.from_numpy(shells(grid, sizes)).flatten(), return_inverse=True)
+    filled, shell = torch.unique(torch.from_numpy(shells(grid, sizes)), return_inverse=True)
     weight = multiplicity(grid).double().expand(k.shape).flatten()
-    count = torch.zeros(int(shell.max()) + 1, dtype=torch.float64).index_add_(0, shell, weight)
-    totals = torch.zeros(*x.shape[:2], len(count), dtype=torch.float64)
-    rows = max(1, FFT_VALUES // (x.shape[1] * math.prod(grid)))
-    for start in range(0, len(x), rows):  # the modes of a whole training set would not fit beside it
-        part = x[start : start + rows].double()
-        modes = torch.fft.rfftn(part, dim=list(range(2, x.ndim)), norm="ortho")
-        power = torch.view_as_real(modes).square().sum(-1).flatten(2) * weight
-        totals[start : start + rows].index_add_(2, shell, power)
-    mean_k = torch.zeros_like(count).index_add_(0, shell, weight * k.flatten()) / count
-    return ShellPower(totals / count, count, mean_k, k, grid)
+    count = torch.bincount(shell.flatten(), weight)
+    mean_k = torch.bincount(shell.flatten(), weight * k.flatten()) / count
+    power = power_by_shell(x.flatten(0, 1), shell).view(*x.shape[:2], len(filled))
+    return ShellPower(power / count, count, mean_k, k, grid)
 
 
 def fit_spectrum(

@@ -90,21 +90,45 @@ class ShellPower:
     grid: tuple[int, ...]
 
 
-def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPower:
-    r"""Power by shells of encoded fields x (B, C, \*grid), which may be mapped: a few of them at a time.
+class PowerMeter:
+    """The :class:`ShellPower` of fields that come block by block.
 
     ``cell_size``: along each axis, where cells are not cubic.
     """
-    grid = tuple(x.shape[2:])
-    # per cell of the first axis: of cubic cells the size then plays no part
-    sizes = [a / cell_size[0] for a in cell_size] if cell_size else [1.0] * len(grid)
-    k = torch.from_numpy(wavenumber(grid, sizes))
-    filled, shell = torch.unique(torch.from_numpy(shells(grid, sizes)), return_inverse=True)
-    weight = multiplicity(grid).double().expand(k.shape).flatten()
-    count = torch.bincount(shell.flatten(), weight)
-    mean_k = torch.bincount(shell.flatten(), weight * k.flatten()) / count
-    power = power_by_shell(x.flatten(0, 1), shell).view(*x.shape[:2], len(filled))
-    return ShellPower(power / count, count, mean_k, k, grid)
+
+    def __init__(self, cell_size: Sequence[float] | None = None) -> None:
+        self._cells, self._parts = cell_size, list[Tensor]()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no field was added yet."""
+        return not self._parts
+
+    def add(self, x: Tensor) -> None:
+        r"""Measure further fields (B, C, \*grid), all of one grid."""
+        if self.is_empty:
+            self._grid = tuple(x.shape[2:])
+            # per cell of the first axis: of cubic cells the size then plays no part
+            sizes = [a / self._cells[0] for a in self._cells] if self._cells else [1.0] * len(self._grid)
+            self._k = torch.from_numpy(wavenumber(self._grid, sizes))
+            shell = torch.from_numpy(shells(self._grid, sizes))
+            self._shell = torch.unique(shell, return_inverse=True)[1]
+        power = power_by_shell(x.flatten(0, 1), self._shell)
+        self._parts.append(power.view(*x.shape[:2], power.shape[1]))
+
+    def measured(self) -> ShellPower:
+        """What was measured, field by field."""
+        weight = multiplicity(self._grid).double().expand(self._k.shape).flatten()
+        count = torch.bincount(self._shell.flatten(), weight)
+        mean_k = torch.bincount(self._shell.flatten(), weight * self._k.flatten()) / count
+        return ShellPower(torch.cat(self._parts) / count, count, mean_k, self._k, self._grid)
+
+
+def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPower:
+    r"""Power by shells of encoded fields x (B, C, \*grid), which may be mapped; ``cell_size``: see `PowerMeter`."""
+    meter = PowerMeter(cell_size)
+    meter.add(x)
+    return meter.measured()
 
 
 def fit_spectrum(

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from physgen.diagnostics.batches import BATCH_CELLS, each_sample
+from physgen.diagnostics.batches import BATCH_CELLS, each_sample, shared_out
 from physgen.diagnostics.mode_sums import autocorrelation, sums_of_cells
 from physgen.diagnostics.result import length_unit, result_of_samples
 from physgen.errors import InputError
 from physgen.lattice import octant_bins
-from physgen.threads import shared_out
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -18,12 +18,11 @@ import numpy as np
 import torch
 
 from physgen.diagnostics.bands import fundamental
-from physgen.diagnostics.batches import BATCH_CELLS
+from physgen.diagnostics.batches import BATCH_CELLS, shared_out
 from physgen.diagnostics.result import Units, result_of_samples, units
 from physgen.diagnostics.spectrum import as_tensor, transformed
 from physgen.errors import InputError
 from physgen.lattice import multiplicity, nyquist, wavenumber
-from physgen.threads import shared_out
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -18,10 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from physgen.diagnostics.batches import BATCH_CELLS
+from physgen.diagnostics.batches import BATCH_CELLS, shared_out
 from physgen.diagnostics.mode_kernels import kernels
 from physgen.lattice import ModeBins, half_grid, multiplicity, unfolded
-from physgen.threads import shared_out
 
 Array = np.ndarray | torch.Tensor
 

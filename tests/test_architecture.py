@@ -13,13 +13,14 @@ PACKAGE = ROOT / "physgen"
 FILES = sorted(PACKAGE.rglob("*.py"))
 DOMAINS = sorted(p.name for p in (PACKAGE / "domains").iterdir() if (p / "__init__.py").exists())
 
-LEAVES = {"physgen.errors", "physgen.provenance", "physgen.units", "physgen.lazy", "physgen"}
+LEAVES = {"physgen.errors", "physgen.provenance", "physgen.units", "physgen.lazy", "physgen.threads", "physgen"}
 ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and the leaves
     "errors": set(),
     "lazy": set(),
     "provenance": set(),
     "units": set(),
     "progress": set(),
+    "threads": set(),
     "lattice": set(),
     "processes": set(),
     "storage": {"processes"},

@@ -6,7 +6,8 @@
 
 Each stage is the command that a user types, in a process of its own, watched through ``/proc/PID/status``. Counted as
 resident is what the kernel cannot take back without swapping, ``RssAnon + RssShmem``; ``RssFile``, pages of mapped
-files that are given back when memory is short, and the largest sum of all three are printed beside it.
+files that are given back when memory is short, and ``VmHWM``, the kernel's own peak of all three together, are printed
+beside it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Watched:
 
     resident: int  # RssAnon + RssShmem
     files: int  # RssFile
-    all: int  # of their sum
+    all: int  # VmHWM, of the sum of both
     cost: Cost
 
 
@@ -54,9 +55,8 @@ def watch(*words: str, folder: Path) -> Watched:
     process = subprocess.Popen([sys.executable, "-m", "physgen.cli", *words], env=environment, cwd=folder)
     peaks, cpu = [0, 0, 0], 0.0
     while process.poll() is None:
-        anonymous, shared, files = _status(process.pid)
         cpu = max(cpu, _cpu_seconds(process.pid))
-        peaks = [max(pair) for pair in zip(peaks, (anonymous + shared, files, anonymous + shared + files), strict=True)]
+        peaks = [max(pair) for pair in zip(peaks, _status(process.pid), strict=True)]
         time.sleep(0.1)
     if process.returncode:
         raise RuntimeError(f"physgen {' '.join(words)} ended with {process.returncode}")
@@ -64,12 +64,13 @@ def watch(*words: str, folder: Path) -> Watched:
 
 
 def _status(pid: int) -> tuple[int, int, int]:
+    """RssAnon + RssShmem, RssFile, VmHWM, in bytes."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:  # it has just ended
         return 0, 0, 0
-    found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith("Rss")}
-    return found.get("RssAnon", 0), found.get("RssShmem", 0), found.get("RssFile", 0)
+    found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith(("Rss", "VmHWM"))}
+    return found.get("RssAnon", 0) + found.get("RssShmem", 0), found.get("RssFile", 0), found.get("VmHWM", 0)
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -116,7 +117,7 @@ def measure(
 def _print(stage: str, found: Watched) -> None:
     print(
         f"{stage:<8} resident {found.resident / 1e9:.2f} GB (RssAnon + RssShmem), mapped files "
-        f"{found.files / 1e9:.2f} GB, largest sum {found.all / 1e9:.2f} GB; "
+        f"{found.files / 1e9:.2f} GB, peak of both together {found.all / 1e9:.2f} GB (VmHWM); "
         f"{found.cost.cpu:.0f} CPU s, {found.cost.wall:.0f} s",
         flush=True,
     )

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
+
+from physgen.threads import shared_out
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Piece = TypeVar("Piece")
-Result = TypeVar("Result")
 Transform = Callable[[np.ndarray], np.ndarray]  # of arrays (b, C, *grid); it treats every configuration alone
 
 BATCH_CELLS = 2**18  # 1 MiB of single precision: a batch and its FFT stay in the cache
@@ -58,43 +56,12 @@ def each_sample(
 ) -> np.ndarray:
     r"""``statistic`` of every configuration: (B, C, \*shape) from a function of (b, C, \*grid), batch by batch.
 
-    Batches are shared out to threads (:func:`shared_out`); results are the same.
+    Batches are shared out to threads (:func:`physgen.threads.shared_out`); results are the same.
     """
     pieces = _pieces(ensemble, transform)
     if len(pieces) == 1:  # one large configuration: the statistic itself may share out its parts
         return np.asarray(statistic(pieces[0]()), dtype=float)
     return np.concatenate(shared_out(lambda piece: np.asarray(statistic(piece()), dtype=float), pieces))
-
-
-def shared_out(function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
-    """``function`` of every piece, in order, on as many threads as torch uses, each of which does its pieces alone.
-
-    numpy, the transforms and compiled loops leave the interpreter's lock. Within a piece torch uses one thread, so that
-    what it finds does not depend on their number; a piece that is shared out again is done by that thread.
-    """
-    _keep_freed_memory()
-    threads = torch.get_num_threads()
-    workers = min(threads, len(pieces))
-    try:
-        if workers <= 1:
-            if threads > 1:
-                torch.set_num_threads(1)
-            return [function(piece) for piece in pieces]
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(function, pieces))
-    finally:
-        if threads > 1:  # each thread has its number, but those that start later inherit the last one that was set
-            torch.set_num_threads(threads)
-
-
-@functools.cache
-def _keep_freed_memory() -> None:
-    """Have the C library keep freed blocks of up to 32 MiB: by default every batch faults its pages in anew.
-
-    glibc raises its thresholds for mapping and trimming to the size of a mapped block that is freed; this one is never
-    touched. It halves the time of small batches on two threads; other C libraries do not mind.
-    """
-    np.empty(2**25 - 2**16, np.uint8)
 
 
 def real_type(dtype: np.dtype) -> type[np.floating]:

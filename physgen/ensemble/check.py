@@ -9,6 +9,7 @@ import numpy as np
 
 from physgen.ensemble.blocks import read_values, sample_regions
 from physgen.ensemble.layout import sample_dims, space_dims, spacing
+from physgen.ensemble.scratch import give_back_pages
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _check_finite(ensemble: xr.Dataset) -> None:
                 found = np.argwhere(wrong)[0]
                 first, value = found + start, values[tuple(found)]
             bad += int(wrong.sum())
+            give_back_pages(values)
         if bad:
             where = ", ".join(f"{d}={i}" for d, i in zip(variable.dims, first, strict=True))
             raise InputError(

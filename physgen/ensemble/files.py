@@ -17,6 +17,7 @@ from physgen import __version__
 from physgen.ensemble.blocks import first_line, read_values, sample_regions
 from physgen.ensemble.check import check_conditions, check_ensemble, is_template, refuse_template
 from physgen.ensemble.layout import SPACE, sample_count
+from physgen.ensemble.scratch import give_back_pages
 from physgen.ensemble.selection import is_selection, resolve_selection
 from physgen.errors import InputError
 from physgen.provenance import git_commit
@@ -80,7 +81,9 @@ def _write(ensemble: xr.Dataset, path: Path) -> None:
         written.attrs.update(field.attrs)
         for region in sample_regions(ensemble):
             place = tuple(region.get(str(dim), slice(None)) for dim in field.dims)
-            written[place] = read_values(ensemble[["field"]].isel(region))["field"].values
+            values = read_values(ensemble[["field"]].isel(region))["field"].values
+            written[place] = values
+            give_back_pages(values)
 
 
 def open_ensemble(path: str | Path) -> xr.Dataset:

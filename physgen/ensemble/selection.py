@@ -95,11 +95,14 @@ def resolve_selection(opened: xr.Dataset, path: Path, open_whole: Callable[[Path
     Raises:
         InputError: the file of the whole is not there, or is another one by now.
     """
+    from physgen.ensemble.chosen import in_runs
+
     chosen, index = opened[SELECTED], opened[SELECTED].values
     whole = open_whole(find_whole(opened.attrs, path))
     kept = {name: value for name, value in opened.attrs.items() if not name.startswith(PREFIX)}
     kept["physgen_schema"] = whole.attrs["physgen_schema"]
     part = whole.isel({chosen.dims[0]: index})
+    part["field"] = in_runs(whole["field"].variable, str(chosen.dims[0]), index)
     part.attrs = kept
     part.set_close(whole.close)
     return part

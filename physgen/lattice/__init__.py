@@ -28,6 +28,7 @@ from physgen.lattice.moves import (
     translations,
     whole_numbers,
 )
+from physgen.lattice.power import power_by_shell
 
 __all__ = [
     "Draws",
@@ -44,6 +45,7 @@ __all__ = [
     "nyquist",
     "octant_bins",
     "point_group",
+    "power_by_shell",
     "random_moves",
     "shells",
     "translations",

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from physgen import __version__
-from physgen.diffusion.learning.prior_spectrum import Spectrum
+from physgen.diffusion.learning.prior_spectrum import PowerMeter, Spectrum
 from physgen.ensemble import sample_count, sample_dims, sample_regions
 from physgen.ensemble.blocks import read_values
 from physgen.ensemble.scratch import SCRATCH
@@ -60,6 +60,7 @@ def encode_part(
     rows: np.ndarray | None = None,
     store: Path | None = None,
     key: Mapping[str, Any] | None = None,
+    meter: PowerMeter | None = None,
 ) -> Encoded:
     """Encode an ensemble block by block; it may have been opened lazily.
 
@@ -67,6 +68,7 @@ def encode_part(
         rows: numbers of the flattened samples that are wanted, ascending; None for all.
         store: new folder for what is more than IN_MEMORY_BYTES; None keeps everything in memory.
         key: what the store is of, for :func:`open_store`.
+        meter: measures each block while it is in memory.
 
     Raises:
         InputError: the data are damaged, or the disk is full.
@@ -83,10 +85,14 @@ def encode_part(
             if not len(here):
                 continue
             x, condition = domain.encode(read_values(part.isel(region)), constants)
-            chosen = torch.from_numpy(here)
-            arrays = {X: x[chosen]} | {f"condition.{name}": value[chosen] for name, value in condition.items()}
+            arrays = {X: x} | {f"condition.{name}": value for name, value in condition.items()}
+            if len(here) < count:
+                chosen = torch.from_numpy(here)
+                arrays = {name: value[chosen] for name, value in arrays.items()}
             filled = filled or _Filled(len(wanted), arrays, store)
             filled.add(arrays)
+            if meter is not None:
+                meter.add(arrays[X])
         if filled is None:
             raise InputError("no configuration was chosen to be encoded: give at least one")
         return filled.finish(key or {})
@@ -180,10 +186,10 @@ def open_store(store: Path, key: Mapping[str, Any], verify: bool = True) -> Enco
         about = json.loads((store / ABOUT).read_text())
         if about["key"] != json.loads(json.dumps(dict(key))):
             return None
+        if verify and any(_digest(store / f"{name}.npy") != sha256 for name, sha256 in about["sha256"].items()):
+            return None
         arrays = {name: _map(store / f"{name}.npy") for name in about["sha256"]}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if verify and any(_digest(arrays[name]) != sha256 for name, sha256 in about["sha256"].items()):
         return None
     return _encoded({name: torch.from_numpy(array) for name, array in arrays.items()})
 
@@ -202,28 +208,37 @@ def _map(path: Path) -> np.ndarray:
     return np.frombuffer(pages, header.dtype, offset=header.offset).reshape(header.shape)
 
 
-def _digest(array: np.ndarray) -> str:
-    found, content = hashlib.sha256(), array.reshape(-1).view(np.uint8).data
-    for start in range(0, len(content), DIGEST_BYTES):
-        found.update(content[start : start + DIGEST_BYTES])
+def _digest(path: Path) -> str:
+    """sha256 of the values in an .npy file. They are read, not mapped: pages of a map count as the process's own."""
+    found, offset = hashlib.sha256(), np.load(path, mmap_mode="r").offset
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        while content := file.read(DIGEST_BYTES):
+            found.update(content)
     return found.hexdigest()
 
 
 def encoded_part(
-    run: Run, name: str, constants: Mapping[str, Any], rows: np.ndarray | None = None, write: bool = True
+    run: Run,
+    name: str,
+    constants: Mapping[str, Any],
+    rows: np.ndarray | None = None,
+    write: bool = True,
+    meter: PowerMeter | None = None,
 ) -> Encoded:
     """A part of the data of a run, encoded: from its store where that is whole and of these data, else made.
 
     Args:
         name: of the part. rows: as in :func:`encode_part`.
         write: whether this process verifies and writes the store. Others call it once that one has.
+        meter: as in :func:`encode_part`; left empty where the store is found.
     """
     path, store = run.path_of_part(name), store_folder(run.folder) / name
     key = _key(path, constants, rows)
     found = open_store(store, key, verify=write)
     if found is None:
         with run.open_part(name) as part:
-            found = encode_part(run.domain, part, constants, rows, store if write else None, key)
+            found = encode_part(run.domain, part, constants, rows, store if write else None, key, meter)
     return found
 
 

@@ -15,7 +15,7 @@ from physgen.config import Experiment
 from physgen.diffusion.convention import Denoiser
 from physgen.diffusion.learning.denoisers import LevelDistribution
 from physgen.diffusion.learning.precision import compile_network, fitting_precision
-from physgen.diffusion.learning.prior_spectrum import Spectrum, shell_power
+from physgen.diffusion.learning.prior_spectrum import PowerMeter, Spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState
 from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
 from physgen.ensemble import check_ensemble, open_verified, sample_count, sample_dims, units_of_samples
@@ -236,10 +236,14 @@ def _prepare_data(run: Run, settings: Settings) -> Spectrum | None:
     with run.open_part("train") as train:
         dims = sample_dims(train)
         constants = json.loads(json.dumps(domain.fit_encoding(train))) if is_new else run.encoding().domain
-    found = encoded_part(run, "train", constants)
+    cells = constants.get("cell_size")
+    meter = PowerMeter(cells)
+    found = encoded_part(run, "train", constants, meter=meter)
     spectrum = None if is_new else kept_spectrum(run.folder, tuple(found.x.shape[2:]))
     if is_new or (spectrum is None and values.has_prior):
-        power, cells = shell_power(found.x, constants.get("cell_size")), constants.get("cell_size")
+        if meter.is_empty:  # encoded before
+            meter.add(found.x)
+        power = meter.measured()
         if is_new:
             ends = values.noise_range(power, cells, settings.s_min, settings.s_max)
             write_json(run.folder / ENCODING, describe_encoding(constants, found, dims, *ends).to_json())

@@ -45,6 +45,37 @@ def test_a_large_array_lies_in_a_file_that_goes_with_it(tmp_path, monkeypatch):
         scratch_array((7, 3), np.float32)
 
 
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+@pytest.mark.parametrize("where", ["scratch", "file", "view", "memory", "private"])
+def test_pages_that_are_given_back_lose_nothing(where, tmp_path, monkeypatch):
+    """16 MiB of pages go where a file holds them, and stay where they are the only copy."""
+    monkeypatch.setenv("PHYSGEN_SCRATCH", str(tmp_path))
+    monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
+    expected = np.random.default_rng(0).standard_normal((5, 2**20), dtype=np.float32)
+    if where == "scratch":
+        values = scratch_array(expected.shape, np.float32)
+        values[:] = expected
+    elif where == "memory":
+        values = expected.copy()
+    else:
+        np.save(tmp_path / "x.npy", expected)
+        values = np.load(tmp_path / "x.npy", mmap_mode="c" if where == "private" else "r")
+        values = np.asarray(values) if where == "view" else values
+    if where == "private":
+        expected[1] = values[1] = 3.0
+    assert values.sum() == expected.sum()
+    before = resident()
+    scratch.give_back_pages(values[:4])
+    gone = before - resident()
+    assert gone > 2**24 - 2**20 if where in ("scratch", "file", "view") else gone < 2**20
+    np.testing.assert_array_equal(values, expected)
+
+
 @pytest.mark.parametrize("format", ["npy", "hdf5"])
 def test_an_import_is_the_same_through_files_and_through_memory(format, tmp_path, monkeypatch):
     import h5py

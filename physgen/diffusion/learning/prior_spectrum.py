@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from physgen.lattice import half_grid, multiplicity, shells, wavenumber
+from physgen.lattice import half_grid, multiplicity, power_by_shell, shells, wavenumber
 
 RIDGE = 1e-3  # in units of one mode's information: negligible as soon as a bin holds a few modes
 NEWTON_STEPS = 25
 TINY = 1e-20
-FFT_VALUES = 2**20  # values transformed at once
 
 
 def label_features(labels: Tensor | None, quadratic: bool = True) -> Tensor:
@@ -91,27 +90,45 @@ class ShellPower:
     grid: tuple[int, ...]
 
 
-def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPower:
-    r"""Power by shells of encoded fields x (B, C, \*grid), which may be mapped: a few of them at a time.
+class PowerMeter:
+    """The :class:`ShellPower` of fields that come block by block.
 
     ``cell_size``: along each axis, where cells are not cubic.
     """
-    grid = tuple(x.shape[2:])
-    # per cell of the first axis: of cubic cells the size then plays no part
-    sizes = [a / cell_size[0] for a in cell_size] if cell_size else [1.0] * len(grid)
-    k = torch.from_numpy(wavenumber(grid, sizes))
-    _, shell = torch.unique(torch.from_numpy(shells(grid, sizes)).flatten(), return_inverse=True)
-    weight = multiplicity(grid).double().expand(k.shape).flatten()
-    count = torch.zeros(int(shell.max()) + 1, dtype=torch.float64).index_add_(0, shell, weight)
-    totals = torch.zeros(*x.shape[:2], len(count), dtype=torch.float64)
-    rows = max(1, FFT_VALUES // (x.shape[1] * math.prod(grid)))
-    for start in range(0, len(x), rows):  # the modes of a whole training set would not fit beside it
-        part = x[start : start + rows].double()
-        modes = torch.fft.rfftn(part, dim=list(range(2, x.ndim)), norm="ortho")
-        power = torch.view_as_real(modes).square().sum(-1).flatten(2) * weight
-        totals[start : start + rows].index_add_(2, shell, power)
-    mean_k = torch.zeros_like(count).index_add_(0, shell, weight * k.flatten()) / count
-    return ShellPower(totals / count, count, mean_k, k, grid)
+
+    def __init__(self, cell_size: Sequence[float] | None = None) -> None:
+        self._cells, self._parts = cell_size, list[Tensor]()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no field was added yet."""
+        return not self._parts
+
+    def add(self, x: Tensor) -> None:
+        r"""Measure further fields (B, C, \*grid), all of one grid."""
+        if self.is_empty:
+            self._grid = tuple(x.shape[2:])
+            # per cell of the first axis: of cubic cells the size then plays no part
+            sizes = [a / self._cells[0] for a in self._cells] if self._cells else [1.0] * len(self._grid)
+            self._k = torch.from_numpy(wavenumber(self._grid, sizes))
+            shell = torch.from_numpy(shells(self._grid, sizes))
+            self._shell = torch.unique(shell, return_inverse=True)[1]
+        power = power_by_shell(x.flatten(0, 1), self._shell)
+        self._parts.append(power.view(*x.shape[:2], power.shape[1]))
+
+    def measured(self) -> ShellPower:
+        """What was measured, field by field."""
+        weight = multiplicity(self._grid).double().expand(self._k.shape).flatten()
+        count = torch.bincount(self._shell.flatten(), weight)
+        mean_k = torch.bincount(self._shell.flatten(), weight * self._k.flatten()) / count
+        return ShellPower(torch.cat(self._parts) / count, count, mean_k, self._k, self._grid)
+
+
+def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPower:
+    r"""Power by shells of encoded fields x (B, C, \*grid), which may be mapped; ``cell_size``: see `PowerMeter`."""
+    meter = PowerMeter(cell_size)
+    meter.add(x)
+    return meter.measured()
 
 
 def fit_spectrum(

@@ -12,7 +12,7 @@ from physgen.domains.cosmology.encoding import LOWEST, check_bound
 from physgen.domains.cosmology.means import mean_densities
 from physgen.domains.cosmology.options import Box
 from physgen.ensemble import unit_attrs
-from physgen.ensemble.scratch import IN_MEMORY_BYTES, scratch_array
+from physgen.ensemble.scratch import IN_MEMORY_BYTES, give_back_pages, scratch_array
 from physgen.errors import InputError
 
 LABEL_LONG_NAMES = {
@@ -149,13 +149,14 @@ def read_fields(
     factor, kept = _block_size(array.shape[-dimension:], cells, source), serves_as_it_is(array, cells)
     out = array if out is None and kept else out
     for i in range(len(array)):
-        one = np.asarray(array[i : i + 1])
-        check_fields(one, kind, dimension, source, first=i)
-        one = block_average(one, factor, "sum" if kind == "counts" else "mean")
+        read = np.asarray(array[i : i + 1])
+        check_fields(read, kind, dimension, source, first=i)
+        one = block_average(read, factor, "sum" if kind == "counts" else "mean")
         if out is None:
             out = scratch_array((len(array), *one.shape[1:]), np.float32)
         if out is not array:
             out[i] = one[0]
+        give_back_pages(read)
     assert out is not None
     return out
 

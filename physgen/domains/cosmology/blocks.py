@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+from physgen.threads import shared_out
 
 BLOCK = 2**17  # values that are held in float64 at once
 DIGIT = 16  # bits by which order statistics are narrowed down in one pass
@@ -21,11 +24,14 @@ def flat_blocks(values: np.ndarray) -> Iterator[np.ndarray]:
     return (flat[start : start + BLOCK].astype(np.float64) for start in range(0, flat.size, BLOCK))
 
 
-def map_blocks(values: np.ndarray, of: Transform) -> np.ndarray:
-    """``of(values)``, elementwise, float64; what it takes beside is that of BLOCK values."""
-    result = np.empty(values.size)
-    for i, block in enumerate(flat_blocks(values)):
-        result[i * BLOCK : i * BLOCK + block.size] = of(block)
+def map_blocks(values: np.ndarray, of: Transform, dtype: DTypeLike = np.float64) -> np.ndarray:
+    """``of(values)``, elementwise, computed in float64; what it takes beside is that of BLOCK values a thread."""
+    flat, result = np.ascontiguousarray(values).reshape(-1), np.empty(values.size, dtype)
+
+    def some(start: int) -> None:
+        result[start : start + BLOCK] = of(flat[start : start + BLOCK].astype(np.float64))
+
+    shared_out(some, range(0, flat.size, BLOCK))
     return result.reshape(values.shape)
 
 
@@ -37,14 +43,21 @@ class Moments:
 
     def add(self, numbers: np.ndarray) -> None:
         """Count further float64 numbers in, of any shape."""
-        for start in range(0, numbers.size, BLOCK):
-            part = numbers.reshape(-1)[start : start + BLOCK]
-            centre, total = float(part.mean()), self.count + part.size
-            step = centre - self.mean
-            spread = float(np.square(part - centre).sum())
-            self._square += spread + step**2 * (self.count * part.size / total)
-            self.mean += step * (part.size / total)
-            self.count = total
+        from physgen.domains.cosmology.block_kernels import moments
+
+        for part in flat_blocks(numbers):
+            self._merge(len(part), *moments(part))
+
+    def merge(self, other: Moments) -> None:
+        """Count in what another one has seen."""
+        if other.count:
+            self._merge(other.count, other.mean, other._square)
+
+    def _merge(self, count: int, mean: float, square: float) -> None:
+        total, step = self.count + count, mean - self.mean
+        self._square += square + step**2 * (self.count * count / total)
+        self.mean += step * (count / total)
+        self.count = total
 
     @property
     def std(self) -> float:
@@ -65,23 +78,23 @@ class OrderStatistics:
         order.value(rank)
 
     Each pass counts the next 16 bits of the values that begin as a wanted one does: two passes for single precision,
-    four for what it cannot hold.
+    four for what it cannot hold. The first pass can be made before the ranks are known (``ask``).
     """
 
-    def __init__(self, dtype: np.dtype, ranks: np.ndarray) -> None:
+    def __init__(self, dtype: np.dtype, ranks: np.ndarray | None = None) -> None:
         small = np.dtype(dtype).kind == "f" or np.dtype(dtype).itemsize < 4  # whole numbers of 32 bits have more digits
         self._dtype = np.dtype(np.float32 if small and np.dtype(dtype).itemsize <= 4 else np.float64)
         self._rounds, self._done = 8 * self._dtype.itemsize // DIGIT, 0
+        self._counts = np.zeros((1, 2**DIGIT), np.int64)
+        self._prefixes = np.zeros(1, np.uint64)
+        self._begins = np.zeros(2**DIGIT, np.int64)  # the first prefix of each first digit, -1 where there is none
+        self.ask(np.empty(0) if ranks is None else ranks)
+
+    def ask(self, ranks: np.ndarray) -> None:
+        """Say which ranks are wanted, before the first pass is ended."""
         self._ranks = np.unique(np.asarray(ranks, dtype=np.int64))
         self._rest = self._ranks.copy()  # rank among the values that begin alike
         self._begin = np.zeros(len(self._ranks), np.uint64)  # the digits that are known, of each rank
-        self._open()
-
-    def _open(self) -> None:
-        self._prefixes = np.unique(self._begin).astype(f"u{self._dtype.itemsize}")
-        self._counts = np.zeros((len(self._prefixes), 2**DIGIT), np.int64)
-        self._begins = np.zeros(2**DIGIT, bool)  # whether a wanted value begins with these 16 bits
-        self._begins[self._prefixes >> self._prefixes.dtype.type(DIGIT * max(0, self._done - 1))] = True
 
     @property
     def is_open(self) -> bool:
@@ -90,32 +103,48 @@ class OrderStatistics:
 
     def add(self, values: np.ndarray) -> None:
         """Count the values of a block."""
-        flat = np.ascontiguousarray(values).reshape(-1)
-        for start in range(0, flat.size, BLOCK):
-            keys = self._keys(flat[start : start + BLOCK])
-            digits = keys >> keys.dtype.type(DIGIT * (self._rounds - self._done - 1))
-            digit = (digits & digits.dtype.type(2**DIGIT - 1)).astype(np.int64)
-            if self._done == 0:
-                self._counts[0] += np.bincount(digit, minlength=2**DIGIT)
-                continue
-            slot = digits >> digits.dtype.type(DIGIT)
-            wanted = np.flatnonzero(self._begins[keys >> keys.dtype.type(DIGIT * (self._rounds - 1))])
-            slot, digit = slot[wanted], digit[wanted]
-            row = np.searchsorted(self._prefixes, slot).clip(max=len(self._prefixes) - 1)
-            place = (row * 2**DIGIT + digit)[self._prefixes[row] == slot]
+        from physgen.domains.cosmology.block_kernels import count_first, wanted_places
+
+        flat, bits = np.ascontiguousarray(values).reshape(-1), 8 * self._dtype.itemsize
+        unsigned = np.dtype(f"u{self._dtype.itemsize}")
+        top = unsigned.type(1 << (bits - 1))
+
+        def raw(start: int) -> np.ndarray:
+            return flat[start : start + BLOCK].astype(self._dtype, copy=False).view(unsigned)
+
+        def first(start: int) -> np.ndarray:
+            counts = np.zeros(2**DIGIT, np.int32)
+            count_first(raw(start), top, bits, counts)
+            return counts
+
+        def later(start: int) -> np.ndarray:
+            some = raw(start)
+            places = np.empty(len(some), np.int64)
+            return places[: wanted_places(some, top, bits, self._begins, self._prefixes, self._done, places)]
+
+        starts = range(0, flat.size, BLOCK)
+        if self._done == 0:
+            for counts in shared_out(first, starts):
+                self._counts[0] += counts
+            return
+        for places in shared_out(later, starts):
             # few are wanted, in places far apart: a count of all places would cost more than they do
-            np.add.at(self._counts.reshape(-1), place, 1)
+            np.add.at(self._counts.reshape(-1), places, 1)
 
     def narrow(self) -> None:
         """End a pass."""
         cumulative = self._counts.cumsum(axis=1)
-        row = np.searchsorted(self._prefixes.astype(np.uint64), self._begin)
+        row = np.searchsorted(self._prefixes, self._begin)
         for i, r in enumerate(row):
             digit = int(np.searchsorted(cumulative[r], self._rest[i], side="right"))
             self._rest[i] -= cumulative[r, digit - 1] if digit else 0
             self._begin[i] = (int(self._begin[i]) << DIGIT) + digit
         self._done += 1
-        self._open()
+        self._prefixes = np.unique(self._begin)
+        self._counts = np.zeros((len(self._prefixes), 2**DIGIT), np.int64)
+        first = (self._prefixes >> np.uint64(DIGIT * (self._done - 1))).astype(np.int64)
+        self._begins = np.full(2**DIGIT, -1, np.int64)
+        self._begins[first[::-1]] = np.arange(len(first))[::-1]  # the least of those that begin alike stays
 
     def value(self, rank: np.ndarray) -> np.ndarray:
         """The values of ranks that were asked for, float64."""
@@ -124,13 +153,6 @@ class OrderStatistics:
         top = np.uint64(1 << (bits - 1))
         raw = np.where(keys & top, keys ^ top, ~keys & np.uint64(2**bits - 1))
         return raw.astype(f"u{bits // 8}").view(self._dtype).astype(np.float64)
-
-    def _keys(self, values: np.ndarray) -> np.ndarray:
-        """Whole numbers without sign in the order of the values."""
-        bits = 8 * self._dtype.itemsize
-        raw = values.astype(self._dtype).view(f"u{bits // 8}")
-        top = raw.dtype.type(1 << (bits - 1))
-        return np.where(raw & top, ~raw, raw | top)
 
 
 class Quantiles:

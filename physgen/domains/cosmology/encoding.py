@@ -105,8 +105,7 @@ def encode_field(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> torch.Te
     x = np.empty(values.shape, np.float32)
     for c, part in enumerate(parts):
         check_bound(values[:, c], kinds[c], first=None)
-        for row in range(len(values)):
-            x[row, c] = map_blocks(values[row, c], functools.partial(_encode, part=part))
+        x[:, c] = map_blocks(values[:, c], functools.partial(_encode, part=part), np.float32)
     return torch.from_numpy(x)
 
 

@@ -1,7 +1,7 @@
 """The constants of the encoding, fitted on a training part of any size that is gone through in blocks.
 
-Five passes in single precision, one less without Gaussianisation: extremes and sums; two for the quantiles, exact; the
-spread, by which knots are told apart; moments and spectrum.
+Three passes in single precision: extremes, sums and the first digits of the quantiles; their other digits, so that they
+are exact (none of this where no quantile is asked for); moments and spectrum. Blocks are shared out to threads.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
-from scipy.fft import rfftn
 
-from physgen.domains.cosmology.blocks import BLOCK, Moments, OrderStatistics, Quantiles, flat_blocks, map_blocks
+from physgen.domains.cosmology.blocks import BLOCK, Moments, OrderStatistics, Quantiles, map_blocks
 from physgen.domains.cosmology.conditions import fixed_labels, label_ranges
 from physgen.domains.cosmology.encoding import LOWEST, SHELLS, check_bound, field_kinds, transform_values
 from physgen.domains.cosmology.gaussianise import knot_scores, place_knots
 from physgen.domains.cosmology.geometry import check_layout, is_periodic
 from physgen.ensemble import flatten, sample_blocks, sample_dims, space_dims, spacing
 from physgen.errors import InputError
-from physgen.lattice import multiplicity, shells
+from physgen.lattice import multiplicity, power_by_shell, shells
+from physgen.threads import shared_out
 
 # decoded densities above this many times the largest training value are clipped and counted
 HEADROOM = 100.0
@@ -81,11 +82,6 @@ def _fit_components(
             fit.order.narrow()
     for fit in fits:
         fit.ordered()
-    if transform == "gaussian":
-        spreads = {id(fit): Moments() for fit in fits}
-        go_through(lambda fit, values: spreads[id(fit)].add(map_blocks(values, fit.transform)))
-        for fit in fits:
-            fit.place(spreads[id(fit)].std)
     spectra = {id(fit): _ShellSpectrum(grid, cells) for fit in fits}
     go_through(lambda fit, values: spectra[id(fit)].add(values, fit.transform))
     return [fit.part | spectra[id(fit)].constants() for fit in fits]
@@ -98,28 +94,28 @@ class _ComponentFit:
         bounded = transform != "asinh" and np.isfinite(LOWEST[kind])
         self.part: dict[str, Any] = {"field_kind": kind, "transform": "log" if bounded else "asinh"}
         self.part |= {"mean": 0.0, "std": 1.0}
-        self._gaussian, self._dtype = transform == "gaussian", dtype
-        self._seen, self._count, self._low, self._high, self._sum, self._square, self._empty = (
-            0,
-            0,
-            np.inf,
-            -np.inf,
-            0.0,
-            0.0,
-            0,
-        )
+        self._gaussian, self.order = transform == "gaussian", OrderStatistics(dtype)
+        self._seen, self._count, self._empty = 0, 0, 0
+        self._low, self._high, self._sum, self._square = np.inf, -np.inf, 0.0, 0.0
 
     def survey(self, values: np.ndarray) -> None:
-        """First pass: bounds, extremes, sums."""
-        kind = self.part["field_kind"]
+        """First pass: bounds, extremes, sums, first digits."""
+        from physgen.domains.cosmology.block_kernels import sums
+
+        kind, flat = self.part["field_kind"], np.ascontiguousarray(values).reshape(-1)
         check_bound(values, kind, self._seen)
-        self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
         self._seen, self._count = self._seen + len(values), self._count + values.size
-        for block in flat_blocks(values):
-            self._sum += float(block.sum())
-            self._square += float(np.square(block).sum())
-        if self.part["transform"] == "log":
-            self._empty += int(np.count_nonzero(values <= np.asarray(LOWEST[kind], values.dtype)))
+        lowest = float(np.asarray(LOWEST[kind], values.dtype if values.dtype.kind == "f" else float))
+
+        def some(start: int) -> tuple[float, float, float, float, int]:
+            part = flat[start : start + BLOCK]
+            return (float(part.min()), float(part.max()), *sums(part, lowest))
+
+        for low, high, total, square, empty in shared_out(some, range(0, flat.size, BLOCK)):
+            self._low, self._high = min(self._low, low), max(self._high, high)
+            self._sum, self._square, self._empty = self._sum + total, self._square + square, self._empty + empty
+        if self.part["transform"] == "log" or self._gaussian:
+            self.order.add(flat)
 
     def surveyed(self) -> None:
         """After the first pass: scales, and the ranks that the quantiles rest on."""
@@ -140,19 +136,20 @@ class _ComponentFit:
         self._knots = Quantiles(self._count, self._score[1])
         asked = [self._lowest.ranks] if self.part["transform"] == "log" else []
         asked += [self._knots.ranks] if self._gaussian else []
-        self.order = OrderStatistics(self._dtype, np.concatenate([r.ravel() for r in asked]) if asked else np.empty(0))
+        if asked:
+            self.order.ask(np.concatenate([ranks.ravel() for ranks in asked]))
+            self.order.narrow()
 
     def ordered(self) -> None:
-        """After the passes of the order statistics: the floor."""
+        """After the passes of the order statistics: the floor, the knots."""
         if self.part["transform"] == "log":
             offset, scale = self.part["offset"], self.part["scale"]
             self.part["floor"] = 0.1 * float(self._lowest.of(self.order, lambda v: (v + offset) / scale)[0])
-
-    def place(self, spread: float) -> None:
-        """After the pass of the spread: the knots."""
-        plain = dict(self.part)
-        value = self._knots.of(self.order, lambda v: transform_values(v, plain))
-        self.part["knots"] = place_knots(value, self._score[0], spread)
+        if self._gaussian:
+            plain = dict(self.part)
+            value = self._knots.of(self.order, lambda v: transform_values(v, plain))
+            ends = transform_values(np.array([self._low, self._high]), plain)
+            self.part["knots"] = place_knots(value, self._score[0], *ends.tolist())
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """v of values as far as it is known."""
@@ -163,27 +160,31 @@ class _ShellSpectrum:
     """Moments of v, and the spectrum of x = (v - mean)/std by shells, in one pass: only k = 0 knows of the mean."""
 
     def __init__(self, grid: Sequence[int], cells: Sequence[float]) -> None:
-        self._shell = shells(grid, cells, SHELLS).ravel()
-        weight = multiplicity(tuple(grid)).double().numpy()
-        self._weight = np.broadcast_to(weight, (*grid[:-1], grid[-1] // 2 + 1)).ravel()
-        self._power, self._moments = np.zeros(self._shell.max() + 1), Moments()
+        self._shell = torch.from_numpy(shells(grid, cells, SHELLS))
+        self._modes = multiplicity(tuple(grid)).double().expand(self._shell.shape)
+        self._power, self._moments = torch.zeros(int(self._shell.max()) + 1, dtype=torch.float64), Moments()
         self._means = Moments()  # of the mean of each sample
 
     def add(self, values: np.ndarray, transform: Callable[[np.ndarray], np.ndarray]) -> None:
         rows = max(1, BLOCK // values[0].size)
-        for start in range(0, len(values), rows):
-            v = map_blocks(values[start : start + rows], transform)
-            self._moments.add(v)
-            self._means.add(v.reshape(len(v), -1).mean(axis=1))
-            modes = rfftn(v, axes=tuple(range(1, v.ndim)), norm="ortho", overwrite_x=True).reshape(len(v), -1)
-            power = (np.square(modes.real) + np.square(modes.imag)).sum(axis=0)
-            self._power += np.bincount(self._shell, weights=power * self._weight, minlength=len(self._power))
+
+        def some(start: int) -> tuple[Moments, np.ndarray, torch.Tensor]:
+            v, found = map_blocks(values[start : start + rows], transform), Moments()
+            found.add(v)
+            means = v.reshape(len(v), -1).mean(axis=1)
+            single = (v - means.reshape(-1, *[1] * (v.ndim - 1))).astype(np.float32)
+            return found, means, power_by_shell(torch.from_numpy(single), self._shell).sum(0)
+
+        for moments, means, power in shared_out(some, range(0, len(values), rows)):
+            self._moments.merge(moments)
+            self._means.add(means)
+            self._power += power
 
     def constants(self) -> dict[str, Any]:
         """``mean``, ``std`` and ``spectrum``."""
         mean, std, samples = self._moments.mean, self._moments.std, self._means.count
-        count = np.bincount(self._shell, weights=self._weight, minlength=len(self._power))
-        power = self._power / samples
+        count = torch.bincount(self._shell.flatten(), self._modes.flatten()).numpy()
+        power = (self._power / samples).numpy()
         cells = self._moments.count // samples
         power[0] = cells * (self._means.std**2 + (self._means.mean - mean) ** 2)
         filled = np.divide(power, count * std**2, out=np.zeros_like(power), where=count > 0)

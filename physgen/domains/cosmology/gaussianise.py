@@ -17,14 +17,14 @@ LAST_SCORE, KNOTS = 4.2, 48
 TAIL_COUNT = 10
 # segments over which the slope of a tail is taken
 TAIL_SEGMENTS = 4
-# knots closer than this fraction of the standard deviation are one atom of the law, at its middle score
+# knots closer than this fraction of their mean distance for one unit of score are one atom of the law, at its middle
 ATOM = 1e-4
 
 
 def fit_knots(values: np.ndarray) -> dict[str, list[float]]:
     """{"value": ascending, "score": ascending}: quantiles of ``values`` and the normal scores they are sent to."""
     score, share = knot_scores(values.size)
-    return place_knots(np.quantile(values, share), score, float(values.std()))
+    return place_knots(np.quantile(values, share), score, float(values.min()), float(values.max()))
 
 
 def knot_scores(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,17 +35,18 @@ def knot_scores(count: int) -> tuple[np.ndarray, np.ndarray]:
     return score, ndtr(score)
 
 
-def place_knots(value: np.ndarray, score: np.ndarray, spread: float) -> dict[str, list[float]]:
+def place_knots(value: np.ndarray, score: np.ndarray, low: float, high: float) -> dict[str, list[float]]:
     """Knots of quantiles ``value`` at normal scores; those that coincide are one atom of the law, at its middle score.
 
-    ``spread``: standard deviation of the law.
+    ``low``, ``high``: the least and the largest value.
     """
+    spread = (value[-1] - value[0]) / (score[-1] - score[0])
     atom = np.cumsum(np.diff(value, prepend=value[0]) > ATOM * spread)
     members = np.bincount(atom)
     value, score = (np.bincount(atom, weights=knots) / members for knots in (value, score))
     if len(value) < 2:
         # nearly every cell holds one value: shift and scale
-        value, score = value[0] + spread * np.array([-1.0, 1.0]), np.array([-1.0, 1.0])
+        value, score = value[0] + (high - low) * np.array([-1.0, 1.0]), np.array([-1.0, 1.0])
     return {"value": value.tolist(), "score": score.tolist()}
 
 

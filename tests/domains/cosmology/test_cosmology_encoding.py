@@ -11,7 +11,7 @@ import xarray as xr
 from physgen.diagnostics.nearest import nearest_field
 from physgen.diffusion.draws import SampleDraws
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
-from physgen.domains.cosmology import Domain, blocks
+from physgen.domains.cosmology import Domain, blocks, fitting
 from physgen.domains.cosmology.arrays import make_ensemble
 from physgen.domains.cosmology.encoding import overdensity, spectrum_grid
 from physgen.ensemble import flatten
@@ -320,7 +320,10 @@ def test_quantiles_in_blocks_are_those_of_the_whole_to_the_last_bit(kind, dtype,
     np.testing.assert_array_equal(wanted.of(order, np.arcsinh), np.quantile(np.arcsinh(wide), share))
     above = wide[wide > np.median(wide)]
     wanted = blocks.Quantiles(len(above), share, skipped=wide.size - len(above))
-    order = blocks.OrderStatistics(values.dtype, wanted.ranks)
+    order = blocks.OrderStatistics(values.dtype)
+    order.add(values)
+    order.ask(wanted.ranks)  # after the first pass
+    order.narrow()
     while order.is_open:
         order.add(values)
         order.narrow()
@@ -334,6 +337,21 @@ def test_moments_of_blocks_lose_no_digits_to_a_large_mean():
         found.add(part)
     assert found.mean == pytest.approx(numbers.mean(), rel=1e-15)
     assert found.std == pytest.approx(numbers.std(), rel=1e-11)  # 1e-16 of the mean in each number
+
+
+@pytest.mark.parametrize("kind", ["delta", "counts", "real"])
+def test_the_number_of_threads_changes_no_bit_of_an_encoding(kind, monkeypatch):
+    for module in (blocks, fitting):
+        monkeypatch.setattr(module, "BLOCK", 2**10)
+    data, domain, before, found = ensemble(kind, n=300), Domain(transform="gaussian"), torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            constants = domain.fit_encoding(data)
+            found.append((constants, domain.encode(data, constants)[0]))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
 
 
 def test_the_encoding_of_a_large_set_needs_little_more_than_its_result():

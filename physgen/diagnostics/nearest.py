@@ -5,6 +5,7 @@ Legend: Q queries, T training configurations, C components, *grid lattice, D num
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from physgen.diagnostics.batches import shared_out
 from physgen.diagnostics.shift_search import correlations
 from physgen.diagnostics.spectrum import Array, as_tensor
 from physgen.lattice import Symmetry, point_group
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Search = Callable[..., Any]  # (query, train) -> Nearest
+BLOCK = 2**24  # overlaps held at once by a thread
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,17 @@ def nearest_binary(query: Array, train: Array, fold: bool = True) -> Nearest:
         Nearest with similarity o.
     """
     query, train = (as_tensor(x).flatten(1).to(torch.float32) for x in (query, train))
-    rows = max(1, 2**24 // len(train))
-    blocks = []
-    for q in range(0, len(query), rows):
-        overlap = query[q : q + rows] @ train.T / query.shape[1]
-        blocks.append((overlap.abs() if fold else overlap).cpu())
-    return _two_nearest(torch.cat(blocks), lambda s: 1 - s, tolerance=1e-6)
+    rows, threads = max(1, BLOCK // len(train)), torch.get_num_threads() if query.device.type == "cpu" else 1
+
+    def nearest(block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        agreement = block @ train.T  # whole numbers
+        top = torch.topk(agreement.abs_() if fold else agreement, min(2, len(train)), dim=1)
+        return top.values.cpu() / query.shape[1], top.indices.cpu()
+
+    blocks = query.split(min(rows, max(1, math.ceil(len(query) / threads))))
+    found = shared_out(nearest, blocks) if query.device.type == "cpu" else [nearest(block) for block in blocks]
+    values, index = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return _nearest(values, index, len(train), lambda s: 1 - s, tolerance=1e-6)
 
 
 def nearest_euclidean(query: Array, train: Array) -> Nearest:
@@ -149,13 +157,23 @@ def nearest_euclidean(query: Array, train: Array) -> Nearest:
 
 def _two_nearest(similarity: torch.Tensor, distance: Callable[[np.ndarray], np.ndarray], tolerance: float) -> Nearest:
     """Top two of each row of (Q, T); gap from ``distance(similarity)``."""
-    count = similarity.shape[1]
-    top = torch.topk(similarity, min(2, count), dim=1)
-    values, index = top.values.numpy().astype(float), top.indices.numpy()
+    top = torch.topk(similarity, min(2, similarity.shape[1]), dim=1)
+    return _nearest(top.values, top.indices, similarity.shape[1], distance, tolerance)
+
+
+def _nearest(
+    similarity: torch.Tensor,
+    index: torch.Tensor,
+    count: int,
+    distance: Callable[[np.ndarray], np.ndarray],
+    tolerance: float,
+) -> Nearest:
+    """Of the top two (Q, 2) among ``count``, or the only one (Q, 1)."""
+    values, places = similarity.numpy().astype(float), index.numpy()
     if count == 1:
-        values, index = np.c_[values, np.full(len(values), np.nan)], np.c_[index, -np.ones_like(index)]
+        values, places = np.c_[values, np.full(len(values), np.nan)], np.c_[places, -np.ones_like(places)]
     d = distance(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         gap = np.where(d[:, 1] > 0, d[:, 0] / d[:, 1], 1.0)  # two equal copies in the training set: no gap
     gap = np.where(np.isnan(d[:, 1]), np.nan, gap)
-    return Nearest(values, index, gap, values[:, 0] >= 1 - tolerance, count)
+    return Nearest(values, places, gap, values[:, 0] >= 1 - tolerance, count)

@@ -134,29 +134,29 @@ class ShiftBounds:
         self.turns = [_as_real(_both_parts(low.phases(axis))).to(device, kind) for axis in range(1, last)]
         self.final = _as_real(low.phases(last)).to(device, kind)
         # written again for each block: new memory would cost more than the products
-        self.first_product = parts.new_empty(len(parts), 2 * low.grid[0], width)
-        self.values = parts.new_empty(low.grid[last], math.prod(low.grid[:last]) * width)
+        self._scratch = ((len(parts), 2 * low.grid[0], width), (low.grid[last], math.prod(low.grid[:last]) * width))
 
     def of(self, f_query: Tensor) -> Tensor:
-        r"""Bounds of queries with spectra (Q, C, \*half): (Q, T), single precision."""
+        r"""Bounds of queries with spectra (Q, C, \*half): (Q, T), single precision. Threads may ask at once."""
+        scratch = [self.blocks[0].new_empty(shape) for shape in self._scratch]
         bound = (f_query.abs().flatten(1) @ self.amplitude) * (1 + _rounding_of_products()) + SLACK
         for row, modes in enumerate(self.low.chosen(f_query).conj().resolve_conj()):
             modes = modes.permute(*range(modes.ndim - 1, 1, -1), 0, 1)  # (m_d, ..., m_2, C, m_1)
             factor = (self.first[:, None] * modes[..., None, :, :]).flatten(-2).flatten(0, -3)
             factor = _as_real(factor).to(self.kind)  # (R, (re im) n_1, C m_1 (re im))
-            largest = torch.cat([self._largest(factor, block) for block in self.blocks])[: self.count]
+            largest = torch.cat([self._largest(factor, block, *scratch) for block in self.blocks])[: self.count]
             bound[row] += largest * (1 + UNIT_ROUNDOFF[self.kind])
         return bound
 
-    def _largest(self, factor: Tensor, block: Tensor) -> Tensor:
+    def _largest(self, factor: Tensor, block: Tensor, product: Tensor, values: Tensor) -> Tensor:
         """Largest low-mode correlation over shifts: (R, 2 n_1, 2 C m_1) by (R, 2 C m_1, t) -> (t,)."""
         pairs = block.shape[-1]
-        z = torch.bmm(factor, block, out=self.first_product)  # (m_d ... m_2, (re im) n_1, t)
+        z = torch.bmm(factor, block, out=product)  # (m_d ... m_2, (re im) n_1, t)
         rest = z.shape[1] // 2 * pairs
         for turn in self.turns:  # along axis i: (m_d ..., m_i (re im), rest) -> (m_d ..., (re im) n_i, rest)
             z = turn @ z.reshape(-1, turn.shape[1], rest)
             rest *= turn.shape[0] // 2
-        values = torch.mm(self.final, z.reshape(self.final.shape[1], rest), out=self.values).reshape(-1, pairs)
+        values = torch.mm(self.final, z.reshape(self.final.shape[1], rest), out=values).reshape(-1, pairs)
         if (
             self.kind is torch.bfloat16
         ):  # positive numbers are in the order of their bits, and those are faster to compare

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from physgen.diagnostics.batches import shared_out
 from physgen.diagnostics.shift_bounds import FRACTIONS, SPEED, LowModes, ShiftBounds, amplitude, fast_type, spectrum
 from physgen.lattice import Symmetry
 
@@ -47,16 +48,20 @@ def correlations(query: Tensor, train: Tensor, symmetries: Sequence[Symmetry], p
     bounds = (
         None if low is None else ShiftBounds(f_train.conj().resolve_conj(), grid, low, fast_type(query.device.type))
     )
-    rows = max(1, min(64, ROWS // (len(train) * len(symmetries)), SPECTRA // (train[0].numel() * len(symmetries))))
-    found = []
-    for part in query.split(rows):
+    rows = min(64, ROWS // (len(train) * len(symmetries)), SPECTRA // (train[0].numel() * len(symmetries)))
+
+    def search(part: Tensor) -> Tensor:
         f_query = torch.stack([spectrum(g.move(part), axes) for g in symmetries])  # (G, rows, C, *half)
         if bounds is None:
-            found.append(torch.stack([exhaustive(f, f_train, grid) for f in f_query]).amax(dim=0))
-        else:
-            bound = torch.stack([bounds.of(f) for f in f_query], dim=2)
-            found.append(two_largest(bound, _evaluator(f_query, f_train, grid)))
-    return torch.cat(found)
+            return torch.stack([exhaustive(f, f_train, grid) for f in f_query]).amax(dim=0)
+        bound = torch.stack([bounds.of(f) for f in f_query], dim=2)
+        return two_largest(bound, _evaluator(f_query, f_train, grid))
+
+    if query.device.type != "cpu":
+        return torch.cat([search(part) for part in query.split(max(1, rows))])
+    # products of this size gain nothing from the threads of torch: each takes queries of its own
+    rows = min(rows, math.ceil(len(query) / torch.get_num_threads()))
+    return torch.cat(shared_out(search, query.split(max(1, rows))))
 
 
 def exhaustive(f_query: Tensor, f_train: Tensor, grid: tuple[int, ...]) -> Tensor:

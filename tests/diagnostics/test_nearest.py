@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from physgen.diagnostics import shift_bounds, shift_search
-from physgen.diagnostics.nearest import nearest_field
+from physgen.diagnostics.nearest import nearest_binary, nearest_field
 from physgen.diagnostics.shift_bounds import LowModes, ShiftBounds, spectrum
 from physgen.diagnostics.shift_search import exhaustive, two_largest, worth_bounding
 from physgen.lattice import Symmetry, point_group, wavenumber
@@ -151,3 +151,18 @@ def test_the_first_axis_and_the_last_are_not_mistaken():
     found = nearest_field(moved, train)
     assert found.index[:, 0].tolist() == list(range(8)) and found.duplicate.all()
     assert not nearest_field(moved[4:], train, group="none").duplicate.any()
+
+
+@pytest.mark.parametrize("search", [nearest_field, nearest_binary])
+def test_queries_shared_out_to_threads_find_the_same(search, kind):
+    rng, before = np.random.default_rng(5), torch.get_num_threads()
+    query, train = (np.sign(rng.standard_normal((n, 1, 8, 8))) for n in (37, 40))
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(search(query, train))
+    finally:
+        torch.set_num_threads(before)
+    for name in ("similarity", "index", "gap", "duplicate"):
+        assert np.array_equal(getattr(found[0], name), getattr(found[1], name), equal_nan=True)

@@ -7,6 +7,7 @@ the screen alone, so that it is known to run before a GPU is at hand.
 from __future__ import annotations
 
 import argparse
+import copy
 import datetime
 import statistics
 import time
@@ -18,6 +19,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import gpu_races
+from benchmarks.speed.__main__ import HEAD, lines
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LogNormal
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState, train
@@ -29,6 +32,10 @@ from physgen.provenance import git_commit
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks-gpu.md"
 COLUMNS = ("work", "batch or tile", "seconds", "samples/s", "TFLOP/s", "of bf16 matmul", "device busy")
+RACES = (
+    "Races, as in [the benchmarks](benchmarks.md), which explains the columns; *recorded* is a CUDA graph. Small work "
+    "is done several times a turn, so that the host runs ahead of the device, as it does in a training."
+)
 STEPS = 10**6  # of a recipe: more than is measured
 
 
@@ -66,7 +73,9 @@ def main(words: Sequence[str] | None = None) -> None:
     elif not torch.cuda.is_available():
         print("no GPU at hand: nothing was measured and nothing written (--exercise runs the code on the CPU)")
     else:
-        PAGE.write_text(_head() + table(CASES, torch.device("cuda"), 20, 8192) + "\n")
+        text = _head() + table(CASES, torch.device("cuda"), 20, 8192) + "\n"
+        PAGE.write_text(text)  # a campaign that is stopped leaves what it measured
+        PAGE.write_text(text + races())
         print(f"wrote {PAGE}")
 
 
@@ -88,6 +97,11 @@ def table(cases: Sequence[Case], device: torch.device, repeats: int, matmul_size
     return "\n".join(lines)
 
 
+def races() -> str:
+    """The rows of docs/benchmarks.md that a GPU has a part in, against the same peers."""
+    return "\n".join(["", RACES, "", HEAD, *(line for row in gpu_races.rows() for line in lines(row))]) + "\n"
+
+
 Measured = tuple[str, int, Callable[[], object], float]  # name, samples, run, FLOP of a run
 
 
@@ -101,7 +115,7 @@ def training(case: Case, device: torch.device) -> list[Measured]:
     steps = train(TrainingState(denoiser, recipe), x, {})
     next(steps)
     # three times the forward pass: the gradients of the weights and of the activations cost as much each
-    return [("training step", case.batch, lambda: next(steps), 3 * _forward_flops(denoiser, case, case.batch, device))]
+    return [("training step", case.batch, lambda: next(steps), 3 * forward_flops(denoiser, case, case.batch))]
 
 
 def drawing(case: Case, device: torch.device, steps: int = 16) -> list[Measured]:
@@ -113,7 +127,7 @@ def drawing(case: Case, device: torch.device, steps: int = 16) -> list[Measured]
     def run() -> torch.Tensor:
         return sample(denoiser, levels, (tile, 1, *case.grid), 0, device=device)
 
-    return [(f"{steps} levels in float32", tile, run, steps * _forward_flops(denoiser, case, tile, device))]
+    return [(f"{steps} levels in float32", tile, run, steps * forward_flops(denoiser, case, tile))]
 
 
 def _denoiser(case: Case, device: torch.device) -> FieldDenoiser:
@@ -122,11 +136,14 @@ def _denoiser(case: Case, device: torch.device) -> FieldDenoiser:
     return FieldDenoiser(network, fit_spectrum(torch.randn(2, 1, *case.grid))).to(device)
 
 
-def _forward_flops(denoiser: FieldDenoiser, case: Case, samples: int, device: torch.device) -> float:
-    """Multiplications and additions of the convolutions and matrix products for so many samples."""
-    y, s = torch.randn(1, 1, *case.grid, device=device), torch.ones(1, device=device)
+def forward_flops(denoiser: FieldDenoiser, case: Case, samples: int) -> float:
+    """Multiplications and additions of the convolutions and matrix products for so many samples.
+
+    Counted where nothing is computed: kernels of ours and zeros that make up channels are no work of the model.
+    """
+    ghost = copy.deepcopy(denoiser).to("meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        denoiser(y, s)
+        ghost(torch.empty(1, 1, *case.grid, device="meta"), torch.ones(1, device="meta"))
     return float(samples * counter.get_total_flops())
 
 

@@ -7,7 +7,9 @@ Sizes: 16 fields of 64^2 on a CPU, 64 of 256^2 on a GPU, levels of 32, 64 and 96
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.row import Row, race
+from physgen.diffusion.recording import Recording
 from physgen.networks.native import without_kernels
 from physgen.networks.unet import UNet
 from physgen.processes.memory import keep_freed_memory
@@ -42,11 +45,10 @@ def step(device: torch.device, half: bool) -> Row:
     present = {name: perturbed(network, device) for name, network in networks.items() if network is not None}
     runs: dict[str, Callable[[], object] | None] = {name: None for name in networks}
     runs |= {name: training(network, x, c_noise, half) for name, network in present.items()}
-    with without_kernels():
-        work = {name: operations(run) for name, run in runs.items() if run is not None}
+    work = {name: operations(network, shape) for name, network in present.items()}
     if device.type == "cuda":
-        runs["physgen, compiled"] = training(torch.compile(present["physgen"], dynamic=False), x, c_noise, half)
-        work["physgen, compiled"] = work["physgen"]
+        for name in present:
+            runs[f"{name}, recorded"], work[f"{name}, recorded"] = replayed(runs[name]), work[name]
     else:
         runs["physgen on torch's kernels"] = plain(runs["physgen"])
         work["physgen on torch's kernels"] = work["physgen"]
@@ -90,7 +92,7 @@ def training(network: nn.Module, x: Tensor, c_noise: Tensor, half: bool) -> Call
     def run() -> None:
         for parameter in parameters:
             parameter.grad = None
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(x.device.type, torch.bfloat16) if half else nullcontext():
             y = network(x, c_noise)
         y.float().square().mean().backward()
 
@@ -106,7 +108,16 @@ def plain(run: Callable[[], object] | None) -> Callable[[], None]:
     return on_the_kernels_of_torch
 
 
-def operations(run: Callable[[], object]) -> int:
+def replayed(run: Callable[[], object]) -> Callable[[], object]:
+    """As a CUDA graph, as physgen trains on a GPU."""
+    recording = Recording(run, [])
+    return lambda: recording.replay([])
+
+
+def operations(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Of forward and backward, counted where nothing is computed and no kernel of ours or of a GPU plays a part."""
+    ghost = copy.deepcopy(network).to("meta")
+    run = training(ghost, torch.empty(shape, device="meta"), torch.empty(shape[0], device="meta"), half=False)
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()

@@ -2,8 +2,8 @@ r"""Parallel tempering of +-J couplings in words of 64 instances, in torch on an
 
 All instances, ladders, temperatures and all spins of one colour are updated at once (on a lattice of even lengths the
 two colours are the checkerboard). The functions are those of ``multispin``, and the formulas on words are those of its
-kernels; the random words are those of a ``torch.Generator`` of the device, so a run is a function of its seed, the kind
-of device and the number of words that run side by side. Exercised on the CPU; not run on CUDA so far.
+kernels; the random words are those of a ``torch.Generator`` of the device, on CUDA those of ``multispin_triton``, so a
+run is a function of its seed, the kind of device and the number of words that run side by side.
 
 Legend: W words of 64 instances (bit k of word w is instance 64 w + k), N spins, L ladders, T temperatures.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physgen.domains.spins import multispin
+from physgen.domains.spins import multispin, multispin_triton
 from physgen.domains.spins.multispin_kernels import PLACES, add, choose, compare, local_class
 from physgen.domains.spins.words import LANES
 
@@ -49,6 +49,7 @@ class Tables(NamedTuple):
     """Probabilities of a run."""
 
     digits: Tensor  # (2, DIGITS, 4, T) int64, as in :func:`multispin.heat_bath_digits`
+    packed: Tensor  # (2, 4, T) int64, the same, bit k for digit k
     gaps: Tensor  # (T - 1,) float64, 2 J (beta_t - beta_{t+1})
 
 
@@ -102,20 +103,28 @@ def tables(bonds: Bonds, coupling: float, temperatures: np.ndarray) -> Tables:
     digits = by_chunk.transpose(1, 2, 3, 0, 4).reshape(2, DIGITS, 4, -1)[..., : len(temperatures)]
     gaps = -2 * coupling * np.diff(1 / np.asarray(temperatures, dtype=np.float64))
     device = bonds.negative.device
-    return Tables(torch.from_numpy(digits.view(np.int64)).to(device), torch.from_numpy(gaps).to(device))
+    words = torch.from_numpy(digits.view(np.int64)).to(device)
+    return Tables(words, multispin_triton.packed(words), torch.from_numpy(gaps).to(device))
 
 
 def advance(walkers: Walkers, bonds: Bonds, probabilities: Tables, sweeps: int) -> None:
     """``sweeps`` heat-bath sweeps, colour by colour, each followed by exchanges of even or of odd pairs, in place."""
     for _ in range(sweeps):
-        for sites in bonds.colours:
-            _heat_bath(walkers, bonds, probabilities.digits, sites)
+        for colour in range(len(bonds.colours)):
+            _heat_bath(walkers, bonds, probabilities, colour)
         walkers.unsatisfied.copy_(_unsatisfied(walkers.spins, bonds))
         _exchange(walkers, probabilities.gaps, walkers.sweeps[0] % 2)
         walkers.sweeps[0] += 1
 
 
-def _heat_bath(walkers: Walkers, bonds: Bonds, digits: Tensor, sites: Tensor) -> None:
+def _heat_bath(walkers: Walkers, bonds: Bonds, probabilities: Tables, colour: int) -> None:
+    sites = bonds.colours[colour]
+    if walkers.spins.device.type == "cuda" and multispin_triton.kernel() is not None:
+        step = walkers.sweeps[0] * len(bonds.colours) + colour
+        seed = walkers.generator.initial_seed()
+        multispin_triton.update(walkers.spins, bonds, sites, probabilities.packed, seed, step, DIGITS)
+        return
+    digits = probabilities.digits
     pulls = walkers.spins[:, bonds.neighbours[sites]] ^ bonds.negative[:, sites][..., None, None]  # (W, n, 6, L, T)
     one, two, three, four, five, six = pulls.unbind(2)
     a, b = add.py_func(one, two, three)

@@ -36,6 +36,7 @@ RACES = (
     "Races, as in [the benchmarks](benchmarks.md), which explains the columns; *recorded* is a CUDA graph. Small work "
     "is done several times a turn, so that the host runs ahead of the device, as it does in a training."
 )
+IN_A_ROW = 10
 STEPS = 10**6  # of a recipe: more than is measured
 
 
@@ -73,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> None:
     elif not torch.cuda.is_available():
         print("no GPU at hand: nothing was measured and nothing written (--exercise runs the code on the CPU)")
     else:
-        text = _head() + table(CASES, torch.device("cuda"), 20, 8192) + "\n"
+        text = _head() + table(CASES, torch.device("cuda"), 5, 8192) + "\n"
         PAGE.write_text(text)  # a campaign that is stopped leaves what it measured
         PAGE.write_text(text + races())
         print(f"wrote {PAGE}")
@@ -154,15 +155,16 @@ def matmul(device: torch.device, repeats: int, size: int) -> float:
 
 
 def median_seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Wall time of one run, with the device idle before and after; two unmeasured runs come first."""
+    """Wall time of a run, of ten in a row after which the host waits; two unmeasured rounds come first."""
     times = []
     for i in range(repeats + 2):
         _wait(device)
         started = time.perf_counter()
-        run()
+        for _ in range(IN_A_ROW):
+            run()
         _wait(device)
         if i >= 2:
-            times.append(time.perf_counter() - started)
+            times.append((time.perf_counter() - started) / IN_A_ROW)
     return statistics.median(times)
 
 

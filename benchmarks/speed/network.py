@@ -52,9 +52,10 @@ def step(device: torch.device, half: bool) -> Row:
     else:
         runs["physgen on torch's kernels"] = plain(runs["physgen"])
         work["physgen on torch's kernels"] = work["physgen"]
-    matrix = torch.randn(2048, 2048, device=device, dtype=torch.bfloat16 if half else torch.float32)
+    size = 8192 if device.type == "cuda" else 2048
+    matrix = torch.randn(size, size, device=device, dtype=torch.bfloat16 if half else torch.float32)
     runs["matrix product"] = lambda: matrix @ matrix
-    work["matrix product"] = 2 * 2048**3
+    work["matrix product"] = 2 * size**3
     name = f"U-Net training step, {len(x)} x {shape[-1]}^2, {'bfloat16' if half else 'float32'}"
     row = race(name, runs, GOAL, repeats=7, share={key: count / work["physgen"] for key, count in work.items()})
     return replace(row, note=speeds(row, work["physgen"], device, half))

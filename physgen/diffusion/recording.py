@@ -32,19 +32,24 @@ class Recording:
         run: of tensors like ``given``, to anything; it must not wait for the device.
         given: what it is recorded with, all on one device.
         before: called before the recording, after the calls that warm up.
+        warm_up: how many these are: 0 where it has been called with such tensors and has no gradients.
 
     Raises:
         RuntimeError: what was called cannot be recorded.
     """
 
     def __init__(
-        self, run: Callable[..., Any], given: Sequence[Tensor], before: Callable[[], object] = lambda: None
+        self,
+        run: Callable[..., Any],
+        given: Sequence[Tensor],
+        before: Callable[[], object] = lambda: None,
+        warm_up: int = WARM_UP,
     ) -> None:
         self._own = [tensor.clone() for tensor in given]
         current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
+            for _ in range(warm_up):
                 run(*self._own)
         current.wait_stream(aside)
         before()
@@ -80,7 +85,7 @@ class RecordedDenoiser:
             def run(y: Tensor, s: Tensor, *values: Tensor) -> Tensor:
                 return self._denoiser(y, s, None if condition is None else dict(zip(given, values, strict=True)))
 
-            recording = self._seen[kind] = Recording(run, tensors)
+            recording = self._seen[kind] = Recording(run, tensors, warm_up=0)
         made: Tensor = recording.replay(tensors)
         return made.clone()
 

@@ -117,9 +117,13 @@ def advance(walkers: Walkers, bonds: Bonds, probabilities: Tables, sweeps: int) 
         walkers.sweeps[0] += 1
 
 
+def _compiled(spins: Tensor) -> bool:
+    return spins.device.type == "cuda" and multispin_triton.kernels() is not None
+
+
 def _heat_bath(walkers: Walkers, bonds: Bonds, probabilities: Tables, colour: int) -> None:
     sites = bonds.colours[colour]
-    if walkers.spins.device.type == "cuda" and multispin_triton.kernel() is not None:
+    if _compiled(walkers.spins):
         step = walkers.sweeps[0] * len(bonds.colours) + colour
         seed = walkers.generator.initial_seed()
         multispin_triton.update(walkers.spins, bonds, sites, probabilities.packed, seed, step, DIGITS)
@@ -143,6 +147,8 @@ def _heat_bath(walkers: Walkers, bonds: Bonds, probabilities: Tables, colour: in
 
 def _unsatisfied(spins: Tensor, bonds: Bonds) -> Tensor:
     """Unsatisfied bonds of each instance, (W, L, T, 64)."""
+    if _compiled(spins):
+        return multispin_triton.unsatisfied(spins, bonds)
     words = spins[:, bonds.ends[:, 0]] ^ spins[:, bonds.ends[:, 1]] ^ bonds.signs[..., None, None]
     return count_bits(words)
 

@@ -2,7 +2,7 @@ r"""Heat bath of +-J couplings in words of 64 instances on a GPU, in Triton: all
 
 The law and the formulas are those of ``multispin``; the random words are Philox4x32-10 by counter (lane and site,
 digits, sweep and colour, word), so a run is a function of its seed alone. The kernel is a plain function, so that this
-file imports without Triton: its global ``tl`` is bound when :func:`kernel` compiles it.
+file imports without Triton: its global ``tl`` is bound when :func:`kernels` compiles it.
 
 Legend: W words of 64 instances, N spins, R = L T lanes (temperatures of ladders), n sites of a colour.
 """
@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SIZES = ["seed", "step", "count", "spin_count", "bonds", "lanes", "temperatures"]  # a 1 would be a constant
+COUNTED = 127  # bonds that one program counts: seven binary digits
 BLOCK = 128  # words that a program updates, at least
 TOGETHER = 4  # digits that are compared between two looks at who is undecided
 
@@ -76,9 +78,43 @@ def heat_bath(spins, neighbours, negative, odd, sites, digits, seed, step, count
     tl.store(own + site[:, None] * lanes, up ^ against, mask=exists)
 
 
+def count(spins, ends, signs, out, bonds, spin_count, lanes, PIECE: tl.constexpr, BITS: tl.constexpr, LANES: tl.constexpr):  # type: ignore  # fmt: skip # noqa: E501
+    """Adds to out (W, R, 64) how many of a piece of the bonds each instance of a word does not satisfy."""
+    pieces = (bonds + PIECE - 1) // PIECE
+    columns = (lanes + LANES - 1) // LANES
+    program = tl.program_id(0)
+    word = (program // (pieces * columns)).to(tl.int64)
+    first = program // columns % pieces * PIECE
+    lane = program % columns * LANES + tl.arange(0, LANES)
+    exists = lane < lanes
+    own = spins + word * (spin_count + 1) * lanes + lane
+    b0 = tl.zeros([LANES], tl.int64)
+    b1, b2, b3, b4, b5, b6 = b0, b0, b0, b0, b0, b0
+    for bond in range(first, tl.minimum(first + PIECE, bonds)):
+        one = tl.load(own + tl.load(ends + 2 * bond) * lanes, mask=exists, other=0)
+        two = tl.load(own + tl.load(ends + 2 * bond + 1) * lanes, mask=exists, other=0)
+        carry = one ^ two ^ tl.load(signs + word * bonds + bond)
+        b0, carry = b0 ^ carry, b0 & carry
+        b1, carry = b1 ^ carry, b1 & carry
+        b2, carry = b2 ^ carry, b2 & carry
+        b3, carry = b3 ^ carry, b3 & carry
+        b4, carry = b4 ^ carry, b4 & carry
+        b5, b6 = b5 ^ carry, b6 ^ (b5 & carry)
+    bit = tl.arange(0, BITS)[None, :]
+    total = (b0[:, None] >> bit) & 1
+    total += ((b1[:, None] >> bit) & 1) << 1
+    total += ((b2[:, None] >> bit) & 1) << 2
+    total += ((b3[:, None] >> bit) & 1) << 3
+    total += ((b4[:, None] >> bit) & 1) << 4
+    total += ((b5[:, None] >> bit) & 1) << 5
+    total += ((b6[:, None] >> bit) & 1) << 6
+    place = out + (word * lanes + lane)[:, None] * BITS + bit
+    tl.atomic_add(place, total, mask=exists[:, None])
+
+
 @cache
-def kernel() -> Any:
-    """The compiled kernel; None where there is no Triton."""
+def kernels() -> dict[str, Any] | None:
+    """The kernels, compiled at their first use; None where there is no Triton."""
     global tl
     try:
         import triton
@@ -86,7 +122,13 @@ def kernel() -> Any:
     except ImportError:
         return None
     tl = language
-    return triton.jit(heat_bath, do_not_specialize=["seed", "step", "count", "spin_count", "lanes", "temperatures"])
+    return {kernel.__name__: triton.jit(kernel, do_not_specialize=SIZES) for kernel in (heat_bath, count)}
+
+
+def _made(name: str) -> Any:
+    made = kernels()
+    assert made is not None
+    return made[name]
 
 
 def packed(digits: Tensor) -> Tensor:
@@ -107,8 +149,21 @@ def update(spins: Tensor, bonds: Any, sites: Tensor, probabilities: Tensor, seed
     columns = min(BLOCK, 1 << (lanes - 1).bit_length())
     rows = max(1, BLOCK // columns)
     programs = words * -(-len(sites) // rows) * -(-lanes // columns)
-    kernel()[(programs,)](
+    _made("heat_bath")[(programs,)](
         spins, bonds.neighbours, bonds.negative, bonds.odd, sites, probabilities, seed, step, len(sites), spin_count,
         lanes, temperatures, PLACES=bonds.neighbours.shape[1], DIGITS=digits, TOGETHER=TOGETHER, SITES=rows,
         LANES=columns,
     )  # fmt: skip
+
+
+def unsatisfied(spins: Tensor, bonds: Any) -> Tensor:
+    """Unsatisfied bonds of each instance, (W, L, T, 64) int64, of spins (W, N + 1, L, T)."""
+    words, spin_count, (ladders, temperatures) = spins.shape[0], spins.shape[1] - 1, spins.shape[2:]
+    lanes, number = ladders * temperatures, len(bonds.ends)
+    out = torch.zeros(words, ladders, temperatures, 64, dtype=torch.int64, device=spins.device)
+    columns = min(BLOCK, 1 << (lanes - 1).bit_length())
+    programs = words * -(-number // COUNTED) * -(-lanes // columns)
+    _made("count")[(programs,)](
+        spins, bonds.ends, bonds.signs, out, number, spin_count, lanes, PIECE=COUNTED, BITS=64, LANES=columns
+    )
+    return out

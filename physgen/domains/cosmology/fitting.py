@@ -175,7 +175,8 @@ class _ShellSpectrum:
             single = (v - means.reshape(-1, *[1] * (v.ndim - 1))).astype(np.float32)
             return found, means, power_by_shell(torch.from_numpy(single), self._shell).sum(0)
 
-        for moments, means, power in shared_out(some, range(0, len(values), rows)):
+        starts = range(0, len(values), rows)  # of one large sample the blocks are shared out, in map_blocks
+        for moments, means, power in shared_out(some, starts) if len(starts) > 1 else [some(0)]:
             self._moments.merge(moments)
             self._means.add(means)
             self._power += power

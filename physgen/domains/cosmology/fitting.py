@@ -102,10 +102,11 @@ class _ComponentFit:
         """First pass: bounds, extremes, sums, first digits."""
         from physgen.domains.cosmology.block_kernels import sums
 
-        kind, flat = self.part["field_kind"], np.ascontiguousarray(values).reshape(-1)
+        kind, single = self.part["field_kind"], values.dtype.kind == "f" and values.dtype.itemsize <= 4
+        flat = np.ascontiguousarray(values, dtype=np.float32 if single else np.float64).reshape(-1)
         check_bound(values, kind, self._seen)
         self._seen, self._count = self._seen + len(values), self._count + values.size
-        lowest = float(np.asarray(LOWEST[kind], values.dtype if values.dtype.kind == "f" else float))
+        lowest = float(np.asarray(LOWEST[kind], flat.dtype))
 
         def some(start: int) -> tuple[float, float, float, float, int]:
             part = flat[start : start + BLOCK]

@@ -60,64 +60,54 @@ def _chunk_words(keys, index, second, first, count, odd, even):  # type: ignore[
         even[i], odd[i], even[count + i], odd[count + i] = I32(a), I32(b), I32(c), I32(d)
 
 
-def _words(k0, k1, second, index, made, first, last):  # type: ignore[no-untyped-def]
-    count = made.shape[1]
-    blocks = (count + 3) // 4
-    chunks = (blocks + BLOCKS - 1) // BLOCKS
-    keys, even, odd = _round_keys(k0, k1), np.empty(2 * BLOCKS, np.int32), np.empty(2 * BLOCKS, np.int32)
-    for chunk in range(first, last):
-        row, start = chunk // chunks, chunk % chunks * BLOCKS
-        m = min(BLOCKS, blocks - start)
-        _chunk_words(keys, index[row], second, start, m, odd, even)
-        for i in range(min(4 * m, count - 4 * start)):
-            half, pair = i % 4 // 2 * m, i // 4
-            made[row, 4 * start + i] = U32(odd[half + pair]) if i % 2 else U32(even[half + pair])
+def _over_chunks(fill):  # type: ignore[no-untyped-def]
+    """The kernel that has ``fill`` write each chunk: the values of ``m`` blocks of a row, fewer at its end."""
+
+    def kernel(k0, k1, second, index, made, first, last):  # type: ignore[no-untyped-def]
+        blocks = (made.shape[1] + 3) // 4
+        chunks = (blocks + BLOCKS - 1) // BLOCKS
+        keys, even, odd = _round_keys(k0, k1), np.empty(2 * BLOCKS, np.int32), np.empty(2 * BLOCKS, np.int32)
+        part, value = np.empty(2 * BLOCKS, np.float32), np.empty(2 * BLOCKS, np.float32)
+        for chunk in range(first, last):
+            row, start = chunk // chunks, chunk % chunks * BLOCKS
+            m = min(BLOCKS, blocks - start)
+            _chunk_words(keys, index[row], second, start, m, odd, even)
+            fill(made[row, 4 * start : 4 * (start + m)], m, odd, even, part, value)
+
+    return kernel
 
 
-def _normals(k0, k1, second, index, made, first, last):  # type: ignore[no-untyped-def]
-    count = made.shape[1]
-    blocks = (count + 3) // 4
-    chunks = (blocks + BLOCKS - 1) // BLOCKS
-    keys, even, odd = _round_keys(k0, k1), np.empty(2 * BLOCKS, np.int32), np.empty(2 * BLOCKS, np.int32)
-    part, value = np.empty(2 * BLOCKS, np.float32), np.empty(2 * BLOCKS, np.float32)
-    for chunk in range(first, last):
-        row, start = chunk // chunks, chunk % chunks * BLOCKS
-        m = min(BLOCKS, blocks - start)
-        _chunk_words(keys, index[row], second, start, m, odd, even)
-        _radii(even, part, value, 2 * m)
-        _turn(odd, part, value, 2 * m)
-        line = made[row, 4 * start :]
-        full = min(m, len(line) // 4)
-        for i in range(full):
-            line[4 * i], line[4 * i + 1] = value[i], part[i]
-            line[4 * i + 2], line[4 * i + 3] = value[m + i], part[m + i]
-        for i in range(4 * full, min(4 * m, len(line))):
-            half = i % 4 // 2 * m + full
-            line[i] = part[half] if i % 2 else value[half]
+def _words(line, m, odd, even, part, value):  # type: ignore[no-untyped-def]
+    for i in range(len(line)):
+        half, pair = i % 4 // 2 * m, i // 4
+        line[i] = U32(odd[half + pair]) if i % 2 else U32(even[half + pair])
 
 
-def _wide_normals(k0, k1, second, index, made, first, last):  # type: ignore[no-untyped-def]
+def _normals(line, m, odd, even, part, value):  # type: ignore[no-untyped-def]
+    _radii(even, part, value, 2 * m)
+    _turn(odd, part, value, 2 * m)
+    full = min(m, len(line) // 4)
+    for i in range(full):
+        line[4 * i], line[4 * i + 1] = value[i], part[i]
+        line[4 * i + 2], line[4 * i + 3] = value[m + i], part[m + i]
+    for i in range(4 * full, len(line)):
+        half = i % 4 // 2 * m + full
+        line[i] = part[half] if i % 2 else value[half]
+
+
+def _wide_normals(line, m, odd, even, part, value):  # type: ignore[no-untyped-def]
     """Float64 numbers, one pair after another: these functions do not vectorise."""
-    count = made.shape[1]
-    blocks = (count + 3) // 4
-    chunks = (blocks + BLOCKS - 1) // BLOCKS
-    keys, even, odd = _round_keys(k0, k1), np.empty(2 * BLOCKS, np.int32), np.empty(2 * BLOCKS, np.int32)
-    for chunk in range(first, last):
-        row, start = chunk // chunks, chunk % chunks * BLOCKS
-        m = min(BLOCKS, blocks - start)
-        _chunk_words(keys, index[row], second, start, m, odd, even)
-        line = made[row, 4 * start :]
-        for i in range((min(4 * m, len(line)) + 1) // 2):
-            a, b = even[i % 2 * m + i // 2], odd[i % 2 * m + i // 2]
-            part = (np.float64(I32(a ^ I32(a >> SIGN))) + 0.5) * 2.0**-32
-            radius = math.sqrt(-2 * (math.log1p(-part) if a < 0 else math.log(part)))
-            quarter = I32(I32(b + EIGHTH) >> QUARTER)
-            angle = (np.float64(I32(b - I32(quarter << QUARTER))) + 0.5) * WIDE_TURN
-            cosine, sine = radius * math.cos(angle), radius * math.sin(angle)
-            along, across = (sine, cosine) if (quarter & I1) != 0 else (cosine, sine)
-            line[2 * i] = -along if (I32(quarter + I1) & I2) != 0 else along
-            if 2 * i + 1 < len(line):
-                line[2 * i + 1] = -across if (quarter & I2) != 0 else across
+    for i in range((len(line) + 1) // 2):
+        a, b = even[i % 2 * m + i // 2], odd[i % 2 * m + i // 2]
+        share = (np.float64(I32(a ^ I32(a >> SIGN))) + 0.5) * 2.0**-32
+        radius = math.sqrt(-2 * (math.log1p(-share) if a < 0 else math.log(share)))
+        quarter = I32(I32(b + EIGHTH) >> QUARTER)
+        angle = (np.float64(I32(b - I32(quarter << QUARTER))) + 0.5) * WIDE_TURN
+        cosine, sine = radius * math.cos(angle), radius * math.sin(angle)
+        along, across = (sine, cosine) if (quarter & I1) != 0 else (cosine, sine)
+        line[2 * i] = -along if (I32(quarter + I1) & I2) != 0 else along
+        if 2 * i + 1 < len(line):
+            line[2 * i + 1] = -across if (quarter & I2) != 0 else across
 
 
 def _radii(words, part, value, count):  # type: ignore[no-untyped-def]
@@ -161,13 +151,13 @@ def engine() -> Engine:
     """The compiled engine. ImportError without numba."""
     import numba.extending
 
-    for part in (_round_keys, _chunk_words, _radii, _turn):
+    for part in (_round_keys, _chunk_words, _radii, _turn, _words, _normals, _wide_normals):
         numba.extending.register_jitable(part)
     wide = _runner(_wide_normals, torch.float64)
     return Engine("numba", _runner(_words, torch.int64), _runner(_normals, torch.float32), wide)
 
 
-def _runner(kernel: Callable[..., None], dtype: torch.dtype) -> Callable[[Key, Tensor, int, int], Tensor]:
+def _runner(fill: Callable[..., None], dtype: torch.dtype) -> Callable[[Key, Tensor, int, int], Tensor]:
     @cache
     def compiled() -> Any:
         from numba import njit
@@ -175,9 +165,9 @@ def _runner(kernel: Callable[..., None], dtype: torch.dtype) -> Callable[[Key, T
         value = str(dtype).removeprefix("torch.")
         signature = f"void(uint64, uint64, uint64, int64[::1], {value}[:, ::1], int64, int64)"
         try:
-            return njit(signature, nogil=True, error_model="numpy", cache=True)(kernel)
+            return njit(signature, nogil=True, error_model="numpy", cache=True)(_over_chunks(fill))
         except RuntimeError:  # no folder that can be written
-            return njit(signature, nogil=True, error_model="numpy")(kernel)
+            return njit(signature, nogil=True, error_model="numpy")(_over_chunks(fill))
 
     def run(key: Key, index: Tensor, second: int, count: int) -> Tensor:
         made = torch.empty(len(index), count, dtype=dtype)

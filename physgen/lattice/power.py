@@ -32,10 +32,11 @@ def power_by_shell(x: Tensor, shell: Tensor) -> Tensor:
     bins, weight = int(place.max()) + 1, multiplicity(grid).double()
     step = max(1, FFT_VALUES // math.prod(grid))
 
-    def some(start: int) -> Tensor:
+    sums = torch.empty(len(x), bins, dtype=torch.float64)
+
+    def some(start: int) -> None:
         part = x[start : start + step].cpu()
         part = part if part.dtype in (torch.float32, torch.float64) else part.double()
-        rows = len(part)
         mean = part.flatten(1).mean(1, dtype=torch.float64)
         modes = torch.fft.rfftn(part - mean.to(part.dtype).view(-1, *[1] * len(grid)), dim=tuple(range(1, x.ndim)))
         power = modes.real.square().addcmul_(modes.imag, modes.imag)
@@ -43,12 +44,13 @@ def power_by_shell(x: Tensor, shell: Tensor) -> Tensor:
             power = _folded(power, axis, n)
         power = (power.double() * weight).flatten(1)
         power[:, 0] = (mean * math.prod(grid)).square()
-        rows_of = (place + bins * torch.arange(rows)[:, None]).reshape(-1)
-        return torch.bincount(rows_of, power.reshape(-1), rows * bins).view(rows, bins) / math.prod(grid)
+        rows = (place + bins * torch.arange(len(part))[:, None]).reshape(-1)
+        found = torch.bincount(rows, power.reshape(-1), len(part) * bins) / math.prod(grid)
+        # in place: a small result of its own would keep the large blocks, freed around it, from being used again
+        sums[start : start + step] = found.view(-1, bins)
 
-    if not len(x):
-        return torch.zeros(0, bins, dtype=torch.float64)
-    return torch.cat(shared_out(some, range(0, len(x), step)))
+    shared_out(some, range(0, len(x), step))
+    return sums
 
 
 def _folded(power: Tensor, axis: int, n: int) -> Tensor:

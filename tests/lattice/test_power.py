@@ -1,6 +1,9 @@
 """Power by shells: its definition on all modes, on any number of threads."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,24 @@ import torch
 
 from physgen.lattice import half_grid, power_by_shell, shells
 
+LARGE = """
+import torch
+from physgen.diffusion.learning.prior_spectrum import PowerMeter
+from physgen.processes.memory import keep_freed_memory
+
+def own():
+    return next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("RssAnon"))
+
+keep_freed_memory()
+torch.set_num_threads(1)
+one, meter = torch.zeros(1, 1, 128, 128, 128), PowerMeter()
+meter.add(one.expand(3, -1, -1, -1, -1))
+before = own()
+meter.add(one.expand(60, -1, -1, -1, -1))
+for _ in range(30):
+    meter.add(one.clone())
+print(own() - before)
+"""
 GRIDS = [(2,), (7,), (8,), (6, 5), (1, 4), (4, 7, 6), (5, 2, 3), (64, 64, 65)]
 
 
@@ -60,3 +81,12 @@ def test_the_number_of_threads_changes_no_bit(count, grid):
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+def test_many_large_fields_do_not_fragment_the_memory():
+    """90 results of 1 kB; a field takes 45 MB once. Small arrays kept between large ones took 200 MB and more."""
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run([sys.executable, "-c", LARGE], cwd=root, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 60

@@ -6,6 +6,7 @@ Shapes: B samples, C channels, *grid lattice, *rfft its half-spectrum (last axis
 """
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,12 +98,12 @@ class PowerMeter:
     """
 
     def __init__(self, cell_size: Sequence[float] | None = None) -> None:
-        self._cells, self._parts = cell_size, list[Tensor]()
+        self._cells, self._power = cell_size, array("d")
 
     @property
     def is_empty(self) -> bool:
         """Whether no field was added yet."""
-        return not self._parts
+        return not self._power
 
     def add(self, x: Tensor) -> None:
         r"""Measure further fields (B, C, \*grid), all of one grid."""
@@ -113,15 +114,18 @@ class PowerMeter:
             self._k = torch.from_numpy(wavenumber(self._grid, sizes))
             shell = torch.from_numpy(shells(self._grid, sizes))
             self._shell = torch.unique(shell, return_inverse=True)[1]
-        power = power_by_shell(x.flatten(0, 1), self._shell)
-        self._parts.append(power.view(*x.shape[:2], power.shape[1]))
+        power = power_by_shell(x.flatten(0, 1), self._shell).view(*x.shape[:2], -1)
+        self._shape = power.shape[1:]
+        # one array that grows: small ones, kept between the large ones that are freed, would fragment the memory
+        self._power.frombytes(power.numpy().tobytes())
 
     def measured(self) -> ShellPower:
         """What was measured, field by field."""
         weight = multiplicity(self._grid).double().expand(self._k.shape).flatten()
         count = torch.bincount(self._shell.flatten(), weight)
         mean_k = torch.bincount(self._shell.flatten(), weight * self._k.flatten()) / count
-        return ShellPower(torch.cat(self._parts) / count, count, mean_k, self._k, self._grid)
+        power = torch.frombuffer(self._power, dtype=torch.float64).clone().view(-1, *self._shape)
+        return ShellPower(power / count, count, mean_k, self._k, self._grid)
 
 
 def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPower:

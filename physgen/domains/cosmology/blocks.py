@@ -21,7 +21,7 @@ Transform = Callable[[np.ndarray], np.ndarray]
 def flat_blocks(values: np.ndarray) -> Iterator[np.ndarray]:
     """The values in float64, at most BLOCK at a time, in C order."""
     flat = np.ascontiguousarray(values).reshape(-1)
-    return (flat[start : start + BLOCK].astype(np.float64) for start in range(0, flat.size, BLOCK))
+    return (flat[start : start + BLOCK].astype(np.float64, copy=False) for start in range(0, flat.size, BLOCK))
 
 
 def map_blocks(values: np.ndarray, of: Transform, dtype: DTypeLike = np.float64) -> np.ndarray:

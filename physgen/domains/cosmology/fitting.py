@@ -102,10 +102,11 @@ class _ComponentFit:
         """First pass: bounds, extremes, sums, first digits."""
         from physgen.domains.cosmology.block_kernels import sums
 
-        kind, flat = self.part["field_kind"], np.ascontiguousarray(values).reshape(-1)
+        kind, single = self.part["field_kind"], values.dtype.kind == "f" and values.dtype.itemsize <= 4
+        flat = np.ascontiguousarray(values, dtype=np.float32 if single else np.float64).reshape(-1)
         check_bound(values, kind, self._seen)
         self._seen, self._count = self._seen + len(values), self._count + values.size
-        lowest = float(np.asarray(LOWEST[kind], values.dtype if values.dtype.kind == "f" else float))
+        lowest = float(np.asarray(LOWEST[kind], flat.dtype))
 
         def some(start: int) -> tuple[float, float, float, float, int]:
             part = flat[start : start + BLOCK]
@@ -175,7 +176,8 @@ class _ShellSpectrum:
             single = (v - means.reshape(-1, *[1] * (v.ndim - 1))).astype(np.float32)
             return found, means, power_by_shell(torch.from_numpy(single), self._shell).sum(0)
 
-        for moments, means, power in shared_out(some, range(0, len(values), rows)):
+        starts = range(0, len(values), rows)  # of one large sample the blocks are shared out, in map_blocks
+        for moments, means, power in shared_out(some, starts) if len(starts) > 1 else [some(0)]:
             self._moments.merge(moments)
             self._means.add(means)
             self._power += power

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from physgen.domains.cosmology.encoding import LOWEST
+from physgen.ensemble.scratch import give_back_pages
 from physgen.errors import InputError
 
 # what the user may type -> the kind that is stored; 1+delta is stored as delta
@@ -60,20 +61,24 @@ class Values:
         The margin of the mean is Student's quantile times the scatter of the means of simulations, at least that of
         white noise; of one or two simulations only the scatter of single cells is known, which bounds it.
         """
-        means = np.array([one.mean(dtype=np.float64) for one in fields])
+        means, squares, low, high, whole = np.empty(len(fields)), np.empty(len(fields)), np.inf, -np.inf, True
+        for i, one in enumerate(fields):  # once: they may be a mapped file larger than the memory
+            wide = one.astype(np.float64)
+            means[i], low, high = wide.mean(), min(low, float(one.min())), max(high, float(one.max()))
+            squares[i] = np.square(wide - means[i]).mean()
+            whole = whole and bool(np.all(one == np.rint(one)))
+            give_back_pages(one)
         _, group = np.unique(simulation, return_inverse=True)
         units = np.bincount(group, weights=means) / np.bincount(group)
         mean, count = float(means.mean()), len(units)
-        std = float(np.sqrt(np.mean([((one.astype(np.float64) - mean) ** 2).mean() for one in fields])))
+        std = float(np.sqrt(np.mean(squares + (means - mean) ** 2)))
         scatter, quantile = std, 5.0
         if count > 2:
             scatter = max(float(units.std(ddof=1)), std / np.sqrt(fields.size / count))
             quantile = float(stdtrit(count - 1, 1 - FALSE_ALARM / 2))
         margin = quantile * scatter / np.sqrt(count)
-        # every float32 beyond 2^24 is a whole number
-        low, high = float(fields.min()), float(fields.max())
-        whole = max(-low, high) < 2**24 and all(bool(np.all(one == np.rint(one))) for one in fields)
-        return cls(low, high, mean, margin, std, bool(whole))
+        whole = whole and max(-low, high) < 2**24  # every float32 beyond that is a whole number
+        return cls(low, high, mean, margin, std, whole)
 
     @property
     def range(self) -> str:

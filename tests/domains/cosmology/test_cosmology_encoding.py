@@ -330,6 +330,16 @@ def test_quantiles_in_blocks_are_those_of_the_whole_to_the_last_bit(kind, dtype,
     np.testing.assert_array_equal(wanted.of(order, np.arcsinh), np.quantile(np.arcsinh(above), share))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "same"), [(">f4", np.float32), (np.float16, np.float32), (">f8", float), ("i2", float)]
+)
+def test_an_encoding_does_not_depend_on_how_numbers_are_stored(dtype, same):
+    data = ensemble("counts", n=30)
+    data["field"] = (data["field"] * 3).astype(dtype)
+    expected = Domain(transform="gaussian").fit_encoding(data.assign(field=data["field"].astype(same)))
+    assert Domain(transform="gaussian").fit_encoding(data) == expected
+
+
 def test_moments_of_blocks_lose_no_digits_to_a_large_mean():
     numbers = 1e6 + np.random.default_rng(0).normal(size=30_000)
     found = blocks.Moments()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physgen.diagnostics.band_kernels import band_kernels
 from physgen.diagnostics.bands import Windows, filtered, octave_bands, to_modes
 from physgen.diagnostics.batches import each_sample
-from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _moments(field: np.ndarray, bank: _Bank, phases_only: bool) -> np.ndarray:
 def _powers(parts: np.ndarray, count: int) -> np.ndarray:
     """Means over cells of b^2, b^3, b^4 of ``count`` fields (B, P, *m), two in a complex one: (3, B, count) float64."""
     flat = parts.reshape(*parts.shape[:2], -1)
-    loops = kernels()
+    loops = band_kernels()
     if loops is None:
         fields = np.stack([flat.real, flat.imag], axis=2).reshape(len(flat), -1, flat.shape[2])[:, :count].astype(float)
         return np.stack([np.mean(fields**power, axis=-1) for power in (2, 3, 4)])

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from scipy import fft
 
+from physgen.diagnostics.band_kernels import band_kernels
 from physgen.diagnostics.batches import real_type
-from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.mode_sums import centred, three
 from physgen.errors import InputError
 from physgen.lattice import wavenumber
@@ -57,7 +57,7 @@ def half_modes(field: np.ndarray) -> np.ndarray:
 
 def unit_rms(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r"""Fields (B, \*grid) with mean 0 and rms 1, and the rms that they had (B,); a constant field is 0."""
-    loops = kernels()
+    loops = band_kernels()
     if loops is None:
         flat = centred(field)
         rms = np.sqrt([np.einsum("i,i->", x, x, dtype=float) / x.size for x in flat.reshape(len(flat), -1)])
@@ -113,7 +113,7 @@ def filtered(modes: np.ndarray, windows: Windows, which: np.ndarray) -> np.ndarr
     """
     grid, coarse = three(modes.shape[1:]), three(windows.grid)
     made = np.empty((len(modes), which.shape[1], *windows.grid), modes.dtype)
-    loops = kernels()
+    loops = band_kernels()
     if loops is None:
         both = np.concatenate([windows.values, np.zeros((1, *coarse), np.float32)])  # the last is none
         for b, one in enumerate(_unfolded(modes.reshape(-1, *grid), coarse)):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Transform = Callable[[np.ndarray], np.ndarray]  # of arrays (b, C, *grid); it treats every configuration alone
 
 BATCH_CELLS = 2**18  # 1 MiB of single precision: a batch and its FFT stay in the cache
+READ_CELLS, PARTS = 2**20, 16  # that are read at once, and how many such parts there should be at least
 
 
 def batches(ensemble: xr.Dataset, transform: Transform | None = None, cells: int = BATCH_CELLS) -> Iterator[np.ndarray]:
@@ -28,27 +29,35 @@ def batches(ensemble: xr.Dataset, transform: Transform | None = None, cells: int
         cells: cells of a batch, at least one configuration.
     """
     for piece in _pieces(ensemble, transform, cells):
-        yield piece()
+        yield from piece()
 
 
 def _pieces(
     ensemble: xr.Dataset, transform: Transform | None = None, cells: int = BATCH_CELLS
-) -> list[Callable[[], np.ndarray]]:
-    """The batches as functions that make them, so that any thread can."""
-    from physgen.ensemble import flatten
+) -> list[Callable[[], Iterator[np.ndarray]]]:
+    """The ensemble in parts that are read at once, as functions that make their batches, so that any thread can."""
+    from physgen.ensemble import sample_count, sample_dims, sample_regions, space_dims
+    from physgen.ensemble.blocks import read_values
 
-    values = flatten(ensemble)
-    step = max(1, cells // max(int(np.prod(values.shape[1:])), 1))
+    field, samples, space = ensemble["field"].variable, sample_dims(ensemble), space_dims(ensemble)
+    order = [field.dims.index(d) for d in (*samples, "component", *space) if d in field.dims]
+    shape = (-1, ensemble.sizes.get("component", 1), *(ensemble.sizes[d] for d in space))
+    one = max(1, field.size // max(sample_count(ensemble), 1))
+    step = max(1, cells // one)
+    # of so many batches that a thread that is done early finds another
+    read = max(step, min(READ_CELLS, field.size // PARTS) // one)
 
-    def make(start: int) -> np.ndarray:
-        batch = np.ascontiguousarray(values[start : start + step])
-        if batch.dtype.kind != "f":
-            batch = batch.astype(np.float64)
-        elif not batch.dtype.isnative:  # FITS files are big-endian
-            batch = batch.astype(batch.dtype.newbyteorder("="))
-        return batch if transform is None else transform(batch)
+    def make(region: dict[str, slice]) -> Iterator[np.ndarray]:
+        values = read_values(field.isel(region)).values.transpose(order).reshape(shape)
+        for start in range(0, len(values), step):
+            batch = np.ascontiguousarray(values[start : start + step])
+            if batch.dtype.kind != "f":
+                batch = batch.astype(np.float64)
+            elif not batch.dtype.isnative:  # FITS files are big-endian
+                batch = batch.astype(batch.dtype.newbyteorder("="))
+            yield batch if transform is None else transform(batch)
 
-    return [functools.partial(make, start) for start in range(0, len(values), step)]
+    return [functools.partial(make, region) for region in sample_regions(ensemble, read // step * step * one)]
 
 
 def each_sample(
@@ -56,12 +65,17 @@ def each_sample(
 ) -> np.ndarray:
     r"""``statistic`` of every configuration: (B, C, \*shape) from a function of (b, C, \*grid), batch by batch.
 
+    Of an ensemble that is not in memory (:mod:`physgen.ensemble.view`, or opened lazily) a few MiB are at a time.
     Batches are shared out to threads (:func:`physgen.threads.shared_out`); results are the same.
     """
+
+    def measure(piece: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
+        return np.concatenate([np.asarray(statistic(batch), dtype=float) for batch in piece()])
+
     pieces = _pieces(ensemble, transform)
     if len(pieces) == 1:  # one large configuration: the statistic itself may share out its parts
-        return np.asarray(statistic(pieces[0]()), dtype=float)
-    return np.concatenate(shared_out(lambda piece: np.asarray(statistic(piece()), dtype=float), pieces))
+        return measure(pieces[0])
+    return np.concatenate(shared_out(measure, pieces))
 
 
 def real_type(dtype: np.dtype) -> type[np.floating]:

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import fft
 
+from physgen.diagnostics.band_kernels import band_kernels
 from physgen.diagnostics.bands import Windows, filtered, fundamental, half_modes, quick_grid, unit_rms
 from physgen.diagnostics.batches import each_sample
-from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
 from physgen.errors import InputError
 from physgen.lattice import multiplicity, wavenumber
@@ -152,7 +152,7 @@ class TrianglePlan:
 
     def _powers(self, modes: np.ndarray) -> np.ndarray:
         """Sums of |F|^2 of each shell (B, S)."""
-        found, loops = np.zeros((len(modes), len(self.edges))), kernels()
+        found, loops = np.zeros((len(modes), len(self.edges))), band_kernels()
         if loops is None:
             square = np.abs(modes.astype(complex)) ** 2
             for s, (start, end) in enumerate(itertools.pairwise(self.ends)):
@@ -165,7 +165,7 @@ class TrianglePlan:
 def _means(parts: np.ndarray, triples: np.ndarray) -> np.ndarray:
     """Means over points of products of three fields of (B, P, *m), two in a complex one: (B, T)."""
     flat = parts.reshape(*parts.shape[:2], -1)
-    loops = kernels()
+    loops = band_kernels()
     if loops is None:
         fields = np.stack([flat.real, flat.imag], axis=2).reshape(len(flat), -1, flat.shape[2]).astype(float)
         a, b, c = (fields[:, triples[:, i]] for i in range(3))

@@ -18,7 +18,32 @@ from physgen.diagnostics.mode_kernels import compiled
 @functools.cache
 def cell_kernels() -> Any:
     """The functions below, compiled; None on a machine without numba."""
-    return compiled(element_levels, extremum_levels)
+    return compiled(equal_bins, count_bins, element_levels, extremum_levels)
+
+
+def equal_bins(values: np.ndarray, low: float, scale: float, last: float, out: np.ndarray) -> None:
+    """out = (values - low) scale, at least 0 and at most ``last``, rounded down; all (N,), numbers as the values."""
+    for i in range(values.size):
+        place = (values[i] - low) * scale
+        place = place if place > 0 else values.dtype.type(0)
+        out[i] = np.int32(place if place < last else last)
+
+
+def count_bins(bins: np.ndarray, out: np.ndarray) -> None:
+    """Add to ``out`` (B, K) how many of ``bins`` (B, N) there are of each."""
+    counts = np.empty((4, out.shape[1]), np.int64)
+    for b in range(len(bins)):
+        counts[:] = 0
+        size = bins.shape[1]
+        for i in range(0, size - 3, 4):
+            counts[0, bins[b, i]] += 1
+            counts[1, bins[b, i + 1]] += 1
+            counts[2, bins[b, i + 2]] += 1
+            counts[3, bins[b, i + 3]] += 1
+        for i in range(size - size % 4, size):
+            counts[0, bins[b, i]] += 1
+        for part in range(4):
+            out[b] += counts[part]
 
 
 def element_levels(levels: np.ndarray, out: np.ndarray) -> None:
@@ -28,7 +53,7 @@ def element_levels(levels: np.ndarray, out: np.ndarray) -> None:
     cells, 4 the faces between neighbours along the last axis, 7 the corners. Those across an axis of one cell stay 0.
     """
     fields, n1, n2, n3 = levels.shape
-    line, counts = np.empty(n3, np.uint8), np.empty((4, out.shape[2]), np.int64)
+    line, wide, counts = np.empty(n3, np.uint8), np.empty(n3, np.uint8), np.empty((4, out.shape[2]), np.int64)
     for b in range(fields):
         for kind in range(8):
             if (kind & 1 and n1 == 1) or (kind & 2 and n2 == 1):
@@ -44,19 +69,19 @@ def element_levels(levels: np.ndarray, out: np.ndarray) -> None:
                         one = here[m] if here[m] > above[m] else above[m]
                         two = left[m] if left[m] > both[m] else both[m]
                         line[m] = one if one > two else two
+                    found = line
                     if kind & 4:
-                        last = line[n3 - 1]
-                        for m in range(n3 - 1):
-                            place = n3 - 1 - m
-                            line[place] = line[place] if line[place] > line[place - 1] else line[place - 1]
-                        line[0] = line[0] if line[0] > last else last
+                        found = wide
+                        for m in range(1, n3):
+                            wide[m] = line[m] if line[m] > line[m - 1] else line[m - 1]
+                        wide[0] = line[0] if line[0] > line[n3 - 1] else line[n3 - 1]
                     for m in range(0, n3 - 3, 4):
-                        counts[0, line[m]] += 1
-                        counts[1, line[m + 1]] += 1
-                        counts[2, line[m + 2]] += 1
-                        counts[3, line[m + 3]] += 1
+                        counts[0, found[m]] += 1
+                        counts[1, found[m + 1]] += 1
+                        counts[2, found[m + 2]] += 1
+                        counts[3, found[m + 3]] += 1
                     for m in range(n3 - n3 % 4, n3):
-                        counts[0, line[m]] += 1
+                        counts[0, found[m]] += 1
             for part in range(4):
                 out[b, kind] += counts[part]
 

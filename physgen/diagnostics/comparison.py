@@ -77,8 +77,10 @@ class MeasuredReference:
         return self._results[diagnostic]
 
     def _halves(self, diagnostic: Diagnostic, within: bool) -> list[xr.Dataset]:
+        from physgen.ensemble import unread_field
+
         if (diagnostic, within) not in self._half_results:
-            sides = halves(self.ensemble, self._seed, within=within)
+            sides = halves(unread_field(self.ensemble), self._seed, within=within)
             self._half_results[diagnostic, within] = [_measured(diagnostic, half) for half in sides]
         return self._half_results[diagnostic, within]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from physgen.diagnostics.batches import each_sample
+from physgen.diagnostics.cell_kernels import cell_kernels
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import result_of_samples, units
 from physgen.errors import InputError
@@ -41,7 +42,12 @@ def histogram_array(values: ArrayLike, edges: Sequence[float] | np.ndarray) -> n
     if not np.isfinite(flat).all():
         raise InputError("a distribution needs finite values: the field holds NaN or infinity, drop or repair them")
     count = len(edges) - 1
-    found = np.stack([np.bincount(row, minlength=count) for row in bin_of(flat, np.asarray(edges))])
+    places, loops = bin_of(flat, np.asarray(edges)), cell_kernels()
+    if loops is None:
+        found = np.stack([np.bincount(row, minlength=count) for row in places])
+    else:
+        found = np.zeros((len(flat), count), np.int64)
+        loops.count_bins(places, found)
     return found.reshape(*values.shape[:-1], count) / values.shape[-1]
 
 
@@ -52,8 +58,14 @@ def bin_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """
     count, width = len(edges) - 1, np.diff(edges)
     if values.dtype == np.float32 and np.allclose(width, width[0], rtol=1e-9):
-        place = (values - np.float32(edges[0])) * np.float32(1 / width[0])
-        return np.clip(place, 0, count - 1, out=place).astype(np.uint8 if count <= 256 else np.int32)
+        low, scale, last = (np.float32(number) for number in (edges[0], 1 / width[0], count - 1))
+        small, loops = np.uint8 if count <= 256 else np.int32, cell_kernels()
+        if loops is None:
+            place = (values - low) * scale
+            return np.clip(place, 0, last, out=place).astype(small)
+        found = np.empty(values.shape, small)
+        loops.equal_bins(np.ascontiguousarray(values).reshape(-1), low, scale, last, found.reshape(-1))
+        return found
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, count - 1)
 
 

@@ -11,16 +11,18 @@ Legend: B samples, C components, d dimensions, J bands, F features, U units, L l
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from physgen.diagnostics.band_kernels import band_kernels
 from physgen.diagnostics.bands import fundamental
-from physgen.diagnostics.batches import BATCH_CELLS, shared_out
+from physgen.diagnostics.batches import BATCH_CELLS, each_sample, shared_out
 from physgen.diagnostics.result import Units, result_of_samples, units
-from physgen.diagnostics.spectrum import as_tensor, transformed
+from physgen.diagnostics.spectrum import as_tensor
 from physgen.errors import InputError
 from physgen.lattice import multiplicity, nyquist, wavenumber
 
@@ -89,7 +91,7 @@ def feature_array(
     whole, d = as_tensor(field), len(spacing)
     grid = tuple(whole.shape[-d:])
     flat = whole.reshape(-1, *grid)
-    measure = _Features(grid, spacing, features, seed, whole.device)
+    measure = _features_of(grid, tuple(spacing), features, seed, whole.device)
     at_once = BATCH_CELLS // 4 if whole.device.type == "cpu" else DEVICE_CELLS
     step = max(1, at_once // int(np.prod(grid)))
     pieces = range(0, len(flat), step)
@@ -111,21 +113,36 @@ class _Features:
         self.frequency, self.phase = (torch.from_numpy(x).float().to(device) for x in (frequency, phase))
         self.stride = max(1, int(np.prod(grid)) // PLACES)
         weight = multiplicity(grid).to(device, torch.float64) / float(np.prod(grid)) ** 2
-        self.shares = (self.filters.double().square() * weight).flatten(1).T  # (modes, J): of |delta_k|^2 in a band
+        # of |delta_k|^2 in the square of the rms of a band, (J, modes)
+        self.shares = (self.filters.double().square() * weight).flatten(1).contiguous()
 
     def __call__(self, field: torch.Tensor) -> np.ndarray:
         axes = tuple(range(-len(self.grid), 0))
         modes = torch.fft.rfftn(field.float(), dim=axes)
-        if not self.features:  # Parseval: no band need be seen in space
-            power = torch.view_as_real(modes).square().sum(-1).double()
-            # field by field: the digits of a product of matrices depend on their sizes
-            rms = torch.stack([one @ self.shares for one in power.flatten(1)]).sqrt()
-            return rms.clamp_min(torch.finfo(torch.float32).tiny).log().cpu().numpy()
+        rms = self._powers(modes.flatten(1)).sqrt().clamp_min(torch.finfo(torch.float32).tiny)  # Parseval
+        if not self.features:  # no band need be seen in space
+            return rms.log().cpu().numpy()
         bands = torch.fft.irfftn(modes[:, None] * self.filters, s=self.grid, dim=axes).flatten(2)  # (b, J, N)
-        rms = bands.square().mean(2).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-        argument = torch.matmul(self.frequency, bands[..., :: self.stride] / rms[..., None])
+        argument = torch.matmul(self.frequency, bands[..., :: self.stride] / rms.float()[..., None])
         means = argument.add_(self.phase[:, None]).cos_().mean(2).double()
-        return torch.cat([means, rms.double().log()], dim=1).cpu().numpy()
+        return torch.cat([means, rms.log()], dim=1).cpu().numpy()
+
+    def _powers(self, modes: torch.Tensor) -> torch.Tensor:
+        """Mean squares of the bands (b, J), float64, of modes (b, n_half)."""
+        loops = band_kernels() if modes.device.type == "cpu" else None
+        if loops is None:
+            power = torch.view_as_real(modes).square().sum(-1).double()
+            return power @ self.shares.T
+        found = np.empty((len(modes), self.bands))
+        loops.window_powers(modes.numpy(), self.shares.numpy(), found)
+        return torch.from_numpy(found)
+
+
+@functools.lru_cache(maxsize=4)
+def _features_of(
+    grid: tuple[int, ...], spacing: tuple[float, ...], features: int, seed: int, device: torch.device
+) -> _Features:
+    return _Features(grid, spacing, features, seed, device)
 
 
 def feature_statistics(
@@ -148,7 +165,8 @@ def feature_statistics(
     """
     from physgen.ensemble import spacing
 
-    values = feature_array(transformed(ensemble, transform), spacing(ensemble), features, seed)  # (B, C, F + J)
+    steps = spacing(ensemble)
+    values = each_sample(ensemble, lambda v: feature_array(v, steps, features, seed), transform)  # (B, C, F + J)
     values[..., features:] = _bounded(values[..., features:])
     axis = {"long_name": "random feature, then ln rms of the bands", "units": "1", "symbol": "m"}
     result = result_of_samples(
@@ -199,7 +217,8 @@ def condition_response(ensemble: xr.Dataset, transform: Transform | None = None)
     from physgen.ensemble import spacing
 
     group, names, labels = _conditions(ensemble)
-    values = feature_array(transformed(ensemble, transform), spacing(ensemble), 0)
+    steps = spacing(ensemble)
+    values = each_sample(ensemble, lambda v: feature_array(v, steps, 0), transform)
     amplitude = group.mean(_bounded(values)).reshape(group.count, -1).mean(axis=1)  # (U,)
     per_unit = _response(labels, amplitude)
     words = [*names, "scatter"]

@@ -17,7 +17,7 @@ from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import units
 from physgen.diagnostics.spectrum import inverse_length, power_spectrum_array
 from physgen.errors import InputError
-from physgen.lattice import bin_edges, nyquist
+from physgen.lattice import bin_edges, mode_bins, nyquist
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,7 +83,7 @@ def _log_band_power(ensemble: xr.Dataset, transform: Transform | None) -> tuple[
     steps = spacing(ensemble)
     grid = tuple(ensemble.sizes[d] for d in space_dims(ensemble))
     edges = octave_edges(grid, steps)
-    k = power_spectrum_array(np.zeros(grid), steps, edges)[0]
+    k = mode_bins(grid, steps, edges).k
     power = each_sample(ensemble, lambda values: power_spectrum_array(values, steps, edges)[1], transform)
     if not np.all(power > 0):
         raise InputError("a configuration has no power in a band: the logarithm of its P(k) is infinite, drop it")

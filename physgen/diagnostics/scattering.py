@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physgen.diagnostics.band_kernels import band_kernels
 from physgen.diagnostics.bands import Windows, coarse_grid, filtered, half_modes, octave, octave_centres, unit_rms
 from physgen.diagnostics.batches import cell_mean, each_sample
-from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.result import result_of_samples
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _related(d: int) -> np.ndarray:
 
 def _modulus(z: np.ndarray) -> tuple[np.ndarray, ...]:
     r"""u = \|z\| of (b, L, \*m), with its mean and mean square over \*m, (b, L)."""
-    lead, loops = z.shape[:2], kernels()
+    lead, loops = z.shape[:2], band_kernels()
     if loops is None:
         u = np.abs(z)
         return u, cell_mean(u, z.ndim - 2), cell_mean(u * u, z.ndim - 2)
@@ -126,7 +126,7 @@ def _modulus(z: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _mean_modulus(z: np.ndarray) -> np.ndarray:
     r"""Mean of \|z\| of (R, P, \*m) over \*m, (R, P)."""
-    loops = kernels()
+    loops = band_kernels()
     if loops is None:
         return cell_mean(np.abs(z), z.ndim - 2)
     mean = np.empty(z.shape[:2])

@@ -36,6 +36,7 @@ from physgen.ensemble.units import (
     unit_attrs,
     units_of_samples,
 )
+from physgen.ensemble.view import computed_field, unread_field
 
 __all__ = [
     "BLOCK_VALUES",
@@ -47,6 +48,7 @@ __all__ = [
     "at_samples",
     "check_ensemble",
     "check_template",
+    "computed_field",
     "exchangeable_dims",
     "flatten",
     "from_array",
@@ -75,4 +77,5 @@ __all__ = [
     "subset",
     "unit_attrs",
     "units_of_samples",
+    "unread_field",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from physgen.ensemble.layout import sample_dims
 from physgen.errors import InputError
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     Region = dict[str, slice]
+
+    Read = TypeVar("Read", xr.Dataset, xr.Variable)
 
 BLOCK_VALUES = 2**22  # values of the field in a block: 16 MiB of single precision
 
@@ -61,8 +63,8 @@ def _cut(dims: Sequence[str], sizes: dict[str, int], values: int, limit: int) ->
         yield from ({first: slice(start, start + 1)} | more for more in _cut(rest, sizes, values // count, limit))
 
 
-def read_values(ensemble: xr.Dataset) -> xr.Dataset:
-    """The ensemble with its values in memory. Raises InputError where they cannot be read from their file."""
+def read_values(ensemble: Read) -> Read:
+    """The ensemble, or its field, with its values in memory. Raises InputError where they cannot be read."""
     try:
         return ensemble.load()
     except Exception as error:

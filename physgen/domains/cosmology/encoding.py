@@ -7,7 +7,7 @@ Values are encoded and decoded in blocks: beside its result the work needs a few
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import xarray as xr
 from physgen.domains.cosmology.blocks import BLOCK, map_blocks
 from physgen.domains.cosmology.gaussianise import from_scores, to_scores
 from physgen.domains.cosmology.geometry import check_layout, check_mask_free
-from physgen.ensemble import flatten
+from physgen.ensemble import computed_field, flatten
 from physgen.errors import InputError
 from physgen.lattice import shells
 
@@ -180,21 +180,27 @@ def overdensity(ensemble: xr.Dataset) -> xr.Dataset:
     r"""The ensemble as :math:`\delta = \rho / \bar\rho - 1` with :func:`mean_density`; delta and real stay as they are.
 
     Masked fields are refused. A field that is not periodic is measured as it is: spectra and correlations by FFT are
-    then periodograms with the leakage of the edges, alike in both ensembles of a comparison.
+    then periodograms with the leakage of the edges, alike in both ensembles of a comparison. What is returned is
+    computed where it is read (:mod:`physgen.ensemble.view`).
     """
     check_mask_free(ensemble)
     kinds = field_kinds(ensemble)
     contrast = [kind not in ("delta", "real") for kind in kinds]
     if not any(contrast):
         return ensemble
-    field, mean = ensemble["field"], mean_density(ensemble)
+    mean, shift = mean_density(ensemble), xr.DataArray(np.float32(1))
     if not all(contrast):
         which = xr.DataArray(contrast, dims="component")
         mean, shift = xr.where(which, mean, 1.0), which.astype(np.float32)
-    else:
-        shift = xr.DataArray(np.float32(1))
-    scaled = (field / mean.astype(np.float32)).astype(np.float32, copy=False).transpose(*field.dims)
-    scaled -= shift  # in place: a second copy of the data would double the memory of an evaluation
-    scaled.attrs = {"long_name": "density contrast", "units": "1"}  # nothing of the density or of its mean
+    divisor = mean.astype(np.float32)
+
+    def part_of(field: xr.Variable, where: Mapping[Hashable, Any]) -> xr.Variable:
+        by, less = (x.variable.isel({d: i for d, i in where.items() if d in x.dims}) for x in (divisor, shift))
+        scaled = (field / by).astype(np.float32, copy=False).transpose(*field.dims)
+        scaled -= less
+        return scaled
+
+    described = {"long_name": "density contrast", "units": "1"}  # nothing of the density or of its mean
+    ensemble = computed_field(ensemble, part_of, np.float32, described)  # no copy: an evaluation asks many times
     kinds = ["delta" if changed else kind for kind, changed in zip(kinds, contrast, strict=True)]
-    return ensemble.assign(field=scaled).assign_attrs(field_kind=join_kinds(kinds))
+    return ensemble.assign_attrs(field_kind=join_kinds(kinds))

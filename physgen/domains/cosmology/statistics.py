@@ -65,8 +65,8 @@ def finer_bins(reference: xr.Dataset) -> int:
     transform = logarithm(contrast)
     if transform is not log10:
         return 1
-    parts = [batch.astype(float) for batch in batches(contrast, transform)]
-    scatter = float(np.sqrt(np.mean([np.mean(np.square(part)) for part in parts])))  # about 0, as the edges are
+    squares = [np.mean(np.square(batch.astype(float))) for batch in batches(contrast, transform)]
+    scatter = float(np.sqrt(np.mean(squares)))  # about 0, as the edges are
     bin_width = float(LOG10_EDGES[1] - LOG10_EDGES[0])
     return next((finer for finer in (1, 10) if scatter > bin_width / (2 * finer)), 100)
 

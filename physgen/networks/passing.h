@@ -108,23 +108,23 @@ struct Block {
     }
 };
 
-// What the gradient of a layer needs of the way forward. The one after the last layer holds what leaves the network:
-// even, open, field and messages.
+// What the gradient of a layer needs of the way forward and what would take long to find again: to write and read it
+// costs as much as a tenth of the products. The one after the last layer holds what leaves the network: even, open,
+// field and messages.
 template <typename T> struct Kept {
     T *even, *open, *field, *incoming, *gain;  // incoming: (iterations + 1, directions, stride)
-    T *odd, *gates, *message, *seen, *sent;    // odd after the beliefs were read; sent: odd for the next layer
+    T *message, *seen, *sent;                  // sent: odd for the next layer
 
     Kept(const Plan<T>& p, T* at) {
         const int64_t fields = p.rows * p.width, messages = p.directions * p.stride;
         const auto next = [&](int64_t n) { T* here = at; at += n; return here; };
         even = next(fields), open = next(fields), field = next(p.stride);
         incoming = next((p.shape.iterations + 1) * messages), gain = next(messages);
-        odd = next(fields), gates = next(p.rows * p.gates), message = next(fields), seen = next(fields);
-        sent = next(fields);
+        message = next(fields), seen = next(fields), sent = next(fields);
     }
     static int64_t end_size(const Plan<T>& p) { return p.rows * 2 * p.width + (1 + p.directions) * p.stride; }
     static int64_t size(const Plan<T>& p) {
-        return p.rows * (6 * p.width + p.gates) + (1 + p.directions * (p.shape.iterations + 2)) * p.stride;
+        return p.rows * 5 * p.width + (1 + p.directions * (p.shape.iterations + 2)) * p.stride;
     }
     // of all layers of a block
     static int64_t block_size(const Plan<T>& p) { return p.shape.layers * size(p) + end_size(p); }

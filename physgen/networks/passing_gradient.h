@@ -35,16 +35,17 @@ template <typename T> class Gradient {
     T* of_weights;
     const Plan<T>& p = forward.p;
 
-    void backward(const Block& b, const T* slope, Kept<T>* kept, Work<T>& w, Back<T>& s) const {
+    HOT void backward(const Block& b, const T* slope, Kept<T>* kept, Work<T>& w, Back<T>& s) const {
         const int64_t layers = p.shape.layers;
         w.load(p, forward.in, b);
         end(b, slope + b.site, kept[layers - 1].sent, kept[layers], w, s);
         for (int64_t l = layers - 1; l >= 0; l--) {
             features_out(b, l, kept[l], kept[l + 1], w, s);
+            forward.read(b, l, kept, w);
             forward.quieten(b, l, kept[l].even, w);
-            forward.speak(b, kept[l].odd, kept[l].gates, w);
+            forward.speak(b, l, w);
             exchange(b, l, kept[l], w, s);
-            gates(b, l, kept[l], w, s);
+            gates(b, l, w, s);
             modulation(b, l, w, s);
             read(b, l, kept[l], kept[l + 1].incoming, w, s);
             believe(b, l, kept[l], w, s);
@@ -74,7 +75,7 @@ template <typename T> class Gradient {
         if (of_weights) add_rows(slope, stride, of_weights + p.weights.at(kind, layer), sites, columns);
     }
 
-    void end(const Block& b, const T* slope, const T* odd, const Kept<T>& k, Work<T>& w, Back<T>& s) const {
+    HOT void end(const Block& b, const T* slope, const T* odd, const Kept<T>& k, Work<T>& w, Back<T>& s) const {
         const int64_t f = p.width, n = b.sites;
         for (int64_t i = 0; i < n * f; i += LANES<T>) put(w.hidden + i, get(odd + i) * get(k.open + i));
         learn_rows(Weights::HEAD, 0, {slope, 0, 1}, 1, w.hidden, n);
@@ -94,7 +95,7 @@ template <typename T> class Gradient {
     }
 
     // from field, odd and even that leave the layer to message and seen
-    void features_out(const Block& b, int64_t l, const Kept<T>& k, const Kept<T>& next, Work<T>& w, Back<T>& s) const {
+    HOT void features_out(const Block& b, int64_t l, const Kept<T>& k, const Kept<T>& next, Work<T>& w, Back<T>& s) const {
         const int64_t f = p.width, n = b.sites;
         for (int64_t i = 0; i < n; i++) {
             s.pull[i] = s.field[i] / w.scale[i];
@@ -117,17 +118,19 @@ template <typename T> class Gradient {
     }
 
     // from seen and message to quiet, source and gates of the bonds
-    void exchange(const Block& b, int64_t l, const Kept<T>& k, Work<T>& w, Back<T>& s) const {
+    HOT void exchange(const Block& b, int64_t l, const Kept<T>& k, Work<T>& w, Back<T>& s) const {
         const int64_t f = p.width, n = b.sites;
-        square(p, n, w.source, k.message, w.products);
+        by_width(p, [&](auto width) { square(p, width, n, w.source, k.message, w.products); });
         learn(Weights::EVEN_MESSAGE, l, s.seen, {w.quiet, p.joint}, p.joint, n);
         learn(Weights::INVARIANT, l, s.seen, {w.products, 2 * f}, 2 * f, n);
         learn_bias(Weights::EVEN_MESSAGE_BIAS, l, s.seen, f, n, f);
         learn_bias(Weights::INVARIANT_BIAS, l, s.seen, f, n, f);
         multiply<false>({s.seen, f, 1}, {weights(Weights::EVEN_MESSAGE, l), p.joint}, s.joint, n, f, p.joint);
-        move_rows_back(p, n, s.joint, s.quiet);
+        by_width(p, [&](auto width) { move_rows_back(p, width, n, s.joint, s.quiet); });
         multiply<false>({s.seen, f, 1}, {weights(Weights::INVARIANT, l), 2 * f}, s.products, n, f, 2 * f);
-        square_back(p, n, w.source, k.message, w.products, s.products, s.source, s.message);
+        by_width(p, [&](auto width) {
+            square_back(p, width, n, w.source, k.message, w.products, s.products, s.source, s.message);
+        });
         learn(Weights::MESSAGE, l, s.message, {w.source, p.joint}, p.joint, n);
         multiply<false>({s.message, f, 1}, {weights(Weights::MESSAGE, l), p.joint}, s.joint, n, f, p.joint);
         for (int64_t i = 0; i < n; i++)
@@ -135,35 +138,50 @@ template <typename T> class Gradient {
                 T* to = s.joint + i * p.joint + j;
                 put(to, get(to) + get(s.source + i * f + j));
             }
-        by_head(p, [&](auto lanes) {
-            move_heads_back<lanes>(p, n, w.bonds, k.gates, w.source, s.joint, s.bonds, s.gates);
+        by_head(p, [&](auto lanes, auto head) {
+            move_heads_back<lanes>(p, head, n, w.bonds, w.gates, w.source, s.joint, s.bonds, s.gates);
         });
     }
 
     // from source to odd, from gates to quiet
-    void gates(const Block& b, int64_t l, const Kept<T>& k, Work<T>& w, Back<T>& s) const {
+    void gates(const Block& b, int64_t l, Work<T>& w, Back<T>& s) const {
         const int64_t f = p.width, n = b.sites, count = f + p.bond_gates;
-        for (int64_t i = 0; i < n; i++) {
-            T* slope = s.joint + i * p.joint;
-            for (int64_t j = 0; j < f; j += LANES<T>) {
-                put(s.gates + i * p.gates + j, get(slope + j) * get(w.odd_normal + i * f + j));
-                put(slope + j, get(slope + j) * get(k.gates + i * p.gates + j));
-            }
-            normalize_back<false>(slope, w.odd_normal + i * f, w.odd_rate[i], s.odd + i * f, f);
-        }
+        by_width(p, [&](auto width) { of_source(width, n, w, s); });
         learn(Weights::GATE, l, s.gates, p.gates, {w.quiet, p.joint}, count, f, n);
         learn_bias(Weights::GATE_BIAS, l, s.gates, count, n, p.gates);
         multiply<true>({s.gates, p.gates, 1}, {weights(Weights::GATE, l), f}, s.quiet, n, count, f);
     }
 
+    template <typename N> HOT void of_source(N f, int64_t sites, Work<T>& w, Back<T>& s) const {
+        const int64_t joint = p.joint, row = p.gates;
+        for (int64_t i = 0; i < sites; i++) {
+            T* slope = s.joint + i * joint;
+            for (int64_t j = 0; j < f; j += LANES<T>) {
+                put(s.gates + i * row + j, get(slope + j) * get(w.odd_normal + i * f + j));
+                put(slope + j, get(slope + j) * get(w.gates + i * row + j));
+            }
+            normalize_back<false>(slope, w.odd_normal + i * f, w.odd_rate[i], s.odd + i * f, f);
+        }
+    }
+
     // from quiet to even
     void modulation(const Block& b, int64_t l, Work<T>& w, Back<T>& s) const {
-        const int64_t f = p.width;
-        for (int64_t i = 0; i < b.sites; i++) {
-            const int64_t at = ((b.sample + i / p.sites) * p.shape.layers + l) * 2 * f;
-            const T *gain = forward.in.modulation + at, *normal = w.even_normal + i * f;
-            T *of_gain = out.modulation + at, *slope = s.quiet + i * f;
-            if (i % p.sites == 0) std::fill_n(of_gain, 2 * f, T(0));
+        by_width(p, [&](auto f) {
+            for (int64_t sample = b.sample; sample < b.sample + b.samples; sample++)
+                of_modulation(f, sample, (sample - b.sample) * p.sites, l, w, s);
+        });
+    }
+
+    // of one sample, whose first site in the block is ``first``
+    template <typename N>
+    HOT void of_modulation(N f, int64_t sample, int64_t first, int64_t l, Work<T>& w, Back<T>& s) const {
+        const int64_t at = (sample * p.shape.layers + l) * 2 * f;
+        const T* gain = forward.in.modulation + at;
+        T* of_gain = out.modulation + at;
+        std::fill_n(of_gain, 2 * f, T(0));
+        for (int64_t i = first; i < first + p.sites; i++) {
+            const T* normal = w.even_normal + i * f;
+            T* slope = s.quiet + i * f;
             for (int64_t j = 0; j < f; j += LANES<T>) {
                 put(of_gain + j, get(of_gain + j) + get(slope + j) * get(normal + j));
                 put(of_gain + f + j, get(of_gain + f + j) + get(slope + j));
@@ -174,10 +192,9 @@ template <typename T> class Gradient {
     }
 
     // from odd to beliefs and messages, and to their gain
-    void read(const Block& b, int64_t l, const Kept<T>& k, const T* next_incoming, Work<T>& w, Back<T>& s) const {
+    HOT void read(const Block& b, int64_t l, const Kept<T>& k, const T* next_incoming, Work<T>& w, Back<T>& s) const {
         const int64_t f = p.width, n = b.sites, few = padded<T>(p.directions + 1);
         multiply<false>({s.odd, f, 1}, {forward.packed.layers[l].read_back, few}, w.narrow, n, f, few);
-        forward.find_reading(k.field, next_incoming, w);
         learn_rows(Weights::READ, l, {w.reading, p.stride, 1}, p.directions + 1, s.odd, n);
         const T* last = k.incoming + p.shape.iterations * p.directions * p.stride;
         for (int64_t i = 0; i < n; i++) {
@@ -195,7 +212,7 @@ template <typename T> class Gradient {
         }
     }
 
-    void believe(const Block& b, int64_t l, const Kept<T>& k, Work<T>& w, Back<T>& s) const {
+    HOT void believe(const Block& b, int64_t l, const Kept<T>& k, Work<T>& w, Back<T>& s) const {
         const int64_t n = b.sites, messages = p.directions * p.stride;
         learn_rows(Weights::GAIN, l, {s.gain, p.stride, 1}, p.directions, k.even, n);
         if (of_weights)
@@ -208,7 +225,7 @@ template <typename T> class Gradient {
                          s.incoming);
     }
 
-    void begin(const Block& b, const T* slope, Work<T>& w, Back<T>& s) const {
+    HOT void begin(const Block& b, const T* slope, Work<T>& w, Back<T>& s) const {
         const int64_t f = p.width, n = b.sites, all = forward.all(), inputs = p.shape.inputs;
         learn_rows(Weights::ODD_IN, 0, {forward.in.odd + b.site, all, 1}, 2, s.odd, n);
         learn_rows(Weights::EVEN_IN, 0, {forward.in.even + b.site, all, 1}, inputs, s.even, n);

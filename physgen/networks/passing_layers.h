@@ -61,7 +61,7 @@ template <typename T> struct Packed {
 template <typename T> struct Work {
     Aligned<T> memory;
     T *quiet, *source, *products, *hidden;     // (rows, joint) twice, (rows, 2 width), (rows, width)
-    T *even_normal, *odd_normal, *even_rate, *odd_rate;
+    T *odd, *gates, *even_normal, *odd_normal, *even_rate, *odd_rate;  // odd: after the beliefs were read
     T *cavity, *sent, *bonds, *reading, *narrow;  // (directions, stride) ..., (directions + 1, stride), (rows, few)
     T *scale, *free;
 
@@ -70,13 +70,14 @@ template <typename T> struct Work {
         const auto next = [&](int64_t n) { T* here = at; at += n; return here; };
         const int64_t fields = p.rows * p.width, messages = p.directions * p.stride;
         quiet = next(p.rows * p.joint), source = next(p.rows * p.joint), products = next(2 * fields);
-        hidden = next(fields), even_normal = next(fields), odd_normal = next(fields);
+        hidden = next(fields), odd = next(fields), even_normal = next(fields), odd_normal = next(fields);
+        gates = next(p.rows * p.gates);
         even_rate = next(p.stride), odd_rate = next(p.stride), scale = next(p.stride), free = next(p.stride);
         cavity = next(messages), sent = next(messages), bonds = next(messages), reading = next(messages + p.stride);
         narrow = next(p.rows * p.few());
     }
     static int64_t size(const Plan<T>& p) {
-        return p.rows * (2 * p.joint + 5 * p.width + p.few()) + (4 * p.directions + 5) * p.stride;
+        return p.rows * (2 * p.joint + 6 * p.width + p.gates + p.few()) + (4 * p.directions + 5) * p.stride;
     }
 
     void load(const Plan<T>& p, const Inputs<T>& in, const Block& b) {
@@ -98,24 +99,23 @@ template <typename T> class Layers {
     const T* weights(Weights::Kind kind, int64_t layer = 0) const { return in.weights + p.weights.at(kind, layer); }
     int64_t all() const { return p.shape.batch * p.sites; }  // sites of the batch
 
-    void forward(const Block& b, Kept<T>* kept, Work<T>& w, T* out) const {
+    HOT void forward(const Block& b, Kept<T>* kept, Work<T>& w, T* out) const {
         const int64_t f = p.width, n = b.sites, layers = p.shape.layers;
         w.load(p, in, b);
-        multiply<false>({in.odd + b.site, 1, all()}, {packed.odd_in, f}, kept[0].odd, n, 2, f);
         fill_rows(kept[0].even, weights(Weights::EVEN_IN_BIAS), static_cast<const T*>(nullptr), n, f);
         multiply<true>({in.even + b.site, 1, all()}, {packed.even_in, f}, kept[0].even, n, p.shape.inputs, f);
         std::copy_n(w.free, p.stride, kept[0].field);
         std::fill_n(kept[0].incoming, p.directions * p.stride, T(0));
         for (int64_t l = 0; l < layers; l++) {
-            read(b, l, kept[l], kept[l + 1].incoming, w);
+            settle(b, l, kept[l], kept[l + 1].incoming, w);
+            read(b, l, kept, w);
             exchange(b, l, kept[l], kept[l + 1], w);
-            if (l + 1 < layers) std::copy_n(kept[l].sent, n * f, kept[l + 1].odd);
         }
         end(b, kept[layers - 1].sent, kept[layers], w, out);
     }
 
-    // beliefs after some iterations, and what odd features read of them
-    void read(const Block& b, int64_t layer, const Kept<T>& k, T* next_incoming, Work<T>& w) const {
+    // messages after some iterations, times their gain
+    HOT void settle(const Block& b, int64_t layer, const Kept<T>& k, T* next_incoming, Work<T>& w) const {
         const int64_t f = p.width, n = b.sites, messages = p.directions * p.stride, few = padded<T>(p.directions + 1);
         multiply<false>({k.even, f, 1}, {packed.layers[layer].gain, few}, w.narrow, n, f, few);
         for (int64_t a = 0; a < p.directions; a++)
@@ -126,12 +126,19 @@ template <typename T> class Layers {
                     k.incoming + (step + 1) * messages);
         const T* last = k.incoming + p.shape.iterations * messages;
         for (int64_t i = 0; i < messages; i += LANES<T>) put(next_incoming + i, get(last + i) * get(k.gain + i));
-        find_reading(k.field, next_incoming, w);
-        multiply<true>({w.reading, 1, p.stride}, {packed.layers[layer].read, f}, k.odd, n, p.directions + 1, f);
+    }
+
+    // odd features with what they read of beliefs and messages
+    HOT void read(const Block& b, int64_t layer, const Kept<T>* kept, Work<T>& w) const {
+        const int64_t f = p.width, n = b.sites;
+        if (layer) std::copy_n(kept[layer - 1].sent, n * f, w.odd);
+        else multiply<false>({in.odd + b.site, 1, all()}, {packed.odd_in, f}, w.odd, n, 2, f);
+        find_reading(kept[layer].field, kept[layer + 1].incoming, w);
+        multiply<true>({w.reading, 1, p.stride}, {packed.layers[layer].read, f}, w.odd, n, p.directions + 1, f);
     }
 
     // belief and messages times the scale; the belief itself stays in cavity
-    void find_reading(const T* field, const T* incoming, Work<T>& w) const {
+    HOT void find_reading(const T* field, const T* incoming, Work<T>& w) const {
         for (int64_t i = 0; i < p.stride; i += LANES<T>) {
             Lanes<T> sum{};
             for (int64_t a = 0; a < p.directions; a++) {
@@ -146,37 +153,48 @@ template <typename T> class Layers {
 
     // even features normalised and modulated, with those of the neighbours
     void quieten(const Block& b, int64_t layer, const T* even, Work<T>& w) const {
-        const int64_t f = p.width;
+        by_width(p, [&](auto f) {
+            modulate(b, f, layer, even, w);
+            move_rows(p, f, b.sites, w.quiet);
+        });
+    }
+
+    template <typename N> HOT void modulate(const Block& b, N f, int64_t layer, const T* even, Work<T>& w) const {
+        const int64_t joint = p.joint;
         for (int64_t i = 0; i < b.sites; i++) {
             const T* gain = in.modulation + ((b.sample + i / p.sites) * p.shape.layers + layer) * 2 * f;
-            T *normal = w.even_normal + i * f, *to = w.quiet + i * p.joint;
+            T *normal = w.even_normal + i * f, *to = w.quiet + i * joint;
             w.even_rate[i] = normalize<true>(even + i * f, normal, f, T(EPSILON));
             for (int64_t k = 0; k < f; k += LANES<T>)
                 put(to + k, get(gain + f + k) + get(normal + k) * (1 + get(gain + k)));
         }
-        move_rows(p, b.sites, w.quiet);
     }
 
-    // odd features normalised and gated, with those of the neighbours times their bonds
-    void speak(const Block& b, const T* odd, const T* gates, Work<T>& w) const {
-        const int64_t f = p.width;
+    // odd features normalised and gated by quiet ones, with those of the neighbours times their bonds
+    void speak(const Block& b, int64_t layer, Work<T>& w) const {
+        const int64_t n = b.sites;
+        fill_rows(w.gates, packed.gate_bias.data() + layer * p.gates, static_cast<const T*>(nullptr), n, p.gates);
+        multiply<true>({w.quiet, p.joint, 1}, {packed.layers[layer].gate, p.gates}, w.gates, n, p.width, p.gates);
+        by_width(p, [&](auto f) { gate(b, f, w); });
+        by_head(p, [&](auto lanes, auto head) { move_heads<lanes>(p, head, n, w.bonds, w.gates, w.source); });
+    }
+
+    template <typename N> HOT void gate(const Block& b, N f, Work<T>& w) const {
+        const int64_t joint = p.joint, row = p.gates;
         for (int64_t i = 0; i < b.sites; i++) {
-            T *normal = w.odd_normal + i * f, *to = w.source + i * p.joint;
-            w.odd_rate[i] = normalize<false>(odd + i * f, normal, f, T(1));
-            for (int64_t k = 0; k < f; k += LANES<T>) put(to + k, get(normal + k) * get(gates + i * p.gates + k));
+            T *normal = w.odd_normal + i * f, *to = w.source + i * joint;
+            w.odd_rate[i] = normalize<false>(w.odd + i * f, normal, f, T(1));
+            for (int64_t k = 0; k < f; k += LANES<T>) put(to + k, get(normal + k) * get(w.gates + i * row + k));
         }
-        by_head(p, [&](auto lanes) { move_heads<lanes>(p, b.sites, w.bonds, gates, w.source); });
     }
 
-    void exchange(const Block& b, int64_t layer, const Kept<T>& k, const Kept<T>& next, Work<T>& w) const {
+    HOT void exchange(const Block& b, int64_t layer, const Kept<T>& k, const Kept<T>& next, Work<T>& w) const {
         const int64_t f = p.width, n = b.sites;
         const auto& m = packed.layers[layer];
         quieten(b, layer, k.even, w);
-        fill_rows(k.gates, packed.gate_bias.data() + layer * p.gates, static_cast<const T*>(nullptr), n, p.gates);
-        multiply<true>({w.quiet, p.joint, 1}, {m.gate, p.gates}, k.gates, n, f, p.gates);
-        speak(b, k.odd, k.gates, w);
+        speak(b, layer, w);
         multiply<false>({w.source, p.joint, 1}, {m.message, f}, k.message, n, p.joint, f);
-        square(p, n, w.source, k.message, w.products);
+        by_width(p, [&](auto width) { square(p, width, n, w.source, k.message, w.products); });
         const T* bias = weights(Weights::INVARIANT_BIAS, layer);
         fill_rows(k.seen, weights(Weights::EVEN_MESSAGE_BIAS, layer), bias, n, f);
         multiply<true>({w.quiet, p.joint, 1}, {m.even_message, f}, k.seen, n, p.joint, f);
@@ -187,19 +205,19 @@ template <typename T> class Layers {
         fill_rows(k.open, weights(Weights::OUT_GATE_BIAS, layer), static_cast<const T*>(nullptr), n, f);
         multiply<true>({next.even, f, 1}, {m.out_gate, f}, k.open, n, f, f);
         open_gate(k.message, k.open, w.hidden, n * f);
-        std::copy_n(k.odd, n * f, k.sent);
+        std::copy_n(w.odd, n * f, k.sent);
         multiply<true>({w.hidden, f, 1}, {m.odd_out, f}, k.sent, n, f, f);
         for (int64_t i = 0; i < n; i++)
             next.field[i] = k.field[i] + dot(k.sent + i * f, weights(Weights::PULL, layer), f) / w.scale[i];
     }
 
-    void add_bias(const T* from, const T* bias, T* to, int64_t rows) const {
+    HOT void add_bias(const T* from, const T* bias, T* to, int64_t rows) const {
         for (int64_t i = 0; i < rows; i++)
             for (int64_t k = 0; k < p.width; k += LANES<T>)
                 put(to + i * p.width + k, get(from + i * p.width + k) + get(bias + k));
     }
 
-    void end(const Block& b, const T* odd, const Kept<T>& k, Work<T>& w, T* out) const {
+    HOT void end(const Block& b, const T* odd, const Kept<T>& k, Work<T>& w, T* out) const {
         const int64_t f = p.width, n = b.sites;
         fill_rows(k.open, weights(Weights::END_GATE_BIAS), static_cast<const T*>(nullptr), n, f);
         multiply<true>({k.even, f, 1}, {packed.gate, f}, k.open, n, f, f);

@@ -6,33 +6,39 @@
 
 namespace {
 
+// f(features): as a constant where they fill two vectors, so that a row stays in registers
+template <typename T, typename F> inline void by_width(const Plan<T>& p, F f) {
+    if (p.width == 2 * LANES<T>) f(std::integral_constant<int64_t, 2 * LANES<T>>());
+    else f(p.width);
+}
+
 // --- normalisation: n = (x - m) rate over the features of a site; m is their mean, or 0 ----------------------------
 
-template <bool CENTRED, typename T> inline T normalize(const T* x, T* to, int64_t n, T floor) {
+template <bool CENTRED, typename T, typename N> inline T normalize(const T* x, T* to, N n, T floor) {
     constexpr int64_t step = LANES<T>;
     Lanes<T> sum{}, squares{};
     if constexpr (CENTRED)
         for (int64_t k = 0; k < n; k += step) sum += get(x + k);
-    const T mean = CENTRED ? total<T>(sum) / T(n) : T(0);
+    const T mean = CENTRED ? total<T>(sum) / T(int64_t(n)) : T(0);
     for (int64_t k = 0; k < n; k += step) {
         const Lanes<T> off = get(x + k) - mean;
         squares += off * off;
     }
-    const T rate = 1 / std::sqrt(total<T>(squares) / T(n) + floor);
+    const T rate = 1 / std::sqrt(total<T>(squares) / T(int64_t(n)) + floor);
     for (int64_t k = 0; k < n; k += step) put(to + k, (get(x + k) - mean) * rate);
     return rate;
 }
 
 // to += slope of x, from the slope of n
-template <bool CENTRED, typename T>
-inline void normalize_back(const T* slope, const T* normal, T rate, T* to, int64_t n) {
+template <bool CENTRED, typename T, typename N>
+inline void normalize_back(const T* slope, const T* normal, T rate, T* to, N n) {
     constexpr int64_t step = LANES<T>;
     Lanes<T> sum{}, products{};
     for (int64_t k = 0; k < n; k += step) {
         if constexpr (CENTRED) sum += get(slope + k);
         products += get(slope + k) * get(normal + k);
     }
-    const T mean = CENTRED ? total<T>(sum) / T(n) : T(0), along = total<T>(products) / T(n);
+    const T mean = CENTRED ? total<T>(sum) / T(int64_t(n)) : T(0), along = total<T>(products) / T(int64_t(n));
     for (int64_t k = 0; k < n; k += step)
         put(to + k, get(to + k) + rate * (get(slope + k) - mean - along * get(normal + k)));
 }
@@ -114,26 +120,26 @@ HOT void believe_back(const Plan<T>& p, int64_t sites, const T* field, const T* 
 
 // --- gated moves between neighbours ---------------------------------------------------------------------------------
 
-// f(lanes of a vector that fit the features of a head)
+// f(lanes of a vector that fit the features of a head, how many features that is)
 template <typename T, typename F> inline void by_head(const Plan<T>& p, F f) {
     const int64_t head = p.width / HEADS;
-    if (head % LANES<T> == 0) f(std::integral_constant<int, LANES<T>>());
-    else if (head % 8 == 0) f(std::integral_constant<int, 8>());
-    else if (head % 4 == 0) f(std::integral_constant<int, 4>());
-    else f(std::integral_constant<int, 1>());
+    if (head == 8) f(std::integral_constant<int, 8>(), std::integral_constant<int, 8>());
+    else if (head % LANES<T> == 0) f(std::integral_constant<int, LANES<T>>(), head);
+    else if (head % 4 == 0) f(std::integral_constant<int, 4>(), head);
+    else f(std::integral_constant<int, 1>(), head);
 }
 
 // after the source of each site, that of its neighbours times bond and gate
-template <int P, typename T>
-HOT void move_heads(const Plan<T>& p, int64_t sites, const T* bonds, const T* gates, T* source) {
-    const int64_t width = p.width, joint = p.joint, directions = p.directions, all = p.rows, row = p.gates;
+template <int P, typename T, typename N>
+HOT void move_heads(const Plan<T>& p, N head, int64_t sites, const T* bonds, const T* gates, T* source) {
+    const int64_t width = HEADS * head, joint = p.joint, directions = p.directions, all = p.rows, row = p.gates;
     const int64_t stride = p.stride;
     const int32_t* next = p.next_to(0);
-    const int64_t head = width / HEADS;
     for (int64_t i = 0; i < sites; i++)
         for (int64_t a = 0; a < directions; a++) {
             const T* from = source + next[a * all + i] * joint;
             T* to = source + i * joint + (a + 1) * width;
+#pragma GCC unroll 4
             for (int64_t h = 0; h < HEADS; h++) {
                 const T factor = bonds[a * stride + i] * gates[i * row + width + a * HEADS + h];
                 for (int64_t k = h * head; k < (h + 1) * head; k += P)
@@ -144,19 +150,19 @@ HOT void move_heads(const Plan<T>& p, int64_t sites, const T* bonds, const T* ga
 
 // The adjoint: slopes of what moved (slope, laid out as source) are added to that of the source they came from and to
 // those of bonds; slopes of the gates are set.
-template <int P, typename T>
-HOT void move_heads_back(const Plan<T>& p, int64_t sites, const T* bonds, const T* gates, const T* source,
+template <int P, typename T, typename N>
+HOT void move_heads_back(const Plan<T>& p, N head, int64_t sites, const T* bonds, const T* gates, const T* source,
                          T* slope, T* of_bonds, T* of_gates) {
-    const int64_t width = p.width, joint = p.joint, directions = p.directions, all = p.rows, row = p.gates;
+    const int64_t width = HEADS * head, joint = p.joint, directions = p.directions, all = p.rows, row = p.gates;
     const int64_t stride = p.stride;
     const int32_t* next = p.next_to(0);
     using V = typename Vector<T, P>::type;
-    const int64_t head = width / HEADS;
     for (int64_t i = 0; i < sites; i++)
         for (int64_t a = 0; a < directions; a++) {
             const T *from = source + next[a * all + i] * joint, *arrives = slope + i * joint + (a + 1) * width;
             T *to = slope + next[a * all + i] * joint, of_bond = 0;
             const T bond = bonds[a * stride + i];
+#pragma GCC unroll 4
             for (int64_t h = 0; h < HEADS; h++) {
                 const int64_t gate = i * row + width + a * HEADS + h;
                 const T factor = bond * gates[gate];
@@ -175,8 +181,8 @@ HOT void move_heads_back(const Plan<T>& p, int64_t sites, const T* bonds, const 
 }
 
 // after the row of each site, those of its neighbours
-template <typename T> HOT void move_rows(const Plan<T>& p, int64_t sites, T* rows) {
-    const int64_t width = p.width, joint = p.joint, directions = p.directions, all = p.rows;
+template <typename T, typename N> HOT void move_rows(const Plan<T>& p, N width, int64_t sites, T* rows) {
+    const int64_t joint = p.joint, directions = p.directions, all = p.rows;
     const int32_t* next = p.next_to(0);
     for (int64_t i = 0; i < sites; i++)
         for (int64_t a = 0; a < directions; a++) {
@@ -186,8 +192,8 @@ template <typename T> HOT void move_rows(const Plan<T>& p, int64_t sites, T* row
         }
 }
 
-template <typename T> HOT void move_rows_back(const Plan<T>& p, int64_t sites, const T* slope, T* to) {
-    const int64_t width = p.width, joint = p.joint, directions = p.directions, all = p.rows;
+template <typename T, typename N> HOT void move_rows_back(const Plan<T>& p, N width, int64_t sites, const T* slope, T* to) {
+    const int64_t joint = p.joint, directions = p.directions, all = p.rows;
     const int32_t* next = p.next_to(0);
     for (int64_t i = 0; i < sites; i++)
         for (int64_t k = 0; k < width; k += LANES<T>) {
@@ -201,8 +207,8 @@ template <typename T> HOT void move_rows_back(const Plan<T>& p, int64_t sites, c
 // --- gates of features ----------------------------------------------------------------------------------------------
 
 // squashed products (sites, 2 width): source times message, message times itself
-template <typename T> HOT void square(const Plan<T>& p, int64_t sites, const T* source, const T* message, T* to) {
-    const int64_t width = p.width, joint = p.joint;
+template <typename T, typename N> HOT void square(const Plan<T>& p, N width, int64_t sites, const T* source, const T* message, T* to) {
+    const int64_t joint = p.joint;
     for (int64_t i = 0; i < sites; i++)
         for (int64_t k = 0; k < width; k += LANES<T>) {
             const Lanes<T> m = get(message + i * width + k);
@@ -212,10 +218,10 @@ template <typename T> HOT void square(const Plan<T>& p, int64_t sites, const T* 
 }
 
 // slope: of the squashed products; the slope of the source is set (rows of joint), that of the message is added to
-template <typename T>
-HOT void square_back(const Plan<T>& p, int64_t sites, const T* source, const T* message, const T* products,
+template <typename T, typename N>
+HOT void square_back(const Plan<T>& p, N width, int64_t sites, const T* source, const T* message, const T* products,
                      const T* slope, T* of_source, T* of_message) {
-    const int64_t width = p.width, joint = p.joint;
+    const int64_t joint = p.joint;
     for (int64_t i = 0; i < sites; i++)
         for (int64_t k = 0; k < width; k += LANES<T>) {
             const Lanes<T> one = 1 - size_of(get(products + i * 2 * width + k));  // 1/(1 + |x|) = 1 - |y|

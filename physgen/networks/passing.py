@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
+from physgen.networks.fused import is_transformed, records
 from physgen.networks.native import library
 
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
@@ -62,18 +62,14 @@ def has_kernel(x: Tensor, weight: Tensor) -> bool:
         return False
     if x.dtype not in NAMES or weight.dtype != x.dtype or len(weight) * x.element_size() % VECTOR_BYTES:
         return False
-    if torch.compiler.is_compiling() or forward_ad._current_level >= 0:
-        return False
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, jvp of torch.func
-        return False
-    return library() is not None
+    return not is_transformed() and library() is not None
 
 
 def passed(network: Any, features: Features) -> Tensor:
     r"""``network.composed(features)``, (B, \*grid), by passing.cpp; for what :func:`has_kernel`."""
     given = [tensor.to(features.field.dtype).contiguous() for tensor in features.tensors()]
     names, parameters = _parameters(network)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*given, *parameters)):
+    if records(*given, *parameters):
         value: Tensor = _Passed.apply(network, names, *given, *parameters)
         return value
     return _Call(network, given, _flat(parameters)).forward(None)

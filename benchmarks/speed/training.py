@@ -23,6 +23,7 @@ from physgen.diffusion.learning.training import Recipe, TrainingState, train
 from physgen.diffusion.noise import generator_for
 from physgen.lattice import Draws, random_moves
 from physgen.networks.message_passing import MessagePassing
+from physgen.networks.native import without_kernels
 from physgen.networks.unet import UNet
 
 COUNT = 1000  # training samples
@@ -50,6 +51,21 @@ class Demo:
 
     def step(self) -> None:
         next(self.steps)
+
+    def on_torch(self) -> None:
+        """A step on the kernels of torch."""
+        with without_kernels():
+            self.step()
+
+    def denoise(self) -> None:
+        """The network once, as a sampler calls it."""
+        batch = self.batch
+        with torch.no_grad():
+            self.state.model(batch.x0 + batch.levels[:, None, None, None] * batch.noise, batch.levels, batch.condition)
+
+    def denoise_on_torch(self) -> None:
+        with without_kernels():
+            self.denoise()
 
     def draw(self) -> None:
         self.batch = self.batches.at(1)
@@ -151,6 +167,11 @@ def rows() -> Iterator[Row]:
         yield race(f"order, levels and noise of the {name}", runs, "noise <= 2 x torch.randn", repeats=9)
         fused = {"physgen, fused and foreach": demo.update, "loops over tensors (0.1.0)": plain_optimizer(demo)}
         yield race(f"clip, AdamW and average of the {name}", fused, "< 1", repeats=9)
+    demo = spins()
+    whole = {"physgen": demo.step, "physgen on torch's kernels": demo.on_torch}
+    yield race("message passing, a training step of 64 x 8^2", whole, "0.4 of torch's", repeats=9)
+    once = {"physgen": demo.denoise, "physgen on torch's kernels": demo.denoise_on_torch}
+    yield race("message passing, 64 x 8^2 without gradient", once, "0.4 of torch's", repeats=9)
     by_batch = {batch: cosmology(batch=batch).step for batch in (4, 8, 16, 32)}
     yield growth("training step of the cosmology demo over the batch", "batch", by_batch, "exponent 1")
     by_size = {cells: cosmology(batch=4, cells=cells).step for cells in (32, 64, 128)}

@@ -34,11 +34,16 @@ class _Squashed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
         return slope * (1 - y.abs()).square()  # 1/(1 + |x|) = 1 - |y|
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return _Squashed.backward(ctx, tangent)
 
 
 class _Normalized(torch.autograd.Function):
@@ -57,6 +62,7 @@ class _Normalized(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.centred = inputs[1]
         ctx.save_for_backward(*output)
+        ctx.save_for_forward(*output)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor, slope_of_rate: Tensor) -> tuple[Tensor, None, None]:
@@ -64,3 +70,11 @@ class _Normalized(torch.autograd.Function):
         along = (slope * y).mean(0, keepdim=True) + rate * slope_of_rate / len(y)
         across = slope - slope.mean(0, keepdim=True) if ctx.centred else slope
         return rate * torch.addcmul(across, y, along, value=-1), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _centred: None, _floor: None) -> tuple[Tensor, Tensor]:
+        y, rate = ctx.saved_tensors
+        if ctx.centred:
+            tangent = tangent - tangent.mean(0, keepdim=True)
+        along = (tangent * y).mean(0, keepdim=True)
+        return rate * (tangent - y * along), -rate.square() * along

@@ -16,6 +16,7 @@ runs along the lattice, and a linear map of the features is one product of two m
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,12 @@ from torch.nn import functional as F
 
 from physgen.networks.gates import normalized, squashed
 from physgen.networks.layers import NoiseEmbedding, full_precision, zeroed
+from physgen.networks.passing import Features, has_kernel, passed
 
 HEADS = 4  # gates of each bond
 CERTAIN = 1 - 1e-6  # keeps atanh finite in float32
 EPSILON = 1e-5  # added to a variance
+State = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,11 @@ class MessageLayer(nn.Module):
         self.gain = zeroed(nn.Linear(width, directions))
         self.pull = zeroed(nn.Linear(width, 1, bias=False))
 
-    def forward(self, state: tuple[Tensor, ...], bonds: Tensor, embedding: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
-        """state: odd, even (F, B, *grid), field (B, *grid), incoming (D, B, *grid); bonds = tanh K (D, B, *grid)."""
+    def forward(
+        self, state: tuple[Tensor, ...], bonds: Tensor, modulation: Tensor, scale: Tensor
+    ) -> tuple[Tensor, ...]:
+        """state: odd, even (F, B, *grid), field (B, *grid), incoming (D, B, *grid); bonds = tanh K (D, B, *grid);
+        modulation (B, 2, F): gain and bias."""
         odd, even, field, incoming = state
         gain = 1 + linear(self.gain, even)
         for _ in range(self.options.iterations):
@@ -105,13 +111,13 @@ class MessageLayer(nn.Module):
         incoming = incoming * gain
         belief = torch.tanh(field + incoming.sum(0))
         odd = odd + linear(self.read, torch.cat([belief[None], incoming]) * scale)
-        odd, even = self.exchange(odd, even, bonds, embedding)
+        odd, even = self.exchange(odd, even, bonds, modulation)
         return odd, even, field + linear(self.pull, odd)[0] / scale, incoming
 
-    def exchange(self, odd: Tensor, even: Tensor, bonds: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+    def exchange(self, odd: Tensor, even: Tensor, bonds: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
         """Odd features move with the bonds, even ones freely; products of odd ones feed even ones, which gate odd."""
         width, directions, dimension = len(odd), range(self.directions), self.directions // 2
-        gain, bias = self.modulation(embedding).T.reshape(2 * width, -1, *[1] * dimension).chunk(2)
+        gain, bias = modulation.permute(1, 2, 0).reshape(2, width, -1, *[1] * dimension)
         quiet = torch.addcmul(bias, normalized(full_precision(even), EPSILON), 1 + gain)
         gates = 1 + linear(self.gate, quiet)
         source = normalized(odd, 1.0, centred=False) * gates[:width]
@@ -195,16 +201,31 @@ class MessagePassing(nn.Module):
             given = "none" if couplings is None else f"shape {tuple(couplings.shape)}"
             expected = (2 * self.dimension, *x.shape[2:])
             raise ValueError(f'condition["channels"] must hold the bonds of each site, shape {expected}, got {given}')
+        features = self._features(x, c_noise, couplings, condition)
+        if has_kernel(x, self.odd_in.weight):
+            return passed(self, features)[:, None]
+        return self.composed(features)[:, None]
+
+    def _features(self, x: Tensor, c_noise: Tensor, couplings: Tensor, condition: dict[str, Tensor] | None) -> Features:
         t = torch.tanh(couplings).transpose(0, 1).contiguous()  # (D, B, *grid)
-        embedding = self.embedding(c_noise, condition)
-        s2 = torch.exp(8 * full_precision(c_noise)).reshape(-1, *[1] * self.dimension)
+        s2 = torch.exp(8 * full_precision(c_noise))
         scale = (1 + s2).sqrt()
-        free = x[:, 0] * scale / s2  # y/s^2
-        odd = torch.stack([x[:, 0], torch.tanh(free) * scale])
+        ones = [1] * self.dimension
+        free = x[:, 0] * (scale / s2).reshape(-1, *ones)  # y/s^2
+        odd = torch.stack([x[:, 0], torch.tanh(free) * scale.reshape(-1, *ones)])
         even = torch.cat([t.square(), plaquettes(t), odd.square() / (1 + odd.square())])
+        linears = [cast("MessageLayer", layer).modulation for layer in self.layers]
+        weight, bias = (torch.cat([getattr(one, name) for one in linears]) for name in ("weight", "bias"))
+        modulation = F.linear(self.embedding(c_noise, condition), weight, bias).unflatten(1, (len(linears), 2, -1))
+        return Features(odd, even, free, t, modulation, scale)
+
+    def composed(self, features: Features) -> Tensor:
+        """All layers by torch's operations: the definition. Shape (B, *grid)."""
+        odd, even, free, t, modulation, scale = features.tensors()
+        scale = scale.reshape(-1, *[1] * self.dimension)
         state = linear(self.odd_in, odd), linear(self.even_in, even), free, torch.zeros_like(t)
-        for layer in self.layers:
-            state = layer(state, t, embedding, scale)
+        for number, layer in enumerate(self.layers):
+            state = layer(state, t, modulation[:, number], scale)
         odd, even, field, incoming = state
         correction = linear(self.head, odd * torch.sigmoid(linear(self.gate, even)))[0]
-        return (correction + (field - free + incoming.sum(0)) * scale)[:, None]
+        return correction + (field - free + incoming.sum(0)) * scale

@@ -1,7 +1,7 @@
-"""kernels.cpp and narrow.cpp, compiled once for this processor: a library that the fused layers call, or none.
+"""kernels.cpp, narrow.cpp and passing.cpp, compiled once for this processor: a library that layers call, or none.
 
 The library lies in ``$XDG_CACHE_HOME/physgen`` (``~/.cache/physgen``) under a name that depends on the source, the
-compiler's flags and the processor, so that machines that share a home do not share what they cannot run. It takes two
+compiler's flags and the processor, so that machines that share a home do not share what they cannot run. It takes ten
 seconds to make. Without a C++ compiler, or with ``PHYSGEN_KERNELS=off`` in the environment, the layers run on the
 kernels of torch: the same numbers up to rounding.
 """
@@ -22,7 +22,13 @@ from pathlib import Path
 
 import torch
 
-SOURCES = tuple(map(Path(__file__).with_name, ("kernels.cpp", "narrow.cpp", "numbers.h", "sigmoid.h")))
+SOURCES = tuple(
+    Path(__file__).with_name(name)
+    for name in (
+        "kernels.cpp", "narrow.cpp", "passing.cpp",
+        "numbers.h", "sigmoid.h", "vectors.h", "passing.h", "passing_steps.h", "passing_layers.h", "passing_gradient.h",
+    )
+)  # fmt: skip
 FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp",
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
@@ -63,13 +69,13 @@ def kernel(name: str, arguments: int) -> Callable[..., None]:
 def _library() -> ctypes.CDLL | None:
     compiler = next(filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))), None)
     if compiler is None:
-        log.warning("no C++ compiler here: U-Nets train on torch's own kernels, slower on a CPU")
+        log.warning("no C++ compiler here: networks run on torch's own kernels, slower on a CPU")
         return None
     try:
         return ctypes.CDLL(str(_build(compiler)))
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or str(error)
-        log.warning("%s cannot build the kernels of the U-Net, torch's own are taken: %s", compiler, reason.strip())
+        log.warning("%s cannot build the kernels of the networks, torch's own are taken: %s", compiler, reason.strip())
         return None
 
 

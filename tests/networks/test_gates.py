@@ -22,6 +22,7 @@ def test_values_and_derivatives_are_those_of_the_formula(name):
     torch.testing.assert_close(part(x), formula(x), rtol=1e-14, atol=1e-14)
     assert torch.autograd.gradcheck(part, x, check_batched_grad=True)
     assert torch.autograd.gradgradcheck(part, x, check_batched_grad=True)
+    assert torch.autograd.gradcheck(part, x, check_forward_ad=True)
     weights = torch.linspace(-1, 2, x.numel(), dtype=torch.float64).view_as(x)
 
     def twice(function):

@@ -6,6 +6,8 @@ many threads.
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import shlex
 import time
@@ -16,9 +18,11 @@ from typing import Any
 from physgen.config import load_config
 from physgen.domains.contract import list_domains
 from physgen.errors import InputError
-from physgen.progress import Progress, progress_bar
+from physgen.processes.together import JobFailed, run_together
+from physgen.progress import Board, Progress
 
 Bar = Callable[[str], Progress]
+TELL_SECONDS = 0.2  # between two messages on the progress of a domain
 
 
 def _package() -> Path:
@@ -47,7 +51,7 @@ def demo(folder: Path, only: str | None, bar: Bar) -> int:
     found = [path for path in configs.values() if path is not None]
     cores = os.cpu_count() or 1
     if min(cores, len(found)) > 1:
-        reports = _side_by_side(found, folder, max(1, cores // len(found)))
+        reports = _side_by_side(found, folder, cores)
     else:
         reports = [_one(path, folder, bar) for path in found]
     print()
@@ -69,32 +73,62 @@ def _new_folder(folder: Path) -> Path:
     return chosen
 
 
-def _side_by_side(configs: list[Path], folder: Path, threads: int) -> list[tuple[str, Path]]:
-    """One process a domain; their bars stand below each other."""
-    from concurrent.futures import ProcessPoolExecutor
+def _side_by_side(configs: list[Path], folder: Path, cores: int) -> list[tuple[str, Path]]:
+    """One process a domain, bars below each other. The first that fails stops the others."""
     from multiprocessing import get_context
 
-    spawn = get_context("spawn")  # a fork would share the threads of torch
-    with ProcessPoolExecutor(
-        len(configs), mp_context=spawn, initializer=_share, initargs=(spawn.RLock(), threads)
-    ) as pool:
-        waiting = [pool.submit(_in_process, path, folder, place) for place, path in enumerate(configs)]
-        return [future.result() for future in waiting]
+    names = [path.parent.name for path in configs]
+    board, working = Board(len(configs)), get_context("spawn").Value("i", len(configs))
+    jobs = {
+        name: functools.partial(_in_process, config=path, folder=folder, cores=cores, working=working)
+        for name, path in zip(names, configs, strict=True)
+    }
+    try:
+        reports = run_together(jobs, lambda name, *shown: board(names.index(name), *shown))
+    except JobFailed as failed:
+        raise _explained(failed, folder) from None
+    finally:
+        board.close()
+    return [reports[name] for name in names]
 
 
-def _share(lock: Any, threads: int) -> None:
+def _explained(failed: JobFailed, folder: Path) -> InputError:
+    """One message: which domain failed and why, which others were stopped, where all is that was made."""
+    stopped = f"; {' and '.join(failed.stopped)} was stopped" if failed.stopped else ""
+    where = f"\n{failed.trace}" if failed.trace else ""
+    return InputError(f"{failed.name} failed: {failed}{stopped}; what was made is kept in {folder}{where}")
+
+
+def _in_process(tell: Callable[..., None], config: Path, folder: Path, cores: int, working: Any) -> tuple[str, Path]:
+    """The demo of a domain, in a process of its own; ``working`` counts those that are not done."""
     import torch
-    from tqdm.auto import tqdm
 
-    tqdm.set_lock(lock)
-    torch.set_num_threads(threads)
+    def share() -> None:  # of the cores
+        torch.set_num_threads(max(1, cores // working.value))
+
+    share()
+    report = _one(config, folder, lambda title: _seldom(tell, title), share)
+    with working.get_lock():
+        working.value -= 1
+    return report
 
 
-def _in_process(config: Path, folder: Path, place: int) -> tuple[str, Path]:
-    return _one(config, folder, lambda title: progress_bar(title, place))
+def _seldom(tell: Callable[..., None], title: str) -> Progress:
+    """Tell the first step, the last one and in between a few in a second."""
+    last = -math.inf
+
+    def show(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done >= total or now - last > TELL_SECONDS:
+            last = now
+            tell(title, done, total, note)
+
+    return show
 
 
-def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
+def _one(config: Path, folder: Path, bar: Bar, share: Callable[[], None] = lambda: None) -> tuple[str, Path]:
+    """The stages of one domain; ``share`` is called before each whose result does not depend on the threads."""
     from physgen.stages import evaluate, is_complete, sample, simulate, train
 
     name = config.parent.name
@@ -106,8 +140,12 @@ def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
     run = train(experiment, folder / "runs", progress=bar(f"{name}: train"))
     if run is None or not is_complete(run):
         raise KeyboardInterrupt  # the training was asked to stop, so was the demo
+    share()
     generated = sample(run, place / "generated.h5", progress=bar(f"{name}: sample"))
     parts = run / "data"
-    print(f"{name}: evaluate", flush=True)
+    share()
+    judging = bar(f"{name}: evaluate")
+    judging(0, 1)
     evaluation = evaluate(generated, parts / "test.h5", parts / "train.h5", place / "evaluation", run)
+    judging(1, 1)
     return evaluation.table, place / "evaluation" / "report.html"

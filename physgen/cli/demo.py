@@ -1,7 +1,7 @@
 """The demo: every domain that ships a demo configuration, from nothing to a verdict, with the public stages alone.
 
 The domains run side by side, each in a process with its share of the cores: most of what they do is too small for
-many threads.
+many threads. When one is done, what the others still draw and judge takes its cores too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from physgen.processes.together import JobFailed, run_together
 from physgen.progress import Board, Progress
 
 Bar = Callable[[str], Progress]
+TRAIN, SAMPLE, EVALUATE = "train", "sample", "evaluate"
 TELL_SECONDS = 0.2  # between two messages on the progress of a domain
+NICE = 5  # a third of the share of a process that simulates
 
 
 def _package() -> Path:
@@ -80,7 +82,9 @@ def _side_by_side(configs: list[Path], folder: Path, cores: int) -> list[tuple[s
     names = [path.parent.name for path in configs]
     board, working = Board(len(configs)), get_context("spawn").Value("i", len(configs))
     jobs = {
-        name: functools.partial(_in_process, config=path, folder=folder, cores=cores, working=working)
+        name: functools.partial(
+            _in_process, config=path, folder=folder, threads=max(1, cores // len(configs)), cores=cores, working=working
+        )
         for name, path in zip(names, configs, strict=True)
     }
     try:
@@ -99,15 +103,24 @@ def _explained(failed: JobFailed, folder: Path) -> InputError:
     return InputError(f"{failed.name} failed: {failed}{stopped}; what was made is kept in {folder}{where}")
 
 
-def _in_process(tell: Callable[..., None], config: Path, folder: Path, cores: int, working: Any) -> tuple[str, Path]:
-    """The demo of a domain, in a process of its own; ``working`` counts those that are not done."""
+def _in_process(
+    tell: Callable[..., None], config: Path, folder: Path, threads: int, cores: int, working: Any
+) -> tuple[str, Path]:
+    """The demo of a domain, in a process of its own; ``working`` counts those that are not done.
+
+    A training has ``threads``, since its last bits depend on them; what follows takes all cores that are free.
+    """
     import torch
 
-    def share() -> None:  # of the cores
-        torch.set_num_threads(max(1, cores // working.value))
+    def before(stage: str) -> int:
+        if stage == TRAIN:  # its threads are all that it uses: who still simulates, on all cores, comes first
+            os.nice(NICE)
+        else:  # no bit of a sample or of an evaluation depends on the threads
+            torch.set_num_threads(max(1, cores // working.value))
+        return torch.get_num_threads()
 
-    share()
-    report = _one(config, folder, lambda title: _seldom(tell, title), share)
+    torch.set_num_threads(threads)
+    report = _one(config, folder, lambda title: _seldom(tell, title), before)
     with working.get_lock():
         working.value -= 1
     return report
@@ -127,8 +140,8 @@ def _seldom(tell: Callable[..., None], title: str) -> Progress:
     return show
 
 
-def _one(config: Path, folder: Path, bar: Bar, share: Callable[[], None] = lambda: None) -> tuple[str, Path]:
-    """The stages of one domain; ``share`` is called before each whose result does not depend on the threads."""
+def _one(config: Path, folder: Path, bar: Bar, before: Callable[[str], int] = lambda stage: 1) -> tuple[str, Path]:
+    """The stages of one domain; ``before`` each but the first: called with its name, how many cores it may use."""
     from physgen.stages import evaluate, is_complete, sample, simulate, train
 
     name = config.parent.name
@@ -137,15 +150,18 @@ def _one(config: Path, folder: Path, bar: Bar, share: Callable[[], None] = lambd
     data = place / "data.h5"
     experiment = load_config(config, [f"dataset={data}"])
     simulate(experiment, data, os.cpu_count() or 1, bar(f"{name}: simulate"))
-    run = train(experiment, folder / "runs", progress=bar(f"{name}: train"))
+    before(TRAIN)
+    run = train(experiment, folder / "runs", progress=bar(f"{name}: {TRAIN}"))
     if run is None or not is_complete(run):
         raise KeyboardInterrupt  # the training was asked to stop, so was the demo
-    share()
-    generated = sample(run, place / "generated.h5", progress=bar(f"{name}: sample"))
+    before(SAMPLE)
+    generated = sample(run, place / "generated.h5", progress=bar(f"{name}: {SAMPLE}"))
     parts = run / "data"
-    share()
-    judging = bar(f"{name}: evaluate")
+    processes = before(EVALUATE)
+    judging = bar(f"{name}: {EVALUATE}")
     judging(0, 1)
-    evaluation = evaluate(generated, parts / "test.h5", parts / "train.h5", place / "evaluation", run)
+    evaluation = evaluate(
+        generated, parts / "test.h5", parts / "train.h5", place / "evaluation", run, processes=processes
+    )
     judging(1, 1)
     return evaluation.table, place / "evaluation" / "report.html"

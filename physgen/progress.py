@@ -14,12 +14,9 @@ class Progress(Protocol):
         """``done`` of ``total`` steps are done; ``note`` is a word on the last one, such as its loss."""
 
 
-def progress_bar(title: str, place: int | None = None) -> Progress:
-    """A new bar. It shows itself with the first step and closes itself with the last one.
-
-    ``place`` counts the lines between the cursor and the bar, where several processes show theirs at once.
-    """
-    return _Live(title, place) if _in_notebook() or sys.stderr.isatty() else _Lines(title)
+def progress_bar(title: str) -> Progress:
+    """A new bar. It shows itself with the first step and closes itself with the last one."""
+    return _Live(title) if _in_notebook() or sys.stderr.isatty() else _Lines(title)
 
 
 def shown_bar(shown: bool, title: str) -> Progress | None:
@@ -27,16 +24,53 @@ def shown_bar(shown: bool, title: str) -> Progress | None:
     return progress_bar(title) if shown else None
 
 
+class Board:
+    """A bar for each of several tasks at once, below each other; each goes through stages with a title of their own.
+
+    One process draws them all: bars of several processes write over each other.
+
+    Args:
+        tasks: how many.
+    """
+
+    def __init__(self, tasks: int):
+        self.tasks, self.live = tasks, _in_notebook() or sys.stderr.isatty()
+        self.bars: dict[int, Any] = {}
+        self.lines: dict[str, _Lines] = {}
+
+    def __call__(self, task: int, title: str, done: int, total: int, note: str = "") -> None:
+        """A stage of a task, counted from 0, stands at ``done`` of ``total``."""
+        if not self.live:
+            self.lines.setdefault(title, _Lines(title))(done, total, note)
+            return
+        for place in range(len(self.bars), task + 1):  # from the top, so that each has its line
+            self.bars[place] = _tqdm("", 1, 0, place)
+        bar = self.bars[task]
+        if title != bar.desc.removesuffix(": "):
+            bar.reset(total)
+            bar.set_description(title, refresh=False)
+            bar.set_postfix_str("", refresh=False)
+        if note:
+            bar.set_postfix_str(note, refresh=False)
+        bar.total, bar.n = total, done
+        bar.refresh()
+
+    def close(self) -> None:
+        """Leave the bars as they are, the cursor below them."""
+        for place in sorted(self.bars):
+            self.bars[place].close()
+
+
 class _Live:
-    def __init__(self, title: str, place: int | None):
-        self.title, self.place = title, place
+    def __init__(self, title: str):
+        self.title = title
         self.bar: Any = None
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         if self.bar is not None and self.bar.disable and done > self.bar.n:
             return  # an adaptive solver needs more evaluations than were foreseen
         if self.bar is None or done <= self.bar.n:  # a title may be used for several rounds
-            self.bar = _tqdm(self.title, total, done - 1, self.place)
+            self.bar = _tqdm(self.title, total, done - 1)
         if note:
             self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.bar.n)
@@ -55,7 +89,7 @@ class _Lines:
             print(f"{self.title} {done}/{total} {note}".rstrip(), file=sys.stderr, flush=True)
 
 
-def _tqdm(title: str, total: int, initial: int, place: int | None) -> Any:
+def _tqdm(title: str, total: int, initial: int, place: int | None = None) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a notebook without ipywidgets gets the bar of a terminal
         from tqdm.auto import tqdm

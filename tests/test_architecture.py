@@ -42,7 +42,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "session": {
         "config", "domains", "runs", "stages", "report", "figures", "ensemble", "storage", "tracking", "progress",
     },
-    "cli": {"config", "domains", "stages", "tracking", "progress"},
+    "cli": {"config", "domains", "stages", "tracking", "progress", "processes"},
 }  # fmt: skip
 A_DOMAIN = {
     "networks",

@@ -221,7 +221,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     tolerances = {k: _number(v, k) for k, v in _pairs(arguments.tolerance, "tolerance").items()}
     result = evaluate(
         arguments.generated, arguments.reference, arguments.train, arguments.output, arguments.run, tolerances,
-        box_size=arguments.box, domain=arguments.domain,
+        box_size=arguments.box, domain=arguments.domain, processes=min(os.cpu_count() or 1, 4),
     )  # fmt: skip
     print(result.table)
     print(f"wrote {result.folder}/report.html, summary.json, diagnostics.nc and figures/")

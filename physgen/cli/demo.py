@@ -1,11 +1,13 @@
 """The demo: every domain that ships a demo configuration, from nothing to a verdict, with the public stages alone.
 
 The domains run side by side, each in a process with its share of the cores: most of what they do is too small for
-many threads.
+many threads. When one is done, what the others still draw and judge takes its cores too.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import shlex
 import time
@@ -16,9 +18,13 @@ from typing import Any
 from physgen.config import load_config
 from physgen.domains.contract import list_domains
 from physgen.errors import InputError
-from physgen.progress import Progress, progress_bar
+from physgen.processes.together import JobFailed, run_together
+from physgen.progress import Board, Progress
 
 Bar = Callable[[str], Progress]
+TRAIN, SAMPLE, EVALUATE = "train", "sample", "evaluate"
+TELL_SECONDS = 0.2  # between two messages on the progress of a domain
+NICE = 5  # a third of the share of a process that simulates
 
 
 def _package() -> Path:
@@ -47,7 +53,7 @@ def demo(folder: Path, only: str | None, bar: Bar) -> int:
     found = [path for path in configs.values() if path is not None]
     cores = os.cpu_count() or 1
     if min(cores, len(found)) > 1:
-        reports = _side_by_side(found, folder, max(1, cores // len(found)))
+        reports = _side_by_side(found, folder, cores)
     else:
         reports = [_one(path, folder, bar) for path in found]
     print()
@@ -69,32 +75,73 @@ def _new_folder(folder: Path) -> Path:
     return chosen
 
 
-def _side_by_side(configs: list[Path], folder: Path, threads: int) -> list[tuple[str, Path]]:
-    """One process a domain; their bars stand below each other."""
-    from concurrent.futures import ProcessPoolExecutor
+def _side_by_side(configs: list[Path], folder: Path, cores: int) -> list[tuple[str, Path]]:
+    """One process a domain, bars below each other. The first that fails stops the others."""
     from multiprocessing import get_context
 
-    spawn = get_context("spawn")  # a fork would share the threads of torch
-    with ProcessPoolExecutor(
-        len(configs), mp_context=spawn, initializer=_share, initargs=(spawn.RLock(), threads)
-    ) as pool:
-        waiting = [pool.submit(_in_process, path, folder, place) for place, path in enumerate(configs)]
-        return [future.result() for future in waiting]
+    names = [path.parent.name for path in configs]
+    board, working = Board(len(configs)), get_context("spawn").Value("i", len(configs))
+    jobs = {
+        name: functools.partial(
+            _in_process, config=path, folder=folder, threads=max(1, cores // len(configs)), cores=cores, working=working
+        )
+        for name, path in zip(names, configs, strict=True)
+    }
+    try:
+        reports = run_together(jobs, lambda name, *shown: board(names.index(name), *shown))
+    except JobFailed as failed:
+        raise _explained(failed, folder) from None
+    finally:
+        board.close()
+    return [reports[name] for name in names]
 
 
-def _share(lock: Any, threads: int) -> None:
+def _explained(failed: JobFailed, folder: Path) -> InputError:
+    """One message: which domain failed and why, which others were stopped, where all is that was made."""
+    stopped = f"; {' and '.join(failed.stopped)} was stopped" if failed.stopped else ""
+    where = f"\n{failed.trace}" if failed.trace else ""
+    return InputError(f"{failed.name} failed: {failed}{stopped}; what was made is kept in {folder}{where}")
+
+
+def _in_process(
+    tell: Callable[..., None], config: Path, folder: Path, threads: int, cores: int, working: Any
+) -> tuple[str, Path]:
+    """The demo of a domain, in a process of its own; ``working`` counts those that are not done.
+
+    A training has ``threads``, since its last bits depend on them; what follows takes all cores that are free.
+    """
     import torch
-    from tqdm.auto import tqdm
 
-    tqdm.set_lock(lock)
+    def before(stage: str) -> int:
+        if stage == TRAIN:  # its threads are all that it uses: who still simulates, on all cores, comes first
+            os.nice(NICE)
+        else:  # no bit of a sample or of an evaluation depends on the threads
+            torch.set_num_threads(max(1, cores // working.value))
+        return torch.get_num_threads()
+
     torch.set_num_threads(threads)
+    report = _one(config, folder, lambda title: _seldom(tell, title), before)
+    with working.get_lock():
+        working.value -= 1
+    return report
 
 
-def _in_process(config: Path, folder: Path, place: int) -> tuple[str, Path]:
-    return _one(config, folder, lambda title: progress_bar(title, place))
+def _seldom(tell: Callable[..., None], title: str) -> Progress:
+    """Tell the first step, the last one and in between a few in a second."""
+    last = -math.inf
+
+    def show(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done >= total or now - last > TELL_SECONDS:
+            last = now
+            tell(title, done, total, note)
+
+    return show
 
 
-def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
+def _one(config: Path, folder: Path, bar: Bar, before: Callable[[str], int] = lambda stage: 1) -> tuple[str, Path]:
+    """The stages of one domain; ``before`` each but the first: called with its name, how many cores it may use."""
     from physgen.stages import evaluate, is_complete, sample, simulate, train
 
     name = config.parent.name
@@ -103,11 +150,18 @@ def _one(config: Path, folder: Path, bar: Bar) -> tuple[str, Path]:
     data = place / "data.h5"
     experiment = load_config(config, [f"dataset={data}"])
     simulate(experiment, data, os.cpu_count() or 1, bar(f"{name}: simulate"))
-    run = train(experiment, folder / "runs", progress=bar(f"{name}: train"))
+    before(TRAIN)
+    run = train(experiment, folder / "runs", progress=bar(f"{name}: {TRAIN}"))
     if run is None or not is_complete(run):
         raise KeyboardInterrupt  # the training was asked to stop, so was the demo
-    generated = sample(run, place / "generated.h5", progress=bar(f"{name}: sample"))
+    before(SAMPLE)
+    generated = sample(run, place / "generated.h5", progress=bar(f"{name}: {SAMPLE}"))
     parts = run / "data"
-    print(f"{name}: evaluate", flush=True)
-    evaluation = evaluate(generated, parts / "test.h5", parts / "train.h5", place / "evaluation", run)
+    processes = before(EVALUATE)
+    judging = bar(f"{name}: {EVALUATE}")
+    judging(0, 1)
+    evaluation = evaluate(
+        generated, parts / "test.h5", parts / "train.h5", place / "evaluation", run, processes=processes
+    )
+    judging(1, 1)
     return evaluation.table, place / "evaluation" / "report.html"

@@ -13,6 +13,7 @@ from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.figures.curves import curve_comparison as curve_comparison
+    from physgen.figures.drawing import save_figures as save_figures
     from physgen.figures.notation import format_value as format_value
     from physgen.figures.overlay import curve_overlay as curve_overlay
     from physgen.figures.stamps import differing_conditions as differing_conditions

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from physgen.figures.style import Figure
 
-GALLERY, MEMORIZATION = "gallery", "memorization"
+GALLERY, MEMORIZATION, LOSS, VALIDATION_LOSS = "gallery", "memorization", "loss", "validation_loss"
 MEMORIZATION_CAPTION = (
     "Similarity of each configuration to its nearest neighbour in the training set: generated, and held-out data "
     "that no model has seen. Copies would stand to the right of the held-out law."
@@ -123,6 +124,7 @@ class Evaluation:
         folder: str | Path,
         sources: Mapping[str, str] | None = None,
         training: Training | None = None,
+        processes: int = 1,
     ) -> Evaluation:
         """Write ``summary.json``, ``diagnostics.nc``, ``figures/`` (png and svg) and ``report.html``.
 
@@ -130,6 +132,7 @@ class Evaluation:
             folder: made if absent; files of an earlier evaluation are replaced.
             sources: name -> where the data came from, for the provenance.
             training: a section on it is written where it is given.
+            processes: how many draw the figures, see :func:`physgen.figures.save_figures`.
 
         Returns:
             This evaluation with its ``folder``.
@@ -139,7 +142,7 @@ class Evaluation:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        sections = _sections(self, folder, training)
+        sections = _sections(self, folder, training, processes)
         write_summary(folder, self.summary)
         _write_diagnostics(self, folder / "diagnostics.nc")
         comparisons = [comparison for *_, comparison in self.results.values()]
@@ -155,41 +158,53 @@ class Evaluation:
         return replace(self, folder=folder)
 
 
-def _sections(evaluation: Evaluation, folder: Path, training: Training | None) -> list[Section]:
+def _sections(evaluation: Evaluation, folder: Path, training: Training | None, processes: int) -> list[Section]:
     generated, reference = evaluation.generated, evaluation.reference
+    drawings = _drawings(evaluation) | ({} if training is None else _training_drawings(training))
+    # last: this process begins with it, so that its fields stay here
+    drawings[GALLERY] = partial(figures.gallery, reference, generated)
+    svg = figures.save_figures(drawings, folder / "figures", processes)
     caption = gallery_caption(figures.differing_conditions(reference, generated))
-    gallery = _picture(figures.gallery(reference, generated), folder, "gallery", caption)
-    sections = [Section("configurations", pictures=[gallery])]
+    sections = [Section("configurations", pictures=[Picture(svg[GALLERY], caption)])]
     for name, (truth, found, comparison) in evaluation.results.items():
-        _, svg = figures.save_figure(figures.curve_comparison(truth, found, comparison), folder / "figures", name)
-        sections.append(diagnostic_section(truth, found, comparison, svg, name))
+        sections.append(diagnostic_section(truth, found, comparison, svg[name], name))
     if evaluation.memorization is not None:
-        panel = figures.memorization_panel(evaluation.memorization)
-        picture = _picture(panel, folder, MEMORIZATION, MEMORIZATION_CAPTION)
         reason = next(v.reason for v in evaluation.verdicts if v.diagnostic == MEMORIZATION)
-        sections.append(Section(MEMORIZATION, reason, [picture]))
+        sections.append(Section(MEMORIZATION, reason, [Picture(svg[MEMORIZATION], MEMORIZATION_CAPTION)]))
     if training is not None:
-        sections.append(_training_section(training, folder))
+        sections.append(_training_section(training, svg))
     return [*sections, Section("sampler bias and cost", cost_paragraph(generated, reference))]
 
 
-def _training_section(training: Training, folder: Path) -> Section:
-    """Loss curves, and the last validation loss by noise level over that of its baseline."""
-    loss = figures.loss_curves(training.losses)
-    pictures = [_picture(loss, folder, "loss", "Training loss, weighted to order one.")]
+def _drawings(evaluation: Evaluation) -> dict[str, Callable[[], Figure]]:
+    """What each figure is made of, by the name of its file."""
+    drawings: dict[str, Callable[[], Figure]]
+    drawings = {name: partial(figures.curve_comparison, *three) for name, three in evaluation.results.items()}
+    if evaluation.memorization is not None:
+        drawings[MEMORIZATION] = partial(figures.memorization_panel, evaluation.memorization)
+    return drawings
+
+
+def _training_drawings(training: Training) -> dict[str, Callable[[], Figure]]:
+    drawings: dict[str, Callable[[], Figure]] = {LOSS: partial(figures.loss_curves, training.losses)}
     if len(training.validation):
         s, ratios = training.validation[:, 0], training.validation[:, 1:]
-        figure = figures.loss_by_noise_level(s, {"validation": ratios}, ylabel="loss / baseline", level=1.0)
+        drawings[VALIDATION_LOSS] = partial(
+            figures.loss_by_noise_level, s, {"validation": ratios}, ylabel="loss / baseline", level=1.0
+        )
+    return drawings
+
+
+def _training_section(training: Training, svg: Mapping[str, Path]) -> Section:
+    """Loss curves, and the last validation loss by noise level over that of its baseline."""
+    pictures = [Picture(svg[LOSS], "Training loss, weighted to order one.")]
+    if VALIDATION_LOSS in svg:
         caption = (
             f"Denoising loss of held-out data over that of the baseline at the same noise, {training.baseline}. "
             "1: no more than that was learned."
         )
-        pictures.append(_picture(figure, folder, "validation_loss", caption))
+        pictures.append(Picture(svg[VALIDATION_LOSS], caption))
     return Section("training", pictures=pictures)
-
-
-def _picture(figure: Any, folder: Path, name: str, caption: str) -> Picture:
-    return Picture(figures.save_figure(figure, folder / "figures", name)[1], caption)
 
 
 def _provenance(evaluation: Evaluation, sources: Mapping[str, str], training: Training | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from physgen.config import Experiment, check_config
 from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, LogUniform
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
+from physgen.diffusion.sampling.tiles import tile_of
 from physgen.diffusion.sde import SDES
 from physgen.domains.contract import Domain
 from physgen.errors import InputError
@@ -129,7 +131,7 @@ def draw(
     count = len(next(iter(condition.values()))) if condition else encoding.count(template)
     x = sample(
         model.denoiser, levels.values, (count, *encoding.shape), seed, condition or None, sampler,
-        device=model.device, home="cpu", tile=tile, progress=progress,
+        device=model.device, home="cpu", tile=tile, progress=progress, workers=_workers(model, tile),
         streams=None if numbers is None else [int(number) for number in numbers],
     )  # fmt: skip
     if not torch.isfinite(x).all():
@@ -141,6 +143,15 @@ def draw(
     made = model.domain.decode(x, template, encoding.domain)
     drawn = {"sampler": sampler, "sampler_steps": len(levels.values) - 1, "seed": seed}
     return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
+
+
+SHARED_VALUES = 2**16  # of a tile: larger ones gain from the threads of torch, and several take much memory
+
+
+def _workers(model: Model, tile: int | None) -> int:
+    """Threads that compute a tile each: operations on a small tile gain next to nothing from several threads."""
+    values = (tile or tile_of(model.encoding.shape)) * math.prod(model.encoding.shape)
+    return torch.get_num_threads() if model.device.type == "cpu" and values <= SHARED_VALUES else 1
 
 
 def level_distribution(experiment: Experiment, s_min: float, s_max: float) -> LevelDistribution:

@@ -45,6 +45,7 @@ def evaluate(
     *,
     box_size: str | None = None,
     domain: str | None = None,
+    processes: int = 1,
 ) -> Evaluation:
     """Judge an ensemble file against a reference file and write the evaluation.
 
@@ -57,6 +58,7 @@ def evaluate(
         tolerances: diagnostic -> accepted deviation; they come before those of the run's configuration.
         box_size: of arrays, see :func:`physgen.from_array`.
         domain: physics of files that name none; None for the one that another file names, or for any field.
+        processes: how many draw the figures at once; the result does not depend on it.
 
     Returns:
         The evaluation, with its ``folder``.
@@ -78,14 +80,20 @@ def evaluate(
     ensembles, physics = of_one_physics(read, domain)
     found = evaluate_ensembles(**ensembles, domain=physics, judging=judging)
     sources = described(paths)
-    return found.write(folder, sources) if logged_to is None else write_to_run(found, logged_to, folder, sources)
+    if logged_to is None:
+        return found.write(folder, sources, processes=processes)
+    return write_to_run(found, logged_to, folder, sources, processes)
 
 
 def write_to_run(
-    evaluation: Evaluation, run: Run, folder: Path, sources: Mapping[str, str] | None = None
+    evaluation: Evaluation,
+    run: Run,
+    folder: Path,
+    sources: Mapping[str, str] | None = None,
+    processes: int = 1,
 ) -> Evaluation:
     """Write an evaluation with the training behind it, and log it to the run; see :meth:`Evaluation.write`."""
-    written = evaluation.write(folder, sources, training_of(run))
+    written = evaluation.write(folder, sources, training_of(run), processes)
     settings, tracking = run.experiment, run.experiment.tracking
     log_evaluation(run.folder, folder, written.summary, settings.name, tracking.experiment, tracking.uri)
     return written

@@ -23,6 +23,7 @@ Shapes: N samples, B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,)
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -44,7 +45,7 @@ from physgen.diffusion.sampling.stochastic import (
     heun_churn,
     predictor_corrector,
 )
-from physgen.diffusion.sampling.tiles import Execution
+from physgen.diffusion.sampling.tiles import Execution, Tile, check_condition
 
 SAMPLERS: dict[str, Sampler] = {
     "euler": euler,
@@ -94,6 +95,7 @@ def sample(
     dtype: torch.dtype = torch.float32,
     streams: Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
 ) -> Tensor:
     r"""Draw samples from :math:`y = s_{max} z`, or from a given y, without gradients; the module says more.
 
@@ -105,7 +107,7 @@ def sample(
         sampler: a name of ``SAMPLERS`` or a function of the same signature.
         start: y (N, C, \*grid); None: noise of standard deviation ``levels[0]``.
         from_level: noise level of ``start``, ``levels[0]`` where None; higher levels are dropped.
-        tile, start_index, device, home, dtype, streams, progress: how the samples are computed, as in
+        tile, start_index, device, home, dtype, streams, progress, workers: how the samples are computed, as in
             :class:`physgen.diffusion.sampling.tiles.Execution`.
 
     Returns:
@@ -115,21 +117,24 @@ def sample(
         ValueError: unknown sampler, wrong levels, a condition or start that does not fit N, ``from_level`` without a
             start or outside the levels, a dtype that is not float32 or float64.
     """
-    plan = Execution(tile, start_index, device, home, dtype, streams, progress)
+    plan = Execution(tile, start_index, device, home, dtype, streams, progress, workers)
     count, one = int(shape[0]), tuple(shape[1:])
     levels = _levels_of_start(levels, start, from_level, (count, *one))
     integrate, s_first, tiles = find_sampler(sampler), check_levels(levels)[0], plan.tiles(count, one)
     counted = _counted(recorded(denoiser, device), progress, len(tiles) * evaluations(sampler, levels))
     samples = torch.empty((count, *one), dtype=dtype, device=home or device)
-    with torch.no_grad():
-        for part, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
-            noise = partial(_noise, seed, torch.tensor(part.numbers, device=device), one, plan)
-            if start is None:
-                y = _first(integrate, noise("sampler start", 0), s_first)
-            else:
-                y = part.take(start).to(device, dtype)
-            x = integrate(counted, levels, y, given, partial(noise, "sampler step"))
-            samples[part.place] = x[part.inside]
+    check_condition(condition, count)
+
+    def draw(part: Tile) -> None:
+        noise = partial(_noise, seed, torch.tensor(part.numbers, device=device), one, plan)
+        if start is None:
+            y = _first(integrate, noise("sampler start", 0), s_first)
+        else:
+            y = part.take(start).to(device, dtype)
+        x = integrate(counted, levels, y, plan.condition(condition, part), partial(noise, "sampler step"))
+        samples[part.place] = x[part.inside]
+
+    plan.each(draw, tiles)
     return samples
 
 
@@ -158,13 +163,14 @@ def _counted(denoiser: Denoiser, progress: Callable[[int, int], None] | None, to
     """The denoiser, reporting each evaluation."""
     if progress is None:
         return denoiser
-    done = 0
+    done, one_at_a_time = 0, threading.Lock()
 
     def evaluate(y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         nonlocal done
         denoised = denoiser(y, s, condition)
-        done += 1
-        progress(done, max(done, total))
+        with one_at_a_time:
+            done += 1
+            progress(done, max(done, total))
         return denoised
 
     return evaluate

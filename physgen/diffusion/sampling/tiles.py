@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +101,8 @@ class Execution:
             position depends on how many are asked for: the position then changes nothing but their rounding.
         progress: called as progress(done, total) after each evaluation of the denoiser on a tile. An adaptive
             sampler does not know its total: it grows with what is done.
+        workers: tiles computed at once, each by a thread of its own that takes its share of torch's. The denoiser is
+            then called from several threads; whatever their number, a tile is computed alike.
     """
 
     tile: int | None = None
@@ -108,6 +112,7 @@ class Execution:
     dtype: torch.dtype = torch.float32
     streams: Sequence[int] | None = None
     progress: Callable[[int, int], None] | None = None
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if (self.tile is not None and self.tile < 1) or self.start_index < 0:
@@ -115,6 +120,8 @@ class Execution:
                 f"sampling needs tile >= 1 and start_index >= 0, got {self.tile} and {self.start_index}; take None "
                 "and 0"
             )
+        if self.workers < 1:
+            raise ValueError(f"sampling needs workers >= 1, got {self.workers}; 1 computes a tile at a time")
         if self.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"samples need float32 or float64, got {self.dtype}; use autocast inside the denoiser")
 
@@ -132,7 +139,34 @@ class Execution:
         Raises ValueError before the first one where a tensor does not lead with the number of samples asked for.
         """
         check_condition(condition, tiles[0].count)
-        return (in_dtype(tile.condition(condition, self.device), self.dtype) for tile in tiles)
+        return (self.condition(condition, tile) for tile in tiles)
+
+    def condition(self, condition: Condition, tile: Tile) -> Condition:
+        """The condition of a tile on the device, floating tensors in ``dtype``."""
+        return in_dtype(tile.condition(condition, self.device), self.dtype)
+
+    def each(self, work: Callable[[Tile], None], tiles: Sequence[Tile]) -> None:
+        """``work`` on every tile, without gradients, by ``workers`` threads; the first error is raised."""
+
+        def quietly(tile: Tile) -> None:
+            with torch.no_grad():  # a thread has a mode of its own
+                work(tile)
+
+        threads, workers = torch.get_num_threads(), min(self.workers, len(tiles))
+        if workers <= 1:
+            for tile in tiles:
+                quietly(tile)
+            return
+        share = max(1, threads // workers)
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+            try:
+                for done in [pool.submit(copy_context().run, quietly, tile) for tile in tiles]:
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            finally:  # each thread has its number, but those that start later inherit the last one that was set
+                torch.set_num_threads(threads)
 
 
 def check_condition(condition: Condition, count: int) -> None:

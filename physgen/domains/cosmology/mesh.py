@@ -91,7 +91,7 @@ class ParticleMesh:
         half = (cells, cells, cells // 2 + 1)
         self._modes = torch.empty(half, dtype=torch.complex64, device=self.device)
         self._potential = torch.empty((cells,) * 3, device=self.device)
-        self._padded = torch.empty((cells + 4) * cells**2, device=self.device)
+        self._padded: torch.Tensor | None = None  # made where no compiled loop takes its place
         self._laplacian = inverse_laplacian(cells, self.device)
 
     def corners(self, positions: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -134,6 +134,11 @@ class ParticleMesh:
     def _difference(self, axis: int) -> None:
         # (8 (phi[i+1] - phi[i-1]) - (phi[i+2] - phi[i-2])) / 12 into the real buffer
         cells, phi = self.cells, self._potential
+        if compiled(phi):
+            kernels().difference(phi.numpy(), axis, self._real.numpy())
+            return
+        if self._padded is None:
+            self._padded = torch.empty((cells + 4) * cells**2, device=self.device)
         shape = [cells + 4 if i == axis else cells for i in range(3)]
         wide = self._padded.view(shape)
         torch.cat([phi.narrow(axis, cells - 2, 2), phi, phi.narrow(axis, 0, 2)], axis, out=wide)
@@ -148,9 +153,9 @@ class ParticleMesh:
             torch.sum(flat.index_select(0, index.view(-1)).view_as(weight).mul_(weight), 0, out=target)
 
 
-def compiled(positions: torch.Tensor) -> bool:
-    """Whether the loops of :mod:`physgen.domains.cosmology.mesh_kernels` take these positions."""
-    return positions.device.type == "cpu" and positions.dtype == torch.float32
+def compiled(values: torch.Tensor) -> bool:
+    """Whether the loops of :mod:`physgen.domains.cosmology.mesh_kernels` take these positions or this field."""
+    return values.device.type == "cpu" and values.dtype == torch.float32
 
 
 def deposit(density: torch.Tensor, positions: torch.Tensor, cells: int) -> None:

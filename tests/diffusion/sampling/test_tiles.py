@@ -1,8 +1,12 @@
 """Tiles: full, at fixed places of the sample index, and of a size that follows from the configuration alone."""
 
+import threading
+
 import pytest
 import torch
 
+from physgen.diffusion.levels import log_uniform
+from physgen.diffusion.sampling.samplers import sample
 from physgen.diffusion.sampling.tiles import Execution, tile_of
 
 
@@ -53,3 +57,32 @@ def test_the_condition_of_a_tile_follows_its_samples_in_the_dtype_of_the_request
     assert list(plan.conditions(None, tiles)) == [None, None]
     with pytest.raises(ValueError, match=r"'labels' must lead with 5.*\(4,\)"):
         plan.conditions({"labels": torch.zeros(4)}, tiles)
+
+
+def test_tiles_of_several_workers_are_computed_alike_and_told_one_at_a_time():
+    told, threads, before = [], set(), torch.get_num_threads()
+    matrix = torch.randn(8, 8, generator=torch.Generator().manual_seed(1))
+
+    def denoiser(y, s, condition=None):
+        assert not torch.is_grad_enabled()
+        threads.add((threading.get_ident(), torch.get_num_threads()))
+        return torch.tanh(y @ matrix) / (1 + s[:, None, None])
+
+    found = [
+        sample(
+            denoiser, log_uniform(10.0, 0.01, 6), (41, 1, 8), 3, sampler="ancestral", tile=4, workers=workers,
+            progress=lambda done, total: told.append((done, total)),
+        )
+        for workers in (1, 3)
+    ]  # fmt: skip
+    assert torch.equal(*found)
+    assert told == 2 * [(done, len(told) // 2) for done in range(1, len(told) // 2 + 1)]
+    assert 2 <= len(threads) <= 4 and torch.get_num_threads() == before
+
+
+def test_an_error_in_one_of_several_workers_is_raised():
+    def denoiser(y, s, condition=None):
+        raise ArithmeticError("not a number")
+
+    with pytest.raises(ArithmeticError, match="not a number"):
+        sample(denoiser, log_uniform(10.0, 0.01, 6), (40, 1, 8), 3, tile=4, workers=2)

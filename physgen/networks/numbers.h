@@ -54,4 +54,25 @@ template <typename F> inline void by_columns(int64_t p, F f) {
         for (int64_t k = 0; k < p; k += GROUP) f(std::integral_constant<int, GROUP>(), k);
 }
 
+// P values in a row as one vector, in the precision that they are computed in
+template <typename A, int P> struct Vector { typedef A type __attribute__((vector_size(P * sizeof(A)), aligned(8))); };
+template <int P, typename A> using vector = typename Vector<A, P>::type;
+
+template <int P, typename A> inline vector<P, A> load_row(const A* from) {
+    vector<P, A> v; std::memcpy(&v, from, sizeof(v)); return v;
+}
+template <int P> inline vector<P, float> load_row(const bf16* from) {
+    vector<P, bf16> half; std::memcpy(&half, from, sizeof(half));
+    const vector<P, uint32_t> u = __builtin_convertvector(half, vector<P, uint32_t>) << 16;
+    vector<P, float> v; std::memcpy(&v, &u, sizeof(v)); return v;
+}
+template <int P, typename A> inline void store_row(A* to, const vector<P, A>& v) { std::memcpy(to, &v, sizeof(v)); }
+template <int P> inline void store_row(bf16* to, const vector<P, float>& v) {
+    vector<P, uint32_t> u; std::memcpy(&u, &v, sizeof(v));
+    const vector<P, uint32_t> rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    const vector<P, uint32_t> kept = v == v ? rounded : vector<P, uint32_t>{} + 0x7fc0u;
+    const vector<P, bf16> half = __builtin_convertvector(kept, vector<P, bf16>);
+    std::memcpy(to, &half, sizeof(half));
+}
+
 }  // namespace

@@ -230,7 +230,7 @@ class ResidualBlock(nn.Module):
             hidden = self.second(self.dropout(activated(hidden, *modulation)))
         else:
             hidden = self.second.of_activated(hidden, *modulation)
-        return self.project(x) + hidden
+        return hidden.add_(self.project(x))  # in place: no gradient needs a convolution's output
 
     def _on_gpu(self, x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
         """The same; what a convolution would add is added by whoever reads its field next."""

@@ -206,7 +206,7 @@ class UNet(nn.Module):
         assert isinstance(lift, PeriodicConvolution)
         if gpu.halves(skip) and not self.options.undecimated:
             return gpu.raised(skip, lift.without_bias(hidden), lift.convolution.bias)
-        return skip + self._finer(lift(hidden), level)
+        return self._finer(lift(hidden), level).add_(skip)
 
     def _coarser(self, x: Tensor, level: int) -> Tensor:
         """x of level - 1, on the sites of ``level``."""

@@ -1,4 +1,4 @@
-"""kernels.cpp and narrow.cpp, compiled once for this processor: a library that the fused layers call, or none.
+"""The C++ files of this folder, compiled once for this processor: a library that the fused layers call, or none.
 
 The library lies in ``$XDG_CACHE_HOME/physgen`` (``~/.cache/physgen``) under a name that depends on the source, the
 compiler's flags and the processor, so that machines that share a home do not share what they cannot run. It takes two
@@ -22,7 +22,9 @@ from pathlib import Path
 
 import torch
 
-SOURCES = tuple(map(Path(__file__).with_name, ("kernels.cpp", "narrow.cpp", "numbers.h", "sigmoid.h")))
+SOURCES = tuple(
+    map(Path(__file__).with_name, ("kernels.cpp", "narrow.cpp", "resolution.cpp", "numbers.h", "sigmoid.h"))
+)
 FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp",
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",

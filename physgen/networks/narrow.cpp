@@ -48,12 +48,16 @@ HOT void add_taps(const A* const* rows, const A* kernel, A* to, int64_t c, int64
     const A* row[R];
     for (int r = 0; r < R; r++) row[r] = rows[r];
     for (int64_t i = 0; i < n; i++) {
-        vector<P, A> total[TAPS] = {};
+        vector<P, A> one = {}, two = {}, three = {};
         for (int64_t k = 0; k < c; k += P)
-#pragma GCC unroll 27
-            for (int t = 0; t < TAPS * R; t++)
-                total[t % TAPS] += load_row<P>(row[t / TAPS] + (i + t % TAPS) * c + k) * load_row<P>(kernel + t * c + k);
-        to[i] = added_up<P, A>(total[0] + total[1] + total[2]);
+#pragma GCC unroll 9
+            for (int r = 0; r < R; r++) {
+                const A *x = row[r] + i * c + k, *taps = kernel + TAPS * r * c + k;
+                one += load_row<P>(x) * load_row<P>(taps);
+                two += load_row<P>(x + c) * load_row<P>(taps + c);
+                three += load_row<P>(x + 2 * c) * load_row<P>(taps + 2 * c);
+            }
+        to[i] = added_up<P, A>(one + two + three);
     }
 }
 
@@ -80,14 +84,12 @@ HOT void turn_back(const T* x, const A* const* rows, const A* kernel, T* to, A* 
     for (int t = 0; t < TAPS * R; t++) store_row<P>(part + t * c, slopes[t]);
 }
 
-// f(P, R): channels at a time, which fill a register; rows of x that meet in a row of the output
+// f(P, R): channels at a time; rows of x that meet in a row of the output
 template <typename A, typename F> inline void by_channels(const Box& s, F f) {
-    const auto go = [&](auto columns) {
+    by_registers<A>(s.channels, [&](auto columns) {
         if (s.taps_depth == 1) f(columns, std::integral_constant<int, TAPS>());
         else f(columns, std::integral_constant<int, TAPS * TAPS>());
-    };
-    if (sizeof(A) == 4 && s.channels % 16 == 0) go(std::integral_constant<int, 16>());
-    else go(std::integral_constant<int, GROUP>());
+    });
 }
 
 // the rows of x that meet in row h of the output at depth d, in working precision

@@ -49,15 +49,9 @@ HOT void sum_lines(const T* const* lines, T* to, A factor, int64_t c, int64_t wi
         }
 }
 
-// f(P): channels at a time, which fill a register
-template <typename A, typename F> inline void by_channels(const Blocks& s, F f) {
-    if (sizeof(A) == 4 && s.channels % 16 == 0) f(std::integral_constant<int, 16>());
-    else f(std::integral_constant<int, GROUP>());
-}
-
 template <typename T> void raise(const T* coarse, const T* onto, T* out, const Blocks& s) {
     using A = typename Working<T>::type;
-    by_channels<A>(s, [&](auto columns) {
+    by_registers<A>(s.channels, [&](auto columns) {
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
         for (int64_t i = 0; i < s.lines(); i++)
             for (int64_t r = 0; r < s.rows(); r++) {
@@ -71,7 +65,7 @@ template <typename T> void raise(const T* coarse, const T* onto, T* out, const B
 
 template <typename T> void lower(const T* x, T* out, const Blocks& s) {
     using A = typename Working<T>::type;
-    by_channels<A>(s, [&](auto columns) {
+    by_registers<A>(s.channels, [&](auto columns) {
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
         for (int64_t i = 0; i < s.lines(); i++) {
             const T* lines[4];

@@ -7,7 +7,7 @@ Every layer commutes with lattice translations; padding is circular unless a con
 import inspect
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,11 @@ from physgen.networks.fused import (
     activated_beside,
     full_precision,
     pad,
-    records,
 )
 from physgen.networks.narrow import fits, to_one_channel
 
 Layer = TypeVar("Layer", bound=nn.Module)
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-AVERAGE_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 class PeriodicConvolution(nn.Module):
@@ -86,53 +84,6 @@ class PeriodicConvolution(nn.Module):
         padded = gpu.with_zeros(padded, inputs) if inputs else padded
         out = self.convolution._conv_forward(padded, weight, F.pad(bias, [0, outputs]))
         return out[:, : len(self.convolution.weight)]
-
-
-class BlockAverage(torch.autograd.Function):
-    """Average over 2^d sites; its own backward, since that of torch takes twice as long in bfloat16."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return AVERAGE_POOLS[x.ndim - 2](x, 2)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return upsample(gradient * 0.5 ** (gradient.ndim - 2))
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
-        return BlockAverage.apply(tangent)
-
-
-def downsample(x: Tensor) -> Tensor:
-    """Block average over 2^d sites: (B, C, *grid) -> (B, C, *grid/2)."""
-    if gpu.halves(x):
-        return gpu.averaged(x)
-    if torch.compiler.is_compiling() or any(size % 2 for size in x.shape[2:]):  # a last odd site is in no block
-        return AVERAGE_POOLS[x.ndim - 2](x, 2)
-    return BlockAverage.apply(x) if records(x) else AVERAGE_POOLS[x.ndim - 2](x, 2)
-
-
-def upsample(x: Tensor) -> Tensor:
-    """Each site repeated 2^d times: (B, C, *grid) -> (B, C, *2 grid); not transposed, hence without a checkerboard."""
-    return F.interpolate(x, scale_factor=2, mode="nearest")
-
-
-def moving_average(x: Tensor, shift: int) -> Tensor:
-    r""":math:`2^{-d} \sum_{o \in \{0, \mathrm{shift}\}^d} x(n - o)`, same shape; ``-shift`` gives the adjoint.
-
-    At every second site ``shift = -1`` is :func:`downsample`; averaged over the 2^d positions of the blocks,
-    :func:`upsample` of that is ``shift = 1`` of this.
-    """
-    for axis in range(2, x.ndim):
-        x = torch.lerp(x, x.roll(shift, axis), 0.5)
-    return x
 
 
 def option_names(network: type[nn.Module]) -> list[str]:
@@ -230,7 +181,7 @@ class ResidualBlock(nn.Module):
             hidden = self.second(self.dropout(activated(hidden, *modulation)))
         else:
             hidden = self.second.of_activated(hidden, *modulation)
-        return self.project(x) + hidden
+        return hidden.add_(self.project(x))  # in place: no gradient needs a convolution's output
 
     def _on_gpu(self, x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
         """The same; what a convolution would add is added by whoever reads its field next."""

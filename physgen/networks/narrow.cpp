@@ -6,7 +6,7 @@
 // order that the shape of one sample fixes: neither the batch nor the number of threads changes a bit.
 
 #include <algorithm>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 #include "numbers.h"
@@ -31,83 +31,94 @@ struct Box {
     int64_t slope_sites() const { return (depth + taps_depth - 1) * slope_height() * slope_width(); }
 };
 
-// sum[i, k] += what the taps of all rows give at site i, for P channels
-template <int P, typename T, typename A, size_t... R>
-HOT void add_taps(const T* const* rows, const A* __restrict kernel, A* __restrict sum, int64_t c, int64_t n,
-                  std::index_sequence<R...>) {
-    for (int64_t i = 0; i < n; i++)
-#pragma omp simd
-        for (int k = 0; k < P; k++)
-            sum[i * P + k] += ((load(rows[R][i * c + k]) * kernel[3 * R * c + k]
-                                + load(rows[R][(i + 1) * c + k]) * kernel[(3 * R + 1) * c + k]
-                                + load(rows[R][(i + 2) * c + k]) * kernel[(3 * R + 2) * c + k]) + ...);
+// halves first: a chain of additions would take as long as the taps
+template <int P, typename A> inline A added_up(const vector<P, A>& v) {
+    if constexpr (P == 1) return v[0];
+    else {
+        vector<P / 2, A> low, high;
+        std::memcpy(&low, &v, sizeof(low));
+        std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof(low), sizeof(high));
+        return added_up<P / 2, A>(low + high);
+    }
 }
 
-// slope of a row of x, for P channels: slopes of the outputs that it went into times the taps
-template <int P, typename T, typename A, size_t... R>
-HOT void spread(const A* const* rows, const A* __restrict kernel, T* __restrict to, int64_t c, int64_t n,
-                std::index_sequence<R...>) {
-    for (int64_t i = 0; i < n; i++)
-#pragma omp simd
-        for (int k = 0; k < P; k++)
-            store(to + i * c + k, ((rows[R][i + 2] * kernel[3 * R * c + k]
-                                    + rows[R][i + 1] * kernel[(3 * R + 1) * c + k]
-                                    + rows[R][i] * kernel[(3 * R + 2) * c + k]) + ...));
-}
-
-// slope of three taps from a row of x and one of the output's slope, for P channels
-template <int P, typename T, typename A>
-HOT void correlate(const T* __restrict x, const A* __restrict slope, A* __restrict kernel, int64_t c, int64_t n) {
-    A one[P] = {}, two[P] = {}, three[P] = {};
-    for (int64_t i = 0; i < n; i++)
-#pragma omp simd
-        for (int k = 0; k < P; k++) {
-            const A v = load(x[i * c + k]);
-            one[k] += v * slope[i + 2];
-            two[k] += v * slope[i + 1];
-            three[k] += v * slope[i];
-        }
-    for (int k = 0; k < P; k++) { kernel[k] += one[k]; kernel[c + k] += two[k]; kernel[2 * c + k] += three[k]; }
-}
-
-// f(P, first channel, the rows' numbers)
-template <typename F> inline void by_channels(const Box& s, F f) {
-    const auto go = [&](auto rows) {
-        if (s.channels % 16 == 0)
-            for (int64_t k = 0; k < s.channels; k += 16) f(std::integral_constant<int, 16>(), k, rows);
-        else
-            for (int64_t k = 0; k < s.channels; k += GROUP) f(std::integral_constant<int, GROUP>(), k, rows);
-    };
-    if (s.taps_depth == 1) go(std::make_index_sequence<TAPS>());
-    else go(std::make_index_sequence<TAPS * TAPS>());
-}
-
-// to[i] = sum of P values, halves first: a chain of P additions would take as long as the taps
-template <int P, typename A> HOT void add_up(A* __restrict sum, A* __restrict to, int64_t n) {
+// to[i]: what the taps of R rows of x give at site i, c channels in blocks of P
+template <int P, int R, typename A>
+HOT void add_taps(const A* const* rows, const A* kernel, A* to, int64_t c, int64_t n) {
+    const A* row[R];
+    for (int r = 0; r < R; r++) row[r] = rows[r];
     for (int64_t i = 0; i < n; i++) {
-        A total = 0;
-#pragma omp simd reduction(+ : total)
-        for (int k = 0; k < P; k++) total += sum[i * P + k];
-        to[i] = total;
+        vector<P, A> one = {}, two = {}, three = {};
+        for (int64_t k = 0; k < c; k += P)
+#pragma GCC unroll 9
+            for (int r = 0; r < R; r++) {
+                const A *x = row[r] + i * c + k, *taps = kernel + TAPS * r * c + k;
+                one += load_row<P>(x) * load_row<P>(taps);
+                two += load_row<P>(x + c) * load_row<P>(taps + c);
+                three += load_row<P>(x + 2 * c) * load_row<P>(taps + 2 * c);
+            }
+        to[i] = added_up<P, A>(one + two + three);
+    }
+}
+
+// for P channels of a row of x: its slope from those of the outputs that it went into, and the slopes of the taps
+template <int P, int R, typename T, typename A>
+HOT void turn_back(const T* x, const A* const* rows, const A* kernel, T* to, A* part, int64_t c, int64_t n) {
+    vector<P, A> taps[TAPS * R], slopes[TAPS * R] = {};
+    const A* row[R];
+#pragma GCC unroll 27
+    for (int t = 0; t < TAPS * R; t++) taps[t] = load_row<P>(kernel + t * c);
+    for (int r = 0; r < R; r++) row[r] = rows[r];
+    for (int64_t i = 0; i < n; i++) {
+        const vector<P, A> v = load_row<P>(x + i * c);
+        vector<P, A> slope = {};
+#pragma GCC unroll 27
+        for (int t = 0; t < TAPS * R; t++) {
+            const A arrives = row[t / TAPS][i + TAPS - 1 - t % TAPS];
+            slope += arrives * taps[t];
+            slopes[t] += arrives * v;
+        }
+        store_row<P>(to + i * c, slope);
+    }
+#pragma GCC unroll 27
+    for (int t = 0; t < TAPS * R; t++) store_row<P>(part + t * c, slopes[t]);
+}
+
+// f(P, R): channels at a time; rows of x that meet in a row of the output
+template <typename A, typename F> inline void by_channels(const Box& s, F f) {
+    by_registers<A>(s.channels, [&](auto columns) {
+        if (s.taps_depth == 1) f(columns, std::integral_constant<int, TAPS>());
+        else f(columns, std::integral_constant<int, TAPS * TAPS>());
+    });
+}
+
+// the rows of x that meet in row h of the output at depth d, in working precision
+template <int P, typename T, typename A>
+void gather_rows(const T* x, A* converted, const A** rows, int64_t d, int64_t h, const Box& s) {
+    for (int64_t r = 0; r < s.rows(); r++) {
+        const T* from = x + ((d + r / TAPS) * s.height + h + r % TAPS) * s.row();
+        if constexpr (std::is_same_v<T, A>) rows[r] = from;
+        else {  // a row stays where it is while it is needed: only the last one of each plane is new
+            A* to = converted + (r / TAPS * TAPS + (h + r % TAPS) % TAPS) * s.row();
+            if (h == 0 || r % TAPS == TAPS - 1)
+                for (int64_t i = 0; i < s.row(); i += P) store_row<P>(to + i, load_row<P>(from + i));
+            rows[r] = to;
+        }
     }
 }
 
 template <typename T, typename A> void forward_sample(const T* x, const A* kernel, A* y, const Box& s) {
-    const int64_t n = s.out_width();
-    std::vector<A> sums(16 * n);
-    const T* rows[TAPS * TAPS];
-    for (int64_t d = 0; d < s.out_depth(); d++)
-        for (int64_t h = 0; h < s.out_height(); h++) {
-            std::fill(sums.begin(), sums.end(), A(0));
-            by_channels(s, [&](auto columns, int64_t k, auto numbers) {
-                for (int64_t r = 0; r < s.rows(); r++)
-                    rows[r] = x + ((d + r / TAPS) * s.height + h + r % TAPS) * s.row() + k;
-                add_taps<columns>(rows, kernel + k, sums.data(), s.channels, n, numbers);
-            });
-            A* to = y + (d * s.out_height() + h) * n;
-            if (s.channels % 16 == 0) add_up<16>(sums.data(), to, n);
-            else add_up<GROUP>(sums.data(), to, n);
-        }
+    std::vector<A> room(std::is_same_v<T, A> ? 0 : s.rows() * s.row() + 16);
+    A* converted = reinterpret_cast<A*>((reinterpret_cast<uintptr_t>(room.data()) + 63) / 64 * 64);
+    const A* rows[TAPS * TAPS];
+    by_channels<A>(s, [&](auto columns, auto count) {
+        for (int64_t d = 0; d < s.out_depth(); d++)
+            for (int64_t h = 0; h < s.out_height(); h++) {
+                gather_rows<columns>(x, converted, rows, d, h, s);
+                A* to = y + (d * s.out_height() + h) * s.out_width();
+                add_taps<columns, count>(rows, kernel, to, s.channels, s.out_width());
+            }
+    });
 }
 
 template <typename T, typename A>
@@ -125,11 +136,10 @@ void backward_sample(const A* slope, const T* x, const A* kernel, T* x_slope, do
             for (int64_t r = 0; r < s.rows(); r++)
                 rows[r] = slope + ((d - r / TAPS + s.taps_depth - 1) * s.slope_height() + h - r % TAPS + TAPS - 1)
                                       * s.slope_width();
-            std::fill(part.begin(), part.end(), A(0));
-            by_channels(s, [&](auto columns, int64_t k, auto numbers) {
-                spread<columns>(rows, kernel + k, x_slope + at + k, c, s.width, numbers);
-                for (int64_t r = 0; r < s.rows(); r++)
-                    correlate<columns>(x + at + k, rows[r], part.data() + TAPS * r * c + k, c, s.width);
+            by_channels<A>(s, [&](auto columns, auto count) {
+                for (int64_t k = 0; k < c; k += columns)
+                    turn_back<columns, count>(x + at + k, rows, kernel + k, x_slope + at + k, part.data() + k, c,
+                                              s.width);
             });
             for (int64_t i = 0; i < taps * c; i++) kernel_slope[i] += part[i];
         }

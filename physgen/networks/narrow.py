@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from physgen.networks.fused import MEMORY_FORMATS, NAMES, has_kernel
-from physgen.networks.native import library
+from physgen.networks.fused import MEMORY_FORMATS, NAMES, has_kernel, records
+from physgen.networks.native import kernel as kernel_of
 
 CONVOLVE = {2: F.conv2d, 3: F.conv3d}
 
@@ -37,7 +37,7 @@ def to_one_channel(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     Returns:
         (B, 1, \*grid) of the type of x, float32 for half precision.
     """
-    return _ToOneChannel.apply(x, kernel, bias)
+    return _ToOneChannel.apply(x, kernel, bias) if records(x, kernel, bias) else _forward(x, kernel, bias)
 
 
 class _Box(ctypes.Structure):
@@ -59,11 +59,7 @@ class _ToOneChannel(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, kernel, bias)
-        x = x.contiguous(memory_format=MEMORY_FORMATS[x.ndim - 2])
-        working = torch.float64 if x.dtype == torch.float64 else torch.float32
-        y = torch.empty(len(x), 1, *(size - 2 for size in x.shape[2:]), dtype=working)
-        _call("forward", x, [x, _taps(kernel, working), y])
-        return y.add_(bias.to(working))
+        return _forward(x, kernel, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -83,11 +79,20 @@ class _ToOneChannel(torch.autograd.Function):
         return of_x, of_kernel, of_bias.sum(0).to(bias.dtype)
 
 
+def _forward(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    x = x.contiguous(memory_format=MEMORY_FORMATS[x.ndim - 2])
+    working = torch.float64 if x.dtype == torch.float64 else torch.float32
+    y = torch.empty(len(x), 1, *(size - 2 for size in x.shape[2:]), dtype=working)
+    _call("forward", x, [x, _taps(kernel, working), y])
+    return y.add_(bias.to(working))
+
+
 def _taps(kernel: Tensor, working: torch.dtype) -> Tensor:
     """(1, C, 3, ...) -> (3, ..., C)."""
     return kernel.detach()[0].movedim(0, -1).to(working).contiguous()
 
 
 def _call(name: str, x: Tensor, arrays: list[Tensor]) -> None:
-    kernel = getattr(library(), f"narrow_{name}_{NAMES[x.dtype]}")
-    kernel(*(ctypes.c_void_p(array.data_ptr()) for array in arrays), ctypes.byref(_Box.of(x)))
+    box = _Box.of(x)
+    addresses = [array.data_ptr() for array in arrays]
+    kernel_of(f"narrow_{name}_{NAMES[x.dtype]}", len(arrays) + 1)(*addresses, ctypes.addressof(box))

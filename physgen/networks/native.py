@@ -1,4 +1,4 @@
-"""kernels.cpp, narrow.cpp and passing.cpp, compiled once for this processor: a library that layers call, or none.
+"""The C++ files of this folder, compiled once for this processor: a library that layers call, or none.
 
 The library lies in ``$XDG_CACHE_HOME/physgen`` (``~/.cache/physgen``) under a name that depends on the source, the
 compiler's flags and the processor, so that machines that share a home do not share what they cannot run. It takes ten
@@ -25,7 +25,7 @@ import torch
 SOURCES = tuple(
     Path(__file__).with_name(name)
     for name in (
-        "kernels.cpp", "narrow.cpp", "passing.cpp",
+        "kernels.cpp", "narrow.cpp", "passing.cpp", "resolution.cpp",
         "numbers.h", "sigmoid.h", "vectors.h", "passing.h", "passing_steps.h", "passing_layers.h", "passing_gradient.h",
     )
 )  # fmt: skip

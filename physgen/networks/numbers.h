@@ -54,4 +54,40 @@ template <typename F> inline void by_columns(int64_t p, F f) {
         for (int64_t k = 0; k < p; k += GROUP) f(std::integral_constant<int, GROUP>(), k);
 }
 
+// P values in a row as one vector, in the precision that they are computed in: no more than a register of this processor
+// holds, since compilers take larger ones apart through memory
+#if defined(__AVX512F__)
+constexpr int REGISTER = 64;
+#elif defined(__AVX__)
+constexpr int REGISTER = 32;
+#else
+constexpr int REGISTER = 16;
+#endif
+template <typename A, int P> struct Vector { typedef A type __attribute__((vector_size(P * sizeof(A)))); };
+template <int P, typename A> using vector = typename Vector<A, P>::type;
+
+// f(P): channels at a time, of a number of them that is a multiple of 8
+template <typename A, typename F> inline void by_registers(int64_t channels, F f) {
+    constexpr int lanes = REGISTER / sizeof(A), fewer = lanes < GROUP ? lanes : GROUP;
+    if (channels % lanes == 0) f(std::integral_constant<int, lanes>());
+    else f(std::integral_constant<int, fewer>());
+}
+
+template <int P, typename A> inline vector<P, A> load_row(const A* from) {
+    vector<P, A> v; std::memcpy(&v, from, sizeof(v)); return v;
+}
+template <int P> inline vector<P, float> load_row(const bf16* from) {
+    vector<P, bf16> half; std::memcpy(&half, from, sizeof(half));
+    const vector<P, uint32_t> u = __builtin_convertvector(half, vector<P, uint32_t>) << 16;
+    vector<P, float> v; std::memcpy(&v, &u, sizeof(v)); return v;
+}
+template <int P, typename A> inline void store_row(A* to, const vector<P, A>& v) { std::memcpy(to, &v, sizeof(v)); }
+template <int P> inline void store_row(bf16* to, const vector<P, float>& v) {
+    vector<P, uint32_t> u; std::memcpy(&u, &v, sizeof(v));
+    const vector<P, uint32_t> rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    const vector<P, uint32_t> kept = v == v ? rounded : vector<P, uint32_t>{} + 0x7fc0u;
+    const vector<P, bf16> half = __builtin_convertvector(kept, vector<P, bf16>);
+    std::memcpy(to, &half, sizeof(half));
+}
+
 }  // namespace

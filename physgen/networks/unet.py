@@ -17,12 +17,10 @@ from physgen.networks.layers import (
     NoiseEmbedding,
     PeriodicConvolution,
     ResidualBlock,
-    downsample,
     modulations,
-    moving_average,
-    upsample,
     zeroed,
 )
+from physgen.networks.resolution import downsample_beside, moving_average, raised
 
 
 @dataclass(frozen=True)
@@ -184,8 +182,8 @@ class UNet(nn.Module):
         passed = []
         for level, blocks in enumerate(self.down):
             if level:
-                passed.append(hidden)
-                hidden = self._coarser(hidden, level)
+                hidden, kept = self._coarser_beside(hidden, level)
+                passed.append(kept)
             hidden = blocks(hidden, modulation)
             if self.inject and channels is not None:
                 channels = self._coarser(channels, level) if level else channels
@@ -204,17 +202,21 @@ class UNet(nn.Module):
         """``skip`` of a level plus what comes from the level below."""
         lift = self.lift[level]
         assert isinstance(lift, PeriodicConvolution)
-        if gpu.halves(skip) and not self.options.undecimated:
+        if self.options.undecimated:  # the adjoint of the way down: centred
+            return moving_average(lift(hidden), 2**level).add_(skip)
+        if gpu.halves(skip):
             return gpu.raised(skip, lift.without_bias(hidden), lift.convolution.bias)
-        return skip + self._finer(lift(hidden), level)
+        return raised(lift(hidden), skip)
 
     def _coarser(self, x: Tensor, level: int) -> Tensor:
         """x of level - 1, on the sites of ``level``."""
-        return moving_average(x, -(2 ** (level - 1))) if self.options.undecimated else downsample(x)
+        return self._coarser_beside(x, level)[0]
 
-    def _finer(self, x: Tensor, level: int) -> Tensor:
-        """x of level + 1, on the sites of ``level``; undecimated the adjoint of the way down: centred."""
-        return moving_average(x, 2**level) if self.options.undecimated else upsample(x)
+    def _coarser_beside(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """:meth:`_coarser`, and x for the way up."""
+        if self.options.undecimated:
+            return moving_average(x, -(2 ** (level - 1))), x
+        return downsample_beside(x)
 
     def _condition(self, x: Tensor, condition: dict[str, Tensor] | None) -> Tensor | None:
         grid = tuple(x.shape[2:])

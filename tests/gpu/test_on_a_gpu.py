@@ -24,8 +24,9 @@ from physgen.diffusion.sampling.samplers import sample
 from physgen.lattice import random_moves
 from physgen.networks import gpu
 from physgen.networks.fused import composed
-from physgen.networks.layers import ResidualBlock, downsample, upsample
+from physgen.networks.layers import ResidualBlock
 from physgen.networks.message_passing import MessagePassing
+from physgen.networks.resolution import downsample, upsample
 from physgen.networks.unet import UNet
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

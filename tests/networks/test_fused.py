@@ -8,7 +8,6 @@ import torch
 
 from physgen.networks import native
 from physgen.networks.fused import PeriodicPad, activated, activated_beside, composed, pad
-from physgen.networks.layers import AVERAGE_POOLS, downsample
 from physgen.networks.unet import UNet
 
 ROUNDING = {torch.float64: 2**-52, torch.float32: 2**-23, torch.bfloat16: 2**-8}
@@ -189,22 +188,6 @@ def test_a_network_with_and_without_kernels(dimension):
         found.append([y.detach(), *[p.grad for p in network.parameters()]])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12 * float(other.abs().max()))
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("grid", [(8,), (4, 6), (5, 6), (2, 4, 6)])
-def test_the_block_average_has_the_bits_of_torch_and_so_has_its_gradient(grid, dtype):
-    if dtype == torch.bfloat16 and len(grid) == 3:
-        pytest.skip("torch has no such average: autocast takes that of float32")
-    x = draw(2, 3, *grid).to(dtype).requires_grad_()
-    y, wanted = downsample(x), AVERAGE_POOLS[len(grid)](x, 2)
-    assert torch.equal(y, wanted)
-    weights = draw(*y.shape, seed=4).to(dtype)
-    assert torch.equal(*(torch.autograd.grad(out, x, weights)[0] for out in (y, wanted)))
-    if dtype == torch.float64:
-        assert torch.autograd.gradgradcheck(lambda t: downsample(t).square(), (x,))
-        _, slope = torch.func.jvp(downsample, (x.detach(),), (x.detach(),))
-        assert torch.equal(slope, y)
 
 
 def test_channels_that_fill_no_group_are_refused():

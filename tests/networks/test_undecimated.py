@@ -8,7 +8,8 @@ import torch
 
 from physgen.config import load_config
 from physgen.domains.contract import list_domains
-from physgen.networks.layers import PeriodicConvolution, downsample, moving_average, upsample
+from physgen.networks.layers import PeriodicConvolution
+from physgen.networks.resolution import downsample, moving_average, upsample
 from physgen.networks.unet import UNet
 from physgen.runs.encoding import fit_encoding
 

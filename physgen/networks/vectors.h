@@ -18,7 +18,6 @@ constexpr int VECTOR_BYTES = 32, TILE = 4;
 constexpr int VECTOR_BYTES = 16, TILE = 4;
 #endif
 
-template <typename T, int N> struct Vector { typedef T type __attribute__((vector_size(N * sizeof(T)))); };
 template <typename T> constexpr int LANES = VECTOR_BYTES / int(sizeof(T));
 template <typename T> using Lanes = typename Vector<T, LANES<T>>::type;
 

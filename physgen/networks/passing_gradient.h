@@ -185,7 +185,7 @@ template <typename T> class Gradient {
             for (int64_t j = 0; j < f; j += LANES<T>) {
                 put(of_gain + j, get(of_gain + j) + get(slope + j) * get(normal + j));
                 put(of_gain + f + j, get(of_gain + f + j) + get(slope + j));
-                put(slope + j, get(slope + j) * (1 + get(gain + j)));
+                put(slope + j, get(slope + j) * (T(1) + get(gain + j)));
             }
             normalize_back<true>(slope, normal, w.even_rate[i], s.even + i * f, f);
         }

@@ -166,7 +166,7 @@ template <typename T> class Layers {
             T *normal = w.even_normal + i * f, *to = w.quiet + i * joint;
             w.even_rate[i] = normalize<true>(even + i * f, normal, f, T(EPSILON));
             for (int64_t k = 0; k < f; k += LANES<T>)
-                put(to + k, get(gain + f + k) + get(normal + k) * (1 + get(gain + k)));
+                put(to + k, get(gain + f + k) + get(normal + k) * (T(1) + get(gain + k)));
         }
     }
 

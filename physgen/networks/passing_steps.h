@@ -89,7 +89,7 @@ HOT void believe_back(const Plan<T>& p, int64_t sites, const T* field, const T* 
     for (int64_t a = 0; a < directions; a++) fetch(p, cavity + (a ^ 1) * stride, sent + a * stride, a, sites);
     for (int64_t i = 0; i < directions * stride; i += LANES<T>) {
         const Lanes<T> t = get(bonds + i), u = t * get(sent + i), arrives = get(of_incoming + i);
-        Lanes<T> slope = fresh * arrives / (1 - u * u);
+        Lanes<T> slope = fresh * arrives / (T(1) - u * u);
         slope = u > certain ? Lanes<T>{} : slope;
         slope = u < -certain ? Lanes<T>{} : slope;
         put(of_bonds + i, get(of_bonds + i) + slope * get(sent + i));
@@ -99,7 +99,7 @@ HOT void believe_back(const Plan<T>& p, int64_t sites, const T* field, const T* 
     // the cavity of a site towards b went to its neighbour in direction b, which has it from direction b ^ 1
     for (int64_t i = 0; i < directions * stride; i += LANES<T>) {
         const Lanes<T> c = get(cavity + i);
-        put(cavity + i, 1 - c * c);
+        put(cavity + i, T(1) - c * c);
     }
     for (int64_t b = 0; b < directions; b++) {
         const int32_t* next = p.next_to(b);
@@ -224,14 +224,14 @@ HOT void square_back(const Plan<T>& p, N width, int64_t sites, const T* source, 
     const int64_t joint = p.joint;
     for (int64_t i = 0; i < sites; i++)
         for (int64_t k = 0; k < width; k += LANES<T>) {
-            const Lanes<T> one = 1 - size_of(get(products + i * 2 * width + k));  // 1/(1 + |x|) = 1 - |y|
-            const Lanes<T> two = 1 - size_of(get(products + (2 * i + 1) * width + k));
+            const Lanes<T> one = T(1) - size_of(get(products + i * 2 * width + k));  // 1/(1 + |x|) = 1 - |y|
+            const Lanes<T> two = T(1) - size_of(get(products + (2 * i + 1) * width + k));
             const Lanes<T> first = get(slope + i * 2 * width + k) * one * one;
             const Lanes<T> second = get(slope + (2 * i + 1) * width + k) * two * two;
             const Lanes<T> m = get(message + i * width + k);
             T* to = of_message + i * width + k;
             put(of_source + i * width + k, first * m);
-            put(to, get(to) + first * get(source + i * joint + k) + 2 * second * m);
+            put(to, get(to) + first * get(source + i * joint + k) + T(2) * second * m);
         }
 }
 
@@ -249,7 +249,7 @@ template <typename T> HOT void open_gate_back(const T* x, const T* gate, T* slop
     for (int64_t k = 0; k < n; k += LANES<T>) {
         const Lanes<T> g = get(gate + k), arrives = get(slope + k);
         put(of_x + k, arrives * g);
-        put(slope + k, arrives * get(x + k) * g * (1 - g));
+        put(slope + k, arrives * get(x + k) * g * (T(1) - g));
     }
 }
 
@@ -262,7 +262,7 @@ template <typename T> HOT void silu_back(const T* x, T* to, T* slope, int64_t n)
     for (int64_t k = 0; k < n; k += LANES<T>) {
         const Lanes<T> v = get(x + k), g = sigmoid(v);
         put(to + k, v * g);
-        put(slope + k, get(slope + k) * g * (1 + v * (1 - g)));
+        put(slope + k, get(slope + k) * g * (T(1) + v * (T(1) - g)));
     }
 }
 

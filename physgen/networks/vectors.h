@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "numbers.h"
 
@@ -112,8 +114,10 @@ inline Doubles hyperbolic_tangent(Doubles x) { return each(x, [](double v) { ret
 inline Doubles inverse_tangent(Doubles x) { return each(x, [](double v) { return std::atanh(v); }); }
 inline Doubles size_of(Doubles x) { return each(x, [](double v) { return std::fabs(v); }); }
 
-template <typename V> inline V sigmoid(V x) { return 1 / (1 + exponential(-x)); }
-template <typename V> inline V squash(V x) { return x / (1 + size_of(x)); }
+// a scalar beside a vector has its type: not every compiler converts an integer
+template <typename V> using Scalar = std::decay_t<decltype(std::declval<V&>()[0])>;
+template <typename V> inline V sigmoid(V x) { return Scalar<V>(1) / (Scalar<V>(1) + exponential(-x)); }
+template <typename V> inline V squash(V x) { return x / (Scalar<V>(1) + size_of(x)); }
 
 // --- products -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import gpu_races
 from benchmarks.speed.__main__ import HEAD, lines
+from benchmarks.speed.network import PEAK
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LogNormal
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState, train
@@ -31,7 +32,7 @@ from physgen.networks.unet import UNet
 from physgen.provenance import git_commit
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks-gpu.md"
-COLUMNS = ("work", "batch or tile", "seconds", "samples/s", "TFLOP/s", "of bf16 matmul", "device busy")
+COLUMNS = ("work", "batch or tile", "seconds", "samples/s", "TFLOP/s", "of bf16 matmul", "of data sheet", "device busy")
 RACES = (
     "Races, as in [the benchmarks](benchmarks.md), which explains the columns; *recorded* is a CUDA graph. Small work "
     "is done several times a turn, so that the host runs ahead of the device, as it does in a training."
@@ -58,6 +59,7 @@ CASES = (
     Case((64, 64), 256, 32, "bfloat16"),
     Case((256, 256), 16, 64, "bfloat16"),
     Case((256, 256), 16, 128, "bfloat16"),
+    Case((256, 256), 16, 256, "bfloat16"),
     Case((64, 64, 64), 4, 32, "bfloat16"),
     Case((128, 128, 128), 1, 32, "bfloat16"),
 )
@@ -83,6 +85,8 @@ def main(words: Sequence[str] | None = None) -> None:
 def table(cases: Sequence[Case], device: torch.device, repeats: int, matmul_size: int) -> str:
     """The rows as Markdown; ``repeats`` are the runs of which the median counts."""
     peak = matmul(device, repeats, matmul_size)
+    card = torch.cuda.get_device_name() if device.type == "cuda" else ""
+    sheet = next((value for name, value in PEAK.items() if name in card), None)
     lines = [f"A product of two bf16 matrices of size {matmul_size} runs at {peak / 1e12:.3g} TFLOP/s here.", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     for case in cases:
@@ -92,7 +96,7 @@ def table(cases: Sequence[Case], device: torch.device, repeats: int, matmul_size
             rate = flops / seconds
             cells = (
                 f"{name}, {case}", f"{samples}", f"{seconds:.3g}", f"{samples / seconds:.3g}", f"{rate / 1e12:.3g}",
-                f"{rate / peak:.0%}", busy(run, device),
+                f"{rate / peak:.0%}", f"{rate / sheet:.0%}" if sheet else "", busy(run, device),
             )  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -202,7 +206,8 @@ def _head() -> str:
     return (
         "# Benchmarks on a GPU\n\nWritten by `python -m benchmarks.gpu` on "
         f"{datetime.date.today()}, commit {git_commit()}: {torch.cuda.get_device_name()}, torch {torch.__version__}. "
-        "Medians of the wall time; FLOP are those of convolutions and matrix products, a training step three times "
+        "Medians of the wall time of ten in a row; *of data sheet* is the model FLOP utilisation, of the dense bf16 "
+        "rate that the maker states. FLOP are those of convolutions and matrix products, a training step three times "
         "the forward pass.\n\n"
     )
 

@@ -2,7 +2,7 @@
 
 Operations are counted alike for all by torch.utils.flop_counter, on torch's own operations: forward and backward of the
 network alone, without the optimiser. A competitor's costs are divided by its operations over those of physgen.
-Sizes: 16 fields of 64^2 on a CPU, 64 of 256^2 on a GPU, levels of 32, 64 and 96 channels, one block each.
+Sizes: 16 fields of 64^2 on a CPU, 16 of 256^2 on a GPU, levels of 32, 64 and 96 channels, one block each.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def rows() -> Iterator[Row]:
 
 def step(device: torch.device, half: bool) -> Row:
     """Forward and backward of the networks, and a matrix product of as many operations."""
-    shape = (64, 1, 256, 256) if device.type == "cuda" else (16, 1, 64, 64)
+    shape = (16, 1, 256, 256) if device.type == "cuda" else (16, 1, 64, 64)
     x = torch.randn(shape, device=device, generator=torch.Generator(device).manual_seed(1))
     x, c_noise = x.contiguous(memory_format=torch.channels_last), torch.zeros(len(x), device=device)
     networks: dict[str, nn.Module | None] = {"physgen": ours(32), "diffusers": diffusers(shape[-1]), "azula": azula()}

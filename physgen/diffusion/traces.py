@@ -56,5 +56,10 @@ def _unit(index: Tensor, y: Tensor) -> Tensor:
 
 
 def _pull_back(value: Tensor, at: Tensor, vectors: Tensor) -> Tensor:
-    (rows,) = torch.autograd.grad(value, at, vectors, retain_graph=True, is_grads_batched=True)
+    """The products v^T J, (K, B, C, *grid) for as many vectors: at once, or one by one where a layer cannot do that."""
+    try:
+        (rows,) = torch.autograd.grad(value, at, vectors, retain_graph=True, is_grads_batched=True)
+    except RuntimeError:  # compiled kernels and memory formats know no batch of slopes; what else fails, fails again
+        one_by_one = (torch.autograd.grad(value, at, vector, retain_graph=True)[0] for vector in vectors)
+        rows = torch.stack(list(one_by_one))
     return rows

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.noise import noise_like
+from physgen.diffusion.recording import recorded
 
 ERRS = 1e-3  # a baseline errs where its loss is above this part of its largest
 
@@ -77,6 +78,7 @@ def sample_losses(
     if isinstance(denoiser, nn.Module):
         denoiser.eval()
     error, reference = torch.zeros(2, len(levels), len(x), dtype=torch.float64)
+    evaluate = recorded(denoiser, x.device)
     with torch.no_grad():
         for row, level in enumerate(levels.tolist()):
             for first in range(0, len(x), batch_size):
@@ -86,7 +88,7 @@ def sample_losses(
                 noise = noise_like(seed, "validation noise", index, x0.shape[1:], row, device=x.device)
                 s = torch.full((len(x0),), level, device=x.device)
                 y = x0 + level * noise
-                error[row, part] = _mean_square(denoiser(y, s, given) - x0)
+                error[row, part] = _mean_square(evaluate(y, s, given) - x0)
                 reference[row, part] = _mean_square(x0 if baseline is None else baseline(y, s, given) - x0)
     if isinstance(denoiser, nn.Module):
         denoiser.train(training)

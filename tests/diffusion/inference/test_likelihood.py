@@ -12,6 +12,7 @@ from physgen.diffusion.learning.denoisers import FieldDenoiser, SpinDenoiser
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for, noise_like
 from physgen.diffusion.traces import exact_trace, jacobian, probe_traces
+from physgen.networks.unet import UNet
 
 S_MIN = 0.1
 
@@ -195,6 +196,20 @@ def test_traces_and_jacobians_are_those_of_the_function_whatever_the_chunk():
     probes = normal(5, 3, 1, 2, 3, seed=10)
     found = probe_traces(function, y, probes, 2)[1]
     torch.testing.assert_close(found, torch.einsum("kbi,bij,kbj->kb", probes.flatten(2), expected, probes.flatten(2)))
+
+
+@pytest.mark.parametrize("chunk", [1, 16])
+def test_the_trace_of_a_unet_is_that_of_its_jacobian(chunk):
+    """Its kernels, and torch's own for its memory format, know no batch of slopes: they are pulled back one by one."""
+    torch.manual_seed(0)
+    network = UNet(2, width=8, multipliers=(1, 2))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    denoiser, s, y = FieldDenoiser(network).double(), torch.ones(2, dtype=torch.float64), normal(2, 1, 4, 4, seed=3)
+    rows = torch.autograd.functional.jacobian(lambda y: denoiser(y, s), y)
+    found = exact_trace(lambda y: denoiser(y, s), y, chunk)[1]
+    expected = torch.stack([rows[b, :, :, :, b].reshape(16, 16).trace() for b in range(2)])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
 
 
 class LabelNetwork(torch.nn.Module):

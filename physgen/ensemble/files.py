@@ -17,7 +17,7 @@ from physgen import __version__
 from physgen.ensemble.blocks import first_line, read_values, sample_regions
 from physgen.ensemble.check import check_conditions, check_ensemble, is_template, refuse_template
 from physgen.ensemble.layout import SPACE, sample_count
-from physgen.ensemble.scratch import give_back_pages
+from physgen.ensemble.scratch import give_back_pages, scratch_array
 from physgen.ensemble.selection import is_selection, resolve_selection
 from physgen.errors import InputError
 from physgen.provenance import git_commit
@@ -145,6 +145,25 @@ def load_ensemble(path: str | Path) -> xr.Dataset:
     Raises InputError where the file is missing, damaged, not an ensemble, or holds values that are not finite.
     """
     return _read(open_ensemble(path), path)
+
+
+def map_ensemble(path: str | Path) -> xr.Dataset:
+    """:func:`load_ensemble`, but a large field is copied into a file without a name that is mapped into memory.
+
+    Its pages go when memory is short (:func:`physgen.ensemble.scratch_array`).
+    """
+    with open_ensemble(path) as lazy:
+        field = lazy["field"]
+        values = scratch_array(field.shape, field.dtype.newbyteorder("="))
+        for region in sample_regions(lazy):
+            place = tuple(region.get(str(dim), slice(None)) for dim in field.dims)
+            values[place] = read_values(lazy[["field"]].isel(region))["field"].values
+            give_back_pages(values[place])
+        ensemble = read_values(lazy.assign(field=(field.dims, values, field.attrs)))
+    try:
+        return check_ensemble(ensemble)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def load_conditions(path: str | Path) -> xr.Dataset:

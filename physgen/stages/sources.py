@@ -10,7 +10,7 @@ import numpy as np
 
 from physgen.domains.any_field import AnyField
 from physgen.domains.contract import Domain, check_same_domain, domain_of, get_domain
-from physgen.ensemble import check_ensemble, from_array, load_ensemble
+from physgen.ensemble import check_ensemble, from_array, map_ensemble
 from physgen.errors import InputError
 from physgen.provenance import file_digest
 
@@ -33,7 +33,7 @@ def as_ensemble(source: Any, box_size: Any = None, name: str = "the array") -> x
     if isinstance(source, str | Path):
         path = Path(source)
         if path.suffix.lower() not in ARRAYS:
-            return load_ensemble(path)
+            return map_ensemble(path)
         source, name = read_array(path), str(path)
     if hasattr(source, "data_vars"):
         return check_ensemble(source)

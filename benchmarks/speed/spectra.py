@@ -12,7 +12,7 @@ from physgen.stages.evaluation import evaluate_ensembles
 
 LENGTH = 250.0
 OF_POWERBOX = {"remove_shotnoise": False, "bins_upto_boxlen": True}
-JUDGED, PART = 1500, 0.1  # maps of 256^2 on either side, and the part of them that is run
+JUDGED, PART = 1500, 0.2  # maps of 256^2 on either side, and the part of them that is run
 
 
 def rows():

@@ -81,6 +81,15 @@ def filter_modes(modes: np.ndarray, windows: np.ndarray, spans: np.ndarray, whic
                                 line[2 * m + 1] += mirror[2 * (m3 - m)] * weight[m]
 
 
+def unit_moduli(modes: np.ndarray, out: np.ndarray) -> None:
+    r"""out = z / \|z\| of each of (N, 2), real and imaginary part; 0 where z is 0. Moduli are taken in float64."""
+    for i in range(len(modes)):
+        real, imaginary = np.float64(modes[i, 0]), np.float64(modes[i, 1])
+        size = np.sqrt(real * real + imaginary * imaginary)
+        scale = 1.0 / size if size > 0.0 else 0.0
+        out[i, 0], out[i, 1] = real * scale, imaginary * scale
+
+
 def shell_powers(modes: np.ndarray, index: np.ndarray, weight: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
     r"""Sums of weight \|F\|^2 over shells: ``modes`` (B, n_half), of shell s those at index[ends[s] : ends[s + 1]]."""
     for b in range(len(modes)):
@@ -173,6 +182,7 @@ def mean_powers(parts: np.ndarray, out: np.ndarray) -> None:
 
 
 KERNELS = (
+    unit_moduli,
     standardise,
     filter_modes,
     shell_powers,

@@ -73,8 +73,7 @@ def _bank(grid: tuple[int, ...], spacing: tuple[float, ...]) -> _Bank:
 def _moments(field: np.ndarray, bank: _Bank, phases_only: bool) -> np.ndarray:
     modes = to_modes(field.reshape(-1, *bank.grid))
     if phases_only:
-        size = np.abs(modes)
-        modes = np.divide(modes, size, out=np.zeros_like(modes), where=size > 0)
+        modes = _phases(modes)
     found = np.zeros((len(modes), len(MOMENTS), len(bank.k)))
     for members, windows in bank.parts:
         step = max(1, CHUNK_CELLS // int(np.prod(windows.grid)))
@@ -85,6 +84,18 @@ def _moments(field: np.ndarray, bank: _Bank, phases_only: bool) -> np.ndarray:
                 both = np.stack([third / second**1.5, fourth / second**2 - 3], axis=1)
             found[rows, :, members] = np.where((second > 0)[:, None], both, 0.0)
     return found.reshape(*field.shape[: -len(bank.grid)], len(MOMENTS), len(bank.k))
+
+
+def _phases(modes: np.ndarray) -> np.ndarray:
+    """Modes over their moduli; 0 where they are 0."""
+    loops = band_kernels()
+    found = np.zeros_like(modes)
+    if loops is None:
+        size = np.abs(modes)
+        return np.divide(modes, size, out=found, where=size > 0)
+    flat, out = (x.view(x.real.dtype).reshape(-1, 2) for x in (modes, found))
+    loops.unit_moduli(flat, out)
+    return found
 
 
 def _powers(parts: np.ndarray, count: int) -> np.ndarray:

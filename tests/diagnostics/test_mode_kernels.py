@@ -16,6 +16,7 @@ from physgen.diagnostics.spectrum import power_spectrum_array
 LEVELS = [0.3, 1.0, 1.1, 2.0]
 STATISTICS = {
     "band moments": lambda field, spacing: [band_moments_array(field, spacing)[1]],
+    "phase moments": lambda field, spacing: [band_moments_array(field, spacing, phases_only=True)[1]],
     "bispectrum": lambda field, spacing: bispectrum_array(field, spacing)[:2],
     "correlation": lambda field, spacing: [correlation_array(field, spacing)[1]],
     "scattering": scattering_array,
@@ -38,7 +39,6 @@ def test_a_machine_without_numba_finds_the_same(monkeypatch, name, grid, spacing
 
 OF_ONE_FIELD = {
     **STATISTICS,
-    "phases": lambda f, a: [band_moments_array(f, a, phases_only=True)[1]],
     "power": lambda f, a: [power_spectrum_array(f, a)[1]],
     "features": lambda f, a: [feature_array(f, a)],
     "amplitudes": lambda f, a: [feature_array(f, a, 0)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
@@ -30,21 +31,21 @@ class Board:
     One process draws them all: bars of several processes write over each other.
 
     Args:
-        tasks: how many.
+        tasks: their names, from the top.
     """
 
-    def __init__(self, tasks: int):
-        self.tasks, self.live = tasks, _in_notebook() or sys.stderr.isatty()
-        self.bars: dict[int, Any] = {}
+    def __init__(self, tasks: Sequence[str]):
+        self.tasks, self.live = list(tasks), _in_notebook() or sys.stderr.isatty()
+        self.bars: dict[str, Any] = {}
         self.lines: dict[str, _Lines] = {}
 
-    def __call__(self, task: int, title: str, done: int, total: int, note: str = "") -> None:
-        """A stage of a task, counted from 0, stands at ``done`` of ``total``."""
+    def __call__(self, task: str, title: str, done: int, total: int, note: str = "") -> None:
+        """A stage of a task stands at ``done`` of ``total``."""
         if not self.live:
             self.lines.setdefault(title, _Lines(title))(done, total, note)
             return
-        for place in range(len(self.bars), task + 1):  # from the top, so that each has its line
-            self.bars[place] = _tqdm("", 1, 0, place)
+        if not self.bars:
+            self.bars = {name: _tqdm(name, 1, 0, place) for place, name in enumerate(self.tasks)}
         bar = self.bars[task]
         if title != bar.desc.removesuffix(": "):
             bar.reset(total)
@@ -57,8 +58,8 @@ class Board:
 
     def close(self) -> None:
         """Leave the bars as they are, the cursor below them."""
-        for place in sorted(self.bars):
-            self.bars[place].close()
+        for bar in self.bars.values():
+            bar.close()
 
 
 class _Live:

@@ -43,11 +43,11 @@ def test_a_resumed_task_starts_where_it_stands(monkeypatch):
 
 
 def test_a_board_in_a_log_gets_lines_of_each_task(capsys):
-    board = Board(2)
+    board = Board(["a", "b"])
     for done in range(1, 4):
-        board(1, "b: train", done, 3)
-        board(0, "a: simulate", done, 3)
-    board(0, "a: train", 1, 3, "loss 1")
+        board("b", "b: train", done, 3)
+        board("a", "a: simulate", done, 3)
+    board("a", "a: train", 1, 3, "loss 1")
     board.close()
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == ["b: train 1/3", "a: simulate 1/3"] and lines[-1] == "a: train 1/3 loss 1"
@@ -57,12 +57,12 @@ def test_each_task_of_a_board_keeps_its_line_of_the_terminal(monkeypatch):
     """What a terminal shows in the end: replayed with the only control codes that tqdm writes."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    board = Board(2)
-    board(1, "b: simulate", 1, 2)
-    board(0, "a: train", 1, 9, "loss 1")
-    board(1, "b: simulate", 2, 2)
-    board(1, "b: train", 3, 9)
-    board(0, "a: train", 9, 9, "loss 0.5")
+    board = Board(["a", "b"])
+    board("b", "b: simulate", 1, 2)
+    board("a", "a: train", 1, 9, "loss 1")
+    board("b", "b: simulate", 2, 2)
+    board("b", "b: train", 3, 9)
+    board("a", "a: train", 9, 9, "loss 0.5")
     board.close()
     lines, row = [""], 0
     for code in re.findall(r"\x1b\[A|\r|\n|[^\x1b\r\n]+", screen.getvalue()):

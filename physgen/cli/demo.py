@@ -80,7 +80,7 @@ def _side_by_side(configs: list[Path], folder: Path, cores: int) -> list[tuple[s
     from multiprocessing import get_context
 
     names = [path.parent.name for path in configs]
-    board, working = Board(len(configs)), get_context("spawn").Value("i", len(configs))
+    board, working = Board(names), get_context("spawn").Value("i", len(configs))
     jobs = {
         name: functools.partial(
             _in_process, config=path, folder=folder, threads=max(1, cores // len(configs)), cores=cores, working=working
@@ -88,7 +88,7 @@ def _side_by_side(configs: list[Path], folder: Path, cores: int) -> list[tuple[s
         for name, path in zip(names, configs, strict=True)
     }
     try:
-        reports = run_together(jobs, lambda name, *shown: board(names.index(name), *shown))
+        reports = run_together(jobs, board)
     except JobFailed as failed:
         raise _explained(failed, folder) from None
     finally:

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -143,8 +143,15 @@ def _interrupt(number: int, frame: object) -> None:
 # --- in the process of a job ----------------------------------------------------------------------
 
 
+def _interrupt_all(number: int, frame: object) -> None:
+    """A pool would wait for the work in hand: its processes end first."""
+    for process in active_children():
+        process.terminate()
+    raise KeyboardInterrupt
+
+
 def _work(job: Job, answer: Connection) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt_all)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         said = (DONE, job(lambda *content: answer.send((TOLD, content))))

@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,8 +74,6 @@ def save_sampler(path: Path, folder: Path, loader: str, sample_shape: Sequence[i
     if pickles:
         raise InputError(f"{folder} holds {pickles[0]}, which may be a pickle; export weights as safetensors")
     described = _described(folder)
-    # again: another thread may have restored its filters since mlflow was imported
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
     with tempfile.TemporaryDirectory() as scratch:
         mlflow.pyfunc.save_model(
             path=str(path),

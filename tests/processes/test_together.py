@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
 from physgen.errors import InputError
-from physgen.processes.together import JobFailed, run_together
+from physgen.processes.together import STOP_SECONDS, JobFailed, run_together
 
 
 def speak(tell, word):
@@ -36,12 +38,21 @@ def die(tell, number, after):
 
 
 def linger(tell, path):
-    path.with_suffix(".begun").touch()
-    tell(os.getpid())
     try:
+        path.with_suffix(".begun").touch()
+        tell(os.getpid())
         time.sleep(120)
     finally:
         path.write_text("cleaned up")
+
+
+def pool(tell, path):
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
+        busy = workers.submit(time.sleep, 1000)
+        while not busy.running():
+            time.sleep(0.05)
+        tell()
+        busy.result()
 
 
 def together(hear=lambda *_: None, **jobs):
@@ -92,6 +103,13 @@ def test_a_signal_stops_all_at_once(tmp_path, number):
         together(hear, **jobs)
     assert time.monotonic() - before < 60
     assert (tmp_path / "a").exists() and (tmp_path / "b").exists()
+
+
+def test_a_pool_of_a_job_is_not_waited_for():
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        together(lambda name: os.kill(os.getpid(), signal.SIGTERM), a=(pool, {"path": None}))
+    assert time.monotonic() - before < STOP_SECONDS
 
 
 def test_jobs_end_with_a_parent_that_was_killed(tmp_path):

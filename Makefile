@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c co
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: demo test lint types conformance judge benchmarks docs clean help
+.PHONY: demo test test-gpu lint types conformance judge benchmarks docs clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -57,6 +57,10 @@ $(VENV)/.bench: $(VENV)/.dev
 	@echo "installing the peers of the benchmarks (Pylians is compiled, about three minutes)"
 	@$(PIP) -e ".[bench]"
 	@touch $@
+
+# make test-gpu       what needs a CUDA device, where there is one
+test-gpu: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q tests/gpu
 
 benchmarks: $(VENV)/.bench
 	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.speed

@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import copy
 import datetime
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,6 @@ RACES = (
     "Races, as in [the benchmarks](benchmarks.md), which explains the columns; *recorded* is a CUDA graph. Small work "
     "is done several times a turn, so that the host runs ahead of the device, as it does in a training."
 )
-IN_A_ROW = 10
 STEPS = 10**6  # of a recipe: more than is measured
 
 
@@ -72,42 +72,42 @@ def main(words: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(words)
     if asked.exercise:
         print("an exercise of the code on the CPU: these are no figures of a GPU\n")
-        print(table(TINY, torch.device("cpu"), 2, 64))
+        print("\n".join(table(TINY, torch.device("cpu"), 2, 64)))
     elif not torch.cuda.is_available():
         print("no GPU at hand: nothing was measured and nothing written (--exercise runs the code on the CPU)")
     else:
-        text = _head() + table(CASES, torch.device("cuda"), 5, 8192) + "\n"
-        PAGE.write_text(text)  # a campaign that is stopped leaves what it measured
-        PAGE.write_text(text + races())
+        with PAGE.open("w") as page:  # line by line: a campaign that is stopped leaves what it measured
+            for line in itertools.chain([_head()], table(CASES, torch.device("cuda"), 5, 8192), races()):
+                print(line, file=page, flush=True)
         print(f"wrote {PAGE}")
 
 
-def table(cases: Sequence[Case], device: torch.device, repeats: int, matmul_size: int) -> str:
+def table(cases: Sequence[Case], device: torch.device, repeats: int, matmul_size: int) -> Iterator[str]:
     """The rows as Markdown; ``repeats`` are the runs of which the median counts."""
     peak = matmul(device, repeats, matmul_size)
     card = torch.cuda.get_device_name() if device.type == "cuda" else ""
     sheet = next((value for name, value in PEAK.items() if name in card), None)
-    lines = [f"A product of two bf16 matrices of size {matmul_size} runs at {peak / 1e12:.3g} TFLOP/s here.", ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    yield f"A product of two bf16 matrices of size {matmul_size} runs at {peak / 1e12:.3g} TFLOP/s here.\n"
+    yield f"| {' | '.join(COLUMNS)} |\n" + "|---" * len(COLUMNS) + "|"
     for case in cases:
-        for name, samples, run, flops in (*training(case, device), *drawing(case, device)):
-            print(f"{name}, {case}", flush=True)
-            seconds = median_seconds(run, device, repeats)
+        for name, samples, run, flops, in_a_row in (*training(case, device), *drawing(case, device)):
+            seconds = median_seconds(run, device, repeats, in_a_row)
             rate = flops / seconds
             cells = (
                 f"{name}, {case}", f"{samples}", f"{seconds:.3g}", f"{samples / seconds:.3g}", f"{rate / 1e12:.3g}",
                 f"{rate / peak:.0%}", f"{rate / sheet:.0%}" if sheet else "", busy(run, device),
             )  # fmt: skip
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            yield f"| {' | '.join(cells)} |"
 
 
-def races() -> str:
+def races() -> Iterator[str]:
     """The rows of docs/benchmarks.md that a GPU has a part in, against the same peers."""
-    return "\n".join(["", RACES, "", HEAD, *(line for row in gpu_races.rows() for line in lines(row))]) + "\n"
+    yield f"\n{RACES}\n\n{HEAD}"
+    for row in gpu_races.rows():
+        yield from lines(row)
 
 
-Measured = tuple[str, int, Callable[[], object], float]  # name, samples, run, FLOP of a run
+Measured = tuple[str, int, Callable[[], object], float, int]  # name, samples, run, its FLOP, how many in a row
 
 
 def training(case: Case, device: torch.device) -> list[Measured]:
@@ -120,7 +120,7 @@ def training(case: Case, device: torch.device) -> list[Measured]:
     steps = train(TrainingState(denoiser, recipe), x, {})
     next(steps)
     # three times the forward pass: the gradients of the weights and of the activations cost as much each
-    return [("training step", case.batch, lambda: next(steps), 3 * forward_flops(denoiser, case, case.batch))]
+    return [("training step", case.batch, lambda: next(steps), 3 * forward_flops(denoiser, case, case.batch), 10)]
 
 
 def drawing(case: Case, device: torch.device, steps: int = 16) -> list[Measured]:
@@ -132,7 +132,7 @@ def drawing(case: Case, device: torch.device, steps: int = 16) -> list[Measured]
     def run() -> torch.Tensor:
         return sample(denoiser, levels, (tile, 1, *case.grid), 0, device=device)
 
-    return [(f"{steps} levels in float32", tile, run, steps * forward_flops(denoiser, case, tile))]
+    return [(f"{steps} levels in float32", tile, run, steps * forward_flops(denoiser, case, tile), 1)]
 
 
 def _denoiser(case: Case, device: torch.device) -> FieldDenoiser:
@@ -155,20 +155,20 @@ def forward_flops(denoiser: FieldDenoiser, case: Case, samples: int) -> float:
 def matmul(device: torch.device, repeats: int, size: int) -> float:
     """FLOP/s of a bf16 matrix product: what the device gives, not what its maker states."""
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * size**3 / median_seconds(lambda: a @ b, device, repeats)
+    return 2 * size**3 / median_seconds(lambda: a @ b, device, repeats, 10)
 
 
-def median_seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Wall time of a run, of ten in a row after which the host waits; two unmeasured rounds come first."""
+def median_seconds(run: Callable[[], object], device: torch.device, repeats: int, in_a_row: int) -> float:
+    """Wall time of a run, of so many in a row after which the host waits; two unmeasured rounds come first."""
     times = []
     for i in range(repeats + 2):
         _wait(device)
         started = time.perf_counter()
-        for _ in range(IN_A_ROW):
+        for _ in range(in_a_row):
             run()
         _wait(device)
         if i >= 2:
-            times.append((time.perf_counter() - started) / IN_A_ROW)
+            times.append((time.perf_counter() - started) / in_a_row)
     return statistics.median(times)
 
 
@@ -206,9 +206,10 @@ def _head() -> str:
     return (
         "# Benchmarks on a GPU\n\nWritten by `python -m benchmarks.gpu` on "
         f"{datetime.date.today()}, commit {git_commit()}: {torch.cuda.get_device_name()}, torch {torch.__version__}. "
-        "Medians of the wall time of ten in a row; *of data sheet* is the model FLOP utilisation, of the dense bf16 "
-        "rate that the maker states. FLOP are those of convolutions and matrix products, a training step three times "
-        "the forward pass.\n\n"
+        "Medians of the wall time, of a training step of ten in a row; *of data sheet* is the model FLOP utilisation, "
+        "of the dense bf16 rate that the maker states. FLOP are those of convolutions and matrix products, a training "
+        "step three times "
+        "the forward pass.\n"
     )
 
 

@@ -20,5 +20,5 @@ def test_without_a_gpu_nothing_is_written(capsys, monkeypatch, tmp_path):
 
 
 def test_the_code_runs_at_tiny_sizes_on_the_cpu():
-    text = gpu.table(gpu.TINY[:1], torch.device("cpu"), 1, 16)
+    text = "\n".join(gpu.table(gpu.TINY[:1], torch.device("cpu"), 1, 16))
     assert text.count("not a GPU") == 2 and "training step, 8x8, width 8, float32" in text

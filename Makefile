@@ -58,7 +58,7 @@ $(VENV)/.bench: $(VENV)/.dev
 	@$(PIP) -e ".[bench]"
 	@touch $@
 
-# make test-gpu       what needs a CUDA device, where there is one
+# make test-gpu : what needs a CUDA device, where there is one
 test-gpu: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/gpu
 

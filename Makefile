@@ -24,6 +24,7 @@ $(BIN)/python:
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing physgen into $(VENV) (about two minutes the first time)"
 	@$(PIP) -e .
+	@$(BIN)/python -c 'from physgen.networks.native import library; library()'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

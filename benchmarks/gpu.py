@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import gpu_races
-from benchmarks.speed.__main__ import HEAD, lines
+from benchmarks.speed.__main__ import HEAD, as_lines
 from benchmarks.speed.network import PEAK
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LogNormal
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
@@ -104,7 +104,7 @@ def races() -> Iterator[str]:
     """The rows of docs/benchmarks.md that a GPU has a part in, against the same peers."""
     yield f"\n{RACES}\n\n{HEAD}"
     for row in gpu_races.rows():
-        yield from lines(row)
+        yield from as_lines(row)
 
 
 Measured = tuple[str, int, Callable[[], object], float, int]  # name, samples, run, its FLOP, how many in a row

@@ -30,14 +30,14 @@ def main(wanted):
     for name in wanted or names:
         started = time.perf_counter()
         rows = list(importlib.import_module(f"benchmarks.speed.{name}").rows())
-        lines += [f"\n## {name}\n", HEAD, *(line for row in rows for line in lines(row))]
+        lines += [f"\n## {name}\n", HEAD, *(line for row in rows for line in as_lines(row))]
         print(f"{name}: {len(rows)} rows in {time.perf_counter() - started:.0f} s", flush=True)
         if not wanted:  # after each topic: a campaign that is stopped leaves what it measured
             PAGE.write_text(_head() + "\n".join(lines) + "\n")
     print("\n".join(lines) if wanted else f"wrote {PAGE.relative_to(ROOT)}")
 
 
-def lines(row):
+def as_lines(row):
     for position, (name, cost) in enumerate(row.costs.items()):
         cpu, wall = (f"{value:.3g}" for value in row.ratios.get(name, ())) if name in row.ratios else ("", "")
         said = (row.work, row.goal, row.note) if position == 0 else ("", "", "")

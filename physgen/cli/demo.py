@@ -1,7 +1,7 @@
 """The demo: every domain that ships a demo configuration, from nothing to a verdict, with the public stages alone.
 
-The domains run side by side, each in a process with its share of the cores: most of what they do is too small for
-many threads. When one is done, what the others still draw and judge takes its cores too.
+The domains run side by side, each in a process of its own. They train one after the other, on all cores; what else is
+to be done fills the gaps: most of it is too small for many threads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from physgen.processes.together import JobFailed, run_together
 from physgen.progress import Board, Progress
 
 Bar = Callable[[str], Progress]
+At = Callable[[str], AbstractContextManager[int]]  # around a stage of this name: how many cores it may use
 TRAIN, SAMPLE, EVALUATE = "train", "sample", "evaluate"
 TELL_SECONDS = 0.2  # between two messages on the progress of a domain
-NICE = 5  # a third of the share of a process that simulates
+NICE = 5  # a third of the share of a process that simulates; twice that after a training
 
 
 def _package() -> Path:
@@ -80,11 +82,10 @@ def _side_by_side(configs: list[Path], folder: Path, cores: int) -> list[tuple[s
     from multiprocessing import get_context
 
     names = [path.parent.name for path in configs]
-    board, working = Board(names), get_context("spawn").Value("i", len(configs))
+    board, spawn = Board(names), get_context("spawn")
+    turn, working = spawn.Lock(), spawn.Value("i", len(configs))
     jobs = {
-        name: functools.partial(
-            _in_process, config=path, folder=folder, threads=max(1, cores // len(configs)), cores=cores, working=working
-        )
+        name: functools.partial(_in_process, config=path, folder=folder, cores=cores, turn=turn, working=working)
         for name, path in zip(names, configs, strict=True)
     }
     try:
@@ -104,23 +105,29 @@ def _explained(failed: JobFailed, folder: Path) -> InputError:
 
 
 def _in_process(
-    tell: Callable[..., None], config: Path, folder: Path, threads: int, cores: int, working: Any
+    tell: Callable[..., None], config: Path, folder: Path, cores: int, turn: Any, working: Any
 ) -> tuple[str, Path]:
     """The demo of a domain, in a process of its own; ``working`` counts those that are not done.
 
-    A training has ``threads``, since its last bits depend on them; what follows takes all cores that are free.
+    One trains at a time, on all cores: its last bits depend on its threads, which therefore depend on the machine
+    alone. Who simulates comes before it, who draws or judges after it; these take the cores that are free.
     """
     import torch
 
-    def before(stage: str) -> int:
-        if stage == TRAIN:  # its threads are all that it uses: who still simulates, on all cores, comes first
+    @contextmanager
+    def at(stage: str) -> Iterator[int]:
+        if stage == TRAIN:
+            with turn:
+                os.nice(NICE)
+                torch.set_num_threads(cores)
+                yield cores
             os.nice(NICE)
         else:  # no bit of a sample or of an evaluation depends on the threads
             torch.set_num_threads(max(1, cores // working.value))
-        return torch.get_num_threads()
+            yield torch.get_num_threads()
 
-    torch.set_num_threads(threads)
-    report = _one(config, folder, lambda title: _seldom(tell, title), before)
+    torch.set_num_threads(max(1, cores // working.value))
+    report = _one(config, folder, lambda title: _seldom(tell, title), at)
     with working.get_lock():
         working.value -= 1
     return report
@@ -140,8 +147,13 @@ def _seldom(tell: Callable[..., None], title: str) -> Progress:
     return show
 
 
-def _one(config: Path, folder: Path, bar: Bar, before: Callable[[str], int] = lambda stage: 1) -> tuple[str, Path]:
-    """The stages of one domain; ``before`` each but the first: called with its name, how many cores it may use."""
+def _one(
+    config: Path,
+    folder: Path,
+    bar: Bar,
+    at: Callable[[str], AbstractContextManager[int]] = lambda stage: nullcontext(1),
+) -> tuple[str, Path]:
+    """The stages of one domain; each but the first inside ``at(its name)``, which says how many cores it may use."""
     from physgen.stages import evaluate, is_complete, sample, simulate, train
 
     name = config.parent.name
@@ -150,18 +162,17 @@ def _one(config: Path, folder: Path, bar: Bar, before: Callable[[str], int] = la
     data = place / "data.h5"
     experiment = load_config(config, [f"dataset={data}"])
     simulate(experiment, data, os.cpu_count() or 1, bar(f"{name}: simulate"))
-    before(TRAIN)
-    run = train(experiment, folder / "runs", progress=bar(f"{name}: {TRAIN}"))
+    with at(TRAIN):
+        run = train(experiment, folder / "runs", progress=bar(f"{name}: {TRAIN}"))
     if run is None or not is_complete(run):
         raise KeyboardInterrupt  # the training was asked to stop, so was the demo
-    before(SAMPLE)
-    generated = sample(run, place / "generated.h5", progress=bar(f"{name}: {SAMPLE}"))
-    parts = run / "data"
-    processes = before(EVALUATE)
-    judging = bar(f"{name}: {EVALUATE}")
-    judging(0, 1)
-    evaluation = evaluate(
-        generated, parts / "test.h5", parts / "train.h5", place / "evaluation", run, processes=processes
-    )
-    judging(1, 1)
+    with at(SAMPLE):
+        generated = sample(run, place / "generated.h5", progress=bar(f"{name}: {SAMPLE}"))
+    parts, judging = run / "data", bar(f"{name}: {EVALUATE}")
+    with at(EVALUATE) as processes:
+        judging(0, 1)
+        evaluation = evaluate(
+            generated, parts / "test.h5", parts / "train.h5", place / "evaluation", run, processes=processes
+        )
+        judging(1, 1)
     return evaluation.table, place / "evaluation" / "report.html"

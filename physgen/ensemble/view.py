@@ -50,5 +50,9 @@ def computed_field(
 
 
 def unread_field(ensemble: xr.Dataset) -> xr.Dataset:
-    """The same ensemble, but that selections of its configurations are copied only where they are read."""
+    """The same ensemble, but that selections of its configurations are copied only where they are read.
+
+    Args:
+        ensemble: any; its ``field`` in memory or mapped. Values, dtype and everything else stay as they are.
+    """
     return computed_field(ensemble, lambda part, where: part, ensemble["field"].dtype)

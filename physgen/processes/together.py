@@ -144,7 +144,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _interrupt_all(number: int, frame: object) -> None:
-    """A pool would wait for the work in hand: its processes end first."""
+    """A pool would wait for the work in hand: its processes end first, and what its threads say of that is no news."""
+    threading.excepthook = lambda failed: None
     for process in active_children():
         process.terminate()
     raise KeyboardInterrupt

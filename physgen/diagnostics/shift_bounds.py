@@ -48,15 +48,13 @@ def fast_type(device: str) -> torch.dtype:
     """bfloat16 where this machine multiplies it at least 1.5 times as fast as float32, else float32."""
     if device != "cpu":
         return torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    took = {}
-    for kind in (torch.float32, torch.bfloat16):
-        x = torch.ones(256, 256, dtype=kind)
-        runs = []
-        for _ in range(6):
+    factors = {kind: torch.ones(256, 256, dtype=kind) for kind in (torch.float32, torch.bfloat16)}
+    took = dict.fromkeys(factors, math.inf)
+    for _ in range(12):  # in turn: what else the machine does slows down both
+        for kind, x in factors.items():
             start = time.perf_counter()
             x @ x
-            runs.append(time.perf_counter() - start)
-        took[kind] = min(runs[1:])
+            took[kind] = min(took[kind], time.perf_counter() - start)
     return torch.bfloat16 if 1.5 * took[torch.bfloat16] < took[torch.float32] else torch.float32
 
 

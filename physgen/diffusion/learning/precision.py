@@ -39,15 +39,15 @@ def _gain(channels: int, kind: str) -> float:
     if kind not in SITES or (kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)):
         return 1.0
     batch = SITES[kind] // 64**2
-    seconds = []
-    for dtype in (torch.float32, torch.bfloat16):
-        x, kernel = (
-            torch.ones(*shape, device=kind, dtype=dtype).contiguous(memory_format=torch.channels_last)
-            for shape in ((batch, channels, 64, 64), (channels, channels, 3, 3))
-        )
-        with torch.no_grad():
-            seconds.append(min(_seconds(x, kernel) for _ in range(5)))
-    return seconds[0] / seconds[1]
+    shapes = (batch, channels, 64, 64), (channels, channels, 3, 3)
+    pairs = [
+        [torch.ones(*shape, device=kind, dtype=dtype).contiguous(memory_format=torch.channels_last) for shape in shapes]
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    with torch.no_grad():  # in turn: what else the machine does slows down both
+        rounds = [[_seconds(*pair) for pair in pairs] for _ in range(5)]
+    single, half = map(min, zip(*rounds, strict=True))
+    return single / half
 
 
 def _seconds(x: torch.Tensor, kernel: torch.Tensor) -> float:

@@ -61,7 +61,7 @@ $(VENV)/.bench: $(VENV)/.dev
 
 # make test-gpu : what needs a CUDA device, where there is one
 test-gpu: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q tests/gpu
+	@$(BIN)/python -m pytest -q tests/gpu tests/domains/spins/test_multispin.py
 
 benchmarks: $(VENV)/.bench
 	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.speed

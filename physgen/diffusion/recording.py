@@ -65,27 +65,42 @@ class Recording:
         return self._made
 
 
+def try_recording(
+    run: Callable[..., Any],
+    given: Sequence[Tensor],
+    before: Callable[[], object] = lambda: None,
+    warm_up: int = WARM_UP,
+) -> Recording | None:
+    """A :class:`Recording`; None, with a warning, where what was called cannot be recorded."""
+    try:
+        return Recording(run, given, before, warm_up)
+    except RuntimeError as error:
+        log.warning("a network cannot be recorded for the GPU, so it runs slower: %s", error)
+        return None
+
+
 class RecordedDenoiser:
     """D(y, s, condition) of a denoiser, recorded at the second call of a shape, without gradients."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         self._denoiser = denoiser
-        self._seen: dict[Any, Recording | None] = {}
+        self._seen: set[Any] = set()
+        self._recordings: dict[Any, Recording | None] = {}
 
     def __call__(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         given: Mapping[str, Tensor] = condition or {}
         tensors = [y, s, *given.values()]
         kind = (tuple(given), *((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors))
-        if kind not in self._seen:
-            self._seen[kind] = None
-            return self._denoiser(y, s, condition)
-        recording = self._seen[kind]
-        if recording is None:
+        if kind in self._seen and kind not in self._recordings:
 
             def run(y: Tensor, s: Tensor, *values: Tensor) -> Tensor:
                 return self._denoiser(y, s, None if condition is None else dict(zip(given, values, strict=True)))
 
-            recording = self._seen[kind] = Recording(run, tensors, warm_up=0)
+            self._recordings[kind] = try_recording(run, tensors, warm_up=0)
+        self._seen.add(kind)
+        recording = self._recordings.get(kind)
+        if recording is None:
+            return self._denoiser(y, s, condition)
         made: Tensor = recording.replay(tensors)
         return made.clone()
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from physgen.networks.fused import GROUP
 from physgen.networks.fused_triton import kernels
+from physgen.networks.jitted import present
+from physgen.networks.streams_triton import blocks_of
 
-GROUP = 8  # channels that are normalised together
 PIECE, PIECES = 256, 512  # fewest sites of a sample that one program sums, and most pieces of a sample
 STEP = 32  # pieces added at once
-VALUES = 2048  # sites times channels of one block
 EPSILON = 1e-5  # of torch's group_norm
-NUMBERS = (torch.float32, torch.bfloat16)
 
 
 class Lattice:
@@ -33,8 +32,8 @@ class Lattice:
         self.periodic = periodic
         self.sites = math.prod(self.sizes)
         self.padded = math.prod(n + 2 * p for n, p in zip(self.sizes, self.pads, strict=True))
-        self.columns = min(self.channels & -self.channels, 64)  # the largest power of 2 that divides the channels
-        self.rows = VALUES // self.columns
+        self.blocks = blocks_of(self.channels)
+        self.rows, self.columns = self.blocks["ROWS"], self.blocks["COLUMNS"]
         self.piece = max(PIECE, 2 ** math.ceil(math.log2(self.sites / PIECES)))
         self.pieces = -(-self.sites // self.piece)
 
@@ -48,20 +47,14 @@ class Lattice:
         return (self.batch * (self.channels // GROUP),)
 
     @property
-    def blocks(self) -> dict[str, int]:
-        return {"CHANNELS": self.channels, "ROWS": self.rows, "COLUMNS": self.columns}
-
-    @property
     def padding(self) -> dict[str, int | bool]:
         return dict(zip(("PAD_D", "PAD", "PAD_W"), self.pads, strict=True), PERIODIC=self.periodic)
 
 
-def fits(x: Tensor, width: int, periodic: bool) -> bool:
-    """Whether the kernels take a padding of x: on CUDA, 2 or 3 axes, float32 or bfloat16, one image along an axis."""
-    if x.device.type != "cuda" or x.ndim not in (4, 5) or x.dtype not in NUMBERS or not x.numel():
-        return False
+def one_image(x: Tensor, width: int, periodic: bool) -> bool:
+    """Whether the kernels take this padding of x: no site has more than one image along an axis."""
     sites = math.prod(size + 2 * width for size in x.shape[2:])  # counted in 32 bits
-    return (not periodic or min(x.shape[2:]) >= 2 * width) and sites < 2**30 and kernels() is not None
+    return (not periodic or min(x.shape[2:]) >= 2 * width) and sites < 2**30
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ class Modulation:
 
 def forward(x: Tensor, modulation: Modulation, y: Tensor, width: int, periodic: bool) -> tuple[Tensor, Tensor]:
     """Fills y; the moments (2, B, G) and the sums (B, C) of the normalised field, float64. x and y: channels last."""
-    made, lattice = _made(), Lattice(x.shape, width, periodic)
+    made, lattice = present(kernels()), Lattice(x.shape, width, periodic)
     sums = torch.empty(lattice.batch, lattice.pieces, 2, lattice.channels, device=x.device)
     moments = torch.empty(2, lattice.batch, lattice.channels // GROUP, dtype=torch.float64, device=x.device)
     normals = torch.empty(lattice.batch, lattice.channels, dtype=torch.float64, device=x.device)
@@ -112,7 +105,7 @@ def backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of x, gain, bias and offset. gradient, ``beside`` (added to that of x) and x are channels last;
     ``made_of`` comes from forward, ``padding`` is (width, periodic)."""
-    made, lattice = _made(), Lattice(x.shape, *padding)
+    made, lattice = present(kernels()), Lattice(x.shape, *padding)
     moments, normals = made_of
     sums = torch.empty(lattice.batch, lattice.pieces, 2, lattice.channels, device=x.device)
     constants = torch.empty(3, lattice.batch, lattice.channels, device=x.device)
@@ -135,9 +128,3 @@ def backward(
     modulated = modulation.gain is not None
     whole = None if modulation.offset is None else of_offset.sum(0).to(modulation.offset.dtype)
     return out, of_gain if modulated else None, of_bias if modulated else None, whole
-
-
-def _made() -> dict[str, Any]:
-    made = kernels()
-    assert made is not None
-    return made

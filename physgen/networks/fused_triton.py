@@ -12,8 +12,11 @@ Legend: B batch, C channels, G = C/8 groups, P pieces of a sample's sites.
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Any
+
+from physgen.networks.jitted import jitted
 
 SIZES = ["batch", "depth", "height", "width", "sites", "pieces", "chunks"]  # a 1 among them would be a constant
 
@@ -42,13 +45,8 @@ def add_moments(x, sums, sites, pieces, CHANNELS: tl.constexpr, PIECE: tl.conste
     tl.store(to + CHANNELS, tl.sum(two, 0))
 
 
-def normalise(x, offset, sums, gain, bias, moments, normals, constants, sites, pieces, CHANNELS: tl.constexpr, MODULATED: tl.constexpr, OFFSET: tl.constexpr, GROUP: tl.constexpr, STEP: tl.constexpr, EPSILON: tl.constexpr):  # type: ignore  # fmt: skip # noqa: E501
-    """From the sums: moments (2, B, G) of a group and sums (B, C) of the normalised field, float64, and constants
-    (3, B, C): centre, scale, shift."""
-    groups: tl.constexpr = CHANNELS // GROUP
-    sample, group = (tl.program_id(0) // groups).to(tl.int64), tl.program_id(0) % groups
-    batch = tl.num_programs(0) // groups
-    channel = group * GROUP + tl.arange(0, GROUP)
+def totals_of(sums, sample, channel, pieces, CHANNELS: tl.constexpr, GROUP: tl.constexpr, STEP: tl.constexpr):  # type: ignore  # fmt: skip # noqa: E501
+    """Both sums (B, P, 2, C) over the pieces of a sample, in float64, for a group of channels."""
     one = tl.zeros([STEP, GROUP], tl.float64)
     two = tl.zeros([STEP, GROUP], tl.float64)
     for first in range(0, pieces, STEP):
@@ -57,15 +55,25 @@ def normalise(x, offset, sums, gain, bias, moments, normals, constants, sites, p
         inside = (piece < pieces)[:, None]
         one += tl.load(place, mask=inside, other=0.0).to(tl.float64)
         two += tl.load(place + CHANNELS, mask=inside, other=0.0).to(tl.float64)
+    return tl.sum(one, 0), tl.sum(two, 0)
+
+
+def normalise(x, offset, sums, gain, bias, moments, normals, constants, sites, pieces, CHANNELS: tl.constexpr, MODULATED: tl.constexpr, OFFSET: tl.constexpr, GROUP: tl.constexpr, STEP: tl.constexpr, EPSILON: tl.constexpr):  # type: ignore  # fmt: skip # noqa: E501
+    """From the sums: moments (2, B, G) of a group and sums (B, C) of the normalised field, float64, and constants
+    (3, B, C): centre, scale, shift."""
+    groups: tl.constexpr = CHANNELS // GROUP
+    sample, group = (tl.program_id(0) // groups).to(tl.int64), tl.program_id(0) % groups
+    batch = tl.num_programs(0) // groups
+    channel = group * GROUP + tl.arange(0, GROUP)
+    total, squares = totals_of(sums, sample, channel, pieces, CHANNELS, GROUP, STEP)
     count = tl.zeros([GROUP], tl.float64) + sites
-    total = tl.sum(one, 0)
     own = tl.zeros([GROUP], tl.float64)
     if OFFSET:
         own += tl.load(offset + channel).to(tl.float64)
     origin = tl.load(x + sample * sites * CHANNELS + channel).to(tl.float64) + own
     centre = tl.sum(origin + total / count, 0) / GROUP
     off = origin - centre
-    spread = tl.sum(tl.sum(two, 0) / count + 2 * off * total / count + off * off, 0) / GROUP
+    spread = tl.sum(squares / count + 2 * off * total / count + off * off, 0) / GROUP
     rate = 1 / tl.sqrt(tl.where(spread < 0, 0.0, spread) + EPSILON)
     tl.store(moments + sample * groups + group, centre)
     tl.store(moments + (batch + sample) * groups + group, rate)
@@ -186,15 +194,7 @@ def combine(sums, offset, moments, normals, gain, of_gain, of_bias, of_offset, c
     sample, group = (tl.program_id(0) // groups).to(tl.int64), tl.program_id(0) % groups
     batch = tl.num_programs(0) // groups
     channel = group * GROUP + tl.arange(0, GROUP)
-    one = tl.zeros([STEP, GROUP], tl.float64)
-    two = tl.zeros([STEP, GROUP], tl.float64)
-    for first in range(0, pieces, STEP):
-        piece = first + tl.arange(0, STEP)
-        place = sums + (sample * pieces + piece)[:, None] * 2 * CHANNELS + channel[None, :]
-        inside = (piece < pieces)[:, None]
-        one += tl.load(place, mask=inside, other=0.0).to(tl.float64)
-        two += tl.load(place + CHANNELS, mask=inside, other=0.0).to(tl.float64)
-    plain, weighted = tl.sum(one, 0), tl.sum(two, 0)
+    plain, weighted = totals_of(sums, sample, channel, pieces, CHANNELS, GROUP, STEP)
     scale = tl.zeros([GROUP], tl.float64) + 1
     if MODULATED:
         tl.store(of_bias + sample * CHANNELS + channel, plain.to(of_bias.dtype.element_ty))
@@ -239,15 +239,5 @@ def slope_of_x(gradient, x, offset, moments, gain, bias, constants, beside, out,
 @cache
 def kernels() -> dict[str, Any] | None:
     """The kernels, compiled at their first use; None where there is no Triton."""
-    global tl, slopes_of
-    try:
-        import triton
-        import triton.language as language
-    except ImportError:
-        return None
-    tl = language
-    slopes_of = triton.jit(slopes_of)
-    return {
-        kernel.__name__: triton.jit(kernel, do_not_specialize=SIZES)
-        for kernel in (add_moments, normalise, activate, add_slopes, combine, slope_of_x)
-    }
+    launched = (add_moments, normalise, activate, add_slopes, combine, slope_of_x)
+    return jitted(sys.modules[__name__], launched, SIZES, called=(totals_of, slopes_of))

@@ -33,7 +33,7 @@ def here(x: Tensor) -> bool:
 
 def fits(x: Tensor, width: int = 0, periodic: bool = True) -> bool:
     """Whether :func:`activated` and :func:`joined` take x here and now, padded by ``width`` sites."""
-    return streams_triton.fits(x) and fused_launch.fits(x, width, periodic) and not is_transformed()
+    return streams_triton.fits(x) and fused_launch.one_image(x, width, periodic) and not is_transformed()
 
 
 def halves(x: Tensor) -> bool:
@@ -67,17 +67,13 @@ def activated_beside(x: Tensor, width: int, periodic: bool) -> tuple[Tensor, Ten
 
 def joined(a: Tensor, b: Tensor, offset: Tensor | None = None) -> Tensor:
     r"""a + b + offset; a, b (B, C, \*grid), offset (C,)."""
-    if a.dtype != b.dtype:
-        a, b = (x.to(torch.promote_types(a.dtype, b.dtype)) for x in (a, b))
-    value: Tensor = _Joined.apply(a, b, offset)
+    value: Tensor = _Joined.apply(*_alike(a, b), offset)
     return value
 
 
 def raised(skip: Tensor, low: Tensor, offset: Tensor | None = None) -> Tensor:
     r"""skip + repeat(low) + offset, each site :math:`2^d` times; skip (B, C, \*grid), low (B, C, \*grid/2)."""
-    if skip.dtype != low.dtype:
-        skip, low = (x.to(torch.promote_types(skip.dtype, low.dtype)) for x in (skip, low))
-    value: Tensor = _Raised.apply(skip, low, offset)
+    value: Tensor = _Raised.apply(*_alike(skip, low), offset)
     return value
 
 
@@ -89,6 +85,12 @@ def averaged(x: Tensor) -> Tensor:
 def with_zeros(x: Tensor, channels: int) -> Tensor:
     """x with so many more channels, of zeros; channels last."""
     return _last(torch.cat([x, x.new_zeros(len(x), channels, *x.shape[2:])], 1))
+
+
+def _alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the more precise of their types."""
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.to(dtype), b.to(dtype)
 
 
 def _last(x: Tensor) -> Tensor:

@@ -54,6 +54,25 @@ template <typename F> inline void by_columns(int64_t p, F f) {
         for (int64_t k = 0; k < p; k += GROUP) f(std::integral_constant<int, GROUP>(), k);
 }
 
+// exp(x) = 2^n exp(r), |r| <= ln2/2, to 2e-7 of it, for |x| <= 80; of a number or of a vector, with integers I like it
+template <typename I, typename V> inline V exponential_within(V x) {
+    const V shifted = x * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
+    const V whole = shifted - 12582912.0f;
+    const V r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    V p = r * (1.0f / 720) + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    I bits, power;
+    std::memcpy(&bits, &p, sizeof p);
+    std::memcpy(&power, &shifted, sizeof p);
+    bits += power << 23;
+    std::memcpy(&p, &bits, sizeof p);
+    return p;
+}
+
 // P values in a row as one vector, in the precision that they are computed in: no more than a register of this processor
 // holds, since compilers take larger ones apart through memory
 #if defined(__AVX512F__)

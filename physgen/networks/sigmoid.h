@@ -20,21 +20,7 @@ inline float clamped(float x) {
     return of_bits(std::min(u & 0x7fffffffu, limit) | (u & 0x80000000u));
 }
 
-// exp(x) = 2^n exp(r), |r| <= ln2/2, to 2e-7 of it
-inline float exponential(float x) {
-    x = clamped(x);
-    const float shifted = x * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
-    const float whole = shifted - 12582912.0f;
-    const float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-    float p = 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    return of_bits(bits_of(p) + (bits_of(shifted) << 23));
-}
+inline float exponential(float x) { return exponential_within<uint32_t>(clamped(x)); }
 
 // exp(-x) = 2^n 2^r, |r| <= 1/2, to 5e-5 of it
 inline float rough_decay(float x) {

@@ -8,11 +8,15 @@ a coarse field has half the sizes of a fine one along the axes that the lattice 
 from __future__ import annotations
 
 import math
+import sys
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from physgen.networks.fused import GROUP, MEMORY_FORMATS
+from physgen.networks.jitted import jitted, present
 
 VALUES = 2048  # of one block
 PIECE = 2048  # sites of which one program adds a column up
@@ -93,23 +97,13 @@ def add_sites(x, sums, sites, CHANNELS: tl.constexpr, PIECE: tl.constexpr, ROWS:
 @cache
 def kernels() -> dict[str, Any] | None:
     """The kernels, compiled at their first use; None where there is no Triton."""
-    global tl
-    try:
-        import triton
-        import triton.language as language
-    except ImportError:
-        return None
-    tl = language
-    return {
-        kernel.__name__: triton.jit(kernel, do_not_specialize=SIZES) for kernel in (add, repeat, add_blocks, add_sites)
-    }
+    return jitted(sys.modules[__name__], (add, repeat, add_blocks, add_sites), SIZES)
 
 
 def added(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     """a + b + bias; a and b (B, C, *grid) channels last, bias (C,)."""
     out = torch.empty_like(a)
-    made = _made()["add"]
-    made[(-(-a.numel() // VALUES),)](
+    present(kernels())["add"][(-(-a.numel() // VALUES),)](
         a, b, a if bias is None else bias, out, a.numel(), CHANNELS=a.shape[1], BIAS=bias is not None, BLOCK=VALUES
     )
     return out
@@ -118,19 +112,22 @@ def added(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
 def repeated(low: Tensor, skip: Tensor | None, bias: Tensor | None, scale: float = 1.0) -> Tensor:
     """scale low with every site repeated 2^d times, + skip + bias; low (B, C, *grid/2) channels last."""
     grid = [2 * size for size in low.shape[2:]]
-    out = torch.empty(*low.shape[:2], *grid, dtype=low.dtype, device=low.device, memory_format=_layout(low))
-    _made()["repeat"][_programs(out)](
+    out = torch.empty(
+        *low.shape[:2], *grid, dtype=low.dtype, device=low.device, memory_format=MEMORY_FORMATS[low.ndim - 2]
+    )
+    present(kernels())["repeat"][_programs(out)](
         low, low if skip is None else skip, low if bias is None else bias, out, scale, *_sizes(out),
-        SKIP=skip is not None, BIAS=bias is not None, DEEP=low.ndim == 5, **_blocks(low),
+        SKIP=skip is not None, BIAS=bias is not None, DEEP=low.ndim == 5, **blocks_of(low.shape[1]),
     )  # fmt: skip
     return out
 
 
 def block_sums(x: Tensor, scale: float) -> Tensor:
     """scale times the sum of x over blocks of 2^d sites; x (B, C, *grid) channels last, even sizes."""
-    grid = [size // 2 for size in x.shape[2:]]
-    out = torch.empty(*x.shape[:2], *grid, dtype=x.dtype, device=x.device, memory_format=_layout(x))
-    _made()["add_blocks"][_programs(out)](x, out, scale, *_sizes(out), DEEP=x.ndim == 5, **_blocks(x))
+    out = _empty(x, [size // 2 for size in x.shape[2:]])
+    present(kernels())["add_blocks"][_programs(out)](
+        x, out, scale, *_sizes(out), DEEP=x.ndim == 5, **blocks_of(x.shape[1])
+    )
     return out
 
 
@@ -138,20 +135,26 @@ def site_sums(x: Tensor) -> Tensor:
     """Sum over samples and sites, (C,) float64: of pieces in float32, of these in float64; x is channels last."""
     sites = x.numel() // x.shape[1]
     sums = torch.empty(-(-sites // PIECE), x.shape[1], device=x.device)
-    blocks = _blocks(x)
+    blocks = blocks_of(x.shape[1])
     programs = (len(sums) * (x.shape[1] // blocks["COLUMNS"]),)
-    _made()["add_sites"][programs](x, sums, sites, PIECE=PIECE, **blocks)
+    present(kernels())["add_sites"][programs](x, sums, sites, PIECE=PIECE, **blocks)
     return sums.double().sum(0)
 
 
-def _blocks(x: Tensor) -> dict[str, int]:
-    channels = x.shape[1]
+def blocks_of(channels: int) -> dict[str, int]:
+    """How a field of so many channels is cut: columns are the largest power of 2 that divides them, 64 at most."""
     columns = min(channels & -channels, 64)
     return {"CHANNELS": channels, "COLUMNS": columns, "ROWS": VALUES // columns}
 
 
+def _empty(x: Tensor, grid: list[int]) -> Tensor:
+    """Like x on another grid, channels last."""
+    layout = MEMORY_FORMATS[x.ndim - 2]
+    return torch.empty(*x.shape[:2], *grid, dtype=x.dtype, device=x.device, memory_format=layout)
+
+
 def _programs(out: Tensor) -> tuple[int]:
-    blocks, sites = _blocks(out), out.numel() // out.shape[1]
+    blocks, sites = blocks_of(out.shape[1]), out.numel() // out.shape[1]
     return (-(-sites // blocks["ROWS"]) * (out.shape[1] // blocks["COLUMNS"]),)
 
 
@@ -160,18 +163,8 @@ def _sizes(x: Tensor) -> list[int]:
     return [len(x), *[1] * (5 - x.ndim), *x.shape[2:]]
 
 
-def _layout(x: Tensor) -> torch.memory_format:
-    return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
-
-
-def _made() -> dict[str, Any]:
-    made = kernels()
-    assert made is not None
-    return made
-
-
 def fits(x: Tensor) -> bool:
-    """Whether the kernels take x: on CUDA, 2 or 3 axes, float32 or bfloat16, channels in eights."""
+    """Whether kernels take x: on CUDA, 2 or 3 axes, float32 or bfloat16, channels in eights, sites in 32 bits."""
     if x.device.type != "cuda" or x.ndim not in (4, 5) or x.dtype not in (torch.float32, torch.bfloat16):
         return False
-    return x.numel() > 0 and x.shape[1] % 8 == 0 and math.prod(x.shape[2:]) < 2**30 and kernels() is not None
+    return x.numel() > 0 and x.shape[1] % GROUP == 0 and math.prod(x.shape[2:]) < 2**30 and kernels() is not None

@@ -48,20 +48,10 @@ inline Floats of_bits(Integers i) { Floats v; std::memcpy(&v, &i, sizeof v); ret
 inline Floats size_of(Floats v) { return of_bits(bits_of(v) & 0x7fffffff); }
 inline Floats signed_as(Floats size, Floats v) { return of_bits(bits_of(size) | (bits_of(v) & int32_t(0x80000000u))); }
 
-// 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]: relative error 2e-7; not a number stays one
+// not a number stays one
 inline Floats exponential(Floats x) {
     x = x > 80.0f ? Floats{} + 80.0f : x;
-    x = x < -80.0f ? Floats{} - 80.0f : x;
-    const Floats shifted = x * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
-    const Floats whole = shifted - 12582912.0f;
-    const Floats r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-    Floats p = r * (1.0f / 720) + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    return of_bits(bits_of(p) + (bits_of(shifted) << 23));
+    return exponential_within<Integers>(x < -80.0f ? Floats{} - 80.0f : x);
 }
 
 // Polynomials of tanh, ln and atanh: S. Moshier, Cephes mathematical library, single precision; errors of one or two

@@ -258,19 +258,21 @@ def test_a_sample_does_not_depend_on_the_request_and_is_that_of_the_processor():
     denoiser = state.model.eval().requires_grad_(False)
     levels, labels = log_uniform(50.0, 0.02, 6), torch.zeros(9, 1)
 
-    def drawn(first, last, device):
-        shape = (last - first, 1, *GRID)
+    def drawn(first, last, device, tile=None):
         return sample(
-            denoiser.to(device), levels, shape, 0, {"labels": labels[first:last]}, start_index=first, device=device
+            denoiser.to(device), levels, (last - first, 1, *GRID), 0, {"labels": labels[first:last]}, tile=tile,
+            start_index=first, device=device,
         )  # fmt: skip
 
     assert isinstance(recorded(denoiser.to(GPU), GPU), RecordedDenoiser)
     whole = drawn(0, 9, GPU)
     assert torch.equal(whole[3:5], drawn(3, 5, GPU))
+    # the first evaluation of a request goes operation by operation, those of later tiles are replayed
+    assert torch.equal(drawn(0, 9, GPU, tile=2)[4:8], drawn(4, 8, GPU, tile=2))
     torch.testing.assert_close(whole.cpu(), drawn(0, 9, "cpu"), rtol=0, atol=1e-3)
 
 
-# --- diagnostics and spins ---------------------------------------------------------------------------
+# --- diagnostics; spins: tests/domains/spins/test_multispin.py ------------------------------------------
 
 
 @pytest.mark.parametrize("group", ["none", "point"])
@@ -286,33 +288,3 @@ def test_the_nearest_fields_are_those_of_the_processor(group):
         assert found.index[-1, 0] == 40 and found.duplicate.tolist() == 9 * [False] + [True]
         assert np.array_equal(found.index, every.index)
         np.testing.assert_allclose(found.similarity, every.similarity, atol=1e-5)
-
-
-def test_words_of_spins_give_every_state_its_probability():
-    from physgen.domains.spins import multispin_device
-    from physgen.domains.spins.couplings import lattice_couplings, lattice_edges
-    from physgen.domains.spins.enumeration import enumerate_graph
-
-    shape, instances, temperatures = (4, 2), 70, np.array([1.0, 2.0])
-    edges, spins = lattice_edges(shape), 8
-    couplings = lattice_couplings(shape, "bimodal", "periodic", 2, np.arange(instances)).reshape(instances, -1)
-    bonds = multispin_device.make_bonds(edges, couplings, spins, GPU)
-    walkers = multispin_device.start(bonds, temperatures, 64, seed=1)
-    tables = multispin_device.tables(bonds, 1.0, temperatures)
-    counts = np.zeros((instances, 2, 2**spins))
-    multispin_device.advance(walkers, bonds, tables, 50)
-    for _ in range(10):
-        multispin_device.advance(walkers, bonds, tables, 12)
-        found = multispin_device.configurations(walkers, np.arange(2), instances).cpu()
-        states = (found.numpy() > 0) @ (1 << np.arange(spins))
-        np.add.at(counts, (np.arange(instances)[:, None, None], np.arange(2)[:, None], states), 1)
-    statistic, freedom = 0.0, 0
-    for k, (t, temperature) in itertools.product(range(instances), enumerate(temperatures)):
-        expected = enumerate_graph(spins, edges, couplings[k], temperature).probabilities * 640
-        rare = expected < 10
-        pooled = np.append(expected[~rare], expected[rare].sum())
-        observed = np.append(counts[k, t, ~rare], counts[k, t, rare].sum())
-        present = pooled > 0
-        statistic += ((observed[present] - pooled[present]) ** 2 / pooled[present]).sum()
-        freedom += present.sum() - 1
-    assert abs(statistic - freedom) < 4 * np.sqrt(2 * freedom), (statistic, freedom)

@@ -10,7 +10,6 @@ Shapes: B batch.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,10 @@ from torch import Tensor
 
 from physgen.diffusion.learning.batches import Batch
 from physgen.diffusion.noise import generator_for
-from physgen.diffusion.recording import Recording, recordable
+from physgen.diffusion.recording import Recording, recordable, try_recording
 
 if TYPE_CHECKING:
     from physgen.diffusion.learning.training import TrainingState
-
-log = logging.getLogger(__name__)
 
 
 class Gradients:
@@ -80,16 +77,11 @@ class Gradients:
             for parameter in parameters:
                 parameter.grad = None
 
-        try:
-            recording = Recording(run, _tensors(batch), forget)
-            self._made = [parameter.grad for parameter in parameters]
-            return recording
-        except RuntimeError as error:
-            log.warning("the training step cannot be recorded for the GPU, so it runs slower: %s", error)
-            return None
-        finally:
-            for parameter, gradient in zip(parameters, before, strict=True):
-                parameter.grad = gradient
+        recording = try_recording(run, _tensors(batch), forget)
+        self._made = [parameter.grad for parameter in parameters]
+        for parameter, gradient in zip(parameters, before, strict=True):
+            parameter.grad = gradient
+        return recording
 
     def _replayed(self, recording: Recording, batch: Batch) -> Tensor:
         total: Tensor = recording.replay(_tensors(batch))
@@ -100,7 +92,7 @@ class Gradients:
 
 def may_record(state: TrainingState, world_size: int) -> bool:
     """Whether a training is one that recordings are made for: see the module."""
-    return recordable(state.model, state.device) and world_size == 1 and state.wrapped is False
+    return recordable(state.model, state.device) and world_size == 1 and not state.wrapped
 
 
 def _tensors(batch: Batch) -> list[Tensor]:

@@ -9,11 +9,14 @@ Legend: W words of 64 instances, N spins, R = L T lanes (temperatures of ladders
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from physgen.networks.jitted import jitted, present
 
 SIZES = ["seed", "step", "count", "spin_count", "bonds", "lanes", "temperatures"]  # a 1 would be a constant
 COUNTED = 127  # bonds that one program counts: seven binary digits
@@ -115,20 +118,7 @@ def count(spins, ends, signs, out, bonds, spin_count, lanes, PIECE: tl.constexpr
 @cache
 def kernels() -> dict[str, Any] | None:
     """The kernels, compiled at their first use; None where there is no Triton."""
-    global tl
-    try:
-        import triton
-        import triton.language as language
-    except ImportError:
-        return None
-    tl = language
-    return {kernel.__name__: triton.jit(kernel, do_not_specialize=SIZES) for kernel in (heat_bath, count)}
-
-
-def _made(name: str) -> Any:
-    made = kernels()
-    assert made is not None
-    return made[name]
+    return jitted(sys.modules[__name__], (heat_bath, count), SIZES)
 
 
 def packed(digits: Tensor) -> Tensor:
@@ -145,15 +135,19 @@ def update(spins: Tensor, bonds: Any, sites: Tensor, probabilities: Tensor, seed
         seed: 64 bits. step: a number of its own for each colour of each sweep.
     """
     words, spin_count, (ladders, temperatures) = spins.shape[0], spins.shape[1] - 1, spins.shape[2:]
-    lanes = ladders * temperatures
-    columns = min(BLOCK, 1 << (lanes - 1).bit_length())
+    lanes, columns = ladders * temperatures, _columns(ladders * temperatures)
     rows = max(1, BLOCK // columns)
     programs = words * -(-len(sites) // rows) * -(-lanes // columns)
-    _made("heat_bath")[(programs,)](
+    present(kernels())["heat_bath"][(programs,)](
         spins, bonds.neighbours, bonds.negative, bonds.odd, sites, probabilities, seed, step, len(sites), spin_count,
         lanes, temperatures, PLACES=bonds.neighbours.shape[1], DIGITS=digits, TOGETHER=TOGETHER, SITES=rows,
         LANES=columns,
     )  # fmt: skip
+
+
+def _columns(lanes: int) -> int:
+    """Lanes that a program takes: a power of 2."""
+    return min(BLOCK, 1 << (lanes - 1).bit_length())
 
 
 def unsatisfied(spins: Tensor, bonds: Any) -> Tensor:
@@ -161,9 +155,9 @@ def unsatisfied(spins: Tensor, bonds: Any) -> Tensor:
     words, spin_count, (ladders, temperatures) = spins.shape[0], spins.shape[1] - 1, spins.shape[2:]
     lanes, number = ladders * temperatures, len(bonds.ends)
     out = torch.zeros(words, ladders, temperatures, 64, dtype=torch.int64, device=spins.device)
-    columns = min(BLOCK, 1 << (lanes - 1).bit_length())
+    columns = _columns(lanes)
     programs = words * -(-number // COUNTED) * -(-lanes // columns)
-    _made("count")[(programs,)](
+    present(kernels())["count"][(programs,)](
         spins, bonds.ends, bonds.signs, out, number, spin_count, lanes, PIECE=COUNTED, BITS=64, LANES=columns
     )
     return out

@@ -307,24 +307,27 @@ def test_bonds_that_only_some_instances_have_are_not_for_words():
 # --- the same on a device ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize(("shape", "boundary"), [((4, 2), "periodic"), ((3, 3), "cylinder")])
-def test_torch_gives_every_state_its_boltzmann_probability(shape, boundary):
-    """70 instances in two words; exercised on the CPU. Ladders and instances are independent."""
+def test_a_device_gives_every_state_its_boltzmann_probability(shape, boundary, device):
+    """70 instances in two words, in torch on the CPU, in Triton on a GPU. Ladders and instances are independent."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
     edges, couplings, spins = glass(shape, boundary, instances=70)
     temperatures = np.array([1.0, 2.0])
-    bonds = multispin_device.make_bonds(edges, couplings, spins)
+    bonds = multispin_device.make_bonds(edges, couplings, spins, device)
     walkers = multispin_device.start(bonds, temperatures, 64, seed=1)
     tables = multispin_device.tables(bonds, 1.0, temperatures)
     counts = np.zeros((70, 2, 2**spins))
     multispin_device.advance(walkers, bonds, tables, 50)
     for _ in range(10):
         multispin_device.advance(walkers, bonds, tables, 12)
-        found = multispin_device.configurations(walkers, np.arange(2), 70)  # (70, T, ladders, N)
+        found = multispin_device.configurations(walkers, np.arange(2), 70).cpu()  # (70, T, ladders, N)
         states = (found.numpy() > 0) @ (1 << np.arange(spins))
         np.add.at(counts, (np.arange(70)[:, None, None], np.arange(2)[:, None], states), 1)
     energy = -(found[..., edges[:, 0]] * found[..., edges[:, 1]] * torch.tensor(couplings)[:, None, None]).sum(-1)
     kept = np.count_nonzero(couplings[0])
-    unsatisfied = walkers.unsatisfied.permute(0, 3, 2, 1).flatten(0, 1)[:70]  # (70, T, ladders)
+    unsatisfied = walkers.unsatisfied.cpu().permute(0, 3, 2, 1).flatten(0, 1)[:70]  # (70, T, ladders)
     assert torch.equal(energy, (2.0 * unsatisfied - kept).to(energy.dtype))
     statistic, freedom = 0.0, 0
     for k in range(70):

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from physgen.errors import InputError as InputError
     from physgen.figures.value import Value as Value
     from physgen.figures.value import values as values
+    from physgen.networks import MLP as MLP
     from physgen.networks import MessagePassing as MessagePassing
     from physgen.networks import UNet as UNet
     from physgen.session.judging import compare as compare

@@ -1,4 +1,5 @@
-"""Networks on periodic lattices: a U-Net in one to three dimensions and message passing on bonds. torch only."""
+"""Networks on periodic lattices: a U-Net in one to three dimensions and message passing on bonds; a residual network of
+vectors. torch only."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +7,7 @@ from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.networks.message_passing import MessagePassing as MessagePassing
+    from physgen.networks.mlp import MLP as MLP
     from physgen.networks.unet import UNet as UNet
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -6,7 +6,7 @@ Every layer commutes with lattice translations; padding is circular unless a con
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -119,6 +119,20 @@ class Normalization(nn.Module):
         return F.group_norm(full_precision(x), self.groups)
 
 
+def noise_phases(count: int) -> Tensor:
+    """Angular frequencies (count,) of cosines and sines of c_noise: 2 pi times 1/8 to 2, even in the logarithm."""
+    return 2 * math.pi * torch.logspace(-3, 1, count, base=2.0)
+
+
+def labels_of(condition: Mapping[str, Tensor] | None, count: int) -> Tensor:
+    """``condition["labels"]`` (B, count). Raises ValueError where they are missing or of another number."""
+    labels = (condition or {}).get("labels")
+    if labels is None or labels.shape[1] != count:
+        given = "none" if labels is None else str(labels.shape[1])
+        raise ValueError(f'this network needs condition["labels"] with {count} columns, got {given}')
+    return labels
+
+
 class NoiseEmbedding(nn.Module):
     r"""Embedding :math:`f(M_2 f(M_1 \phi(c) + L_2 f(L_1 l)))`, f = SiLU, of noise level c and labels l.
 
@@ -134,7 +148,7 @@ class NoiseEmbedding(nn.Module):
     def __init__(self, size: int, labels: int = 0, frequencies: int = 16) -> None:
         super().__init__()
         self.labels = labels
-        self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-3, 1, frequencies, base=2.0))
+        self.register_buffer("frequencies", noise_phases(frequencies))
         self.noise = nn.Linear(2 * frequencies, size)
         self.label = nn.Sequential(nn.Linear(labels, size), nn.SiLU(), nn.Linear(size, size)) if labels else None
         self.mix = nn.Linear(size, size)
@@ -144,11 +158,7 @@ class NoiseEmbedding(nn.Module):
         phase = c_noise.to(self.frequencies.dtype)[:, None] * self.frequencies
         embedding = self.noise(torch.cat([phase.cos(), phase.sin()], dim=1))
         if self.label is not None:
-            labels = (condition or {}).get("labels")
-            if labels is None or labels.shape[1] != self.labels:
-                given = "none" if labels is None else str(labels.shape[1])
-                raise ValueError(f'this network needs condition["labels"] with {self.labels} columns, got {given}')
-            embedding = embedding + self.label(labels)
+            embedding = embedding + self.label(labels_of(condition, self.labels))
         return F.silu(self.mix(F.silu(embedding)))
 
 

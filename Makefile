@@ -2,6 +2,7 @@
 # make test : set everything up, run all tests
 # make conformance : every claim of the core against a law that is known, written to docs/conformance.md (minutes)
 # make judge : the judge on fakes and on truth against truth, written to docs/judge.md (minutes)
+# make regimes : dynamical regimes and memorization beside theory, written to docs/regimes.md (ten minutes)
 # make benchmarks : cost beside limits and other codes, written to docs/benchmarks.md (minutes; needs a C compiler)
 # make docs : the documentation as a site, docs/_build/html (minutes: its notebooks run)
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c co
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: demo test test-gpu lint types conformance judge benchmarks docs clean help
+.PHONY: demo test test-gpu lint types conformance judge regimes benchmarks docs clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -52,6 +53,9 @@ conformance: $(VENV)/.dev
 judge: $(VENV)/.dev
 	@$(PIP) --no-deps pqm
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.judge
+
+regimes: $(VENV)/.dev
+	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.regimes
 
 # Pylians comes as source: it wants a C compiler with OpenMP
 $(VENV)/.bench: $(VENV)/.dev

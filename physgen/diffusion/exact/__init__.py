@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.exact.entropy import field_KL as field_KL
     from physgen.diffusion.exact.field import GaussianField as GaussianField
     from physgen.diffusion.exact.law import ExactLaw as ExactLaw
+    from physgen.diffusion.exact.law_mixture import LawMixture as LawMixture
     from physgen.diffusion.exact.mixture import GaussianMixture as GaussianMixture
     from physgen.diffusion.exact.site import SiteLaw as SiteLaw
     from physgen.diffusion.exact.site import phi4_site as phi4_site

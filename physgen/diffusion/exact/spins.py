@@ -12,12 +12,15 @@ Source: stochastic localization, Montanari, arXiv:2305.10690.
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from physgen.diffusion.convention import Condition, like
 from physgen.diffusion.exact.law import LOG_2PI, ExactLaw
+
+KNOWN = 40.0  # a field that leaves the other value of a spin a weight of e^-80
 
 
 class SpinLaw(ExactLaw):
@@ -36,7 +39,7 @@ class SpinLaw(ExactLaw):
     def sites(self) -> int:
         """N."""
 
-    @property
+    @cached_property
     def log_Z(self) -> float:
         r""":math:`\log Z` of the model itself."""
         return float(self.log_partition(torch.zeros(1, self.sites, dtype=torch.float64))[0])
@@ -49,6 +52,25 @@ class SpinLaw(ExactLaw):
         quadratic = 0.5 * (wide.square().sum(1) + count) / level**2
         normalisation = count * (torch.log(level) + 0.5 * LOG_2PI)
         return (self.log_partition(_field(y, s)) - self.log_Z - quadratic - normalisation).to(y.dtype)
+
+    def log_probability_of_known(self, x: Tensor) -> Tensor:
+        r""":math:`\log p` (B,) of the known spins of x (B, C, \*grid), +-1, and 0 where a spin is not known.
+
+        The weights of the model's own fields and bonds must be well below :math:`e^{80}`.
+        """
+        fields = KNOWN * x.flatten(1).double()
+        return self.log_partition(fields) - fields.abs().sum(1) - self.log_Z
+
+    def log_probability_of_flipped(self, x: Tensor, correlation: Tensor) -> Tensor:
+        r""":math:`\log p` (B,) of x (B, C, \*grid), +-1: spins of this law, each flipped with probability :math:`(1 -
+        \rho)/2`, so that :math:`p(x) = Z(\mathrm{artanh}(\rho)\,x) / Z(0) (2\cosh\mathrm{artanh}\rho)^N`.
+
+        Args:
+            correlation: rho (B,) or (), in [0, 1), of a spin with what it was.
+        """
+        strength = torch.atanh(correlation.double()).expand(len(x))
+        fields = like(strength, x.flatten(1)) * x.flatten(1).double()
+        return self.log_partition(fields) - self.log_Z - fields.shape[1] * log_cosh(strength)
 
 
 def _field(y: Tensor, s: Tensor) -> Tensor:

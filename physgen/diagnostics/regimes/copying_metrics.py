@@ -7,6 +7,15 @@ and the sizes. A law that is merely smoother than the data is nearer to the trai
 but the gap ratios answer to it, so that "memorizing" is said of the pair (generated, held-out), and comparison with the
 reference by other diagnostics comes first.
 
+With :math:`d_1, d_2` the distances to the two nearest training configurations modulo symmetries:
+``f_mem`` (``_half``, ``_quarter``), part with :math:`d_1/d_2` below 1/3 (1/2, 1/4) (Yoon et al. 2023; 2505.17638);
+``authenticity``, part farther from its nearest training configuration a than a is from its own nearest one
+(Alaa et al., 2102.08921); ``Y2`` :math:`= \langle\sum_\mu w_\mu^2\rangle` of the posterior over the training set at
+the level ``scale`` where training configurations have weight .9 on themselves (2402.18491); ``auc`` and
+``ks`` of :math:`d_1` against that of held-out data, one-sided; ``C_T``, the Mann-Whitney z score of :math:`d_1`
+averaged over cells with held-out weights, cells by k-means on principal components (Meehan et al.,
+2004.05675), at least 20 generated configurations in each.
+
 Legend: n generated, m held-out, N = n + m pooled configurations, P relabellings or bootstrap draws, M metrics.
 """
 
@@ -67,16 +76,7 @@ def copying_metrics(
     units: Units = (None, None),
     level: float = 0.01,
 ) -> xr.Dataset:
-    r"""Measures of copying of a training set, calibrated on held-out data of the same law.
-
-    With :math:`d_1, d_2` the distances to the two nearest training configurations modulo symmetries:
-    ``f_mem`` (``_half``, ``_quarter``), part with :math:`d_1/d_2` below 1/3 (1/2, 1/4) (Yoon et al. 2023; 2505.17638);
-    ``authenticity``, part farther from its nearest training configuration a than a is from its own nearest one
-    (Alaa et al., 2102.08921); ``Y2`` :math:`= \langle\sum_\mu w_\mu^2\rangle` of the posterior over the training set at
-    the level ``scale`` where training configurations have weight .9 on themselves (2402.18491); ``auc`` and
-    ``ks`` of :math:`d_1` against that of held-out data, one-sided; ``C_T``, the Mann-Whitney z score of :math:`d_1`
-    averaged over cells with held-out weights, cells by k-means on principal components (Meehan et al.,
-    2004.05675), at least 20 generated configurations in each.
+    r"""Measures of copying of a training set, calibrated on held-out data of the same law; the module defines them.
 
     Args:
         generated, train, heldout: encoded configurations (n, C, \*grid); train and heldout share no unit.
@@ -111,11 +111,9 @@ def copying_metrics(
     critical, p = _critical(null, level), _p_values(excess, null)
     error = _error(table, n, rng)
     real = _of_halves(table, n, level, rng)
-    # the excess is over held-out data for averages, over 1/2 for the auc, the value itself else
-    threshold = value + DIRECTION * (critical - excess)
     columns = {
-        "value": value, "error": error, "heldout": real.value, "threshold": threshold, "direction": DIRECTION,
-        "p_value": p, "memorizing": p <= level + 1e-12, "false_positive_rate": real.rate,
+        "value": value, "error": error, "heldout": real.value, "threshold": value + DIRECTION * (critical - excess),
+        "direction": DIRECTION, "p_value": p, "memorizing": p <= level + 1e-12, "false_positive_rate": real.rate,
         "false_positive_rate_error": real.error,
     }  # fmt: skip
     scalars = {"any_false_positive_rate": real.any_rate, "any_false_positive_rate_error": real.any_error}

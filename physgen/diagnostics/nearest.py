@@ -63,18 +63,35 @@ def nearest_field(
     Returns:
         Nearest with similarity rho in [-1, 1]; nan for a constant query. A constant training field is nearest to none.
     """
-    query, train = _normalised(query), _normalised(train)
-    varies = torch.isfinite(train.flatten(1)[:, 0])
-    kept = np.append(varies.nonzero().flatten().cpu().numpy(), -1)
-    symmetries = _group(tuple(query.shape[2:]), group, spacing)
-    if len(kept) == 1:
-        rho = torch.full((len(query), 1), torch.nan)
-    else:
-        search = correlations if periodic else _in_place
-        rho = search(query, train[varies], symmetries, prune).cpu()
-        rho[query.flatten(1)[:, 0].cpu().isnan()] = torch.nan
+    rho = field_correlations(query, train, group, spacing, periodic, prune)
+    found = (rho > -torch.inf).any(dim=0)  # a constant training field, and one that is far from all, is nearest to none
+    kept = np.append(found.nonzero().flatten().numpy(), -1)
+    rho = rho[:, found] if len(kept) > 1 else torch.full((len(rho), 1), torch.nan)
     near = _two_nearest(rho, lambda s: np.sqrt(np.maximum(1 - s, 0)), tolerance=1e-5)
     return replace(near, index=kept[near.index], compared=len(train))
+
+
+def field_correlations(
+    query: Array,
+    train: Array,
+    group: str = "point",
+    spacing: Sequence[float] | None = None,
+    periodic: bool = True,
+    prune: bool = False,
+) -> torch.Tensor:
+    r"""The correlation :math:`\rho_{\max}` of :func:`nearest_field` of every pair, (Q, T) on the CPU.
+
+    -inf for a constant training field, and with ``prune`` where a pair is not among the two nearest of its query;
+    nan for a constant query. Arguments as there.
+    """
+    query, train = _normalised(query), _normalised(train)
+    varies = torch.isfinite(train.flatten(1)[:, 0])
+    rho = torch.full((len(query), len(train)), -torch.inf)
+    if varies.any():
+        search = correlations if periodic else _in_place
+        rho[:, varies.cpu()] = search(query, train[varies], _group(tuple(query.shape[2:]), group, spacing), prune).cpu()
+    rho[query.flatten(1)[:, 0].cpu().isnan()] = torch.nan
+    return rho
 
 
 def in_box(search: Search, ensemble: xr.Dataset) -> tuple[Search, int]:

@@ -53,13 +53,28 @@ def ks_p_value(
     step = max(1, 2**22 // len(values))
     for start in range(0, draws, step):
         count = min(step, draws - start)
-        if sides is None:  # paired: swap the sides of a unit
-            swap = rng.integers(2, size=(count, block.max() + 1)).astype(bool)
-            labels = is_first ^ swap[:, block]
-        else:
-            labels = rng.permuted(np.tile(sides, (count, 1)), axis=1)[:, block]
+        labels = _relabelled(block, sides, is_first, count, rng)
         exceeding += int((_ks(values, labels) >= observed - 1e-12).sum())
     return (1 + exceeding) / (1 + draws)
+
+
+def relabelled(
+    first_unit: np.ndarray | None, second_unit: np.ndarray | None, n: int, m: int, draws: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Which of the n + m pooled numbers count as first in each permutation of whole units, (draws, n + m) bool.
+
+    Where both groups hold the same units, the two sides of each are swapped at random, as in :func:`ks_p_value`.
+    """
+    block, sides = _blocks(first_unit, second_unit, n, m)
+    return _relabelled(block, sides, np.arange(n + m) < n, draws, rng)
+
+
+def _relabelled(
+    block: np.ndarray, sides: np.ndarray | None, is_first: np.ndarray, draws: int, rng: np.random.Generator
+) -> np.ndarray:
+    if sides is None:  # paired: swap the sides of a unit
+        return is_first ^ rng.integers(2, size=(draws, block.max() + 1)).astype(bool)[:, block]
+    return rng.permuted(np.tile(sides, (draws, 1)), axis=1)[:, block]
 
 
 def _pooled(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

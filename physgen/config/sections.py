@@ -28,6 +28,20 @@ class SplitConfig(Section):
     units: int | None = Field(
         None, ge=3, description="use only the first so many units; subsets of one seed are nested"
     )
+    train_units: int | None = Field(
+        None, ge=1, description="train on only so many units of the training part; validation and test stay as they "
+        "are, and subsets are nested: for a sweep over the number n of training data"
+    )  # fmt: skip
+    train_from: int = Field(
+        0, ge=0, description="units of the training part that are passed over before train_units are taken: 0 and n "
+        "give two disjoint sets of n"
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _passed_over(self) -> SplitConfig:
+        if self.train_from and self.train_units is None:
+            raise ValueError(f"train_from={self.train_from} needs train_units, the number of units to take after them")
+        return self
 
 
 # An execution option changes how a run is carried out or what is written on the way; never its weights or samples.
@@ -72,6 +86,43 @@ class DiffusionConfig(Section):
     )  # fmt: skip
 
 
+class MonitorConfig(Section):
+    """What is measured while a network trains: when it generalises, when it begins to copy its training data.
+
+    Off unless ``every`` or ``per_octave`` says at which steps to look. The weights depend on it by ``stop`` alone.
+    """
+
+    every: int = Field(0, ge=0, description="steps between looks; 0 for none at regular steps")
+    per_octave: int = Field(
+        0, ge=0, le=8, description="looks for each doubling of the step, from step 16 on; 0 for none at such steps"
+    )  # fmt: skip
+    levels: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (), description="noise levels s of the losses and of the order parameter; left out, five over the trained range"
+    )  # fmt: skip
+    samples: int = Field(
+        256, ge=8, description="configurations that are drawn, or of training data, at a look; under each condition of "
+        "a physics that has many"
+    )  # fmt: skip
+    weights: Literal["ema", "raw"] = Field(
+        "ema", description="which weights: the average, which lags by about a tenth of the step, or the last ones"
+    )  # fmt: skip
+    stop: Literal["none", "before_memorization"] = Field(
+        "none", description="before_memorization ends the training at the first look at which more drawn than held-out "
+        "configurations are copies by the gap ratio (f_mem), at the rate judging.false_alarms for all looks together"
+    )  # fmt: skip
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is any look."""
+        return self.every > 0 or self.per_octave > 0
+
+    @model_validator(mode="after")
+    def _stops_by_looks(self) -> MonitorConfig:
+        if self.stop != "none" and not self.is_on:
+            raise ValueError(f"stop={self.stop!r} needs looks: set every (steps) or per_octave")
+        return self
+
+
 class TrainingConfig(Section):
     """The optimisation: AdamW on the denoising loss, with an average of the weights.
 
@@ -107,6 +158,7 @@ class TrainingConfig(Section):
     keep_checkpoints: int = Field(3, ge=1, json_schema_extra=EXECUTION, description="newest checkpoints that are kept")
     log_every: int = Field(20, ge=1, json_schema_extra=EXECUTION, description="steps between logged losses")
     validation_size: int = Field(256, ge=2, description="configurations of the validation split that are used")
+    monitor: MonitorConfig = MonitorConfig()
 
     @model_validator(mode="after")
     def _averages_fit(self) -> TrainingConfig:

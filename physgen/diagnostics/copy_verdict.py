@@ -47,7 +47,7 @@ def finding(result: xr.Dataset, copies: Copies, tolerance: float, false_alarms: 
         share = copies.count / n
         words = f"{copies.count} of {n} configurations ({100 * share:.2g} %), p = {copies.p_value:.1g}"
         return Finding("fail", copies.p_value, share, copies.upper, f"copies its training set: {words}")
-    more = {name: _excess_p(f[name], n, f[f"{name}_heldout"], m) for name in ("duplicates", "f_mem")}
+    more = {name: excess_p(f[name], n, f[f"{name}_heldout"], m) for name in ("duplicates", "f_mem")}
     name = min(more, key=lambda key: more[key])
     if more[name] < false_alarms / 2:  # two such counts are looked at
         copied = f[name] - f[f"{name}_heldout"]
@@ -62,7 +62,7 @@ def finding(result: xr.Dataset, copies: Copies, tolerance: float, false_alarms: 
     return _bounded(copies, f["duplicates"], f["duplicates_heldout"], tolerance, n)
 
 
-def _excess_p(fraction: float, n: int, null_fraction: float, m: int) -> float:
+def excess_p(fraction: float, n: int, null_fraction: float, m: int) -> float:
     """Fisher's exact p value of more hits among n generated than among m held-out configurations."""
     hits, null = round(fraction * n), round(null_fraction * m)
     return float(stats.hypergeom.sf(hits - 1, n + m, hits + null, n)) if hits else 1.0

@@ -52,14 +52,16 @@ def split(ensemble: xr.Dataset, by: str, fractions: Mapping[str, float], seed: i
     }
 
 
-def subset(ensemble: xr.Dataset, n: int, seed: int, by: str) -> xr.Dataset:
-    """The first ``n`` units in the order shuffled by ``seed``: subsets of one seed are nested."""
+def subset(ensemble: xr.Dataset, n: int, seed: int, by: str, first: int = 0) -> xr.Dataset:
+    """``n`` units from number ``first`` on, in the order shuffled by ``seed``: subsets of one seed are nested."""
     units = shuffled_units(ensemble, by, seed)
-    if not 1 <= n <= len(units):
+    if not 1 <= n <= len(units) - first:
+        after = f" after the first {first}" if first else ""
         raise InputError(
-            f"a subset of {n} {by} units was asked for, the ensemble has {len(units)}: choose 1 to {len(units)}"
+            f"a subset of {n} {by} units{after} was asked for, the ensemble has {len(units)}: choose 1 to "
+            f"{max(len(units) - first, 1)}"
         )
-    return select_units(ensemble, by, units[:n])
+    return select_units(ensemble, by, units[first : first + n])
 
 
 def shuffled_units(ensemble: xr.Dataset, by: str, seed: int) -> np.ndarray:

@@ -16,6 +16,7 @@
       journal.discarded.jsonl  what a resume cut off the journal
       shipped.json             how far each MLflow server has the journal
       *.lock                   of the journals and of shipping: held by who writes or sends
+      stopped.json             why the training ended before its last step, where a rule of its own said so
       checkpoints/             to resume
       averages/                EMA snapshots, where training.averages asks for them
       model/                   EMA weights (safetensors) + model.json: all that a sampler needs
@@ -150,6 +151,8 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Pat
     if shares.units is not None:
         numbered = subset(numbered, shares.units, experiment.seed, by)
     parts = split(numbered, by, fractions, experiment.seed)
+    if shares.train_units is not None:
+        parts["train"] = subset(parts["train"], shares.train_units, experiment.seed, by, shares.train_from)
     places = {part: members[PLACE].values for part, members in parts.items()}
     parts = {part: members.drop_vars(PLACE).assign_attrs(part=part) for part, members in parts.items()}
     (folder / "data").mkdir(parents=True, exist_ok=True)

@@ -10,16 +10,20 @@ the disk comes in this order, on which a resume relies:
    journal is cut back to it *before* its tracker starts to ship it;
 4. the tracker: parameters, tags and data sets stand in the journal before the first metric;
 5. the validation of the untrained network, on a fresh start;
-6. after each step: the running averages, then the journal, then the validation, then the checkpoint. A checkpoint
+6. after each step: the running averages, then the journal, then the validation, then the look of the monitor, then the
+   checkpoint. A look that ends the training says so in the journal and in ``stopped.json``, and the checkpoint of its
+   step follows: a run killed in between goes on from an earlier one, and comes to the same end. A checkpoint
    holds the averages of its step and the length of the journal, which is on the disk first; the weights to draw with
    follow it. Last, the progress is shown and a request to stop is obeyed. The loss and the norm of a step are read
    from the device where they are logged alone, and in between the device is not waited for;
-7. at the end the noise levels of the configured sampler are chosen, once for all requests, and the model is
-   registered, unless the training was stopped.
+7. at the end, be it the last step or that of the monitor's rule, the times that the monitor found are logged, the noise
+   levels of the configured sampler are chosen, once for all requests, and the model is registered; not where the
+   training was stopped by a request.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -34,6 +38,7 @@ from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
 from physgen.domains.contract import Domain
+from physgen.errors import InputError
 from physgen.processes.launch import Launch, launch
 from physgen.processes.memory import keep_freed_memory
 from physgen.processes.signals import StopRequest
@@ -47,6 +52,8 @@ from physgen.runs.model import load_model, save_conditions, save_model
 from physgen.runs.serving import DESCRIPTION as SERVED
 from physgen.runs.serving import save_template
 from physgen.stages.ema import AverageRecord
+from physgen.stages.monitor import Monitor, stopped_at, why_stopped
+from physgen.stages.monitor_curves import times_of_run
 from physgen.stages.training_setup import Data, Settings, first_state, prepare, validate
 from physgen.storage.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
 from physgen.tracking.journal import Journal
@@ -103,8 +110,10 @@ def _train(
             journal.rewind(state.step, found[1]["journal_offset"] if found else 0)
         with Tracker(journal, here, experiment.name, tracking.experiment, tracking.uri) as tracker:
             _describe(tracker, run, encoding, len(data.x), state.recipe.precision, here)
-            loop = _Loop(folder, run.domain, settings, state, data, here, journal, encoding, averages)
+            monitor = Monitor(run, state, data, encoding, here, journal)
+            loop = _Loop(folder, run.domain, settings, state, data, here, journal, encoding, averages, monitor)
             if loop.go(stop, progress):
+                _conclude(tracker, run, state.step, monitor)
                 _choose_levels(run, here, journal)
                 _register(tracker, run, encoding, state.step)
             else:
@@ -112,9 +121,14 @@ def _train(
 
 
 def is_complete(run: Path) -> bool:
-    """Whether a run was trained to its last step (a request to stop ends it earlier, saved)."""
+    """Whether a run was trained to its end: its last step, or that at which the rule of its monitor ended it.
+
+    A request to stop ends it earlier, saved. One that was ended by a rule that it is now without goes on.
+    """
     steps = checkpoint_steps(run / "checkpoints")
-    return bool(steps) and steps[-1] >= open_run(run).experiment.training.steps
+    training = open_run(run).experiment.training
+    ended = training.monitor.stop != "none" and bool(steps) and stopped_at(run) == steps[-1]
+    return bool(steps) and (ended or steps[-1] >= training.steps)
 
 
 def _describe(tracker: Tracker, run: Run, encoding: Encoding, samples: int, precision: str, here: Launch) -> None:
@@ -151,6 +165,20 @@ def _describe(tracker: Tracker, run: Run, encoding: Encoding, samples: int, prec
     tracker.artifact(run.folder / "experiment.yaml")
 
 
+def _conclude(tracker: Tracker, run: Run, step: int, monitor: Monitor) -> None:
+    """What the looks of the monitor found, and why it ended the training, if it did."""
+    if not monitor.here.is_main:
+        return
+    if monitor.steps:
+        with contextlib.suppress(InputError):  # too few looks
+            found = {str(name): float(value) for name, value in times_of_run(run.folder).items()}
+            monitor.journal.event("learning_times", step=step, **found)
+            known = {name: value for name, value in found.items() if math.isfinite(value)}
+            monitor.journal.log(step, {f"regimes/{name}": value for name, value in known.items()})
+    if monitor.stops and stopped_at(run.folder) == step:
+        tracker.tags({"physgen.stopped": why_stopped(run.folder)})
+
+
 def _choose_levels(run: Run, here: Launch, journal: Journal) -> None:
     """Noise levels of the configured sampler, stored beside the weights; the journal says what they cost."""
     if not here.is_main:
@@ -183,9 +211,12 @@ class _Loop:
     journal: Journal
     encoding: Encoding
     averages: AverageRecord
+    monitor: Monitor
 
     def go(self, stop: StopRequest, progress: Progress | None) -> bool:
-        """Train to the end or to a request to stop; whether the end was reached."""
+        """Train to the end, that of the monitor's rule included, or to a request to stop; whether it was the end."""
+        if self.monitor.has_ended():
+            return True
         cadence, total = self.settings.cadence, self.settings.cadence.steps
         batch_size = self.settings.recipe.batch_size
         augment = None
@@ -206,13 +237,14 @@ class _Loop:
                 self.journal.log(step.step, _metrics(step, rate))
             if step.step % cadence.validate_every == 0 or step.step == total:
                 self.validate()
+            ended = bool(self.monitor.look())
             stopping = stop.poll()
-            if step.step % cadence.checkpoint_every == 0 or step.step == total or stopping:
+            if step.step % cadence.checkpoint_every == 0 or step.step == total or stopping or ended:
                 self.save()
             if progress:
                 progress(step.step, total, note)
-            if stopping:
-                return step.step == total
+            if stopping or ended:
+                return ended or step.step == total
         return True
 
     def validate(self) -> None:

@@ -59,7 +59,8 @@ class Plan:
         s_max, s_min, evaluations: log-uniform levels of the sampler (dpmpp_2m).
         first, first_drawn: step of the first measurement, and of the first at which samples are drawn.
         gaps: generated, train -> {name: (G,) ratios d1/d2}.
-        decisive: which of ``gaps`` ends the training.
+        draw_every: samples are drawn at every so many measurements.
+        stop: (all that was measured so far) -> whether the training has nothing more to tell.
         reference: denoiser whose losses are the unit; None for the baseline of the one that is trained.
     """
 
@@ -71,7 +72,8 @@ class Plan:
     first: int
     first_drawn: int
     gaps: Callable[[Tensor, Tensor], Mapping[str, np.ndarray]]
-    decisive: str
+    draw_every: int
+    stop: Callable[[list[dict[str, Any]]], bool]
     reference: Denoiser | None = None
 
 
@@ -89,8 +91,8 @@ def moments(first: int, last: int, ratio: float = RATIO) -> list[int]:
 def follow(
     denoiser: nn.Module, data: Data, recipe: Recipe, plan: Plan, augment: Augmentation | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Train, and yield what is measured on the EMA weights at geometric steps; ends when nearly all are copies."""
-    state, started, copies = TrainingState(denoiser, recipe), time.perf_counter(), 0
+    """Train, and yield what is measured on the EMA weights at geometric steps; ends where the plan says so."""
+    state, started, told = TrainingState(denoiser, recipe), time.perf_counter(), list[dict[str, Any]]()
     wanted, base = set(moments(plan.first, recipe.steps)), plan.reference or denoiser.baseline
     assert callable(base)
     floors = floors_of(base, data, plan, recipe.seed)
@@ -98,12 +100,24 @@ def follow(
         if done.step not in wanted:
             continue
         found = losses_of(state.ema, data, plan, recipe.seed, floors)
-        if done.step >= plan.first_drawn:
+        if done.step >= plan.first_drawn and len(told) % plan.draw_every == 0:
             found |= copies_of(state.ema, data, plan, recipe.seed)
-            copies = copies + 1 if found["f_mem"][plan.decisive] >= ENOUGH else 0
-        yield {"step": done.step, **found, "seconds": round(time.perf_counter() - started, 1)}
-        if copies >= 2:
+        told.append({"step": done.step, **found, "seconds": round(time.perf_counter() - started, 1)})
+        yield told[-1]
+        if plan.stop(told):
             return
+
+
+def copied(told: list[dict[str, Any]], name: str = "orbit") -> bool:
+    """Whether nearly all samples were copies twice in a row."""
+    seen = [line["f_mem"][name] for line in told if "f_mem" in line]
+    return len(seen) >= 2 and min(seen[-2:]) >= ENOUGH
+
+
+def overfitted(told: list[dict[str, Any]], level: int, factor: float) -> bool:
+    """Whether the held-out loss at a level was ``factor`` times the training loss twice in a row."""
+    gaps = [line["test"]["loss"][level] / line["train"]["loss"][level] for line in told[-2:]]
+    return len(gaps) == 2 and min(gaps) >= factor
 
 
 def parts(data: Data) -> dict[str, tuple[Tensor, dict[str, Tensor] | None, np.ndarray]]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.regimes.course import FIELDS, Data, Plan, constant_rate, follow, null, record
+from benchmarks.regimes.course import FIELDS, Data, Plan, constant_rate, copied, follow, null, record
 from physgen.diagnostics.nearest import nearest_binary
 from physgen.diffusion.learning.denoisers import LogUniform, SpinDenoiser
 from physgen.domains.spins.denoiser import TransferMatrixDenoiser
@@ -73,7 +73,7 @@ def course(
 
     data = Data(x[rows], heldout, np.arange(len(heldout)))
     plan = Plan(
-        LEVELS, changed.pop("generated", 256), 20.0, 0.3, 12, 16, 64, gaps, "orbit", TransferMatrixDenoiser(bonds)
+        LEVELS, changed.pop("generated", 256), 20.0, 0.3, 12, 16, 64, gaps, 1, copied, TransferMatrixDenoiser(bonds)
     )
     batch, rate = changed.pop("batch", BATCH), changed.pop("rate", RATE)
     recipe = constant_rate(steps, batch, rate, seed=seed, level_distribution=LogUniform(0.3, 20.0))

@@ -176,7 +176,7 @@ def test_augmentation_keeps_every_diagnostic_up_to_its_symmetry(name):
     domain, _, parts, constants = data(name)
     x, condition = domain.encode(parts["train"], constants)
     moved, along = domain.augment(x, condition, SampleDraws(0, "augmentation", range(len(x))))
-    assert moved.shape == x.shape and not torch.equal(moved, x)
+    assert moved.shape == x.shape and torch.equal(moved, x) == (type(domain).augment is Domain.augment)
     torch.testing.assert_close(moved.square().sum(), x.square().sum())
     for key in condition:
         torch.testing.assert_close(along[key].square().sum(), condition[key].square().sum())

@@ -82,11 +82,16 @@ class Experiment(Section):
     @model_validator(mode="before")
     @classmethod
     def _with_data(cls, content: Any) -> Any:
-        """In plain Python the ``data`` section may be left out: it is the domain with its defaults then."""
+        """In plain Python ``data`` and ``network`` may be left out: the domain with its defaults, and its network."""
         named = isinstance(content, dict) and isinstance(content.get("domain"), str)
-        if cls is Experiment and named and content.get("data") is None:
-            return content | {"data": get_domain(content["domain"])()}
-        return content
+        if cls is not Experiment or not named:
+            return content
+        domain = get_domain(content["domain"])
+        given = {key: value for key, value in content.items() if key != "data" or value is not None}
+        left_out = {"network": NetworkConfig(kind=domain.network_kind)} | (
+            {} if "data" in given else {"data": domain()}
+        )
+        return left_out | given
 
     def resolved(self) -> dict[str, Any]:
         """The whole experiment as plain data; reading it back gives the same experiment."""
@@ -193,7 +198,13 @@ def experiment_model(domain: str) -> type[Experiment]:
             options["default"] = item.default_factory()
         fields[item.name] = (kind, Field(**options))
     data = create_model(f"{cls.__name__}Data", __base__=Section, __doc__=cls.description, **fields)
-    return create_model("Experiment", __base__=Experiment, __doc__=Experiment.__doc__, data=(data, data()))
+    sections: dict[str, Any] = {"data": (data, data())}
+    if cls.network_kind != NetworkConfig().kind:
+        network = create_model(
+            "NetworkConfig", __base__=NetworkConfig, __doc__=NetworkConfig.__doc__, kind=(str, cls.network_kind)
+        )
+        sections["network"] = (network, network())
+    return create_model("Experiment", __base__=Experiment, __doc__=Experiment.__doc__, **sections)
 
 
 def _with_unit(value: Any, unit: str) -> Any:

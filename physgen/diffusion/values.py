@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from physgen.diffusion.learning.prior_covariance import Vectors
     from physgen.diffusion.learning.prior_spectrum import ShellPower, Spectrum
+
+    Measured = Tensor | ShellPower | Vectors
 
 # s_max = 10 sqrt(P) starts the largest mode with 1/100 of its variance missing, s_min = sqrt(P)/10 ends the
 # smallest one with 1/100 missing
@@ -66,14 +69,14 @@ class Values(ABC):
         return None
 
     def prior_spectrum(
-        self, x: Tensor | ShellPower, labels: Tensor | None = None, cell_size: Sequence[float] | None = None
+        self, x: Measured, labels: Tensor | None = None, cell_size: Sequence[float] | None = None
     ) -> Spectrum | None:
         r"""Spectrum of the training data x (B, C, \*grid) that the denoiser starts from; None where there is none."""
         return None
 
     def noise_range(
         self,
-        x: Tensor | ShellPower,
+        x: Measured,
         cell_size: Sequence[float] | None = None,
         s_min: float | None = None,
         s_max: float | None = None,
@@ -139,7 +142,7 @@ class Real(Values):
         return max(END * float(power.min().sqrt()), 1e-3)
 
     def prior_spectrum(
-        self, x: Tensor | ShellPower, labels: Tensor | None = None, cell_size: Sequence[float] | None = None
+        self, x: Measured, labels: Tensor | None = None, cell_size: Sequence[float] | None = None
     ) -> Spectrum | None:
         """Of maximal Whittle likelihood, log-quadratic in the labels."""
         from physgen.diffusion.learning.prior_spectrum import fit_spectrum

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Domain(ABC):
-    r"""One physics. Shapes: B flattened samples (C order of the sample dims), C channels, \*grid lattice.
+    r"""One physics. Shapes: B flattened samples (C order of sample dims), C channels, \*grid lattice (of vectors none).
 
     A domain must set ``name``, ``description`` and ``split_by`` and have ``simulate``; all else has a default, made for
     a lattice field with or without scalar labels. ``constants`` are what ``fit_encoding`` returned.
@@ -46,6 +46,8 @@ class Domain(ABC):
                            coordinate, its positions then count
     ``labels``             variables over sample dims on which the law depends, scalar; none
     ``formats``            format of a foreign file -> one line; none
+    ``network_kind``       the network where a configuration names none; ``unet``
+    ``array_dimension``    space dimensions of an array that does not say; None: as many as it has axes. 0: vectors
     ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
     ``simulate``           (seed) -> ensemble; must be given
     ``simulate_given``     (template, seed) -> ensemble under the conditions of a template; refuses
@@ -90,6 +92,8 @@ class Domain(ABC):
     labels: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[Mapping[str, str]] = {}
     learning_settings: ClassVar[tuple[str, ...]] = ()
+    network_kind: ClassVar[str] = "unet"
+    array_dimension: ClassVar[int | None] = None
 
     # --- ensembles ------------------------------------------------------------------------------
 
@@ -201,14 +205,14 @@ class Domain(ABC):
     def network(self, options: Mapping[str, Any], constants: Constants) -> torch.nn.Module:
         """Untrained network with ``forward(x, c_noise, condition)``; its constructor is :meth:`build_network`.
 
-        ``options`` are those of the configuration, ``kind`` among them (``unet`` where it is left out). ``constants``
-        hold besides ``grid``, ``channels`` and ``condition_shapes`` of the encoded data.
+        ``options`` are those of the configuration, ``kind`` among them (``network_kind`` where it is left out).
+        ``constants`` hold besides ``grid``, ``channels`` and ``condition_shapes`` of the encoded data.
 
         Raises:
             InputError: an unknown kind or option, or one that does not fit the data.
         """
         settings = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-        kind = str(settings.pop("kind", "unet"))
+        kind = str(settings.pop("kind", self.network_kind))
         try:
             return self.build_network(kind, settings, constants)
         except InputError:

@@ -64,9 +64,10 @@ def check_ensemble(ensemble: xr.Dataset, finite: bool = True) -> xr.Dataset:
         raise InputError(
             f"an ensemble needs a variable 'field', found {sorted(map(str, ensemble.data_vars))}: rename yours"
         )
-    if not space_dims(ensemble):
+    if not space_dims(ensemble) and "component" not in ensemble["field"].dims:
         raise InputError(
-            f"'field' has dims {ensemble['field'].dims}; at least one must be named z, y, x or site: rename it"
+            f"'field' has dims {ensemble['field'].dims}; at least one must be named z, y, x or site, or, of vectors, "
+            "component: rename it"
         )
     if not sample_dims(ensemble):
         raise InputError("'field' has no dim that counts samples: add one, even of length 1 (expand_dims('sample'))")

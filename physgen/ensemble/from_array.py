@@ -27,7 +27,7 @@ def from_array(
     labels: Mapping[str, Any] | None = None,
     simulation: Any = None,
     independent_unit: str | None = None,
-    components: Sequence[str] | None = None,
+    components: Sequence[str] | range | None = None,
     dimension: int | None = None,
     units: str | None = None,
     long_name: str = "field",
@@ -39,8 +39,8 @@ def from_array(
     It names no physics: :func:`physgen.train` and :func:`physgen.evaluate` check it as fields of theirs.
 
     Args:
-        array: (N, \*grid), or (N, C, \*grid) with ``components``, in one to three dimensions; numpy, torch (of any
-            device) or an astropy quantity. Real numbers are kept as float32, whole ones as they are.
+        array: (N, \*grid), or (N, C, \*grid) with ``components``, in one to three dimensions, or vectors (N, C); numpy,
+            torch (of any device) or an astropy quantity. Real numbers are kept as float32, whole ones as they are.
         box_size: side of the box with its unit, ``"25 Mpc/h"``, or an astropy quantity; one per axis, in the order of
             the axes, where they differ (``["25 Mpc/h", "50 Mpc/h"]``). None: lengths in units of the cells.
         labels: name -> N numbers, or one for all; a mapping, a table of pandas or astropy. A quantity gives the units.
@@ -48,7 +48,7 @@ def from_array(
             errors are taken over simulations. None: every configuration is independent.
         independent_unit: name of the label over which errors are taken, where it is another one (``"chain"``).
         components: names of the C fields along axis 1.
-        dimension: of space; needed in one dimension, where an array is taken for one map else.
+        dimension: of space; needed in one dimension, where an array is taken for one map else, and of vectors, 0.
         units: of the values; long_name: what they are, for figures.
         periodic: whether opposite sides touch.
         attrs: further facts that a physics asks for, such as ``{"field_kind": "counts"}``.
@@ -60,12 +60,13 @@ def from_array(
 
     values, own_units = _numbers(array)
     sides, length = _sides(box_size)
+    if dimension == 0 and components is None and values.ndim == 2:
+        components = range(values.shape[1])
     dims = _space(values.shape, sides, components, dimension)
     layout = ("sample", *dims) if components is None else ("sample", "component", *dims)
     described = {"long_name": long_name, "units": units or own_units}
     variables: dict[Hashable, Any] = {"field": (layout, values, described)}
-    for name, column in _columns(labels, len(values)).items():
-        variables[name] = ("sample", *column)
+    variables |= {name: ("sample", *column) for name, column in _columns(labels, len(values)).items()}
     # the label has the name of the argument
     named = {} if simulation is None else dict(simulation=_names_of_units(simulation, len(values)))
     variables |= {name: ("sample", names, {"long_name": name}) for name, names in named.items()}
@@ -74,10 +75,9 @@ def from_array(
         raise InputError(f"independent_unit={unit!r} is not among the labels: give labels={{{unit!r}: ...}} too")
     coords: dict[Hashable, Any] = {
         dim: (dim, (np.arange(n) + 0.5) * (side / n if side else 1.0), {"long_name": dim, "units": length})
-        for dim, n, side in zip(dims, values.shape[-len(dims) :], sides or [0.0] * len(dims), strict=True)
+        for dim, n, side in zip(dims, values.shape[values.ndim - len(dims) :], sides or [0.0] * len(dims), strict=True)
     }
-    if components is not None:
-        coords["component"] = ("component", [str(name) for name in components], {"long_name": "field"})
+    coords |= _component(components, dims)
     root = {"domain": "", "periodic": int(periodic), **({"independent_unit": unit} if unit else {}), **(attrs or {})}
     return check_ensemble(xr.Dataset(variables, coords, root))
 
@@ -140,15 +140,18 @@ def _length(side: Any) -> str:
 
 
 def _space(
-    shape: tuple[int, ...], sides: list[float], components: Sequence[str] | None, dimension: int | None
+    shape: tuple[int, ...], sides: list[float], components: Sequence[Any] | None, dimension: int | None
 ) -> tuple[str, ...]:
     """Names of the space dims; ``sides`` is completed to one per axis."""
     named = components is not None
     left = len(shape) - 1 - named
+    if dimension == 0 or (named and left == 0):
+        return _no_space(shape, sides, components)
     wanted = dimension or (len(sides) if len(sides) > 1 else left)
     if left == 1 and dimension is None:
         raise InputError(
-            f"the array has shape {shape}: one map is array[None], a set of one-dimensional configurations dimension=1"
+            f"the array has shape {shape}: one map is array[None], a set of one-dimensional configurations "
+            "dimension=1, a set of vectors dimension=0"
         )
     if not 1 <= left <= 3 or wanted != left:
         form = "(N, C, *grid)" if named else "(N, *grid)"
@@ -170,6 +173,25 @@ def _space(
             )
         sides *= left
     return AXES[3 - left :]
+
+
+def _component(components: Sequence[str] | range | None, dims: tuple[str, ...]) -> dict[Hashable, Any]:
+    """The coordinate ``component``, if there is one: names, or the numbers of vectors whose components have none."""
+    if components is None:
+        return {}
+    names = list(components) if isinstance(components, range) else [str(name) for name in components]
+    return {"component": ("component", names, {"long_name": "field" if dims else "component"})}
+
+
+def _no_space(shape: tuple[int, ...], sides: list[float], components: Sequence[Any] | None) -> tuple[str, ...]:
+    """The space dims of vectors: none. Raises InputError where the array does not hold any."""
+    if len(shape) != 2 or shape[1] == 0 or components is None:
+        raise InputError(f"the array has shape {shape}; vectors are (N, C): N of them with C components each")
+    if len(components) != shape[1]:
+        raise InputError(f"{len(components)} components were named, axis 1 of shape {shape} has {shape[1]}: name each")
+    if sides:
+        raise InputError("vectors have no box: leave box_size out")
+    return ()
 
 
 def _columns(labels: Mapping[str, Any] | None, count: int) -> dict[str, tuple[np.ndarray, dict[str, str]]]:

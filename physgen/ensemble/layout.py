@@ -1,4 +1,4 @@
-"""What the dims of an ensemble say: which are space, which count samples, how wide a cell is."""
+"""What the dims of an ensemble say: which are space (of vectors none), which count samples, how wide a cell is."""
 
 from __future__ import annotations
 

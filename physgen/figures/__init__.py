@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.figures.clouds import cloud as cloud
     from physgen.figures.curves import curve_comparison as curve_comparison
     from physgen.figures.drawing import save_figures as save_figures
     from physgen.figures.notation import format_value as format_value

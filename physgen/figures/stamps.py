@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from physgen.diagnostics.conditions import condition_names, entry_conditions
 from physgen.ensemble import independent_units, sample_dims, space_dims, spacing
+from physgen.figures.clouds import cloud
 from physgen.figures.notation import latex_units
 from physgen.figures.style import condition_title, label, styled, symbol_of
 
@@ -30,8 +31,11 @@ def gallery(
 
     Fields on a 3-D lattice show their central slice. Two values give two tones; a positive skewed field a
     logarithmic scale (``display_offset`` of the field is added first: 1 where values start at -1);
-    other fields a scale that diverges around 0. The bar has the length and units of the coordinates.
+    other fields a scale that diverges around 0. The bar has the length and units of the coordinates. Vectors,
+    which have no space, are drawn as :func:`physgen.figures.cloud`.
     """
+    if not space_dims(reference):
+        return cloud(reference, generated, names)
     columns = _equal_conditions(reference, generated, count)
     truth = [_stamp(reference, where) for where, _, _ in columns]
     drawn = [_stamp(generated, where) for _, where, _ in columns]

@@ -164,7 +164,7 @@ def _sections(evaluation: Evaluation, folder: Path, training: Training | None, p
     # last: this process begins with it, so that its fields stay here
     drawings[GALLERY] = partial(figures.gallery, reference, generated)
     svg = figures.save_figures(drawings, folder / "figures", processes)
-    caption = gallery_caption(figures.differing_conditions(reference, generated))
+    caption = gallery_caption(reference, figures.differing_conditions(reference, generated))
     sections = [Section("configurations", pictures=[Picture(svg[GALLERY], caption)])]
     for name, (truth, found, comparison) in evaluation.results.items():
         sections.append(diagnostic_section(truth, found, comparison, svg[name], name))

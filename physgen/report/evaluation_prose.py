@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from physgen.diagnostics.verdict import Verdict
-from physgen.ensemble import sample_count, sample_dims
+from physgen.ensemble import sample_count, sample_dims, space_dims
 from physgen.figures.notation import format_value
 from physgen.report.fidelity import words
 
@@ -22,8 +22,10 @@ def evaluation_title(generated: xr.Dataset, reference: xr.Dataset) -> str:
     return f"{name}: {sample_count(generated)} configurations against {sample_count(reference)} of the reference"
 
 
-def gallery_caption(differing: Sequence[str]) -> str:
+def gallery_caption(reference: xr.Dataset, differing: Sequence[str]) -> str:
     """What the columns of the gallery have in common; ``differing`` names the conditions that they have not."""
+    if not space_dims(reference):
+        return "In the plane of the two leading principal axes of the reference, with their shares of its variance."
     common = "equal conditions in each column"
     if differing:
         common = f"{' and '.join(differing)} differ, titles name what both have in common"

@@ -262,9 +262,12 @@ def _key(path: Path, constants: Mapping[str, Any], rows: np.ndarray | None) -> d
 
 
 def keep_spectrum(folder: Path, spectrum: Spectrum) -> None:
-    """Keep the spectrum of the training part beside it, where that has a store: it took a Fourier transform of all."""
+    """Keep the spectrum of the training part beside it, where that has a store: it took a Fourier transform of all.
+
+    That of vectors is measured again: it took next to nothing.
+    """
     store = store_folder(folder) / "train"
-    if store.is_dir():
+    if store.is_dir() and spectrum.axes is None:
         with whole_file(store / SPECTRUM) as fresh, open(fresh, "wb") as file:
             np.save(file, spectrum.ln_power.numpy())
 

@@ -35,9 +35,9 @@ def data_facts(ensemble: xr.Dataset, path: Path | None = None) -> dict[str, Any]
     domain = domain_of(ensemble) if ensemble.attrs.get("domain") else AnyField
     found: dict[str, Any] = {} if path is None else {"file": str(path), "sha256": file_digest(path)}
     found |= {key: _plain(ensemble.attrs[key]) for key in PROVENANCE if ensemble.attrs.get(key) not in (None, "")}
-    units = independent_units(with_units(ensemble))
+    units, dims = independent_units(with_units(ensemble)), space_dims(ensemble)
     found |= {
-        "lattice": " x ".join(str(ensemble.sizes[dim]) for dim in space_dims(ensemble)),
+        "lattice": " x ".join(str(ensemble.sizes[dim]) for dim in dims) or f"{ensemble.sizes['component']} components",
         "configurations": sample_count(ensemble),
         "independent_units": units.count,
         "unit": units.name,

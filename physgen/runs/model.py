@@ -91,7 +91,7 @@ def load_model(folder: Path, device: str = "auto") -> Model:
     encoding = Encoding.from_json(described.get("encoding", {}), source)
     spectrum = None
     if "spectrum.ln_power" in weights:
-        spectrum = Spectrum(weights["spectrum.ln_power"], encoding.grid)
+        spectrum = Spectrum(weights["spectrum.ln_power"], encoding.grid, weights.get("spectrum.axes"))
     options = experiment.network.model_dump()
     denoiser = build_denoiser(experiment.data, options, experiment.seed, encoding, spectrum)
     denoiser.load_state_dict(weights)

@@ -37,10 +37,10 @@ def evaluate(
     """
     from physgen.config import JudgingConfig
     from physgen.stages.evaluation import evaluate_ensembles
-    from physgen.stages.sources import as_ensemble, of_one_physics
+    from physgen.stages.sources import as_ensembles, of_one_physics
 
     given = {"generated": generated, "reference": reference, "train": train}
-    read = {name: as_ensemble(source, box_size) for name, source in given.items() if source is not None}
+    read = as_ensembles({name: source for name, source in given.items() if source is not None}, box_size, domain)
     ensembles, physics = of_one_physics(read, domain)
     judging = JudgingConfig().model_copy(update={"tolerances": dict(tolerances or {})})
     return evaluate_ensembles(**ensembles, domain=physics, judging=judging)

@@ -138,14 +138,15 @@ class OpenRun:
             progress: show a bar while drawing.
         """
         from physgen.stages.evaluation import evaluate_ensembles
-        from physgen.stages.sources import as_ensemble
+        from physgen.stages.sources import as_ensembles
 
         given = {
             "generated": self.sample(progress=progress) if generated is None else generated,
             "reference": self.data("test") if reference is None else reference,
             "train": self.data("train") if train is None else train,
         }
-        ensembles = {name: self._adopted(as_ensemble(source)) for name, source in given.items()}
+        read = as_ensembles(given, domain=self.run.domain.name)
+        ensembles = {name: self._adopted(ensemble) for name, ensemble in read.items()}
         rules = self.experiment.judging
         judging = rules.model_copy(update={"tolerances": {**rules.tolerances, **(tolerances or {})}})
         return evaluate_ensembles(**ensembles, domain=self.run.domain, judging=judging)

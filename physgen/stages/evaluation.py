@@ -24,7 +24,7 @@ from physgen.errors import InputError
 from physgen.report.evaluation import MEMORIZATION, Evaluation, Training
 from physgen.runs.facts import data_facts, shown_data
 from physgen.runs.folder import Run, open_run
-from physgen.stages.sources import as_ensemble, described, of_one_physics
+from physgen.stages.sources import as_ensembles, described, of_one_physics
 from physgen.tracking.evaluation_log import log_evaluation
 from physgen.tracking.journal import read_journal, read_validation
 
@@ -70,7 +70,7 @@ def evaluate(
     paths = {"generated": Path(generated), "reference": Path(reference)}
     if train is not None:
         paths["train"] = Path(train)
-    read = {name: as_ensemble(path, box_size) for name, path in paths.items()}
+    read = as_ensembles(paths, box_size, domain)
     folder = default_folder(paths["generated"]) if output is None else Path(output)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: choose a folder for the report")
@@ -236,8 +236,7 @@ def _check_tolerances(judging: JudgingConfig, known: list[str]) -> None:
 
 def check_comparable(generated: Any, other: Any, name: str) -> None:
     """The same lattice, and enough configurations and independent units for errors."""
-    mine = {d: generated.sizes[d] for d in space_dims(generated)}
-    theirs = {d: other.sizes[d] for d in space_dims(other)}
+    mine, theirs = ({d: e.sizes[d] for d in space_dims(e) or ("component",)} for e in (generated, other))
     if mine != theirs:
         raise InputError(
             f"the generated lattice is {mine}, that of the {name} is {theirs}: compare ensembles on the same lattice"

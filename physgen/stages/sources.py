@@ -11,42 +11,66 @@ import numpy as np
 from physgen.domains.any_field import AnyField
 from physgen.domains.contract import Domain, check_same_domain, domain_of, get_domain
 from physgen.ensemble import check_ensemble, from_array, map_ensemble
+from physgen.ensemble.table import read_table
 from physgen.errors import InputError
 from physgen.provenance import file_digest
 
 if TYPE_CHECKING:
     import xarray as xr
 
-ARRAYS = (".npy", ".npz")
+TABLE = ".csv"
+ARRAYS = (".npy", ".npz", TABLE)
 NAMES = {"generated": "the generated ensemble", "reference": "the reference", "train": "the training set"}
 
 
-def as_ensemble(source: Any, box_size: Any = None, name: str = "the array") -> xr.Dataset:
+def as_ensembles(sources: Mapping[str, Any], box_size: Any = None, domain: str | None = None) -> dict[str, xr.Dataset]:
+    """Name -> :func:`as_ensemble` of each source; what an array is, the domain says, or that of another ensemble."""
+    made = {name: as_ensemble(source, box_size) for name, source in sources.items() if not _is_array(source)}
+    named = domain or next((e.attrs["domain"] for e in made.values() if e.attrs.get("domain")), None)
+    dimension = get_domain(named).array_dimension if named else None
+    made |= {n: as_ensemble(source, box_size, dimension=dimension) for n, source in sources.items() if n not in made}
+    return {name: made[name] for name in sources}
+
+
+def _is_array(source: Any) -> bool:
+    if isinstance(source, str | Path):
+        return Path(source).suffix.lower() in ARRAYS
+    return not hasattr(source, "data_vars")
+
+
+def as_ensemble(source: Any, box_size: Any = None, name: str = "the array", dimension: int | None = None) -> xr.Dataset:
     """The ensemble that ``source`` is.
 
     Args:
-        source: a Dataset; an array (N, \\*grid), see :func:`physgen.from_array`; the path of an ensemble file, or of an
-            array in .npy or .npz.
+        source: a Dataset; an array (N, \\*grid), see :func:`physgen.from_array`; the path of an ensemble file, of an
+            array in .npy or .npz, or of a table of numbers in .csv, a row for each sample.
         box_size: of an array: ``"25 Mpc/h"``, one length for each axis where they differ.
         name: what to call it in a message.
+        dimension: of space, of an array; 0 for vectors, which the rows of a table always are.
     """
     if isinstance(source, str | Path):
         path = Path(source)
+        dimension = 0 if path.suffix.lower() == TABLE else dimension
         if path.suffix.lower() not in ARRAYS:
             return map_ensemble(path)
         source, name = read_array(path), str(path)
     if hasattr(source, "data_vars"):
         return check_ensemble(source)
     try:
-        return from_array(source, box_size)
+        return from_array(source, box_size, dimension=dimension)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The one array of an .npy or .npz file; Python objects are refused, because unpickling them runs code."""
+    """The one array of an .npy or .npz file, or the table of a .csv file.
+
+    Python objects are refused, because unpickling them runs code.
+    """
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file: check the path")
+    if path.suffix.lower() == TABLE:
+        return read_table(path)
     try:
         loaded = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -153,7 +153,9 @@ def _compare(x: Tensor, fine: Tensor) -> Convergence:
 
 
 def _powers(x: Tensor) -> Tensor:
-    """P of each mode, that of its shell, in each sample, (N, modes)."""
+    """P of each mode, that of its shell, in each sample, (N, modes); of vectors the squares of their components."""
+    if x.ndim == 2:
+        return x.square()
     return torch.stack([fit_spectrum(one[None]).ln_power[0].flatten().exp() for one in x])
 
 

@@ -88,10 +88,11 @@ class FieldDenoiser(nn.Module):
     .. math:: D_k = \frac{P}{P + s^2} y_k + \frac{s \sqrt P}{\sqrt{P + s^2}} F_k, \qquad
               F = \mathrm{network}\big(y_k / \sqrt{P + s^2}, \ln(s)/4, c\big).
 
-    The preconditioning of Karras et al. (2206.00364, table 1) with sigma_data^2 replaced by the power P(k; labels)
-    of each Fourier mode. With F = 0, as a network with a zero last layer starts, it is the exact denoiser of the
-    Gaussian field of that spectrum. Without a spectrum P = sigma_data^2 (no Fourier transform). The loss is the squared
-    error over that of the Wiener filter, which is also, up to a factor of the level, the likelihood weighting of modes.
+    The preconditioning of Karras et al. (2206.00364, table 1) with sigma_data^2 replaced by the power P(k; labels) of
+    each Fourier mode, for vectors of each principal axis. With F = 0, as a network with a zero last layer starts, it is
+    the exact denoiser of the Gaussian field of that spectrum. Without a spectrum P = sigma_data^2 (no transform). The
+    loss is the squared error over that of the Wiener filter, which is also, up to a factor of the level, the
+    likelihood weighting of modes.
 
     Args:
         network: module F(x, c_noise, condition).
@@ -115,16 +116,16 @@ class FieldDenoiser(nn.Module):
         power, modes = self._power(y, condition), self._modes(y)
         variance = like(s, modes).square()
         total = power + variance
-        output = self.network(self._field(modes / total.sqrt(), y), s.log() / 4, condition).to(dtype)
+        output = self.network(self._field(modes / total.sqrt()), s.log() / 4, condition).to(dtype)
         gain = (power * variance / total).sqrt()
-        return self._field(power / total * modes + gain * self._modes(output), y)
+        return self._field(power / total * modes + gain * self._modes(output))
 
     def baseline(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         """The Wiener filter alone: what Gaussian information gives."""
         dtype = working_dtype(self.network)
         y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
         power, modes = self._power(y, condition), self._modes(y)
-        return self._field(power / (power + like(s, modes).square()) * modes, y)
+        return self._field(power / (power + like(s, modes).square()) * modes)
 
     def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
         """Expected mean squared error of the Wiener filter, mean over modes of P s^2/(P + s^2), shape (B,)."""
@@ -150,11 +151,12 @@ class FieldDenoiser(nn.Module):
         power, clean, white = self._power(x0, condition), self._modes(x0), self._modes(noise)
         level = like(s, power)
         shrink = (power + level.square()).rsqrt()
-        field = self._field((clean + level * white) * shrink, x0)
+        field = self._field((clean + level * white) * shrink)
         output = self.network(field, s.log() / 4, condition).to(dtype)
         missed = (power * white - level * clean) * shrink + power.sqrt() * self._modes(output)
         weight = (level * shrink).square()
-        error = self.spectrum.mean_over_modes(weight * torch.view_as_real(missed).square().sum(-1))
+        squares = torch.view_as_real(missed).square().sum(-1) if missed.is_complex() else missed.square()
+        error = self.spectrum.mean_over_modes(weight * squares)
         return (error / math.prod(x0.shape[2:]) / self.spectrum.mean_over_modes(weight * power)).float()
 
     def _power(self, y: Tensor, condition: Condition) -> Tensor:
@@ -168,10 +170,10 @@ class FieldDenoiser(nn.Module):
         return self.spectrum(condition)
 
     def _modes(self, x: Tensor) -> Tensor:
-        return x if self.spectrum is None else torch.fft.rfftn(x, dim=list(range(2, x.ndim)))
+        return x if self.spectrum is None else self.spectrum.modes(x)
 
-    def _field(self, modes: Tensor, y: Tensor) -> Tensor:
-        return modes if self.spectrum is None else torch.fft.irfftn(modes, s=y.shape[2:], dim=list(range(2, y.ndim)))
+    def _field(self, modes: Tensor) -> Tensor:
+        return modes if self.spectrum is None else self.spectrum.field(modes)
 
 
 class SpinDenoiser(nn.Module):

@@ -2,7 +2,8 @@ r"""Power per Fourier mode of an encoded field, and how it depends on labels.
 
 Convention: :math:`\tilde x_k = N^{-1/2} \sum_x x\, e^{-ikx}` with N sites, so white noise of variance s^2 has P(k) =
 s^2 in every mode (the unit of the encoded field squared; the physicist's spectrum is this times the cell volume).
-Shapes: B samples, C channels, *grid lattice, *rfft its half-spectrum (last axis n//2 + 1), F label features.
+Shapes: B samples, C channels, *grid lattice, *rfft its half-spectrum (last axis n//2 + 1), F label features. Vectors
+have no grid: their C modes are the principal axes of their second moments, in the order of the power along them.
 """
 
 import math
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from physgen.diffusion.learning.prior_covariance import TINY, Vectors, principal_axes
 from physgen.lattice import half_grid, multiplicity, power_by_shell, shells, wavenumber
 
 RIDGE = 1e-3  # in units of one mode's information: negligible as soon as a bin holds a few modes
 NEWTON_STEPS = 25
-TINY = 1e-20
 
 
 def label_features(labels: Tensor | None, quadratic: bool = True) -> Tensor:
@@ -37,22 +38,37 @@ class Spectrum(nn.Module):
     Args:
         ln_power: coefficients a, shape (F, C, *rfft).
             F = 1: no labels; F = 1 + n: linear; F = 1 + n + n(n+1)/2: quadratic.
-        grid: shape of the lattice.
+        grid: shape of the lattice, () for vectors.
+        axes: (C, C), of vectors: their modes, orthonormal, in columns; None for the components themselves.
     """
 
     ln_power: Tensor
     multiplicity: Tensor
+    axes: Tensor | None
 
-    def __init__(self, ln_power: Tensor, grid: tuple[int, ...]) -> None:
+    def __init__(self, ln_power: Tensor, grid: tuple[int, ...], axes: Tensor | None = None) -> None:
         super().__init__()
-        if tuple(ln_power.shape[2:]) != half_grid(grid):
-            expected = half_grid(grid)
+        expected = half_grid(grid) if grid else ()
+        if tuple(ln_power.shape[2:]) != expected:
             raise ValueError(
                 f"the spectrum of a grid {grid} has modes of shape {expected}, got {tuple(ln_power.shape[2:])}"
             )
         self.grid = tuple(grid)
         self.register_buffer("ln_power", ln_power.float())
-        self.register_buffer("multiplicity", multiplicity(grid), persistent=False)
+        self.register_buffer("multiplicity", multiplicity(grid) if grid else torch.ones(()), persistent=False)
+        self.register_buffer("axes", None if axes is None else axes.float())
+
+    def modes(self, x: Tensor) -> Tensor:
+        """Modes of x (B, C, *grid): (B, C, *rfft), complex, without the factor of the convention; of vectors (B, C)."""
+        if self.grid:
+            return torch.fft.rfftn(x, dim=list(range(2, x.ndim)))
+        return x if self.axes is None else x @ self.axes.to(x)
+
+    def field(self, modes: Tensor) -> Tensor:
+        """Inverse of :meth:`modes`."""
+        if self.grid:
+            return torch.fft.irfftn(modes, s=self.grid, dim=list(range(2, modes.ndim)))
+        return modes if self.axes is None else modes @ self.axes.to(modes).T
 
     def forward(self, condition: dict[str, Tensor] | None = None) -> Tensor:
         """P(k) of each sample, shape (B, C, *rfft), or (1, C, *rfft) if it does not depend on labels."""
@@ -92,7 +108,7 @@ class ShellPower:
 
 
 class PowerMeter:
-    """The :class:`ShellPower` of fields that come block by block.
+    """The :class:`ShellPower` of fields that come block by block; vectors themselves, which are as large.
 
     ``cell_size``: along each axis, where cells are not cubic.
     """
@@ -107,6 +123,10 @@ class PowerMeter:
 
     def add(self, x: Tensor) -> None:
         r"""Measure further fields (B, C, \*grid), all of one grid."""
+        if x.ndim == 2:
+            self._grid, self._shape = tuple(x.shape[2:]), x.shape[1:]
+            self._power.frombytes(x.double().numpy().tobytes())
+            return
         if self.is_empty:
             self._grid = tuple(x.shape[2:])
             # per cell of the first axis: of cubic cells the size then plays no part
@@ -119,8 +139,10 @@ class PowerMeter:
         # one array that grows: small ones, kept between the large ones that are freed, would fragment the memory
         self._power.frombytes(power.numpy().tobytes())
 
-    def measured(self) -> ShellPower:
+    def measured(self) -> ShellPower | Vectors:
         """What was measured, field by field."""
+        if not self._grid:
+            return Vectors(torch.frombuffer(self._power, dtype=torch.float64).clone().view(-1, *self._shape))
         weight = multiplicity(self._grid).double().expand(self._k.shape).flatten()
         count = torch.bincount(self._shell.flatten(), weight)
         mean_k = torch.bincount(self._shell.flatten(), weight * self._k.flatten()) / count
@@ -128,7 +150,7 @@ class PowerMeter:
         return ShellPower(power / count, count, mean_k, self._k, self._grid)
 
 
-def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPower:
+def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPower | Vectors:
     r"""Power by shells of encoded fields x (B, C, \*grid), which may be mapped; ``cell_size``: see `PowerMeter`."""
     meter = PowerMeter(cell_size)
     meter.add(x)
@@ -136,7 +158,7 @@ def shell_power(x: Tensor, cell_size: Sequence[float] | None = None) -> ShellPow
 
 
 def fit_spectrum(
-    x: Tensor | ShellPower,
+    x: Tensor | ShellPower | Vectors,
     labels: Tensor | None = None,
     quadratic: bool = True,
     cell_size: Sequence[float] | None = None,
@@ -146,16 +168,21 @@ def fit_spectrum(
     A gamma regression with logarithmic link for each shell of |k| (width: one fundamental mode; the k = 0 mode apart),
     solved by Newton's method with a small ridge on the label terms, then interpolated linearly in ln k to every mode.
     It gives the right mean power whether the field is Gaussian or not. The k = 0 mode keeps the square of the mean: P
-    is a second moment.
+    is a second moment. Of vectors each principal axis is a shell of its own, so that all second moments are kept
+    (:func:`physgen.diffusion.learning.prior_covariance.principal_axes`).
 
     Args:
-        x: (B, C, *grid) encoded fields, or their :func:`shell_power`.
+        x: (B, C, *grid) encoded fields or vectors (B, C), or their :func:`shell_power`.
         labels: (B, n), roughly of unit scale, or None. quadratic: products of labels too.
         cell_size: along each axis, where cells are not cubic (of fields; a ``ShellPower`` knows).
     """
-    found = x if isinstance(x, ShellPower) else shell_power(x, cell_size)
-    samples, channels, bins = found.power.shape
+    found = x if isinstance(x, ShellPower | Vectors) else shell_power(x, cell_size)
     features = label_features(None if labels is None else labels.double().cpu(), quadratic).double()
+    if isinstance(found, Vectors):
+        axes, power = principal_axes(found.x)
+        one = torch.ones(power.shape[1], dtype=torch.float64)
+        return Spectrum(_gamma_regression(power, features.expand(len(power), -1), one), (), axes)
+    samples, channels, bins = found.power.shape
     ln_power = _gamma_regression(
         found.power.flatten(1), features.expand(samples, -1), found.modes.repeat(channels)
     ).reshape(-1, channels, bins)

@@ -31,6 +31,13 @@ Denoise = Callable[[Tensor, Tensor], Tensor]  # (y, s) -> E[x0 | y]; a condition
 NOISE = 11  # stream of random numbers
 FEWEST_DRAWS = 256  # noisy configurations of a part at each time, at least
 BATCH = 2**20  # numbers that are denoised at once
+NAMES = {
+    "value": "denoising loss of unseen minus training data, per number",
+    "train": "loss of training data",
+    "heldout": "loss of unseen data",
+    "reference": "loss of the reference denoiser on unseen data",
+    "relative": "loss gap in units of the loss of the reference denoiser",
+}
 
 
 def denoised(denoiser: Denoise, y: Tensor, s: float) -> Tensor:
@@ -91,20 +98,22 @@ def loss_gap(
     columns = {"value": unseen - seen, "error": error, "train": seen, "train_error": seen_error}
     columns |= {"heldout": unseen, "heldout_error": unseen_error}
     if reference is not None:
-        best, best_error = mean_and_error(_losses(reference, heldout, ts, seed, draws), indices[1])
-        relative = columns["value"] / best
-        columns |= {"reference": best, "reference_error": best_error, "relative": relative}
-        columns["relative_error"] = np.hypot(error, relative * best_error) / best
-    names = {"value": "denoising loss of unseen minus training data, per number", "heldout": "loss of unseen data"}
-    names |= {"train": "loss of training data", "reference": "loss of the reference denoiser on unseen data"}
-    names["relative"] = "loss gap in units of the loss of the reference denoiser"
+        best = mean_and_error(_losses(reference, heldout, ts, seed, draws), indices[1])
+        columns |= _relative(columns["value"], error, *best)
     return xr.Dataset(
-        {k: ("t", v, {"long_name": names.get(k, "standard error"), "units": "1"}) for k, v in columns.items()},
+        {k: ("t", v, {"long_name": NAMES.get(k, "standard error"), "units": "1"}) for k, v in columns.items()},
         coords={"t": ("t", ts, {"long_name": "Ornstein-Uhlenbeck time", "units": "1"})},
         attrs={
             "diagnostic": "loss_gap", "draws": draws, "n_train": len(train), "n_heldout": len(heldout), "seed": seed,
         },
     )  # fmt: skip
+
+
+def _relative(value: np.ndarray, error: np.ndarray, best: np.ndarray, best_error: np.ndarray) -> dict[str, np.ndarray]:
+    """The gap in units of the reference's loss; their errors are taken as independent."""
+    relative = value / best
+    columns = {"reference": best, "reference_error": best_error, "relative": relative}
+    return columns | {"relative_error": np.hypot(error, relative * best_error) / best}
 
 
 def _losses(denoiser: Denoise, x: Tensor, ts: np.ndarray, seed: int, draws: int) -> np.ndarray:

@@ -48,6 +48,7 @@ from physgen.runs.folder import Run, read_json, write_json
 from physgen.runs.levels import EVEN, Levels
 from physgen.runs.model import Model, draw
 from physgen.stages.training_setup import HELD_VALUES, Data, HeldOut
+from physgen.storage.checkpoint import checkpoint_steps
 from physgen.tracking.journal import Journal
 
 if TYPE_CHECKING:
@@ -273,6 +274,8 @@ def stopped_at(folder: Path) -> int | None:
 
 
 def why_stopped(folder: Path) -> str:
-    """What the rule said, in one sentence; empty where none ended the training."""
-    path = Path(folder) / STOPPED
-    return str(read_json(path)["reason"]) if path.exists() else ""
+    """What the rule said, in one sentence; empty where none ended the training, or it went on without the rule."""
+    steps = checkpoint_steps(Path(folder) / "checkpoints")
+    if not steps or stopped_at(folder) != steps[-1]:
+        return ""
+    return str(read_json(Path(folder) / STOPPED)["reason"])

@@ -1,4 +1,4 @@
-"""What the runs of a sweep have come to: a table of their last figures, and where n was varied their times against n."""
+"""What the runs of a sweep came to: a table of their last figures, and where n was varied their times against n."""
 
 from __future__ import annotations
 

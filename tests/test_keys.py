@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from physgen.config import check_config, experiment_model, load_config
+from physgen.config import MonitorConfig, check_config, experiment_model, load_config
 from physgen.config.explain import walk_keys
 from physgen.domains.contract import list_domains
 from physgen.ensemble import load_ensemble
@@ -55,6 +55,8 @@ GENERAL = {
     "split.validation": (0.3, {"split.test": 0.1}, "parts"),
     "split.test": (0.1, {"split.validation": 0.3}, "parts"),
     "split.units": (6, {}, "parts"),
+    "split.train_units": (3, {}, "parts"),
+    "split.train_from": (1, {"split.train_units": 3}, "parts"),
     "seed": (5, {}, "weights"),
     "diffusion.s_min": (0.3, {}, "weights"),
     "diffusion.s_max": (7.0, {}, "weights"),
@@ -95,7 +97,7 @@ EXECUTION = {
 }
 ELSEWHERE = {  # keys with a test of their own below
     "schema_version", "name", "domain", "dataset", "training.compile", "tracking.uri",
-}  # fmt: skip
+} | {f"training.monitor.{key}" for key in MonitorConfig.model_fields}  # fmt: skip  # tests/stages/test_monitor.py
 NETWORKS = {
     "unet": {"width": 16, "multipliers": [1], "blocks": 2, "attention": True, "dropout": 0.5, "inject": True,
              "undecimated": True},

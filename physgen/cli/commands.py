@@ -140,19 +140,37 @@ def _import(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from physgen.stages import is_complete, train
+    from physgen.stages import is_complete, train, why_stopped
 
     experiment = _experiment(arguments)
     written = train(experiment, arguments.runs, arguments.resume, arguments.device, progress_bar("train"))
     run = arguments.runs / experiment.name
     complete = is_complete(run)  # asked by every process: they end alike
     if written is not None:
+        if complete and why_stopped(run):
+            print(why_stopped(run))
         todo = _command("sample", run, "-o", _free(run / "generated.h5"))
         if not complete:
             runs = [] if arguments.runs == Path("runs") else ["--runs", arguments.runs]
             device = [] if arguments.device == "auto" else ["--device", arguments.device]
             todo = _command("train", arguments.config, *arguments.overrides, *runs, *device, "--resume")
         print(f"wrote {run}\nnext: {todo}")
+    return 0 if complete else STOPPED
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from physgen.stages.sweep import plan_sweep, train_sweep
+    from physgen.stages.sweep_table import describe_times, sweep_table, sweep_times, write_sweep
+
+    sweep = plan_sweep(arguments.config, arguments.overrides)
+    complete = train_sweep(sweep, arguments.runs, arguments.device, progress_bar, os.cpu_count() or 1)
+    if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0:
+        written = write_sweep(sweep, arguments.runs, arguments.output or arguments.runs / f"{sweep.name}.sweep")
+        print(sweep_table(sweep, arguments.runs))
+        told = describe_times(sweep_times(sweep, arguments.runs))
+        print(*([told] if told else []), f"wrote {', '.join(map(str, written))}", sep="\n")
+        if not complete:
+            print(f"next, to go on: {_command('sweep', arguments.config, *arguments.overrides)}")
     return 0 if complete else STOPPED
 
 
@@ -274,6 +292,7 @@ COMMANDS = {
     "simulate": _simulate,
     "import": _import,
     "train": _train,
+    "sweep": _sweep,
     "sample": _sample,
     "average": _average,
     "evaluate": _evaluate,

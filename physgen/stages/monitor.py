@@ -47,7 +47,8 @@ from physgen.runs.encoding import Encoding
 from physgen.runs.folder import Run, read_json, write_json
 from physgen.runs.levels import EVEN, Levels
 from physgen.runs.model import Model, draw
-from physgen.stages.training_setup import HELD_VALUES, Data
+from physgen.stages.training_setup import HELD_VALUES, Data, HeldOut
+from physgen.storage.checkpoint import checkpoint_steps
 from physgen.tracking.journal import Journal
 
 if TYPE_CHECKING:
@@ -169,32 +170,34 @@ class Monitor:
     def _reference(self) -> MeasuredReference:
         return MeasuredReference(self._parts[1])
 
-    def _losses(self, model: torch.nn.Module) -> dict[str, Any]:
-        held, levels = self.data.held, torch.tensor(self.levels, dtype=torch.float32)
-        rows = _spread(len(self.data.x), max(self.settings.samples, 2))
+    @cached_property
+    def _shown(self) -> HeldOut:
+        """Configurations of the training part, as many as are drawn, spread evenly over it."""
+        rows, device = _spread(len(self.data.x), self.settings.samples), self.data.held.x.device
         with self.run.open_part("train") as part:
             units = units_of_samples(part)[rows.numpy()]
-        device = held.x.device
         condition = {name: value[rows].to(device) for name, value in self.data.condition.items()}
+        return HeldOut(self.data.x[rows].to(device), condition, units)
+
+    @cached_property
+    def _template(self) -> xr.Dataset:
+        with self.run.open_part("validation") as like:
+            return self.run.domain.request(like, self.settings.samples, {}, self.encoding.domain).load()
+
+    def _losses(self, model: torch.nn.Module) -> dict[str, Any]:
+        levels = torch.tensor(self.levels, dtype=torch.float32, device=self.data.held.x.device)
         found: dict[str, Any] = {}
-        for name, x, given, unit in (
-            ("train", self.data.x[rows].to(device), condition, units),
-            ("test", held.x, held.condition, held.units),
-        ):
+        for name, (x, condition, units) in (("train", self._shown), ("test", self.data.held)):
             batch = max(1, min(256, HELD_VALUES // x[0].numel()))
-            losses = sample_losses(model, x, given, levels.to(device), SEED, None, batch)
-            loss = summarise_losses(levels, *losses, unit)
+            loss = summarise_losses(levels, *sample_losses(model, x, condition, levels, SEED, None, batch), units)
             found |= {f"loss_{name}": loss.loss.tolist(), f"loss_{name}_error": loss.loss_error.tolist()}
         return found
 
     def _drawn(self, model: torch.nn.Module) -> xr.Dataset:
         settings, encoding, domain = self.run.experiment.sampling, self.encoding, self.run.domain
-        with self.run.open_part("validation") as like:
-            template = domain.request(like, self.settings.samples, {}, encoding.domain)
-            template = template.load()
         levels = Levels(log_uniform(encoding.s_max, encoding.s_min, settings.steps), EVEN)
         stands = Model(model, self.run.experiment, encoding, self.here.device)
-        generated = draw(stands, template, seed=SEED, sampler=settings.sampler, levels=levels)
+        generated = draw(stands, self._template, seed=SEED, sampler=settings.sampler, levels=levels)
         generated = with_units(generated.assign_attrs(domain=domain.name), domain)
         return domain.confront(self._parts[1], generated, "what was drawn")
 
@@ -271,6 +274,8 @@ def stopped_at(folder: Path) -> int | None:
 
 
 def why_stopped(folder: Path) -> str:
-    """What the rule said, in one sentence; empty where none ended the training."""
-    path = Path(folder) / STOPPED
-    return str(read_json(path)["reason"]) if path.exists() else ""
+    """What the rule said, in one sentence; empty where none ended the training, or it went on without the rule."""
+    steps = checkpoint_steps(Path(folder) / "checkpoints")
+    if not steps or stopped_at(folder) != steps[-1]:
+        return ""
+    return str(read_json(Path(folder) / STOPPED)["reason"])

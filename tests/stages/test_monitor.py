@@ -20,19 +20,19 @@ from physgen.tracking.journal import read_journal
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = list_domains()[-1]
-LOOKS = ["training.monitor.every=5", "training.monitor.samples=8", "training.monitor.levels=[0.3,3]"]
+LOOKS = ["training.monitor.every=4", "training.monitor.samples=8", "training.monitor.levels=[0.3,3]"]
 STOP = "training.monitor.stop=before_memorization"
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """words -> folder of a run of 20 steps, each made once."""
+    """words -> folder of a run of 12 steps, each made once."""
     folder = tmp_path_factory.mktemp("monitor")
     config = ROOT / "configs" / DOMAIN / "smoke.yaml"
     data = simulate(load_config(config), folder / "data.h5")
 
     def experiment(*words):
-        return load_config(config, [f"dataset={data}", "tracking.uri=off", *words])
+        return load_config(config, [f"dataset={data}", "tracking.uri=off", "training.steps=12", *words])
 
     @functools.cache
     def make(*words):
@@ -60,42 +60,44 @@ def events(run, kind):
 
 
 def test_looking_changes_nothing_of_the_training(trained):
-    run = trained(*LOOKS)
+    """Nor does a rule that does not ring."""
+    run = trained(*LOOKS, STOP)
     assert weights(run) == weights(trained())
-    assert not looks(trained()) and [look["step"] for look in looks(run)] == [5, 10, 15, 20]
+    assert not looks(trained()) and [look["step"] for look in looks(run)] == [4, 8, 12]
+    assert not events(run, "stopped") and why_stopped(run) == ""
 
 
 def test_a_resumed_training_is_looked_at_as_an_undisturbed_one(trained, tmp_path):
-    def stop_at_seven(step, total, note):
-        if step == 6:
+    def stop_at_five(step, total, note):
+        if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    asked = trained.experiment(*LOOKS)
-    run = train(asked, tmp_path, device="cpu", progress=stop_at_seven)
+    asked = trained.experiment(*LOOKS, STOP)
+    run = train(asked, tmp_path, device="cpu", progress=stop_at_five)
     assert len(looks(run)) == 1 and not is_complete(run)
     train(asked, tmp_path, resume=True, device="cpu")
-    assert looks(run) == looks(trained(*LOOKS))
+    assert looks(run) == looks(trained(*LOOKS, STOP))
 
 
 def test_what_is_measured_has_errors_and_a_null(trained):
-    curves = monitor_curves(trained(*LOOKS))
+    curves = monitor_curves(trained(*LOOKS, STOP))
     for name in ("loss_train", "loss_test", "order_parameter", "order_parameter_heldout"):
-        assert curves[name].dims == ("step", "level") and curves[f"{name}_error"].shape == (4, 2)
+        assert curves[name].dims == ("step", "level") and curves[f"{name}_error"].shape == (3, 2)
         assert (np.isfinite(curves[name]) & (curves[name] >= 0)).all()
     assert (curves["f_mem_error"] > 0).all() and {"f_mem_heldout", "distance", "distance_floor"} <= set(curves)
-    assert (np.diff(curves["effective_steps"]) > 0).all() and curves["effective_steps"][-1] <= 20
-    metrics = {name for entry in read_journal(trained(*LOOKS)) for name in entry.get("metrics", {})}
+    assert (np.diff(curves["effective_steps"]) > 0).all() and curves["effective_steps"][-1] <= 12
+    metrics = {name for entry in read_journal(trained(*LOOKS, STOP)) for name in entry.get("metrics", {})}
     assert {"regimes/f_mem", "regimes/loss_test_s0p3", "regimes/order_parameter_s3"} <= metrics
-    assert np.isnan(times_of_run(trained(*LOOKS)).tau_mem)  # 20 steps do not memorise
-    assert events(trained(*LOOKS), "learning_times")
+    assert np.isnan(times_of_run(trained(*LOOKS, STOP)).tau_mem)  # 12 steps do not memorise
+    assert events(trained(*LOOKS, STOP), "learning_times")
 
 
 def test_the_rule_ends_a_training_which_is_complete_then(trained, tmp_path, monkeypatch):
     """Until it is asked to go on without the rule; then it is the training that never had one."""
     monkeypatch.setattr(MemorizationAlarm, "rings", lambda self, *counts: True)
     run = train(trained.experiment(*LOOKS, STOP), tmp_path, device="cpu")
-    assert is_complete(run) and [look["step"] for look in looks(run)] == [5]
-    assert "stopped at step 5" in why_stopped(run) and events(run, "stopped")[0]["step"] == 5
+    assert is_complete(run) and [look["step"] for look in looks(run)] == [4]
+    assert "stopped at step 4" in why_stopped(run) and events(run, "stopped")[0]["step"] == 4
     assert events(run, "status")[-1]["status"] == "FINISHED"
     assert any("physgen.stopped" in entry["tags"] for entry in events(run, "tags"))
     stands = weights(run)
@@ -103,12 +105,7 @@ def test_the_rule_ends_a_training_which_is_complete_then(trained, tmp_path, monk
     assert is_complete(run) and weights(run) == stands
     train(trained.experiment(*LOOKS), tmp_path, resume=True, device="cpu")
     assert is_complete(run) and weights(run) == weights(trained())
-    assert looks(run) == looks(trained(*LOOKS))
-
-
-def test_a_rule_that_does_not_ring_changes_nothing(trained):
-    run = trained(*LOOKS, STOP)
-    assert weights(run) == weights(trained()) and not events(run, "stopped") and why_stopped(run) == ""
+    assert looks(run) == looks(trained(*LOOKS, STOP))
 
 
 def test_other_processes_hear_what_the_first_one_measured(trained):
@@ -122,11 +119,11 @@ def test_other_processes_hear_what_the_first_one_measured(trained):
             return "stopped"
 
     here = Other()
-    run = open_run(trained(*LOOKS))
-    state = type("State", (), {"step": 10})()
+    run = open_run(trained(*LOOKS, STOP))
+    state = type("State", (), {"step": 8})()
     monitor = Monitor(run, state, None, run.encoding(), here, None)
     assert monitor.look() == "stopped" and here.sent == ""
-    state.step = 11
+    state.step = 9
     del here.sent
     assert monitor.look() == "" and not hasattr(here, "sent")  # no look, no message: all count alike
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from physgen.stages.evaluation import Evaluator as Evaluator
     from physgen.stages.evaluation import evaluate as evaluate
     from physgen.stages.evaluation import evaluate_ensembles as evaluate_ensembles
+    from physgen.stages.regimes import find_regimes as find_regimes
+    from physgen.stages.regimes import write_regimes as write_regimes
     from physgen.stages.sampling import DrawOptions as DrawOptions
     from physgen.stages.sampling import conditions_without_data as conditions_without_data
     from physgen.stages.sampling import reference_settings as reference_settings

@@ -1,7 +1,7 @@
 """The stage of the dynamical regimes: when classes and single samples are decided, of data and of a run.
 
-:func:`write_regimes` takes a file or the folder of a run and writes a page; :func:`find_regimes` takes Datasets and arrays
-too and writes nothing.
+:func:`write_regimes` takes a file or the folder of a run and writes a page; :func:`find_regimes` takes Datasets and
+arrays too and writes nothing.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def find_regimes(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Regimes:
-    """The regimes of an ensemble, an array, a file of either, or a run; nothing is written. See :func:`write_regimes`."""
+    """The regimes of an ensemble, an array, a file of either, or a run, unwritten. See :func:`write_regimes`."""
     tell = _teller(progress)
     run = source if isinstance(source, Run) else _run_in(source)
     if run is not None:

@@ -83,6 +83,12 @@ def white_noise(like: Tensor, seed: int, *stream: int) -> Tensor:
     return torch.from_numpy(numbers).to(like)
 
 
+def uniform_noise(like: Tensor, seed: int, *stream: int) -> Tensor:
+    """Uniform numbers in [0, 1), float64, otherwise as :func:`white_noise`."""
+    words = [int(word) % 2**64 for word in (seed, *stream)]
+    return torch.from_numpy(np.random.default_rng(words).random(tuple(like.shape))).to(like.device)
+
+
 def seed_of(seed: int, *stream: int) -> int:
     """A seed below 2^63 for another generator, of which no two (seed, stream) share one but by accident."""
     words = np.random.SeedSequence([int(word) % 2**64 for word in (seed, *stream)]).generate_state(2, np.uint64)

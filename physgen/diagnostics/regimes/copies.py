@@ -2,8 +2,9 @@ r"""Distances to training configurations modulo symmetries, and what the nearest
 
 A :class:`Measure` says what a distance is: Euclidean for points; of fields the distance of normalised orbits,
 :math:`d = \sqrt{2(1 - \rho)}` with the largest correlation :math:`\rho` over translations and the point group
-(:mod:`physgen.diagnostics.nearest`); of +-1 values the part of the sites that differ, up to a global flip. Repeated
-training configurations count once, so that the second nearest is another one.
+(:mod:`physgen.diagnostics.nearest`); of +-1 values :math:`d = \sqrt{2(1 - |o|)}` with the overlap o, Euclidean up to a
+global flip and a factor (the gap of :func:`physgen.diagnostics.nearest.nearest_binary` is that of Hamming distances,
+the square of the one here). Repeated training configurations count once, so that the second nearest is another one.
 
 Legend: Q queries, T training configurations, D numbers per configuration.
 """
@@ -35,21 +36,17 @@ class Measure:
 
     Attributes:
         between: (Q, ...), (T, ...) -> distances (Q, T) on the CPU.
-        square: whether a squared Euclidean distance is proportional to the square of ``between``, else to itself.
+        repeats: whether independent configurations may be equal by chance, as few +-1 values are.
         invariants: (Q, ...), training set -> (Q, F) numbers that no symmetry changes: cells are cut by them.
         canonical: (T, ...) -> rows (T, D) that are equal where configurations are (cheap symmetries alone).
         order: grid -> number of symmetries besides translations that a comparison goes through.
     """
 
     between: Callable[[Tensor, Tensor], Tensor]
-    square: bool
+    repeats: bool
     invariants: Callable[[Tensor, Tensor], Tensor]
     canonical: Callable[[Tensor], Tensor]
     order: Callable[[Sequence[int]], int] = lambda grid: 1
-
-    def squared(self, distance: Tensor) -> Tensor:
-        """A squared Euclidean distance up to a factor."""
-        return distance.square() if self.square else distance
 
 
 def field_measure(group: str = "point", spacing: Sequence[float] | None = None, periodic: bool = True) -> Measure:
@@ -57,13 +54,13 @@ def field_measure(group: str = "point", spacing: Sequence[float] | None = None, 
     options = {"group": group, "spacing": spacing, "periodic": periodic}
     moves = partial(_moves, group=group, spacing=spacing)
     invariants = partial(_amplitudes, moves=moves) if periodic else partial(_averaged, moves=moves)
-    return Measure(partial(_orbit_distance, options=options), True, invariants, _flat, lambda grid: len(moves(grid)))
+    return Measure(partial(_orbit_distance, options=options), False, invariants, _flat, lambda grid: len(moves(grid)))
 
 
 def binary_measure(fold: bool = True) -> Measure:
-    """The measure "overlap": the part of the sites of +-1 values that differ; ``fold``: up to a global flip."""
+    """The measure "overlap" of +-1 values; ``fold``: up to a global flip."""
     aligned = _aligned if fold else _flat_pair
-    return Measure(partial(_hamming, fold=fold), False, aligned, _first_up if fold else _flat)
+    return Measure(partial(_unlike, fold=fold), True, aligned, _first_up if fold else _flat)
 
 
 def measure_of(distance: str | Measure) -> Measure:
@@ -90,8 +87,8 @@ def _euclidean(query: Tensor, train: Tensor) -> Tensor:
 
 def _orbit_distance(query: Tensor, train: Tensor, options: dict) -> Tensor:
     rho = field_correlations(query, train, **options).double()
-    distance = (2 * (1 - rho)).clamp(min=0).sqrt()
-    return torch.where(rho >= 1 - 1e-5, 0.0, torch.where(rho.isnan(), torch.inf, distance))  # rounding of float32
+    rho = rho.nan_to_num(nan=0.0, neginf=-1.0)  # a constant query is like none, a constant training field near none
+    return torch.where(rho >= 1 - 1e-5, 0.0, (2 * (1 - rho)).clamp(min=0).sqrt())  # rounding of float32
 
 
 def _moves(grid: Sequence[int], group: str, spacing: Sequence[float] | None) -> tuple[Symmetry, ...]:
@@ -115,9 +112,9 @@ def _averaged(x: Tensor, train: Tensor, moves: Moved) -> Tensor:
     return torch.stack([g.move(x.double()) for g in moves(x.shape[2:])]).square().mean(0).flatten(1)
 
 
-def _hamming(query: Tensor, train: Tensor, fold: bool) -> Tensor:
+def _unlike(query: Tensor, train: Tensor, fold: bool) -> Tensor:
     overlap = _flat(query) @ _flat(train).T / query[0].numel()
-    return (0.5 * (1 - (overlap.abs() if fold else overlap))).cpu()
+    return (2 * (1 - (overlap.abs() if fold else overlap))).clamp(min=0).sqrt().cpu()
 
 
 def _aligned(x: Tensor, train: Tensor) -> Tensor:
@@ -131,7 +128,7 @@ def _first_up(x: Tensor) -> Tensor:
 
 
 MEASURES: dict[str, Callable[[], Measure]] = {
-    "euclidean": lambda: Measure(_euclidean, True, _flat_pair, _flat),
+    "euclidean": lambda: Measure(_euclidean, False, _flat_pair, _flat),
     "field": field_measure,
     "translations": partial(field_measure, group="none"),
     "overlap": binary_measure,
@@ -168,7 +165,7 @@ def neighbours(query: Tensor, train: Tensor, measure: Measure, scale: float) -> 
     for block in query.split(rows):
         distance = measure.between(block, train)
         near, index = distance.topk(2, dim=1, largest=False)
-        weights = torch.softmax(-measure.squared(distance).nan_to_num(posinf=1e300) / (2 * scale), dim=1)
+        weights = torch.softmax(-distance.square() / (2 * scale), dim=1)
         parts.append((near, index[:, 0], weights.square().sum(1)))
     near, index, order = (torch.cat(p) for p in zip(*parts, strict=True))
     gap = torch.where(near[:, 1] > 0, near[:, 0] / near[:, 1], 1.0)
@@ -191,7 +188,7 @@ def posterior_scale(train: Tensor, measure: Measure, seed: int) -> float:
     seed. A copy has :math:`Y_2 \gtrsim .8` there.
     """
     rows = torch.as_tensor(np.random.default_rng(seed).permutation(len(train))[:PROBES])
-    squared = measure.squared(_apart(rows, train, measure))
+    squared = _apart(rows, train, measure).square()
     typical = float(squared[squared.isfinite()].mean())
 
     def excess(log_scale: float) -> float:

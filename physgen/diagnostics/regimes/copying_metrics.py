@@ -164,7 +164,7 @@ def _check(units: Units, n: int, m: int) -> None:
 
 def _check_fresh(distance: np.ndarray, measure: Measure) -> None:
     """+-1 values may repeat by chance, real ones do not."""
-    if measure.square and (distance == 0).any():
+    if not measure.repeats and (distance == 0).any():
         raise InputError(
             f"{int((distance == 0).sum())} held-out configurations are in the training set: they are no null for "
             "copying; hold out data that no model has seen"

@@ -138,6 +138,14 @@ def test_repeated_training_configurations_count_once():
     np.testing.assert_allclose(one["value"], other["value"])
 
 
+def test_constant_fields_are_no_copies_and_break_nothing():
+    rng = np.random.default_rng(11)
+    generated, train, heldout = (fields(rng, 24) for _ in range(3))
+    generated[0], train[1] = 1.0, 0.0
+    result = copying_metrics(generated, train, heldout, "field")
+    assert np.isfinite(result["value"]).all() and float(result["value"].sel(metric="f_mem")) == 0
+
+
 def test_what_cannot_be_judged_is_said():
     rng = np.random.default_rng(6)
     x = points(rng, 40)

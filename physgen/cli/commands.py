@@ -256,6 +256,22 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(f"wrote {written.folder}/report.html and figures/" + (f"; it is in MLflow at {uri}" if uri else ""))
 
 
+def _regimes(arguments: argparse.Namespace) -> None:
+    from physgen.stages.regimes import write_regimes
+
+    found = write_regimes(
+        arguments.data, arguments.output, box_size=arguments.box, domain=arguments.domain, seed=arguments.seed,
+        device=arguments.device, progress=progress_bar("regimes"), processes=min(os.cpu_count() or 1, 4),
+    )  # fmt: skip
+    print(found.table)
+    print(f"wrote {found.folder}/regimes.html, summary.json, regimes.nc and figures/")
+    if (arguments.data / "experiment.yaml").is_file():
+        runs = arguments.data.absolute().parent
+        print(f"next: {_command('ui', *([] if runs == Path('runs').absolute() else ['--runs', runs]))}")
+    else:
+        print(f"next, does a model of these data copy them: {_command('regimes', 'runs/NAME')} after physgen train")
+
+
 def _ui(arguments: argparse.Namespace) -> int:
     from physgen.errors import InputError
     from physgen.tracking.server import default_tracking_uri
@@ -297,6 +313,7 @@ COMMANDS = {
     "average": _average,
     "evaluate": _evaluate,
     "compare": _compare,
+    "regimes": _regimes,
     "ui": _ui,
     "sync": _sync,
     "config": _config,

@@ -157,6 +157,20 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     compare.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: comparison, beside the first run")
     compare.add_argument("--uri", metavar="URI", help="MLflow tracking URI (default: that of the runs)")
 
+    regimes = commands.add_parser(
+        "regimes", help="speciation, collapse, cloning and memorization of data or of a run, on one page"
+    )
+    regimes.add_argument(
+        "data", type=Path, metavar="DATA|RUN", help="an ensemble, an array in .npy or .npz, or the folder of a run"
+    )
+    regimes.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="default: RUN/regimes, or DATA without suffix with -regimes"
+    )
+    regimes.add_argument("--box", metavar="LENGTH", help='side of the box of an array, e.g. --box "25 Mpc/h"')
+    regimes.add_argument("--domain", metavar="NAME", help="physics of a file that names none (default: any field)")
+    regimes.add_argument("--seed", type=int, default=0, metavar="S")
+    regimes.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
 
 def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     ui = commands.add_parser("ui", help="the MLflow UI, opened at the page that compares runs")

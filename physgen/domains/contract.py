@@ -75,6 +75,8 @@ class Domain(ABC):
     ``restrict``           what of a reference another ensemble holds as well, e.g. some of its conditions; all
     ``memorization``       nearest training configuration beside that of held-out data; translations and lattice
                            symmetries left out of account
+    ``orbit``              ensemble -> the symmetries of the law modulo which two samples are one: ``none``,
+                           ``translations``, ``point_group`` (those and the lattice's); by its box and components
     =====================  =====================================================================================
 
     ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no other code sees
@@ -102,11 +104,7 @@ class Domain(ABC):
         """Make an ensemble. The result depends on the fields and the seed, not on ``processes``."""
 
     def simulate_given(
-        self,
-        template: xr.Dataset,
-        seed: int,
-        processes: int = 1,
-        progress: Callable[[int, int], None] | None = None,
+        self, template: xr.Dataset, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None
     ) -> xr.Dataset:
         """Make an ensemble under the conditions of a template, or of an ensemble; the fields say the rest.
 
@@ -279,6 +277,12 @@ class Domain(ABC):
         from physgen.diagnostics.memorization import memorization
 
         return memorization(generated, train, heldout, similarity="field", **judged)
+
+    def orbit(self, ensemble: xr.Dataset) -> str:
+        """The default is that of a field in its box, :func:`physgen.domains.lattice_field.orbit_of_field`."""
+        from physgen.domains.lattice_field import orbit_of_field
+
+        return orbit_of_field(ensemble)
 
 
 def list_domains() -> list[str]:

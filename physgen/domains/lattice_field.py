@@ -145,6 +145,17 @@ def _check_in_range(name: str, value: float, like: xr.Dataset, constants: Mappin
         )
 
 
+def orbit_of_field(ensemble: xr.Dataset) -> str:
+    """Symmetries of the law of a field modulo which two samples count as one; see ``Domain.orbit``.
+
+    A scalar in a periodic box: ``point_group``, translations with the symmetries of the lattice; several components
+    may turn into each other: ``translations``; a box with walls: ``none``.
+    """
+    if not int(ensemble.attrs.get("periodic", 1)):
+        return "none"
+    return "translations" if ensemble.sizes.get("component", 1) > 1 else "point_group"
+
+
 def check_same_lattice(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
     """``other`` where its lattice, cell size and units are those of the reference; else InputError with both values."""
     theirs, ours = (

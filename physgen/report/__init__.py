@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from physgen.report.page import flat_summary as flat_summary
     from physgen.report.page import write_report as write_report
     from physgen.report.page import write_summary as write_summary
+    from physgen.report.regimes import Finding as Finding
+    from physgen.report.regimes import Regimes as Regimes
     from physgen.report.sections import Picture as Picture
     from physgen.report.sections import Section as Section
     from physgen.report.sections import Table as Table

@@ -225,6 +225,11 @@ def _write_diagnostics(evaluation: Evaluation, path: Path) -> None:
             plain = result.drop_vars("permuted_log_p", errors="ignore")  # as large as all else, and made from it
             plain = plain.assign_attrs({k: v for k, v in result.attrs.items() if isinstance(v, str | int | float)})
             groups[f"{name}/{side}"] = plain
+    write_groups(groups, path)
+
+
+def write_groups(groups: Mapping[str, xr.Dataset], path: Path) -> None:
+    """Datasets as the groups of one NetCDF file, written whole or not at all."""
     with whole_file(path, sum(group.nbytes + GROUP_BYTES for group in groups.values())) as fresh:
         _write_groups(groups, fresh)
 

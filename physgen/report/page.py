@@ -53,7 +53,7 @@ def write_report(
         rows=metric_rows(metrics),
         sections=sections,
         not_tested=list(not_tested),
-        facts=[(name, *_fact(value)) for name, value in provenance.items() if value not in ("", None)],
+        facts=facts_of(provenance),
     )
 
 
@@ -99,6 +99,11 @@ def _write(path: Path, text: str) -> Path:
 
 def _data_uri(path: str | Path) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+
+
+def facts_of(provenance: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Name, text and whether it is long and shown folded, of each fact that is known."""
+    return [(name, *_fact(value)) for name, value in provenance.items() if value not in ("", None)]
 
 
 def _fact(value: Any) -> tuple[str, bool]:

@@ -10,6 +10,7 @@ from physgen.lazy import attach
 if TYPE_CHECKING:
     from physgen.session.judging import compare as compare
     from physgen.session.judging import evaluate as evaluate
+    from physgen.session.judging import regimes as regimes
     from physgen.session.making import import_files as import_files
     from physgen.session.making import simulate as simulate
     from physgen.session.making import train as train

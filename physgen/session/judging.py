@@ -11,6 +11,7 @@ from physgen.session.run import OpenRun
 if TYPE_CHECKING:
     from physgen.report.comparison import Comparison
     from physgen.report.evaluation import Evaluation
+    from physgen.report.regimes import Regimes
 
 
 def evaluate(
@@ -63,3 +64,34 @@ def compare(*runs: OpenRun | str | Path) -> Comparison:
         if isinstance(run, OpenRun) and not is_judged(run.folder):
             _ = run.report
     return compare_stage([run.folder if isinstance(run, OpenRun) else run for run in runs])
+
+
+def regimes(
+    data_or_run: Any,
+    *,
+    box_size: Any = None,
+    domain: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Regimes:
+    r"""When the backward diffusion decides classes and single samples: of data, or of a run and its data.
+
+    Times are those of the Ornstein-Uhlenbeck process, :math:`x_t = e^{-t} x_0 + \sqrt{1 - e^{-2t}} z`.
+
+    Args:
+        data_or_run: a Dataset, an array (N, *grid), the path of either; or an opened run, or the folder of one.
+        box_size: of an array, see :func:`physgen.from_array`.
+        domain: physics of an ensemble that names none; None for any field.
+        seed: of noise and draws.
+        device: where the network of a run computes.
+
+    Returns:
+        The regimes: they show their table, and have ``results``, ``values``, ``figure(name)`` and ``write(folder)``.
+
+    Raises:
+        InputError: too few samples or units, data that cannot be read, an unknown domain.
+    """
+    from physgen.stages.regimes import find_regimes
+
+    source = data_or_run.run if isinstance(data_or_run, OpenRun) else data_or_run
+    return find_regimes(source, box_size=box_size, domain=domain, seed=seed, device=device)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from physgen.report.evaluation import Evaluation
+    from physgen.report.regimes import Regimes
     from physgen.runs.encoding import Encoding
     from physgen.runs.model import Model
 
@@ -150,6 +151,16 @@ class OpenRun:
         rules = self.experiment.judging
         judging = rules.model_copy(update={"tolerances": {**rules.tolerances, **(tolerances or {})}})
         return evaluate_ensembles(**ensembles, domain=self.run.domain, judging=judging)
+
+    def regimes(self, *, seed: int = 0, progress: bool = True) -> Regimes:
+        """When its data, and what it draws of them, decide classes and single samples; nothing is written.
+
+        ``write(folder)`` of the result makes the page. See :func:`physgen.regimes`.
+        """
+        from physgen.stages.regimes import find_regimes
+
+        bar = shown_bar(progress, f"regimes {self.experiment.name}")
+        return find_regimes(self.run, seed=seed, device=self.device, progress=bar)
 
     @property
     def report(self) -> Path:

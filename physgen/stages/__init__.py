@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from physgen.stages.monitor import why_stopped as why_stopped
     from physgen.stages.monitor_curves import monitor_curves as monitor_curves
     from physgen.stages.monitor_curves import times_of_run as times_of_run
+    from physgen.stages.regimes import find_regimes as find_regimes
+    from physgen.stages.regimes import write_regimes as write_regimes
     from physgen.stages.sampling import DrawOptions as DrawOptions
     from physgen.stages.sampling import conditions_without_data as conditions_without_data
     from physgen.stages.sampling import reference_settings as reference_settings

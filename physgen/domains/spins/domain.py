@@ -294,3 +294,7 @@ class Spins(Domain):
         from physgen.domains.spins.overlap import spin_memorization
 
         return spin_memorization(generated, train, heldout, **judged)
+
+    def orbit(self, ensemble: xr.Dataset) -> str:
+        """``none``: given its couplings, the law has no symmetry of the lattice."""
+        return "none"

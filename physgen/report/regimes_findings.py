@@ -1,0 +1,116 @@
+"""What the regimes say, in a word and a sentence each; what is within two standard errors stays undecided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from physgen.figures.notation import format_value
+from physgen.report.regimes import Finding
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+ERRORS = 2.0  # standard errors from which on a difference counts; 5 % of equal ones lie beyond
+NOT_TESTED_WITHOUT_MODEL = (
+    "No model was looked at: whether one copies these samples is not known. What collapses below t_C is the exact "
+    "score of the samples, which a network follows only if it memorizes.",
+    "Classes are the two sides of the first principal component: other classes may be decided at other times.",
+    "All samples were taken as draws of one law; labels that vary among them widen it.",
+)
+NOT_TESTED = (
+    "Copies are judged by distances: a partial copy, of one object in a field, is not seen.",
+    "Classes are the two sides of the first principal component: other classes may be decided at other times.",
+    "All samples were taken as draws of one law; labels that vary among them widen it.",
+)
+Metrics = Mapping[str, Mapping[str, float]]
+
+
+def findings_of(results: Mapping[str, xr.Dataset], metrics: Metrics) -> tuple[Finding, ...]:
+    """The table: one line for each question that these results answer."""
+    questions = (_speciation, _collapse, _window, _cloning)
+    return tuple(found for question in questions if (found := question(results, metrics)) is not None)
+
+
+def number(metrics: Metrics, name: str) -> tuple[float, float]:
+    """Value and error of a metric; NaN where it is not known."""
+    entry = metrics.get(name, {})
+    return float(entry.get("value", math.nan)), float(entry.get("error", math.nan))
+
+
+def shown(metrics: Metrics, name: str) -> str:
+    """A metric with its error as text."""
+    return format_value(*number(metrics, name))
+
+
+def _speciation(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding:
+    t_s, error = number(metrics, "t_S")
+    if not t_s > ERRORS * error:
+        why = f"no direction stands out: the largest eigenvalue of the covariance gives t_S = {shown(metrics, 't_S')}"
+        return Finding("speciation", "not before t = 0", "open", f"{why}, not above 0 by {ERRORS:g} standard errors.")
+    reason = (
+        "Above t_S the noisy data are one cloud; the direction of largest variance is decided at t_S = "
+        f"{shown(metrics, 't_S')} (½ ln Λ; where the curvature changes its sign: {shown(metrics, 't_S_exact')})."
+    )
+    return Finding("speciation", f"at t = {shown(metrics, 't_S')}", "pass", reason)
+
+
+def _collapse(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | None:
+    if "t_C" not in metrics:
+        return None
+    t_c, error = number(metrics, "t_C")
+    if not math.isfinite(t_c):
+        return Finding(
+            "collapse", "not found", "open", "The excess entropy has no zero in the range of times looked at."
+        )
+    plain = (
+        f", {shown(metrics, 't_C_plain')} if symmetric copies counted as new samples" if "t_C_plain" in metrics else ""
+    )
+    reason = (
+        f"Below t_C = {shown(metrics, 't_C')} the exact score of these {int(number(metrics, 'n')[0])} samples leads "
+        f"to one of them{plain}. Only a model that does not follow this score there can make new ones."
+    )
+    return Finding("collapse", f"at t = {shown(metrics, 't_C')}", "pass", reason)
+
+
+def _window(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | None:
+    if "window" not in metrics:
+        return None
+    width, error = number(metrics, "window")
+    need = ""
+    if "ln_n_window" in metrics and math.isfinite(number(metrics, "ln_n_window")[0]):
+        value, spread = (x / math.log(10) for x in number(metrics, "ln_n_window"))
+        need = f" t_C meets t_S at n = 10^{format_value(value, spread)} samples."
+    if not math.isfinite(width):
+        return Finding("speciated window", "unknown", "open", "One of the two times is not known.")
+    if width > ERRORS * error:
+        reason = (
+            f"Between t_S and t_C, {shown(metrics, 'window')} wide, the class is decided and the sample is not.{need}"
+        )
+        return Finding("speciated window", "there is one", "pass", reason)
+    if width < -ERRORS * error:
+        reason = (
+            f"t_C lies above t_S by {format_value(-width, error)}: the exact score of so few samples picks one of "
+            f"them before a class.{need}"
+        )
+        return Finding("speciated window", "none", "fail", reason)
+    reason = f"t_S − t_C = {shown(metrics, 'window')} is within {ERRORS:g} standard errors of 0.{need}"
+    return Finding("speciated window", "undecided", "open", reason)
+
+
+def _cloning(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | None:
+    if "cloning_gap" not in results:
+        return None
+    gap = results["cloning_gap"]
+    p, seen = float(gap["p_value"]), float(gap["detectable"].median())
+    largest = shown(metrics, "cloning_gap")
+    said = f"the largest difference between clones of the model and U-turns of unseen data is {largest}"
+    power = f"a difference of {seen:.2g} at one time would have been seen in four of five cases"
+    if p < 0.01:
+        return Finding("cloning and U-turn", "differ", "fail", f"{_upper(said)}, p = {p:.2g}: score or steps err.")
+    return Finding("cloning and U-turn", "no difference seen", "open", f"{_upper(said)}, p = {p:.2g}; {power}.")
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,72 @@
+"""The words of the page on dynamical regimes: titles, captions, what each number means."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+TITLES = {
+    "phase_diagram": "phase diagram",
+    "film_strip": "one trajectory through the regimes",
+    "collapse": "collapse onto single samples",
+    "cloning": "when classes are decided: U-turn and cloning",
+    "information": "information on the class",
+    "loss_gap": "denoising loss of training and unseen data",
+    "copies": "copies among the drawn samples",
+    "dynamics": "memorization while the network was trained",
+}
+CAPTIONS = {
+    "phase_diagram": Markup(
+        "Time <i>t</i> of the forward Ornstein-Uhlenbeck process against the excess exponent α = ln <i>n</i> / "
+        "<i>d</i> of <i>n</i> samples with <i>d</i> numbers each; a sampler goes from top to bottom. "
+        "<i>Trivial</i>: nothing is decided. <i>Speciated</i>: the class is decided, the sample is not. "
+        "<i>Collapsed</i>: with the exact score of the samples, the backward process can only end on one of them. "
+        "Lines: closed form of the Gaussian field or law with the spectrum of the data. Points: measured on nested "
+        "subsets of the data, with standard errors."
+    ),
+    "film_strip": Markup(
+        "One sample on its way from noise to data, equally spaced in time, oldest left. Above: the noisy state. "
+        "Below: the mean of all samples that it may still become. Right: where it ends, beside the nearest "
+        "training sample (of its whole orbit where the data have symmetries)."
+    ),
+    "collapse": Markup(
+        "Left: excess entropy <i>f</i>(<i>t</i>) of the noisy data per dimension; it vanishes below the collapse "
+        "time t_C. Right: participation Y₂(<i>t</i>), the probability that two endings of one noisy state are the "
+        "same training sample under the exact score of the samples: 0 in the speciated regime, 1 when collapsed."
+    ),
+    "cloning": Markup(
+        "Probability φ(<i>t</i>) that a sample is in the same class after going up to time <i>t</i> and back "
+        "(U-turn), or that two clones of one trajectory at <i>t</i> end in the same class. With the exact score "
+        "both are equal; their difference measures the error of score and steps. Lines: one Gaussian cut by its "
+        "first principal component, and a mixture of two well separated classes."
+    ),
+    "information": Markup(
+        "Information on the class in the noisy state, and its rate. The rate is largest where the backward process "
+        "decides."
+    ),
+    "loss_gap": Markup(
+        "Denoising loss by time, of training samples and of samples that the network has not seen, over the same "
+        "noise. A network that remembers its training set has the smaller loss on it, first at small times."
+    ),
+    "copies": Markup(
+        "Each measure of copying on the drawn samples, beside its rate of false positives: the same measure on "
+        "fresh real samples."
+    ),
+    "dynamics": Markup(
+        "The monitor of the training: quality and part of copies against the training step. Between τ_gen and "
+        "τ_mem the network draws good samples that are not copies."
+    ),
+}
+MEANINGS = {
+    "n": "samples",
+    "d": "numbers in each sample",
+    "alpha": "excess exponent ln n / d",
+    "orbit_size": "symmetric copies of a sample that count as the same",
+    "t_S": "speciation time, ½ ln Λ with Λ the largest eigenvalue of the covariance",
+    "t_S_exact": "exact change of sign of the curvature, ½ ln(1 + Λ)",
+    "t_C": "collapse time: excess entropy vanishes (symmetries of the data included)",
+    "t_C_plain": "collapse time without the symmetries",
+    "t_C_theory": "collapse time of the Gaussian law with this spectrum",
+    "Y2_at_t_C": "participation of the posterior over samples at t_C",
+    "window": "speciated window t_S − t_C",
+    "ln_n_window": "ln of the number of samples from which on t_C < t_S",
+}

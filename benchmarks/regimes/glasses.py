@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,18 +89,20 @@ TRAININGS = tuple(
 )
 
 
-def campaign(trainings: Iterable[tuple[int, int, bool, int]] = TRAININGS) -> None:
-    """Every training in turn, written to :data:`RECORD` as it goes."""
+def campaign(trainings: Iterable[tuple[int, int, bool, int]] = TRAININGS, to: Path = RECORD) -> None:
+    """Every training in turn, written down as it goes."""
     x, bonds = glass()
     settings = {"batch": BATCH, "rate": RATE, "width": WIDTH, "blocks": BLOCKS, "levels": LEVELS}
     for n, seed, augment, steps in trainings:
         key = {"data": "glass8", "augment": augment, "n": n, "seed": seed}
-        record(RECORD, key, course(x, bonds, n, seed, augment, steps), {**settings, "most_steps": steps})
+        record(to, key, course(x, bonds, n, seed, augment, steps), {**settings, "most_steps": steps})
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", type=Path, default=RECORD, help="file to which lines are added")
     parser.add_argument("training", nargs="*", help="n,seed,augmented,steps")
-    chosen = [tuple(int(number) for number in one.split(",")) for one in parser.parse_args().training]
-    campaign([(n, seed, bool(augment), steps) for n, seed, augment, steps in chosen] or TRAININGS)
+    given = parser.parse_args()
+    chosen = [tuple(int(number) for number in one.split(",")) for one in given.training]
+    campaign([(n, seed, bool(augment), steps) for n, seed, augment, steps in chosen] or TRAININGS, given.record)

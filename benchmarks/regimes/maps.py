@@ -18,6 +18,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.regimes.course import FIELDS, Data, Plan, constant_rate, copied, follow, null, overfitted, record
+from benchmarks.regimes.row import Row
+from benchmarks.regimes.timescales import collapse, speciation
+from benchmarks.regimes.windows import Run
+from benchmarks.regimes.windows import overfitted as overfit_step
 from physgen.diagnostics.nearest import nearest_field
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LogNormal
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
@@ -160,6 +164,43 @@ def campaign(path: str, trainings: Iterable[tuple[int, int, bool, int]] = TRAINI
     for n, seed, augment, steps in trainings:
         key = {"data": "maps32", "network": f"{WIDTH} x {MULTIPLIERS}", "augment": augment, "n": n, "seed": seed}
         record(to, key, course(train, heldout, n, seed, augment, steps), {**settings, "most_steps": steps})
+
+
+def rows() -> list[Row]:
+    """A small part again: times of 48 maps of 8 simulations, and the end of the window at n = 8."""
+    train, heldout = encoded(None, 32, 10, 8)
+    return [*_rows_of_data(train), _row_of_window(train, heldout)]
+
+
+def _rows_of_data(maps: Maps) -> list[Row]:
+    n = len(maps.x)
+    about = f"{n} maps 32^2 of {len(np.unique(maps.simulation))} simulations, the unit of the error"
+    found = {**speciation(maps.x, maps.simulation), **collapse(maps.x, maps.simulation, "none", 400)}
+    latest, error = found["t_C_gaussian"], found["t_C_error"]
+    no_later = "rule: not later than that of Gaussian data of these variances by more than 3 errors"
+    return [
+        Row(f"t_S = 1/2 ln Lambda of N-body maps, n = {n}", found["t_S"], found["t_S_error"], note=about),
+        Row(
+            f"t_C of N-body maps, n = {n}",
+            found["t_C"],
+            error,
+            latest,
+            kept=found["t_C"] < latest + 3 * error,
+            note=f"{about}; where Y_2 = .57; {no_later}",
+        ),
+    ]
+
+
+def _row_of_window(train: Maps, heldout: Maps) -> Row:
+    told = [line for line in course(train, heldout, 8, 1, False, 512) if "step" in line]
+    run = Run(("maps32", "", False, 8, 1), {}, told, True)
+    note = (
+        "U-Net of 105,841 weights; held-out loss at s = 1 twice that of training; one seed, so no error; "
+        "docs/regimes-fields.md has the law in n"
+    )
+    return Row(
+        "steps to overfit 8 N-body maps", overfit_step(run, LEVELS.index(1.0), OVERFITTED), float("nan"), note=note
+    )
 
 
 if __name__ == "__main__":

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.regimes.course import FIELDS, append
 from physgen.diagnostics.regimes.collapse import excess_entropy
 from physgen.diagnostics.regimes.speciation import spectral_speciation
 from physgen.diagnostics.resampling import jackknife_variance
 from physgen.lattice import point_group
+from physgen.provenance import git_commit
 
 GROUPS = 32  # of units, over which errors are taken
 
@@ -83,3 +87,32 @@ def measured(x: Tensor, unit: np.ndarray, orbits: Sequence[str], draws: int) -> 
         still = orbit in ("none", "flip")
         times = speciation(x, unit) if still else orbit_speciation(x, unit)
         yield {"n": len(x), "d": x[0].numel(), "orbit": orbit, **times, **collapse(x, unit, orbit, draws)}
+
+
+def campaign(to: Path, data: str, path: str, counts: Sequence[int], orbits: Sequence[str], draws: int) -> None:
+    """Times of n configurations for each n: of "maps32" and "maps64" from a file, of "glass8" made here."""
+    from benchmarks.regimes import glasses, maps
+
+    if data == "glass8":
+        x, _ = glasses.glass()
+        chosen = {n: (x[:n], np.arange(n)) for n in counts}
+    else:
+        train, _ = maps.encoded(path, int(data[4:]))
+        found = {n: maps.subset(train, n, 1) for n in counts}
+        chosen = {n: (some.x, some.simulation) for n, some in found.items()}
+    for n, (x, unit) in chosen.items():
+        for line in measured(x, unit, orbits, draws):
+            append(to, {"data": data, "n": n, "commit": git_commit(), **line})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", choices=["maps32", "maps64", "glass8"])
+    parser.add_argument("--path", default="", help="file of maps, from `physgen simulate`")
+    parser.add_argument("--n", type=int, nargs="+", required=True)
+    parser.add_argument("--orbits", nargs="+", default=["none"])
+    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--record", type=Path, default=FIELDS / "times.jsonl")
+    given = parser.parse_args()
+    campaign(given.record, given.data, given.path, given.n, given.orbits, given.draws)

@@ -28,11 +28,12 @@ KEPT = {True: "yes", False: "**no**", None: "stated"}
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "regimes.md"
 FIGURES = PAGE.parent / "figures" / "regimes"
+NO_TOPICS = ("row", "drawing", "course", "windows", "timescales", "__main__")
 HEAD = "| quantity | measured | theory | paper | kept | note |\n" + "|---" * 6 + "|"
 
 
 def main(wanted):
-    names = [m.name for m in pkgutil.iter_modules(regimes.__path__) if m.name not in ("row", "drawing", "__main__")]
+    names = [m.name for m in pkgutil.iter_modules(regimes.__path__) if m.name not in NO_TOPICS]
     unknown = set(wanted) - set(names)
     if unknown:
         sys.exit(f"unknown topic {sorted(unknown)[0]!r}; choose from {', '.join(names)}")

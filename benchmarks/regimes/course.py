@@ -177,21 +177,6 @@ def null(data: Data, plan: Plan) -> dict[str, float]:
     return _fractions(plan.gaps(data.heldout, data.train), GAP)
 
 
-# --- times from a course ------------------------------------------------------------------------
-
-
-def crossing(steps: np.ndarray, values: np.ndarray, level: float) -> float:
-    """Step at which values first rise to ``level``, interpolated in ln step; nan where they never do."""
-    above = np.flatnonzero(values >= level)
-    if not len(above):
-        return math.nan
-    i = int(above[0])
-    if i == 0:
-        return math.nan  # already there at the first measurement: no time can be given
-    share = (level - values[i - 1]) / (values[i] - values[i - 1])
-    return float(np.exp(np.log(steps[i - 1]) + share * np.log(steps[i] / steps[i - 1])))
-
-
 # --- the record -----------------------------------------------------------------------------------
 
 

@@ -63,9 +63,23 @@ class GaussianMixture(ExactLaw):
         log_density = -0.5 * (offset**2 / variance + torch.log(variance) + LOG_2PI).sum(-1)
         return self._log_weights(y) + log_density, offset, variance
 
+    def _isotropic(self, y: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """Log joint density (B, J) and noisy variances (B, J) of isotropic components, by products of matrices.
+
+        In float64: large squares are subtracted.
+        """
+        wide, means = y.flatten(1).double(), self.means.flatten(1).to(y.device, torch.float64)
+        square = wide.square().sum(1, keepdim=True) - 2 * wide @ means.T + means.square().sum(1)
+        variance = self._variances.T.to(wide) + like(s.double(), wide).square().expand(len(y), 1)
+        log_density = -0.5 * (square.clamp(min=0) / variance + wide.shape[1] * (torch.log(variance) + LOG_2PI))
+        return self._log_weights(wide) + log_density, variance
+
+    def _log_joint(self, y: Tensor, s: Tensor) -> Tensor:
+        return self._isotropic(y, s)[0] if self._axes is None else self._components(y, s)[0]
+
     def responsibilities(self, y: Tensor, s: Tensor) -> Tensor:
         """Posterior probability (B, J) of the components given y."""
-        return torch.softmax(self._components(y, s)[0], dim=1)
+        return torch.softmax(self._log_joint(y, s), dim=1).to(y.dtype)
 
     def _posterior_mean_of(self, log_joint: Tensor, value: Tensor) -> Tensor:
         """Mean over components of value (B, J, d), given in eigenvector coordinates; returns (B, d)."""
@@ -74,6 +88,11 @@ class GaussianMixture(ExactLaw):
         return torch.einsum("bj,bjd->bd", torch.softmax(log_joint, dim=1), value)
 
     def __call__(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        if self._axes is None:
+            log_joint, variance = self._isotropic(y, s)
+            posterior, shrinkage = torch.softmax(log_joint, dim=1), self._variances.T.to(variance) / variance
+            centre = ((posterior * (1 - shrinkage)).to(y.dtype) @ self.means.to(y).flatten(1)).reshape(y.shape)
+            return centre + like((posterior * shrinkage).sum(1).to(y.dtype), y) * y
         log_joint, offset, variance = self._components(y, s)
         inside = self._posterior_mean_of(log_joint, offset * (self._variances.to(y) / variance))
         return (torch.softmax(log_joint, dim=1) @ self.means.to(y).flatten(1) + inside).reshape(y.shape)
@@ -83,7 +102,7 @@ class GaussianMixture(ExactLaw):
         return self._posterior_mean_of(log_joint, -offset / variance).reshape(y.shape)
 
     def log_density(self, y: Tensor, s: Tensor) -> Tensor:
-        return torch.logsumexp(self._components(y, s)[0], dim=1)
+        return torch.logsumexp(self._log_joint(y, s), dim=1).to(y.dtype)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         device = generator.device

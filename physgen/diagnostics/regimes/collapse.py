@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # (y (B, C, *grid), s (B,)) -> ln p_s(y), (B,)
+PILOT = 64  # draws that find where times should lie
 BLOCK = 2**21  # pairs of a draw and an atom that are held at once
 
 # Y2 at t_C and its scatter over Gaussian laws: .58 to .557 (white, n = 2000, d = 16 to 128), .56 to .60 (power laws)
@@ -74,7 +75,8 @@ def excess_entropy(
 
     Args:
         x: the data (n, C, \*grid), n >= 2, encoded.
-        times: increasing Ornstein-Uhlenbeck times > 0; None for 13 about the collapse of the Gaussian surrogate.
+        times: increasing Ornstein-Uhlenbeck times > 0; None for 11 about the collapse, which a few draws
+            have found beforehand.
         draws: noisy data; each takes the next datum of a random order.
         seed: of data order, noise and groups.
         unit: (n,) which data are dependent; None where none are.
@@ -96,8 +98,7 @@ def excess_entropy(
     groups = Groups.of(len(x), unit, seed)
     power = ModePower.of(x, groups, stationary=orbit.translations)
     if times is None:
-        latest = gaussian_collapse_time(power.spectrum, len(x), orbit_size)
-        times = latest * np.linspace(0.4, 1.6, 13)
+        times = _times_about_collapse(x, orbit_size, power, groups, seed)
     smallest = float(np.sqrt(noise_variance(times)).min())
     atoms = Points(x) if orbit_size == 1 else Images(x, orbit, smallest)
     means = _accumulate(atoms, x, times, draws, seed, groups, log_density)
@@ -123,6 +124,18 @@ def _checked(
         if unit.shape != (len(x),):
             raise InputError(f"unit must name one unit for each of the {len(x)} data, got shape {unit.shape}")
     return times, unit
+
+
+def _times_about_collapse(x: Tensor, orbit_size: int, power: ModePower, groups: Groups, seed: int) -> np.ndarray:
+    """Where a few draws without images cross, in units of the collapse of the Gaussian surrogate with images."""
+    plain = gaussian_collapse_time(power.spectrum, len(x))
+    broad = plain * np.geomspace(0.05, 2.0, 14)
+    means = _accumulate(Points(x), x, broad, PILOT, seed, groups, None)
+    order = list(CURVES).index("order_parameter")
+    seen = Curve(broad, np.array([m.means()[1][order] for m in means]), np.empty((0, len(broad))))
+    ratio = seen.root(CROSSING, sign=-1)[0] / plain
+    centre = gaussian_collapse_time(power.spectrum, len(x), orbit_size) * (ratio if math.isfinite(ratio) else 1.0)
+    return np.asarray(centre * np.linspace(0.5, 1.5, 11))
 
 
 # --- draws ----------------------------------------------------------------------------------------------

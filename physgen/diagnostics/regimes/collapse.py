@@ -32,6 +32,7 @@ from torch import Tensor
 
 from physgen.diagnostics.regimes.closed_forms import gaussian_collapse_time, noise_variance
 from physgen.diagnostics.regimes.left_out import DrawMeans, Groups, without_each
+from physgen.diagnostics.regimes.orbits import Images, Orbit
 from physgen.diagnostics.regimes.roots import Curve
 from physgen.diagnostics.regimes.surrogate import ModePower
 from physgen.errors import InputError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # (y (B, C, *grid), s (B,)) -> ln p_s(y), (B,)
+PILOT = 64  # draws that find where times should lie
 BLOCK = 2**21  # pairs of a draw and an atom that are held at once
 
 # Y2 at t_C and its scatter over Gaussian laws: .58 to .557 (white, n = 2000, d = 16 to 128), .56 to .60 (power laws)
@@ -63,7 +65,7 @@ def excess_entropy(
     draws: int = 1000,
     seed: int = 0,
     unit: ArrayLike | None = None,
-    orbit: str = "none",
+    orbit: str | Orbit = "none",
     log_density: LogDensity | None = None,
 ) -> xr.Dataset:
     r"""Excess entropy, order parameter and collapse time of data.
@@ -73,11 +75,14 @@ def excess_entropy(
 
     Args:
         x: the data (n, C, \*grid), n >= 2, encoded.
-        times: increasing Ornstein-Uhlenbeck times > 0; None for 13 about the collapse of the Gaussian surrogate.
+        times: increasing Ornstein-Uhlenbeck times > 0; None for 11 about the collapse, which a few draws
+            have found beforehand.
         draws: noisy data; each takes the next datum of a random order.
         seed: of data order, noise and groups.
         unit: (n,) which data are dependent; None where none are.
-        orbit: "none", every datum alone.
+        orbit: images that every datum stands for: "none"; "translations"; "point_group", translations with
+            reflections and exchanges of equal axes; "flip", the change of sign; or any :class:`Orbit`. The law must
+            have these symmetries; one FFT for each symmetry, draw and datum.
         log_density: :math:`\ln p_s(y)` of the law the data were drawn from, where it is known.
 
     Returns:
@@ -87,20 +92,22 @@ def excess_entropy(
         and ``t_C_noise_error``, the part of it that other noise would change; ``t_C_held_out``, late; ``t_C_gaussian``,
         latest; nan where ``times`` do not hold the root. The attribute ``t_C_from`` says what t_C was taken from.
     """
-    times, unit, atoms = _checked(x, times, draws, unit, orbit)
+    times, unit = _checked(x, times, draws, unit)
+    orbit = Orbit.named(orbit) if isinstance(orbit, str) else orbit
+    orbit_size = orbit.size(x.shape[2:])
     groups = Groups.of(len(x), unit, seed)
-    power = ModePower.of(x, groups, stationary=orbit != "none")
-    orbit_size = atoms.orbit_size
+    power = ModePower.of(x, groups, stationary=orbit.translations)
     if times is None:
-        latest = gaussian_collapse_time(power.spectrum, len(x), orbit_size)
-        times = latest * np.linspace(0.4, 1.6, 13)
+        times = _times_about_collapse(x, orbit_size, power, groups, seed)
+    smallest = float(np.sqrt(noise_variance(times)).min())
+    atoms = Points(x) if orbit_size == 1 else Images(x, orbit, smallest)
     means = _accumulate(atoms, x, times, draws, seed, groups, log_density)
-    return _result(means, times, groups, power, _facts(x, orbit, orbit_size, draws, seed, log_density))
+    return _result(means, times, groups, power, _facts(x, orbit.name, orbit_size, draws, seed, log_density))
 
 
 def _checked(
-    x: Tensor, times: ArrayLike | None, draws: int, unit: ArrayLike | None, orbit: str
-) -> tuple[np.ndarray | None, np.ndarray | None, Points]:
+    x: Tensor, times: ArrayLike | None, draws: int, unit: ArrayLike | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     if x.ndim < 2 or len(x) < 2:
         raise InputError(f"an excess entropy needs at least 2 data (n, C, *grid), got shape {tuple(x.shape)}")
     if not bool(torch.isfinite(x).all()):
@@ -116,9 +123,19 @@ def _checked(
         unit = np.asarray(unit)
         if unit.shape != (len(x),):
             raise InputError(f"unit must name one unit for each of the {len(x)} data, got shape {unit.shape}")
-    if orbit != "none":
-        raise InputError(f"orbit must be 'none', got {orbit!r}")
-    return times, unit, Points(x)
+    return times, unit
+
+
+def _times_about_collapse(x: Tensor, orbit_size: int, power: ModePower, groups: Groups, seed: int) -> np.ndarray:
+    """Where a few draws without images cross, in units of the collapse of the Gaussian surrogate with images."""
+    plain = gaussian_collapse_time(power.spectrum, len(x))
+    broad = plain * np.geomspace(0.05, 2.0, 14)
+    means = _accumulate(Points(x), x, broad, PILOT, seed, groups, None)
+    order = list(CURVES).index("order_parameter")
+    seen = Curve(broad, np.array([m.means()[1][order] for m in means]), np.empty((0, len(broad))))
+    ratio = seen.root(CROSSING, sign=-1)[0] / plain
+    centre = gaussian_collapse_time(power.spectrum, len(x), orbit_size) * (ratio if math.isfinite(ratio) else 1.0)
+    return np.asarray(centre * np.linspace(0.5, 1.5, 11))
 
 
 # --- draws ----------------------------------------------------------------------------------------------
@@ -168,7 +185,13 @@ def draw_noise(first: int, last: int, shape: torch.Size, seed: int) -> Tensor:
 
 
 def _accumulate(
-    atoms: Points, x: Tensor, times: np.ndarray, draws: int, seed: int, groups: Groups, log_density: LogDensity | None
+    atoms: Points | Images,
+    x: Tensor,
+    times: np.ndarray,
+    draws: int,
+    seed: int,
+    groups: Groups,
+    log_density: LogDensity | None,
 ) -> list[DrawMeans]:
     """Means of all statistics at each time, block of draws by block."""
     s = np.sqrt(noise_variance(times))

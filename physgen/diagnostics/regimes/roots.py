@@ -48,7 +48,8 @@ class Curve:
         slope = float(between(time, 1))
         if not slope > 0:
             return (time, math.nan, math.nan)
-        here = PchipInterpolator(self.times, self.without, axis=1)(time) if np.isfinite(self.without).all() else None
+        known = len(self.without) > 0 and bool(np.isfinite(self.without).all())
+        here = PchipInterpolator(self.times, self.without, axis=1)(time) if known else None
         error = math.nan if here is None else float(jackknife_error(here)) / slope
         noise = math.nan if self.noise is None else float(np.interp(time, self.times, self.noise)) / slope
         return time, error, noise

@@ -111,6 +111,22 @@ def test_exact_laws_are_called_at_the_stated_rate():
     assert all(rates[name] > 0.1 - 4 * error for name in ("Y2", "auc", "C_T"))
 
 
+def test_a_narrow_law_is_near_but_copies_nothing():
+    """Nearest distances alone take it for memorizing; the second nearest tells it apart."""
+    rng = np.random.default_rng(10)
+    train, heldout, law = (points(rng, 100) for _ in range(3))
+    p = dict(zip(METRICS, copying_p_values(0.6 * law, train, heldout), strict=True))
+    assert max(p["auc"], p["ks"], p["C_T"]) <= 0.01
+    assert min(p[name] for name in ("f_mem", "f_mem_half", "f_mem_quarter")) > 0.05
+
+
+def test_training_fields_that_repeat_when_moved_break_nothing():
+    rng = np.random.default_rng(12)
+    train = fields(rng, 12)
+    train, generated, heldout = torch.cat([train, shifted(rng, train)]), fields(rng, 20), fields(rng, 20)
+    assert np.isfinite(copying_metrics(generated, train, heldout, "field")["value"]).all()
+
+
 def test_copies_within_one_unit_do_not_pass_for_many():
     """Eight repetitions of each unit: relabelling single configurations would call their chance nearness copying."""
     rng = np.random.default_rng(4)

@@ -106,10 +106,12 @@ def collapse_of_trajectories(times: ArrayLike, indices: ArrayLike, unit: ArrayLi
 
     Returns:
         Dataset over ``t``: ``value``, part of the trajectories that are at their last training configuration from t on
-        down, and ``error`` (jackknife over units, never 0); 0-d ``t_C`` mean of the last changes, ``t_C_error``
-        (jackknife over units), ``t_C_std``, standard deviation over trajectories, ``resolution``, mean distance of the
-        two times between which a last change lies, ``unchanged``, part of the trajectories; ``t_C_each`` and
-        ``last`` (number of the final one) over ``trajectory``.
+        down, and ``error`` (jackknife over units, never 0); ``at_last`` and ``at_last_error``, part whose nearest one
+        at t is the last one, whatever comes between (for the exact empirical score and the nearest to the noisy state
+        that is :math:`E \max_\mu w_\mu(x_t)`); 0-d ``t_C`` mean of the last changes, ``t_C_error`` (jackknife over
+        units), ``t_C_std``, standard deviation over trajectories, ``resolution``, mean distance of the two times
+        between which a last change lies, ``unchanged``, part of the trajectories; ``t_C_each`` and ``last`` (number of
+        the final one) over ``trajectory``.
 
     Raises:
         InputError: times that do not descend, shapes that do not fit.
@@ -129,6 +131,7 @@ def collapse_of_trajectories(times: ArrayLike, indices: ArrayLike, unit: ArrayLi
     edges = 0.5 * (ts[:-1] + ts[1:])
     each = np.where(first > 0, edges[first - 1], ts[0])
     value, error = frequency_and_error(settled.T, index)
+    last, last_error = frequency_and_error((path == path[-1]).T, index)
     sums, counts = unit_sums(each, index)
     many = len(counts) > 1
     columns = {
@@ -143,6 +146,8 @@ def collapse_of_trajectories(times: ArrayLike, indices: ArrayLike, unit: ArrayLi
         {
             "value": ("t", value, words),
             "error": ("t", error, {"long_name": "standard error of the value", "units": "1"}),
+            "at_last": ("t", last, {"long_name": "part whose nearest one is the last one", "units": "1"}),
+            "at_last_error": ("t", last_error, {"long_name": "standard error", "units": "1"}),
             "t_C_each": ("trajectory", each, {"long_name": "collapse time of each trajectory", "units": "1"}),
             "last": ("trajectory", path[-1]),
         }

@@ -90,14 +90,12 @@ def loss_gap(
     indices = [unit_index(unit, len(x)) for unit, x in zip(units, parts, strict=True)]
     if train.shape[1:] != heldout.shape[1:] or min(index.max(initial=-1) for index in indices) < 1:
         raise InputError(
-            f"a loss gap needs training and held-out configurations of one shape, at least 2 independent ones of each, "
+            "a loss gap needs training and held-out configurations of one shape, at least 2 independent ones of each, "
             f"got {tuple(train.shape)} and {tuple(heldout.shape)}"
         )
     draws = math.ceil(FEWEST_DRAWS / min(len(train), len(heldout)))
     losses = [_losses(denoiser, x, ts, seed, draws, given) for x, given in zip(parts, conditions, strict=True)]
-    (seen, seen_error), (unseen, unseen_error) = (
-        mean_and_error(loss, index) for loss, index in zip(losses, indices, strict=True)
-    )
+    (seen, seen_error), (unseen, unseen_error) = map(mean_and_error, losses, indices)
     error = np.hypot(seen_error, unseen_error)
     if len(train) == len(heldout) and all(len(np.unique(index)) == len(index) for index in indices):
         error = mean_and_error(losses[1] - losses[0], indices[0])[1]

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from physgen.diagnostics.regimes.loss_gap import Denoise, denoised
+from physgen.diagnostics.regimes.loss_gap import Condition, Denoise, denoised
 from physgen.diagnostics.regimes.unit_means import (
     level_of,
     times_of,
@@ -54,16 +54,18 @@ def agreement(
     seed: int,
     unit: ArrayLike | None = None,
     references: Mapping[str, Pair] | None = None,
+    condition: Condition = None,
 ) -> xr.Dataset:
     r"""How far two denoisers differ at each time, beside how far they are from the data.
 
     Args:
-        pair: D_a(y, s) and D_b(y, s), trained on disjoint halves.
+        pair: D_a(y, s) and D_b(y, s), or D(y, s, condition), trained on disjoint halves.
         x0: encoded configurations (n, C, \*grid) which neither has seen.
         times: t > 0, (T,). seed: of the noise, the same for both.
         unit: (n,) independent unit of each; None: every configuration.
         references: further pairs by name, measured alike: Wiener filters fitted to the two halves (the agreement that
             the least model has by the halves' size alone), their empirical denoisers (two memorizers).
+        condition: tensors by name which lead with the rows of x0; None where there are none.
 
     Returns:
         Dataset over ``t``: ``value`` :math:`= E|D_a - D_b|^2 / (L_a + L_b)`: 0 for one function, 1 where all of the
@@ -82,7 +84,9 @@ def agreement(
         raise InputError(f"agreement needs at least 2 independent configurations, got {len(x0)}")
     columns: dict[str, np.ndarray] = {}
     for name, (one, other) in {"": pair, **(references or {})}.items():
-        sums = np.stack([_moments(one, other, x0, float(t), seed, number) for number, t in enumerate(ts)], axis=1)
+        sums = np.stack(
+            [_moments((one, other), x0, float(t), seed, number, condition) for number, t in enumerate(ts)], axis=1
+        )
         found = _jackknifed(sums, index)
         if not name:
             columns |= {"value": found["value"][0], "error": found["value"][1]}
@@ -97,11 +101,11 @@ def agreement(
     )
 
 
-def _moments(one: Denoise, other: Denoise, x0: Tensor, t: float, seed: int, number: int) -> np.ndarray:
+def _moments(pair: Pair, x0: Tensor, t: float, seed: int, number: int, condition: Condition) -> np.ndarray:
     """Squares and products per number of each configuration, (n, 8), of which all figures are functions."""
     s = level_of(t)
     y = x0 + s * white_noise(x0, seed, NOISE, number)
-    a, b = ((denoised(d, y, s) - y).double().flatten(1) for d in (one, other))
+    a, b = ((denoised(d, y, s, condition) - y).double().flatten(1) for d in pair)
     data = (x0 - y).double().flatten(1)
     return torch.stack([
         (a - b).square().mean(1), (a - data).square().mean(1), (b - data).square().mean(1), (a * b).mean(1),

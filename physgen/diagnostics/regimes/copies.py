@@ -153,13 +153,14 @@ class Neighbours:
     order: np.ndarray  # Y2 of the posterior over training configurations at ``scale``
 
 
-def neighbours(query: Tensor, train: Tensor, measure: Measure, scale: float) -> Neighbours:
+def neighbours(query: Tensor, train: Tensor, measure: Measure, scale: float, own: Tensor) -> Neighbours:
     r"""Nearest training configurations of each query and :math:`Y_2 = \sum_\mu w_\mu^2` at a scale.
 
     Args:
         query, train: (Q, ...) and (T, ...), T >= 2 and distinct.
         measure: of distances.
         scale: variance :math:`s^2` of the weights :math:`w_\mu \propto e^{-d_\mu^2/2s^2}`.
+        own: (T,) from each training configuration to its own nearest, nan where it is not known yet.
     """
     rows, parts = max(1, BLOCK // len(train)), []
     for block in query.split(rows):
@@ -169,9 +170,11 @@ def neighbours(query: Tensor, train: Tensor, measure: Measure, scale: float) -> 
         parts.append((near, index[:, 0], weights.square().sum(1)))
     near, index, order = (torch.cat(p) for p in zip(*parts, strict=True))
     gap = torch.where(near[:, 1] > 0, near[:, 0] / near[:, 1], 1.0)
-    used, place = index.unique(return_inverse=True)
-    own = torch.cat([_apart(b, train, measure).amin(dim=1) for b in used.split(rows)])[place]
-    return Neighbours(near[:, 0].numpy(), gap.numpy(), index.numpy(), own.numpy(), order.numpy())
+    own, used = own.clone(), index.unique()
+    missing = used[own[used].isnan()]
+    for block in missing.split(rows) if len(missing) else ():
+        own[block] = _apart(block, train, measure).amin(dim=1)
+    return Neighbours(near[:, 0].numpy(), gap.numpy(), index.numpy(), own[index].numpy(), order.numpy())
 
 
 def _apart(rows: Tensor, train: Tensor, measure: Measure) -> Tensor:
@@ -181,21 +184,36 @@ def _apart(rows: Tensor, train: Tensor, measure: Measure) -> Tensor:
     return distance
 
 
-def posterior_scale(train: Tensor, measure: Measure, seed: int) -> float:
+def posterior_scale(train: Tensor, measure: Measure, seed: int) -> tuple[float, Tensor]:
     r"""Variance :math:`s^2` at which a training configuration has posterior weight .9 on itself, in the mean.
 
     :math:`w = 1/(1 + \sum_{\nu \ne \mu} e^{-d_{\mu\nu}^2/2s^2})`, averaged over at most 256 of them, chosen by the
-    seed. A copy has :math:`Y_2 \gtrsim .8` there.
+    seed; at distance 0 is the same configuration. A copy has :math:`Y_2 \gtrsim .8` there.
+
+    Returns:
+        :math:`s^2`, and the distance (T,) of each training configuration from its nearest other one, nan for those that
+        were not looked at.
     """
     rows = torch.as_tensor(np.random.default_rng(seed).permutation(len(train))[:PROBES])
-    squared = _apart(rows, train, measure).square()
-    typical = float(squared[squared.isfinite()].mean())
+    apart = _apart(rows, train, measure)
+    own = torch.full((len(train),), torch.nan, dtype=apart.dtype)
+    own[rows] = apart.amin(dim=1)
+    squared = torch.where(apart == 0, torch.inf, apart).square()
+    known = squared[squared.isfinite()]
+    if len(known) == 0:
+        raise InputError("all training configurations are the same up to symmetries: a second nearest one is needed")
+    typical = float(known.mean())
 
     def excess(log_scale: float) -> float:
         others = torch.exp(-squared / (2 * typical * np.exp(log_scale))).sum(1)
         return float((1 / (1 + others)).mean()) - OWN_WEIGHT
 
-    return typical * float(np.exp(brentq(excess, -25.0, 10.0, xtol=1e-4))) if excess(10.0) < 0 else typical * 1e4
+    if excess(10.0) > 0:  # hardly any other configuration
+        return typical * 1e4, own
+    low = -25.0
+    while excess(low) < 0:  # a few very near ones
+        low -= 25.0
+    return typical * float(np.exp(brentq(excess, low, 10.0, xtol=1e-4))), own
 
 
 def check_shapes(generated: Tensor, train: Tensor, heldout: Tensor) -> None:

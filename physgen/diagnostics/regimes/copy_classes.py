@@ -32,11 +32,13 @@ def copy_classes(
 
     Memorized: nearer to a training configuration than :math:`\delta_m`. Spurious: not so, but nearer to another
     generated one than :math:`\delta_s`: a pattern that the model repeats and was never shown. Generalized: neither.
-    Where the paper reads both distances off histograms, they are calibrated here on real data: :math:`\delta_m` and
-    :math:`\delta_s` are the k-th smallest of the m distances of held-out configurations, to the training set and to
-    the others, with :math:`k = \lfloor r (m + 1) \rfloor \ge 1`; a fresh independent configuration is below with
-    probability k/(m + 1) at most. Held-out and generated sets are compared in equal numbers, since a larger set holds
-    nearer neighbours.
+    Where the paper reads both distances off histograms, they are calibrated here on m held-out configurations:
+    :math:`\delta_m` is the k-th smallest of their distances to the training set, :math:`k = \lfloor r (m + 1) \rfloor
+    \ge 1`, below which a fresh independent configuration is with probability k/(m + 1). Nearest neighbours within a set
+    come in pairs: :math:`\delta_s` is the distance of its j-th closest pair, :math:`j = \lfloor r m / 2 \rfloor \ge 1`,
+    below which 2j/m of a fresh set are in the mean (where such pairs are rare). Generated and held-out sets are
+    compared in equal numbers, since a larger set holds nearer neighbours. A distance of 0 to the training set is a copy
+    whatever the thresholds: +-1 values that repeat by chance then show in ``real``.
 
     Args:
         generated, train, heldout: encoded configurations (n, C, \*grid) of independent units.
@@ -47,8 +49,9 @@ def copy_classes(
     Returns:
         Dataset over ``class``: ``value`` (part of the generated), ``error`` (binomial, at least one configuration),
         ``real`` and ``real_error``, the same of one random half of the held-out data by distances from the other
-        half (mean of 64 such halves, error binomial of the halves' size); 0-d ``memorized_below``,
-        ``spurious_below``, ``rate`` (k/(m + 1)); ``label`` (n,) the class of each configuration.
+        half (mean of 64 such halves, error binomial of the halves' size; coarser where halves are small); ``rate``, the
+        stated one, k/(m + 1) and 2j/m; 0-d ``memorized_below``, ``spurious_below``; ``label`` (n,) the class of each
+        configuration.
 
     Raises:
         InputError: different shapes, fewer than 8 generated or held-out.
@@ -64,19 +67,28 @@ def copy_classes(
     real = heldout[torch.as_tensor(rng.permutation(len(heldout))[:count])]
     to_train, real_to_train = (measure.between(x, train).amin(dim=1).numpy() for x in (generated, real))
     pairs = measure.between(real, real).fill_diagonal_(torch.inf).numpy()
-    k = max(int(rate * (count + 1)), 1)
-    below = np.sort(real_to_train)[k - 1], np.sort(pairs.min(axis=1))[k - 1]
+    below, stated = _thresholds(real_to_train, pairs.min(axis=1), rate)
     label = _classes(to_train, _to_others(generated, count, measure, rng), *below)
     value = np.bincount(label, minlength=3) / len(label)
     null = np.mean([_classes_of_half(real_to_train, pairs, rate, rng) for _ in range(64)], axis=0)
     columns = {"value": value, "error": _binomial(value, len(label)), "real": null}
-    columns["real_error"] = _binomial(null, count // 2)
-    scalars = {"memorized_below": below[0], "spurious_below": below[1], "rate": k / (count + 1)}
+    columns |= {"real_error": _binomial(null, count // 2), "rate": np.append(stated, np.nan)}
+    scalars = dict(zip(("memorized_below", "spurious_below"), below, strict=True))
     return xr.Dataset(
         {name: ("class", column) for name, column in columns.items()} | {"label": ("generated", label)} | scalars,
         coords={"class": list(CLASSES)},
         attrs={"diagnostic": "copy_classes", "n_train": len(train), "n_heldout": len(heldout)},
     )
+
+
+def _thresholds(
+    to_train: np.ndarray, to_others: np.ndarray, rate: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Distances below which real configurations are called memorized and spurious, and how often they are."""
+    m = len(to_train)
+    k, pair = max(int(rate * (m + 1)), 1), max(int(rate * m / 2), 1)
+    below = float(np.sort(to_train)[k - 1]), float(np.sort(to_others)[2 * pair - 1])
+    return below, (k / (m + 1), 2 * pair / m)
 
 
 def _to_others(x: Tensor, count: int, measure: Measure, rng: np.random.Generator) -> np.ndarray:
@@ -97,9 +109,8 @@ def _classes_of_half(to_train: np.ndarray, pairs: np.ndarray, rate: float, rng: 
     """Parts of the classes in one half of the real data, by thresholds of the other."""
     order = rng.permutation(len(to_train))
     one, other = order[: len(order) // 2], order[len(order) // 2 : 2 * (len(order) // 2)]
-    k = max(int(rate * (len(one) + 1)), 1)
     mine, others = (pairs[np.ix_(half, half)].min(axis=1) for half in (one, other))
-    label = _classes(to_train[one], mine, np.sort(to_train[other])[k - 1], np.sort(others)[k - 1])
+    label = _classes(to_train[one], mine, *_thresholds(to_train[other], others, rate)[0])
     return np.bincount(label, minlength=3) / len(label)
 
 

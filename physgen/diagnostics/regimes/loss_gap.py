@@ -13,7 +13,7 @@ Legend: n training and m held-out configurations, T times, d numbers of a config
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,8 @@ from physgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-Denoise = Callable[[Tensor, Tensor], Tensor]  # (y, s) -> E[x0 | y]; a condition is bound before
+Denoise = Callable[..., Tensor]  # (y, s), or (y, s, condition) where there is one, -> E[x0 | y]
+Condition = Mapping[str, Tensor] | None  # tensors that lead with the rows
 NOISE = 11  # stream of random numbers
 FEWEST_DRAWS = 256  # noisy configurations of a part at each time, at least
 BATCH = 2**20  # numbers that are denoised at once
@@ -40,11 +41,15 @@ NAMES = {
 }
 
 
-def denoised(denoiser: Denoise, y: Tensor, s: float) -> Tensor:
-    """D(y, s) of all rows, a few at a time; without gradients."""
-    rows = max(1, BATCH // y[0].numel())
+def denoised(denoiser: Denoise, y: Tensor, s: float, condition: Condition = None) -> Tensor:
+    """D(y, s, condition) of all rows, a few at a time; without gradients."""
+    rows, found = max(1, BATCH // y[0].numel()), []
     with torch.no_grad():
-        return torch.cat([denoiser(part, torch.full((len(part),), s).to(part)) for part in y.split(rows)])
+        for start in range(0, len(y), rows):
+            part = y[start : start + rows]
+            given = () if condition is None else ({k: v[start : start + rows] for k, v in condition.items()},)
+            found.append(denoiser(part, torch.full((len(part),), s).to(part), *given))
+    return torch.cat(found)
 
 
 def loss_gap(
@@ -55,6 +60,7 @@ def loss_gap(
     seed: int,
     units: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
     reference: Denoise | None = None,
+    conditions: tuple[Condition, Condition] = (None, None),
 ) -> xr.Dataset:
     r"""Denoising loss of unseen minus that of training data at each time.
 
@@ -62,12 +68,12 @@ def loss_gap(
     part; the draws of a configuration are one independent unit.
 
     Args:
-        denoiser: D(y, s) (a condition is bound before: rows come in the order of ``train`` and ``heldout``, in parts,
-            so a condition of each row does not fit here).
+        denoiser: D(y, s), or D(y, s, condition).
         train, heldout: encoded configurations (n, C, \*grid) and (m, C, \*grid).
         times: t > 0, (T,). seed: of the noise.
         units: independent unit (n,) and (m,); None where every configuration is one.
-        reference: denoiser whose loss on ``heldout`` is the unit of ``relative``.
+        reference: denoiser whose loss on ``heldout`` is the unit of ``relative``; called as ``denoiser`` is.
+        conditions: tensors of ``train`` and ``heldout`` by name, which lead with their rows; None where there are none.
 
     Returns:
         Dataset over ``t``: ``value`` :math:`\Delta` per number and ``error`` (jackknife over units; over pairs of
@@ -84,21 +90,19 @@ def loss_gap(
     indices = [unit_index(unit, len(x)) for unit, x in zip(units, parts, strict=True)]
     if train.shape[1:] != heldout.shape[1:] or min(index.max(initial=-1) for index in indices) < 1:
         raise InputError(
-            f"a loss gap needs training and held-out configurations of one shape, at least 2 independent ones of each, "
+            "a loss gap needs training and held-out configurations of one shape, at least 2 independent ones of each, "
             f"got {tuple(train.shape)} and {tuple(heldout.shape)}"
         )
     draws = math.ceil(FEWEST_DRAWS / min(len(train), len(heldout)))
-    losses = [_losses(denoiser, x, ts, seed, draws) for x in parts]
-    (seen, seen_error), (unseen, unseen_error) = (
-        mean_and_error(loss, index) for loss, index in zip(losses, indices, strict=True)
-    )
+    losses = [_losses(denoiser, x, ts, seed, draws, given) for x, given in zip(parts, conditions, strict=True)]
+    (seen, seen_error), (unseen, unseen_error) = map(mean_and_error, losses, indices)
     error = np.hypot(seen_error, unseen_error)
     if len(train) == len(heldout) and all(len(np.unique(index)) == len(index) for index in indices):
         error = mean_and_error(losses[1] - losses[0], indices[0])[1]
     columns = {"value": unseen - seen, "error": error, "train": seen, "train_error": seen_error}
     columns |= {"heldout": unseen, "heldout_error": unseen_error}
     if reference is not None:
-        best = mean_and_error(_losses(reference, heldout, ts, seed, draws), indices[1])
+        best = mean_and_error(_losses(reference, heldout, ts, seed, draws, conditions[1]), indices[1])
         columns |= _relative(columns["value"], error, *best)
     return xr.Dataset(
         {k: ("t", v, {"long_name": NAMES.get(k, "standard error"), "units": "1"}) for k, v in columns.items()},
@@ -116,12 +120,14 @@ def _relative(value: np.ndarray, error: np.ndarray, best: np.ndarray, best_error
     return columns | {"relative_error": np.hypot(error, relative * best_error) / best}
 
 
-def _losses(denoiser: Denoise, x: Tensor, ts: np.ndarray, seed: int, draws: int) -> np.ndarray:
+def _losses(denoiser: Denoise, x: Tensor, ts: np.ndarray, seed: int, draws: int, condition: Condition) -> np.ndarray:
     """Loss per number of each configuration, averaged over draws of the noise, (n, T)."""
     found = np.zeros((len(x), len(ts)))
     for number, t in enumerate(ts):
         s = level_of(float(t))
         for draw in range(draws):
             y = x + s * white_noise(x, seed, NOISE, number, draw)
-            found[:, number] += (denoised(denoiser, y, s) - x).double().square().flatten(1).mean(1).cpu().numpy()
+            found[:, number] += (
+                (denoised(denoiser, y, s, condition) - x).double().square().flatten(1).mean(1).cpu().numpy()
+            )
     return found / draws

@@ -106,10 +106,12 @@ def collapse_of_trajectories(times: ArrayLike, indices: ArrayLike, unit: ArrayLi
 
     Returns:
         Dataset over ``t``: ``value``, part of the trajectories that are at their last training configuration from t on
-        down, and ``error`` (jackknife over units, never 0); 0-d ``t_C`` mean of the last changes, ``t_C_error``
-        (jackknife over units), ``t_C_std``, standard deviation over trajectories, ``resolution``, mean distance of the
-        two times between which a last change lies, ``unchanged``, part of the trajectories; ``t_C_each`` and
-        ``last`` (number of the final one) over ``trajectory``.
+        down, and ``error`` (jackknife over units, never 0); ``at_last`` and ``at_last_error``, part whose nearest one
+        at t is the last one, whatever comes between (for the exact empirical score and the nearest to the noisy state
+        that is :math:`E \max_\mu w_\mu(x_t)`); 0-d ``t_C`` mean of the last changes, ``t_C_error`` (jackknife over
+        units), ``t_C_std``, standard deviation over trajectories, ``resolution``, mean distance of the two times
+        between which a last change lies, ``unchanged``, part of the trajectories; ``t_C_each`` and ``last`` (number of
+        the final one) over ``trajectory``.
 
     Raises:
         InputError: times that do not descend, shapes that do not fit.
@@ -124,29 +126,34 @@ def collapse_of_trajectories(times: ArrayLike, indices: ArrayLike, unit: ArrayLi
             f"a path is at least 2 descending times (L,) and numbers (L, B), got shapes {ts.shape} and {path.shape}"
         )
     index = unit_index(unit, path.shape[1])
-    settled = np.logical_and.accumulate((path == path[-1])[::-1], axis=0)[::-1]  # (L, B)
+    same = path == path[-1]
+    settled = np.logical_and.accumulate(same[::-1], axis=0)[::-1]  # (L, B)
     first = settled.argmax(axis=0)  # the largest time from which on nothing changes
-    edges = 0.5 * (ts[:-1] + ts[1:])
-    each = np.where(first > 0, edges[first - 1], ts[0])
+    each = np.where(first > 0, 0.5 * (ts[first] + ts[first - 1]), ts[0])
     value, error = frequency_and_error(settled.T, index)
+    last, last_error = frequency_and_error(same.T, index)
     sums, counts = unit_sums(each, index)
-    many = len(counts) > 1
     columns = {
         "t_C": each.mean(),
-        "t_C_error": np.sqrt(jackknife_variance(without_each(sums, counts))) if many else np.nan,
+        "t_C_error": np.sqrt(jackknife_variance(without_each(sums, counts))) if len(counts) > 1 else np.nan,
         "t_C_std": each.std(ddof=1) if len(each) > 1 else np.nan,
         "resolution": np.mean((ts[:-1] - ts[1:])[np.maximum(first - 1, 0)]),
         "unchanged": np.mean(first == 0),
     }
-    words = {"long_name": "part of the trajectories at their last training configuration", "units": "1"}
     return xr.Dataset(
         {
-            "value": ("t", value, words),
-            "error": ("t", error, {"long_name": "standard error of the value", "units": "1"}),
-            "t_C_each": ("trajectory", each, {"long_name": "collapse time of each trajectory", "units": "1"}),
+            "value": ("t", value, _named("part of the trajectories at their last training configuration")),
+            "error": ("t", error, _named("standard error of the value")),
+            "at_last": ("t", last, _named("part whose nearest one is the last one")),
+            "at_last_error": ("t", last_error, _named("standard error")),
+            "t_C_each": ("trajectory", each, _named("collapse time of each trajectory")),
             "last": ("trajectory", path[-1]),
         }
         | {name: ((), float(number)) for name, number in columns.items()},
-        coords={"t": ("t", ts, {"long_name": "Ornstein-Uhlenbeck time", "units": "1"})},
+        coords={"t": ("t", ts, _named("Ornstein-Uhlenbeck time"))},
         attrs={"diagnostic": "collapse_of_trajectories", "n": path.shape[1], "n_independent": len(counts)},
     )
+
+
+def _named(long_name: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": "1"}

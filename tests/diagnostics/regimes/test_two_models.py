@@ -78,6 +78,17 @@ def test_the_disagreement_of_wiener_filters_is_the_variance_of_their_spectra():
     assert abs(np.mean(values) - expected) < 4 * np.std(values) / math.sqrt(5) + 0.15 * expected
 
 
+def test_conditions_go_with_their_rows():
+    """A denoiser that is told x0 has no loss; told another row's, it has that of independent data."""
+    train, heldout = white(40, 22), white(40, 23)
+    known = ({"x0": train}, {"x0": heldout})
+    told = loss_gap(lambda y, s, c: c["x0"], train, heldout, (0.3,), seed=1, conditions=known)
+    assert float(told["train"][0]) == float(told["heldout"][0]) == 0
+    both = (lambda y, s, c: c["x0"], lambda y, s, c: c["x0"].roll(1, 0))
+    apart = agreement(both, heldout, (0.3,), 2, condition=known[1])
+    assert abs(float(apart["distance"][0]) - 2) < 4 * float(apart["distance_error"][0])
+
+
 def test_samples_from_the_same_noise_agree_as_far_as_the_maps_do():
     levels = log_uniform(20.0, 0.05, 12)
     draw = [sample(law, levels, (60, 1, 16), 11) for law in (WHITE, GaussianField.fit(white(300, 12)))]
@@ -95,7 +106,13 @@ def test_the_last_change_is_read_off_a_path():
     path = np.array([[0, 1, 2, 5], [0, 3, 2, 4], [1, 3, 2, 5], [1, 3, 0, 5]])
     found = collapse_of_trajectories([3.0, 2.0, 1.0, 0.5], path)
     assert found["t_C_each"].values.tolist() == [1.5, 2.5, 0.75, 1.5]
-    assert found["value"].values.tolist() == [0, 0.25, 0.75, 1] and float(found["unchanged"]) == 0
+    assert found["value"].values.tolist() == [0, 0.25, 0.75, 1] and found["at_last"].values.tolist() == [
+        0.25,
+        0.25,
+        0.75,
+        1,
+    ]
+    assert float(found["unchanged"]) == 0
     still = collapse_of_trajectories([3.0, 1.0], np.ones((2, 5)))
     assert float(still["unchanged"]) == 1 and float(still["t_C"]) == 3 and (still["error"] > 0).all()
     with pytest.raises(InputError, match="descending"):

@@ -83,7 +83,7 @@ def train_sweep(
 
     Args:
         runs: folder that holds the folders of runs. progress: words about a run -> what shows its steps.
-        processes: of a simulation, where ``data.`` varies.
+        processes: that simulate, where ``data.`` varies.
     """
     for number, (name, experiment) in enumerate(sweep.experiments.items(), 1):
         folder = runs / name

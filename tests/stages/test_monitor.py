@@ -67,18 +67,6 @@ def test_looking_changes_nothing_of_the_training(trained):
     assert not events(run, "stopped") and why_stopped(run) == ""
 
 
-def test_a_resumed_training_is_looked_at_as_an_undisturbed_one(trained, tmp_path):
-    def stop_at_five(step, total, note):
-        if step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    asked = trained.experiment(*LOOKS, STOP)
-    run = train(asked, tmp_path, device="cpu", progress=stop_at_five)
-    assert len(looks(run)) == 1 and not is_complete(run)
-    train(asked, tmp_path, resume=True, device="cpu")
-    assert looks(run) == looks(trained(*LOOKS, STOP))
-
-
 def test_what_is_measured_has_errors_and_a_null(trained):
     curves = monitor_curves(trained(*LOOKS, STOP))
     for name in ("loss_train", "loss_test", "order_parameter", "order_parameter_heldout"):
@@ -92,19 +80,33 @@ def test_what_is_measured_has_errors_and_a_null(trained):
     assert events(trained(*LOOKS, STOP), "learning_times")
 
 
-def test_the_rule_ends_a_training_which_is_complete_then(trained, tmp_path, monkeypatch):
-    """Until it is asked to go on without the rule; then it is the training that never had one."""
-    monkeypatch.setattr(MemorizationAlarm, "rings", lambda self, *counts: True)
-    run = train(trained.experiment(*LOOKS, STOP), tmp_path, device="cpu")
-    assert is_complete(run) and [look["step"] for look in looks(run)] == [4]
-    assert "stopped at step 4" in why_stopped(run) and events(run, "stopped")[0]["step"] == 4
+def test_a_training_that_was_stopped_resumed_and_ended_by_its_rule_is_the_undisturbed_one(
+    trained, tmp_path, monkeypatch
+):
+    """A request to stop, a resume, the end by the rule, which makes it complete, and a resume without the rule."""
+
+    def stop_at_five(step, total, note):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MemorizationAlarm, "rings", lambda self, *counts: run_is_at() > 4)
+    asked, run = trained.experiment(*LOOKS, STOP), tmp_path / f"{DOMAIN}-smoke"
+
+    def run_is_at():
+        return events(run, "monitor")[-1]["step"]
+
+    train(asked, tmp_path, device="cpu", progress=stop_at_five)
+    assert not is_complete(run) and events(run, "status")[-1]["status"] == "KILLED"
+    train(asked, tmp_path, resume=True, device="cpu")
+    assert is_complete(run) and [look["step"] for look in looks(run)] == [4, 8]
+    assert "stopped at step 8" in why_stopped(run) and events(run, "stopped")[0]["step"] == 8
     assert events(run, "status")[-1]["status"] == "FINISHED"
     assert any("physgen.stopped" in entry["tags"] for entry in events(run, "tags"))
     stands = weights(run)
-    train(trained.experiment(*LOOKS, STOP), tmp_path, resume=True, device="cpu")
+    train(asked, tmp_path, resume=True, device="cpu")
     assert is_complete(run) and weights(run) == stands
     train(trained.experiment(*LOOKS), tmp_path, resume=True, device="cpu")
-    assert is_complete(run) and weights(run) == weights(trained())
+    assert is_complete(run) and weights(run) == weights(trained()) and why_stopped(run) == ""
     assert looks(run) == looks(trained(*LOOKS, STOP))
 
 
@@ -155,10 +157,10 @@ def test_a_training_set_of_n_units_is_nested_and_leaves_the_other_parts(trained,
     def units(part):
         return set(part[asked.data.split_by].values.tolist())
 
-    full, three, next_three = parts(), parts("split.train_units=3"), parts("split.train_units=3", "split.train_from=3")
+    full, three, next_three = parts(), parts("split.train_units=3"), parts("split.train_units=4", "split.train_from=2")
     assert all(one.equals(other) for one, other in zip(full[1:], three[1:], strict=True))
-    assert units(three[0]) < units(parts("split.train_units=5")[0]) < units(full[0])
-    assert not units(three[0]) & units(next_three[0]) and len(units(next_three[0])) == 3
+    assert units(three[0]) < units(full[0]) and len(units(three[0])) == 3 and len(units(next_three[0])) == 4
+    assert len(units(three[0]) & units(next_three[0])) == 1  # the last one of the first three
     with pytest.raises(InputError, match="a subset of 3 .* after the first 40"):
         parts("split.train_units=3", "split.train_from=40")
     with pytest.raises(InputError, match="train_from=3 needs train_units"):

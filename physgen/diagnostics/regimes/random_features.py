@@ -134,6 +134,12 @@ class FeatureModel:
         return c.kappa_s2 + within * (math.sqrt(self.psi_p) + math.sqrt(1 + self.psi_n)) ** 2
 
     @property
+    def least_loss(self) -> float:
+        """Denoising loss per dimension of the true score of Gaussian data, mean of 1 - D/(exp(-2t) lambda + D)."""
+        noise, (atoms, weights) = self.constants.noise_variance, self.data_spectrum
+        return 1 - float(weights @ (noise / (math.exp(-2 * self.constants.t) * atoms + noise)))
+
+    @property
     def silent(self) -> float:
         r"""Weight of the delta at :math:`\kappa_s^2`: directions that no datum and no noise reaches."""
         return max(0.0, 1 - (1 + self.psi_n) / self.psi_p)

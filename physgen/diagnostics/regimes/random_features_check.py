@@ -141,7 +141,7 @@ def _second_moment(
     for order, coefficient in enumerate(coefficients):
         moment += power * (coefficient @ coefficient.T) / (mean.shape[1] * math.factorial(order))
         power = power * rho
-    np.filldiagonalise(moment, square)
+    np.fill_diagonal(moment, square)
     return moment, coefficients[1].mean(axis=1)
 
 

@@ -151,15 +151,15 @@ def locality():
     found = []
     kinds = (1, 1, "one layer, 3 x 3"), (1, 2, "one layer, 5 x 5"), (2, 2, "two equal layers, 5 x 5 each")
     why = {
-        1: "The Hessian of a cut-off kernel is the field's correlation within the window, which grows like ln L in 2-D. ",
+        1: "The Hessian of a cut-off kernel is the field's correlation in its window, which grows like ln L in 2-D. ",
         2: "",
     }
     for layers, radius, words in kinds:
         counts = [local(size, layers, radius)[0] for size in LOCAL]
         slope = math.log(counts[-1] / counts[0]) / math.log(8)
         note = (
-            f"steps {', '.join(map(str, counts))}: like ln L. {why[layers]}The mean square of the score is mostly in short "
-            "waves"
+            f"steps {', '.join(map(str, counts))}: like ln L. {why[layers]}The mean square of the score is "
+            "mostly in short waves"
         )
         quantity = f"local score, {words}: exponent of the steps in L, L = 8 to 64"
         found.append(Row(quantity, slope, 0, None, f"log L {PAPER}", None, note))

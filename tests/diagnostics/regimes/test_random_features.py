@@ -35,10 +35,13 @@ def test_constants_of_tanh_are_those_of_an_independent_integration():
     assert found == pytest.approx((0.605706, 0.0072647, 0.0255418, 0.00187355), rel=1e-5)
 
 
-def test_constants_of_a_linear_activation_leave_no_nonlinear_part():
-    found = feature_constants(0.3, lambda x: x, data_variance=2.0)
-    assert (found.kappa_a, found.kappa_b) == pytest.approx((1.0, math.sqrt(-math.expm1(-0.6))))
-    assert (found.kappa_v2, found.kappa_s2) == pytest.approx((0.0, 0.0), abs=1e-12)
+def test_constants_of_a_cubic_are_those_of_its_hermite_series():
+    """For x^3 with x = a u + b g, a^2 + b^2 = 1: E[u x^3] = 3 a, E[(E_g x^3)^2] = a^6 15 + 18 a^4 b^2 + 9 a^2 b^4."""
+    found = feature_constants(0.3, lambda x: x**3)
+    a2, b2 = math.exp(-0.6), -math.expm1(-0.6)
+    over_noise = 15 * a2**3 + 18 * a2**2 * b2 + 9 * a2 * b2**2
+    expected = 3.0, 3 * math.sqrt(b2), over_noise - 9 * a2, 15 - over_noise - 9 * b2
+    assert (found.kappa_a, found.kappa_b, found.kappa_v2, found.kappa_s2) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("covariance", [None, (0.5, 1.5)])
@@ -154,5 +157,9 @@ def test_bad_input_is_refused_in_words():
         random_features_losses(-1.0, SMALL)
     with pytest.raises(InputError, match="positive imaginary"):
         saddle_point(np.array([1.0 + 0j]), SMALL)
+    with pytest.raises(InputError, match="mean zero"):
+        feature_constants(0.1, lambda x: np.maximum(x, 0))
+    with pytest.raises(InputError, match="linear"):
+        feature_constants(0.1, lambda x: x)
     with pytest.raises(InputError, match="t > 0"):
         feature_constants(0.0)

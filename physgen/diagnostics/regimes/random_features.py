@@ -57,7 +57,10 @@ class FeatureConstants:
 def feature_constants(
     t: float, activation: Activation = np.tanh, data_variance: float = 1.0, order: int = 120
 ) -> FeatureConstants:
-    """The constants by Gauss-Hermite quadrature of ``order`` nodes per normal (smooth activations: 10 digits)."""
+    """The constants by Gauss-Hermite quadrature of ``order`` nodes per normal (smooth activations: 10 digits).
+
+    The activation acts on arrays, must have mean zero under the data (an odd one has) and be nonlinear.
+    """
     if not (t > 0 and data_variance > 0):
         raise InputError(f"random features need t > 0 and a positive variance of the data, got {t} and {data_variance}")
     nodes, weights = np.polynomial.hermite_e.hermegauss(order)
@@ -71,6 +74,13 @@ def feature_constants(
     kappa_v2 = float(weights @ over_noise**2) - (kappa_a * scale) ** 2
     square = float(weights @ activation(math.sqrt(scale**2 + noise) * nodes) ** 2)
     kappa_s2 = square - (kappa_a * scale) ** 2 - kappa_v2 - kappa_b**2
+    mean = float(weights @ over_noise)
+    if mean**2 > 1e-6 * square:
+        raise InputError(
+            f"the theory is for activations of mean zero, this one has {mean:.3g}: take an odd one or centre it"
+        )
+    if min(kappa_v2, kappa_s2) < 1e-12 * square:
+        raise InputError("the activation is linear: its features have no nonlinear part that could memorize")
     return FeatureConstants(t, kappa_a, kappa_b, kappa_v2, kappa_s2, data_variance)
 
 
@@ -132,6 +142,12 @@ class FeatureModel:
         within = c.signal2 * self.data_spectrum[0][-1] * (1 + self.psi_n**-0.5) ** 2 + c.kappa_b**2
         within += c.kappa_v2 / self.psi_n
         return c.kappa_s2 + within * (math.sqrt(self.psi_p) + math.sqrt(1 + self.psi_n)) ** 2
+
+    @property
+    def least_loss(self) -> float:
+        """Denoising loss per dimension of the true score of Gaussian data, mean of 1 - D/(exp(-2t) lambda + D)."""
+        noise, (atoms, weights) = self.constants.noise_variance, self.data_spectrum
+        return 1 - float(weights @ (noise / (math.exp(-2 * self.constants.t) * atoms + noise)))
 
     @property
     def silent(self) -> float:

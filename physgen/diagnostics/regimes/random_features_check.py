@@ -63,7 +63,7 @@ def draw_features(
     spread = np.sqrt(np.resize(np.asarray(given, dtype=float), d))
     weights, data = random.standard_normal((p, d)), spread[:, None] * random.standard_normal((d, n))
     if law == "features":
-        return _diagonal(_true_matrices(model, weights, data, spread, activation))
+        return diagonalise(_true_matrices(model, weights, data, spread, activation))
     return _equivalent(model, weights, data, spread, random.standard_normal((p, n)))
 
 
@@ -80,7 +80,7 @@ def _equivalent(
     if p <= d + n:
         population = linear @ linear.T + rest * np.eye(p)
         u, v = factor @ factor.T + c.kappa_s2 * np.eye(p), factor[:, :d]
-        return _diagonal((u, v, population, v))
+        return diagonalise((u, v, population, v))
     gram = factor.T @ factor
     values, vectors = np.linalg.eigh(gram)
     values = np.maximum(values, 1e-300)
@@ -91,7 +91,7 @@ def _equivalent(
     return DiagonalFeatures(values + c.kappa_s2, weight, weight, cross, p - d - n)
 
 
-def _diagonal(matrices: Matrices) -> DiagonalFeatures:
+def diagonalise(matrices: Matrices) -> DiagonalFeatures:
     """The general case: U, V and their population versions as they are."""
     u, v, population, v_population = matrices
     d = v.shape[1]
@@ -163,17 +163,15 @@ def finite_losses(
 ) -> xr.Dataset:  # fmt: skip
     """Train and test loss at size d, averaged over draws: ``train, test, score_error`` each with ``..._error``.
 
-    Errors are standard errors over the draws of ``seeds`` (NaN for one). ``score_error`` is NaN for a data covariance
-    that is not a multiple of the identity and compares with the exact score.
+    Errors are standard errors over the draws of ``seeds`` (NaN for one). ``score_error`` is that of
+    :func:`physgen.diagnostics.regimes.random_features_training.random_features_losses`.
     """
     import xarray as xr
 
-    c = model.constants
     tau = np.atleast_1d(np.asarray(tau, dtype=float))
     curves = np.array([training_curves(tau, model, draw_features(model, d, seed, law, activation)) for seed in seeds])
-    alike = len(model.data_spectrum[0]) == 1
-    least = 1 - c.noise_variance / (1 + math.exp(-2 * c.t) * (c.data_variance - 1)) if alike else math.nan
-    each = {"train": curves[:, 0], "test": curves[:, 1], "score_error": (curves[:, 1] - least) / c.noise_variance}
+    excess = (curves[:, 1] - model.least_loss) / model.constants.noise_variance
+    each = {"train": curves[:, 0], "test": curves[:, 1], "score_error": excess}
     error = {
         name: value.std(0, ddof=1) / math.sqrt(len(value)) if len(value) > 1 else np.full(len(tau), math.nan)
         for name, value in each.items()

@@ -8,19 +8,20 @@ Gradient descent from A = 0 gives :math:`A/\sqrt p = -D^{-1/2}\,V^T g_\tau(U)` w
     L_{test} = 1 + \frac1d\mathrm{Tr}\,V^T g_\tau\tilde U g_\tau V - \frac2d\mathrm{Tr}\,V^T g_\tau V.
 
 Each trace is a contour integral over deterministic equivalents. Given the data, :math:`U - \kappa_s^2 = Z S Z^T` with
-Z of p x (d + n) normal entries and S built of one 2 x 2 block per singular value of the data: with
+Z of p x (d + n) normal entries and S made of one 2 x 2 block per singular value of the data X: with
 :math:`h = 1/(\psi_p q)`, :math:`G(z) = Z^T(U - z)^{-1}Z \simeq \Gamma = (S + h)^{-1}` and
 
 .. math:: G_1 B G_2 \simeq \Gamma_1 B\Gamma_2 + \Gamma_1\Gamma_2\,
     \frac{h_1 h_2\,\mathrm{Tr}\,\Gamma_1 B\Gamma_2}{p - \mathrm{Tr}\,S^2\Gamma_1\Gamma_2}
 
-(derived here, not in the paper; checked by diagonalisation). Legend: T training times, M nodes of the contour,
-J atoms of the Marchenko-Pastur law of the data.
+(derived here, not in the paper; checked by diagonalisation). Traces over X follow by the same formula for
+:math:`XX^T/n`. Legend: T training times, M nodes of a contour, K atoms of the data spectrum.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,40 +36,35 @@ if TYPE_CHECKING:
 BULGE = 0.75  # of the contour in the angle of z: twice it stays below pi/2, where exp(-z tau) is bounded
 
 
-def random_features_losses(tau: ArrayLike, model: FeatureModel, nodes: int = 320, atoms: int = 48) -> xr.Dataset:
+def random_features_losses(tau: ArrayLike, model: FeatureModel, nodes: int = 480) -> xr.Dataset:
     r"""Train and test loss and error of the score against training time, in the limit of infinite size.
 
     Args:
         tau: (T,) times k lr / d^2 after k steps of gradient descent.
-        model: sizes and constants; the data covariance must be a multiple of the identity.
-        nodes, atoms: of the contour and of the data's spectrum; both converge geometrically, the defaults to 1e-9.
+        model: sizes, constants and the data covariance.
+        nodes: of each of two contours, one within the other; converges geometrically, the default to 1e-9 or better.
 
     Returns:
         Dataset over ``tau``: ``train``, ``test`` (denoising losses per dimension, 1 at tau = 0) and ``score_error``
-        = :math:`E\|S_A - S\|^2/d` with the true score :math:`S = -x/(1 + e^{-2t}(\sigma_x^2 - 1))`. No error: a limit.
-        At size d a run differs from it by O(1/d), or more where a curve is steep.
+        = :math:`E\|S_A - S\|^2/d` with the true score :math:`S = -(e^{-2t}\Sigma + D)^{-1} x` of Gaussian data.
+        No error: a limit. At size d a run differs from it by O(1/d), or more where a curve is steep.
     """
     import xarray as xr
 
     tau = np.atleast_1d(np.asarray(tau, dtype=float))
-    if len(model.data_spectrum[0]) > 1:
-        raise InputError(
-            "the closed form of the test loss needs data of one variance in all directions; "
-            "take random_features_check.finite_losses for others"
-        )
     if np.any(tau < 0) or tau.ndim != 1:
         raise InputError("training times must be >= 0, in one row")
     c = model.constants
-    z, dz = _contour(model, nodes)
-    one, two = _equivalents(z, model, atoms)
     rate = c.noise_variance / model.psi_p
-    g = -np.expm1(-2 * rate * np.multiply.outer(tau, z)) / z  # (T, M)
+    (z, dz), (other, d_other) = _contour(model, nodes, BULGE), _contour(model, nodes, BULGE / 2)
+    left, right = _Nodes.of(z, model), _Nodes.of(other, model)
+    g, g_other = (-np.expm1(-2 * rate * np.multiply.outer(tau, x)) / x for x in (z, other))  # (T, M)
     twice = -np.expm1(-4 * rate * np.multiply.outer(tau, z)) / z
-    train = 1 + (twice * one) @ dz
-    first, square = -(g * one) @ dz, -(g**2 * one) @ dz * (c.kappa_v2 + c.kappa_s2)
-    linear = c.signal2 * c.data_variance + c.kappa_b**2
-    test = 1 + square + linear * np.sum((g * dz) @ two * (g * dz), axis=1) - 2 * first
-    least = 1 - c.noise_variance / (1 + math.exp(-2 * c.t) * (c.data_variance - 1))  # the loss of the true score
+    one = c.kappa_b**2 * model.psi_p * left.s1 * dz  # Tr V^T R V / d
+    train = 1 + twice @ one
+    linear = np.sum((g * dz) @ _two_resolvents(left, right, model) * (g_other * d_other), axis=1)
+    test = 1 + linear - g**2 @ one * (c.kappa_v2 + c.kappa_s2) + 2 * g @ one
+    least = model.least_loss
     curves = {"train": train.real, "test": test.real, "score_error": (test.real - least) / c.noise_variance}
     names = {"train": "train loss", "test": "test loss", "score_error": "error of the score"}
     return xr.Dataset(
@@ -116,55 +112,88 @@ def _least(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(x[i] + offset), float(np.polyval(curve, offset))
 
 
-def _contour(model: FeatureModel, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+def _contour(model: FeatureModel, nodes: int, bulge: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes around the spectrum and weights dz/(2 pi i), counter-clockwise: an ellipse in log z, foci at its ends.
 
     Training times span many decades, as the eigenvalues do: in log z the trapezoid rule sees all of them alike.
     """
     low, high = model.constants.kappa_s2, model.largest
     centre, half = math.log(low * high) / 2, math.log(high / low) / 2
-    angle = 2 * math.pi * (np.arange(nodes) + 0.5) / nodes - 1j * math.asinh(BULGE / half)
+    angle = 2 * math.pi * (np.arange(nodes) + 0.5) / nodes - 1j * math.asinh(bulge / half)
     z = np.exp(centre + half * np.cos(angle))
     dz = -half * np.sin(angle) * z / (1j * nodes)
     return z, dz
 
 
-def _data_law(model: FeatureModel, atoms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues and weights of X X^T / n: the law of Marchenko and Pastur by Gauss-Chebyshev nodes."""
-    ratio, variance = 1 / model.psi_n, model.constants.data_variance
-    angle = math.pi * np.arange(1, atoms + 1) / (atoms + 1)
-    half = 2 * variance * math.sqrt(ratio)
-    values = variance * (1 + ratio) + half * np.cos(angle)
-    weights = half**2 * np.sin(angle) ** 2 / ((atoms + 1) * 2 * ratio * variance * values)
-    if ratio > 1:  # directions without data
-        values, weights = np.append(values, 0.0), np.append(weights, 1 - 1 / ratio)
-    return values, weights
+@dataclass(frozen=True)
+class _Nodes:
+    """The saddle point at the nodes of a contour, in the words of the data covariance C = X X^T / n; (M,) each.
 
-
-def _equivalents(z: np.ndarray, model: FeatureModel, atoms: int) -> tuple[np.ndarray, np.ndarray]:
-    r"""One and two resolvents between the directions of V, per dimension: (M,) and (M, M).
-
-    :math:`\frac1d\mathrm{Tr} V^T R V` and :math:`\frac1{d^2}\mathrm{Tr} V^T R_1 W W^T R_2 V`.
+    The block of Gamma in the directions of the weights is 1 / (signal2 h single (C + w)) with ``single`` of a datum
+    alone, and (C + w)^-1 is equivalent to 1 / (w + lambda theta) in a direction of data variance lambda.
     """
-    c = model.constants
-    upper = z.imag > 0
-    h = np.empty_like(z)
-    h[upper] = 1 / (model.psi_p * saddle_point(z[upper], model).q)
-    h[~upper] = h[::-1][~upper].conj()  # nodes come in conjugate pairs, first and last
-    data, weights = _data_law(model, atoms)
-    single = c.kappa_v2 / model.psi_n  # eigenvalue of S of a datum alone
-    noise = c.kappa_b**2
-    column = h[:, None]
-    determinant = (single + column) * (column + noise) + column * c.signal2 * data  # (M, J)
-    law = (single + column) / determinant  # the entries of the blocks of Gamma
-    mixed = -np.sqrt(c.signal2 * single * data) / determinant
-    datum = (c.signal2 * data + noise + column) / determinant
-    first = (law * weights) @ law.T
-    mixture = (mixed * weights) @ mixed.T
-    product = h[:, None] * h[None, :]
-    alone = single / (single + h)
-    traced = h * ((law + datum) @ weights)
-    whole = 2 - traced[:, None] - traced[None, :] + product * (first + 2 * mixture + (datum * weights) @ datum.T)
-    whole = whole + (model.psi_n - 1) * alone[:, None] * alone[None, :]  # Tr S^2 Gamma_1 Gamma_2 / d
-    two = first + product * (first + mixture) ** 2 / (model.psi_p - whole)
-    return noise * (law @ weights), noise * two
+
+    zeta: np.ndarray
+    h: np.ndarray
+    w: np.ndarray
+    theta: np.ndarray
+    s1: np.ndarray
+
+    @classmethod
+    def of(cls, z: np.ndarray, model: FeatureModel) -> _Nodes:
+        c, ratio = model.constants, model.psi_p / model.psi_n
+        upper = z.imag > 0  # the nodes come in conjugate pairs, first and last
+        found = saddle_point(z[upper], model)
+        q, s1, r1 = (np.empty_like(z) for _ in range(3))
+        for whole, half in ((q, found.q), (s1, found.s1), (r1, found.r1)):
+            whole[upper] = half
+            whole[~upper] = whole[::-1][~upper].conj()
+        h, single = 1 / (model.psi_p * q), c.kappa_v2 / model.psi_n
+        den = 1 + c.signal2 * ratio * r1 + c.kappa_v2 * ratio * q
+        w = (single + h) * (h + c.kappa_b**2) / (c.signal2 * h)
+        return cls(z - c.kappa_s2, h, w, (h + single) / (h * den), s1)
+
+
+def _two_resolvents(left: _Nodes, right: _Nodes, model: FeatureModel) -> np.ndarray:
+    r""":math:`\frac1d\mathrm{Tr}\,V^T R_1 W L W^T R_2 V/d` with L the linear part of the population, (M, M').
+
+    Functions of C alone come apart into single resolvents; :math:`(C + w_1)^{-1} L (C + w_2)^{-1}` needs two.
+    """
+    c, single = model.constants, model.constants.kappa_v2 / model.psi_n
+    data, weights = model.data_spectrum
+    linear = c.signal2 * data + c.kappa_b**2
+    one, two = (1 / (n.w[:, None] + data * n.theta[:, None]) for n in (left, right))  # (M, K)
+
+    def pair(weight: np.ndarray) -> np.ndarray:
+        """Integral over the data spectrum of both resolvents' equivalents."""
+        return (one * (weights * weight)) @ two.T
+
+    between = left.theta[:, None] * right.theta[None, :] / model.psi_n
+    both = pair(linear) + pair(data) * between * pair(data * linear) / (1 - between * pair(data**2))
+    outside = (single + left.h)[:, None] * (single + right.h)[None, :]
+    scale = c.signal2**2 * left.h[:, None] * right.h[None, :]
+    apart = left.w[:, None] - right.w[None, :]
+
+    def block(weight: np.ndarray) -> np.ndarray:
+        """Trace of (Gamma_1 Gamma_2) in the directions of the weights, times ``weight`` of the data variance."""
+        first, second = (one @ (weights * weight))[:, None], (two @ (weights * weight))[None, :]
+        flat, rising = second - first, left.w[:, None] * first - right.w[None, :] * second  # of 1 and of C
+        return (outside * flat + c.signal2 * single * rising) / (scale * apart)
+
+    unit = np.ones_like(data)
+    product = left.h[:, None] * right.h[None, :]
+    corrected = product * block(unit) * block(linear) / (model.psi_p - _whole(left, right, model))
+    return c.kappa_b**2 * (outside * both / scale + corrected)
+
+
+def _whole(left: _Nodes, right: _Nodes, model: FeatureModel) -> np.ndarray:
+    r""":math:`\mathrm{Tr}\,S^2\Gamma_1\Gamma_2/d` = Tr (1 - h_1 Gamma_1)(1 - h_2 Gamma_2)/d.
+
+    From the equation of h, :math:`\zeta = h (1 + \psi_n - \psi_p - h\,\mathrm{Tr}\,\Gamma/d)`, and
+    :math:`\Gamma_1\Gamma_2 = (\Gamma_1 - \Gamma_2)/(h_2 - h_1)`.
+    """
+    modes = 1 + model.psi_n
+    trace = [(modes - model.psi_p - n.zeta / n.h) / n.h for n in (left, right)]  # Tr Gamma / d
+    h1, h2 = left.h[:, None], right.h[None, :]
+    t1, t2 = trace[0][:, None], trace[1][None, :]
+    return modes - h1 * t1 - h2 * t2 + h1 * h2 * (t1 - t2) / (h2 - h1)

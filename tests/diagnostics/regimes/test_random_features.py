@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from physgen.diagnostics.regimes.random_features import (
     FeatureModel,
@@ -11,7 +12,12 @@ from physgen.diagnostics.regimes.random_features import (
     random_features_spectrum,
     saddle_point,
 )
-from physgen.diagnostics.regimes.random_features_check import draw_features, finite_losses, training_curves
+from physgen.diagnostics.regimes.random_features_check import (
+    diagonalise,
+    draw_features,
+    finite_losses,
+    training_curves,
+)
 from physgen.diagnostics.regimes.random_features_training import random_features_losses, random_features_window
 from physgen.errors import InputError
 
@@ -29,10 +35,13 @@ def test_constants_of_tanh_are_those_of_an_independent_integration():
     assert found == pytest.approx((0.605706, 0.0072647, 0.0255418, 0.00187355), rel=1e-5)
 
 
-def test_constants_of_a_linear_activation_leave_no_nonlinear_part():
-    found = feature_constants(0.3, lambda x: x, data_variance=2.0)
-    assert (found.kappa_a, found.kappa_b) == pytest.approx((1.0, math.sqrt(-math.expm1(-0.6))))
-    assert (found.kappa_v2, found.kappa_s2) == pytest.approx((0.0, 0.0), abs=1e-12)
+def test_constants_of_a_cubic_are_those_of_its_hermite_series():
+    """For x^3 with x = a u + b g, a^2 + b^2 = 1: E[u x^3] = 3 a, E[(E_g x^3)^2] = a^6 15 + 18 a^4 b^2 + 9 a^2 b^4."""
+    found = feature_constants(0.3, lambda x: x**3)
+    a2, b2 = math.exp(-0.6), -math.expm1(-0.6)
+    over_noise = 15 * a2**3 + 18 * a2**2 * b2 + 9 * a2 * b2**2
+    expected = 3.0, 3 * math.sqrt(b2), over_noise - 9 * a2, 15 - over_noise - 9 * b2
+    assert (found.kappa_a, found.kappa_b, found.kappa_v2, found.kappa_s2) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("covariance", [None, (0.5, 1.5)])
@@ -71,12 +80,15 @@ def test_merged_bulks_have_no_times():
     assert np.isnan(float(random_features_spectrum(FeatureModel(4, 0.5, CONSTANTS))["tau_mem"]))
 
 
-def test_losses_agree_with_diagonalised_matrices_at_every_time():
+@pytest.mark.parametrize("sizes", [(8, 3), (2, 4), (3, 0.5)])
+@pytest.mark.parametrize("covariance", [None, (0.25, 0.5, 1.25, 2.0)])
+def test_losses_agree_with_diagonalised_matrices_at_every_time(sizes, covariance):
     tau = np.geomspace(1, 1e7, 15)
-    limit = random_features_losses(tau, SMALL)
-    found = finite_losses(tau, SMALL, 80, seeds=range(6))
+    model = FeatureModel(*sizes, CONSTANTS, covariance)
+    limit = random_features_losses(tau, model)
+    found = finite_losses(tau, model, 60, seeds=range(8))
     for name in ("train", "test"):
-        pull = (found[name] - limit[name]) / np.hypot(found[f"{name}_error"], abs(limit[name] - 1) / 80)
+        pull = (found[name] - limit[name]) / np.hypot(found[f"{name}_error"], abs(limit[name] - 1) / 60)
         assert np.abs(pull).max() < 4
 
 
@@ -107,6 +119,30 @@ def test_train_loss_of_the_true_features_is_the_denoising_loss():
     assert train[0] == pytest.approx(direct, abs=4 / math.sqrt(target.size / d))
 
 
+def test_training_time_is_steps_times_rate_over_the_square_of_the_dimension():
+    """Plain gradient descent of the denoising loss per dimension, on drawn noise: 60 small steps."""
+    random, d, p, draws = np.random.default_rng(2), 6, 18, 40
+    model = FeatureModel(p / d, 1, feature_constants(0.2))
+    amount = model.constants.noise_variance
+    noise = torch.from_numpy(random.standard_normal((d, draws)))
+    x = math.exp(-0.2) * torch.from_numpy(random.standard_normal((d, draws))) + math.sqrt(amount) * noise
+    features = torch.tanh(torch.from_numpy(random.standard_normal((p, d))) @ x / math.sqrt(d))
+    a, rate, steps = torch.zeros(d, p, dtype=torch.float64, requires_grad=True), 2.0, 60
+
+    def loss(a):
+        return ((math.sqrt(amount / p) * a @ features + noise) ** 2).sum() / draws / d
+
+    for _ in range(steps):
+        (slope,) = torch.autograd.grad(loss(a), a)
+        a = (a - rate * slope).detach().requires_grad_()
+    u, v = (features @ features.T / draws).numpy(), (features @ noise.T / draws).numpy()
+    found = diagonalise((u, v, u, v))
+    train, _ = training_curves([steps * rate / d**2], model, found)
+    learned = float((noise**2).sum() / draws / d) - float(loss(a).detach())
+    assert learned > 0.05
+    assert 1 - train[0] == pytest.approx(learned, rel=0.03)  # a step moves the fastest mode by 2 D lambda rate / (p d)
+
+
 def test_window_matches_the_diagonalised_times():
     """Time to a gap of 0.1 at psi_p = 64, d = 40, sampled: 2991 and 9381 for psi_n = 4, 8."""
     times = [float(random_features_window(FeatureModel(64, n, CONSTANTS))["tau_gap"]) for n in (4, 8)]
@@ -117,9 +153,13 @@ def test_window_matches_the_diagonalised_times():
 def test_bad_input_is_refused_in_words():
     with pytest.raises(InputError, match="mean of the data spectrum"):
         FeatureModel(8, 3, CONSTANTS, (1.0, 3.0))
-    with pytest.raises(InputError, match="one variance"):
-        random_features_losses(1.0, FeatureModel(8, 3, CONSTANTS, (0.5, 1.5)))
+    with pytest.raises(InputError, match="training times"):
+        random_features_losses(-1.0, SMALL)
     with pytest.raises(InputError, match="positive imaginary"):
         saddle_point(np.array([1.0 + 0j]), SMALL)
+    with pytest.raises(InputError, match="mean zero"):
+        feature_constants(0.1, lambda x: np.maximum(x, 0))
+    with pytest.raises(InputError, match="linear"):
+        feature_constants(0.1, lambda x: x)
     with pytest.raises(InputError, match="t > 0"):
         feature_constants(0.0)

@@ -75,7 +75,7 @@ class Domain(ABC):
     ``restrict``           what of a reference another ensemble holds as well, e.g. some of its conditions; all
     ``memorization``       nearest training configuration beside that of held-out data; translations and lattice
                            symmetries left out of account
-    ``orbit``              ensemble -> the symmetries of the law modulo which two samples are one: ``none``,
+    ``orbit``              ensemble -> the symmetries of the law modulo which two samples are one: ``none``, ``flip``,
                            ``translations``, ``point_group`` (those and the lattice's); by its box and components
     =====================  =====================================================================================
 

@@ -122,6 +122,7 @@ def _regimes(samples: Samples, found: Found, subject: str, not_tested: tuple[str
     facts: dict[str, Any] = {"data": data_facts(samples.ensemble), "symmetries left out": samples.orbit}
     if samples.chosen:
         subject = f"{subject} at {samples.chosen}"
+        not_tested = (f"Other conditions than {samples.chosen} were left out.", *not_tested)
     return Regimes(subject, found.results, found.metrics, findings_of(found.results, found.metrics), facts, not_tested)
 
 

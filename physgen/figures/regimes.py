@@ -61,7 +61,13 @@ def phase_diagram(results: Results) -> Figure:
         label="$t_C$ measured on subsets",
     )  # fmt: skip
     axes.plot(
-        points["alpha"][-1], measured[-1], "o", color=REFERENCE, ms=6, label=f"all {int(points['samples'][-1])} samples"
+        points["alpha"][-1],
+        measured[-1],
+        "o",
+        color=REFERENCE,
+        ms=6,
+        zorder=4,
+        label=f"all {int(points['samples'][-1])} samples",
     )
     for name, height in (("trivial", 0.5 * (max(t_s, np.nanmax(t_c)) + top)), ("collapsed", 0.06 * top)):
         axes.text(0.985, height / top, name, transform=axes.transAxes, ha="right", va="center", style="italic")
@@ -117,7 +123,7 @@ def cloning(results: Results) -> Figure:
     axes = figure.subplots()
     t = found["t"].values
     for name, text, colour, style in (
-        ("mixture", "two separated classes", THIRD, "-"),
+        ("mixture", "two Gaussian classes", THIRD, "-"),
         ("gaussian", "one Gaussian, cut in two", FOURTH, DASHED),
     ):
         if name in found:

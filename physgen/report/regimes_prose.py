@@ -25,9 +25,11 @@ CAPTIONS = {
         "subsets of the data, with standard errors."
     ),
     "film_strip": Markup(
-        "One sample on its way from noise to data, equally spaced in time, oldest left. Above: the noisy state. "
-        "Below: the mean of all samples that it may still become. Right: where it ends, beside the nearest "
-        "training sample (of its whole orbit where the data have symmetries)."
+        "One sample on its way from noise to data, the earliest frame left, all equally spaced in time. Above: the "
+        "noisy state. Below: the mean of all samples that it may still become. Right: where it ends, and the "
+        "nearest training sample, moved onto it where the data have symmetries. <i>Collapsed</i>: the exact score "
+        "of the samples leads back to one of them. <i>Below t_C</i>: so would it here; a network that does not "
+        "copy goes elsewhere."
     ),
     "collapse": Markup(
         "Left: excess entropy <i>f</i>(<i>t</i>) of the noisy data per dimension; it vanishes below the collapse "
@@ -38,11 +40,13 @@ CAPTIONS = {
         "Probability φ(<i>t</i>) that a sample is in the same class after going up to time <i>t</i> and back "
         "(U-turn), or that two clones of one trajectory at <i>t</i> end in the same class. With the exact score "
         "both are equal; their difference measures the error of score and steps. Lines: one Gaussian cut by its "
-        "first principal component, and a mixture of two well separated classes."
+        "first principal component, and a mixture of two Gaussian classes, where the class is the component, so "
+        "that φ stays below 1 where these overlap."
     ),
     "information": Markup(
-        "Information on the class in the noisy state, and its rate. The rate is largest where the backward process "
-        "decides."
+        "Information on the class, the side of the first principal component, that the noisy state holds, by the "
+        "posterior of the other samples; it is shown above their collapse time, where that posterior is one of the "
+        "law. It is lost fastest where the backward process decides."
     ),
     "loss_gap": Markup(
         "Denoising loss by time, of training samples and of samples that the network has not seen, over the same "

@@ -112,8 +112,11 @@ def _check_enough(ensemble: xr.Dataset, chosen: str, fewest: tuple[int, int]) ->
 
 def described_lattice(samples: Samples) -> str:
     """How many samples of which size, in words."""
-    sizes = " x ".join(str(samples.ensemble.sizes[d]) for d in space_dims(samples.ensemble))
-    channels = f" with {samples.x.shape[1]} components" if samples.x.shape[1] > 1 else ""
+    dims, components = space_dims(samples.ensemble), samples.x.shape[1]
+    if not dims:
+        return f"{len(samples.x)} vectors of {components} components"
+    sizes = " x ".join(str(samples.ensemble.sizes[d]) for d in dims)
+    channels = f" with {components} components" if components > 1 else ""
     return f"{len(samples.x)} samples of {sizes}{channels}"
 
 

@@ -203,4 +203,4 @@ def _film(run: Run, model: Model, train: Samples, found: Found, seed: int) -> No
     found.results["trajectories"] = path
     found.take(path, t_C_trajectories="t_C")
     t_s, t_c = (found.metrics[name]["value"] for name in ("t_S", "t_C"))
-    found.results["film_strip"] = film(visits, end, train, t_s, t_c, "below t_C")
+    found.results["film_strip"] = film(visits, end, train, t_s, t_c, "below $t_C$")

@@ -75,12 +75,11 @@ class Domain(ABC):
     ``restrict``           what of a reference another ensemble holds as well, e.g. some of its conditions; all
     ``memorization``       nearest training configuration beside that of held-out data; translations and lattice
                            symmetries left out of account
-    ``orbit``              ensemble -> the symmetries of the law modulo which two samples are one: ``none``,
+    ``orbit``              ensemble -> the symmetries of the law modulo which two samples are one: ``none``, ``flip``,
                            ``translations``, ``point_group`` (those and the lattice's); by its box and components
     =====================  =====================================================================================
 
-    ``encode`` maps physical units to numbers of order one and ``decode`` back; outside these two no other code sees
-    physical units.
+    ``encode`` maps physical units to numbers of order one, ``decode`` back; no other code sees physical units.
 
     Data may be larger than the memory. ``fit_encoding`` gets a training part that was opened lazily and goes through it
     with :func:`physgen.ensemble.sample_blocks`. ``encode`` gets one block after the other: of a part of what
@@ -115,10 +114,8 @@ class Domain(ABC):
     @classmethod
     def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:
         """Read foreign files. Options are strings as typed by the user. Raises InputError."""
-        raise InputError(
-            f"{cls.name} cannot read files of format {format!r}, nor of any other: write an ensemble "
-            "(physgen.ensemble.save_ensemble) from your own script"
-        )
+        how = "write an ensemble (physgen.ensemble.save_ensemble) from your own script"
+        raise InputError(f"{cls.name} cannot read files of format {format!r}, nor of any other: {how}")
 
     @classmethod
     def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
@@ -327,8 +324,7 @@ def with_units(ensemble: xr.Dataset, domain: Any = None) -> xr.Dataset:
 
 
 def check_same_domain(ensemble: xr.Dataset, domain: str, name: str, owner: str) -> None:
-    """Raise InputError where two ensembles are of different physics. One that names no domain, anybody's file,
-    passes."""
+    """Raise InputError where two ensembles are of different physics; one that names none, anybody's file, passes."""
     found = ensemble.attrs.get("domain") or domain
     if found != domain:
         raise InputError(f"{name} is of the domain {found!r}, {owner} of {domain!r}: give files of the same physics")

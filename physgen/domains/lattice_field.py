@@ -149,9 +149,9 @@ def orbit_of_field(ensemble: xr.Dataset) -> str:
     """Symmetries of the law of a field modulo which two samples count as one; see ``Domain.orbit``.
 
     A scalar in a periodic box: ``point_group``, translations with the symmetries of the lattice; several components
-    may turn into each other: ``translations``; a box with walls: ``none``.
+    may turn into each other: ``translations``; a box with walls, or no lattice at all: ``none``.
     """
-    if not int(ensemble.attrs.get("periodic", 1)):
+    if not space_dims(ensemble) or not int(ensemble.attrs.get("periodic", 1)):
         return "none"
     return "translations" if ensemble.sizes.get("component", 1) > 1 else "point_group"
 

@@ -16,7 +16,7 @@ from physgen.figures.style import GENERATED, THIRD, styled
 if TYPE_CHECKING:
     import xarray as xr
 
-COLOURS = {"trivial": "#6b6862", "speciated": "#0072b2", "collapsed": "#b4450a"}
+COLOURS = {"trivial": "#6b6862", "speciated": "#0072b2", "collapsed": "#b4450a", "below $t_C$": "#b4450a"}
 
 
 @styled

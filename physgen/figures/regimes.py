@@ -14,12 +14,17 @@ from matplotlib.figure import Figure
 
 from physgen.figures.film import film_strip
 from physgen.figures.notation import mathtext_value
+from physgen.figures.statistics import memorization_panel
 from physgen.figures.style import FOURTH, GENERATED, REFERENCE, THIRD, styled
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Results = Mapping[str, "xr.Dataset"]
+SHORT = {
+    "f_mem": "$d_1/d_2 < 1/3$", "f_mem_half": "$d_1/d_2 < 1/2$", "f_mem_quarter": "$d_1/d_2 < 1/4$",
+    "authenticity": "authenticity", "Y2": "$Y_2$", "auc": "AUC of $d_1$", "ks": "KS of $d_1$",
+}  # fmt: skip
 TIME = r"time $t$ (Ornstein-Uhlenbeck)"
 SHADES = {"trivial": "#f3f1ec", "speciated": "#dcebf5", "collapsed": "#f6ddcf"}
 DASHED = (0, (5, 3))
@@ -56,7 +61,13 @@ def phase_diagram(results: Results) -> Figure:
         label="$t_C$ measured on subsets",
     )  # fmt: skip
     axes.plot(
-        points["alpha"][-1], measured[-1], "o", color=REFERENCE, ms=6, label=f"all {int(points['samples'][-1])} samples"
+        points["alpha"][-1],
+        measured[-1],
+        "o",
+        color=REFERENCE,
+        ms=6,
+        zorder=4,
+        label=f"all {int(points['samples'][-1])} samples",
     )
     for name, height in (("trivial", 0.5 * (max(t_s, np.nanmax(t_c)) + top)), ("collapsed", 0.06 * top)):
         axes.text(0.985, height / top, name, transform=axes.transAxes, ha="right", va="center", style="italic")
@@ -112,7 +123,7 @@ def cloning(results: Results) -> Figure:
     axes = figure.subplots()
     t = found["t"].values
     for name, text, colour, style in (
-        ("mixture", "two separated classes", THIRD, "-"),
+        ("mixture", "two Gaussian classes", THIRD, "-"),
         ("gaussian", "one Gaussian, cut in two", FOURTH, DASHED),
     ):
         if name in found:
@@ -141,7 +152,7 @@ def information(results: Results) -> Figure:
     t = found["t"].values
     _points(axes, t, found["value"], found["error"], REFERENCE, "samples")
     if "theory" in found:
-        axes.plot(t, found["theory"], color=THIRD, label="mixture")
+        axes.plot(found["t_line"], found["theory"], color=THIRD, label="two Gaussian classes")
     axes.set(xlabel=TIME, ylabel="information on the class [nats]")
     if "t_S" in results["speciation"]:
         _mark(axes, float(results["speciation"]["t_S"]), np.nan, GENERATED, "$t_S$")
@@ -191,20 +202,31 @@ def dynamics(results: Results) -> Figure:
 
 @styled
 def copies(results: Results) -> Figure:
-    """Each measure of copying on the drawn samples beside the same on fresh real ones."""
+    """Each measure of copying on the drawn samples beside held-out ones, and where it would call the model memorizing.
+
+    The z score C_T, which has another scale, is left to the table.
+    """
     found = results["copies"]
+    found = found.sel(metric=[name for name in found["metric"].values if name != "C_T"])
     names = [str(name) for name in found["metric"].values]
-    figure = Figure(figsize=(6.4, 0.9 + 0.34 * len(names)), layout="constrained")
+    figure = Figure(figsize=(6.4, 1.0 + 0.36 * len(names)), layout="constrained")
     axes = figure.subplots()
     place = np.arange(len(names))[::-1]
-    for value, colour, text, shift in (("value", GENERATED, "drawn", 0.1), ("null", REFERENCE, "fresh real", -0.1)):
-        bars = np.nan_to_num(found[f"{value}_error" if value != "value" else "error"].values)
-        axes.errorbar(found[value].values, place + shift, xerr=bars, fmt="o", color=colour, label=text)
-    axes.set_yticks(place, labels=[name.replace("_", " ") for name in names])
+    axes.plot(found["heldout"], place, "D", color=REFERENCE, mfc="white", ms=5, label="held-out data")
+    bars = np.nan_to_num(found["error"].values)
+    axes.errorbar(found["value"], place, xerr=bars, fmt="o", color=GENERATED, label="drawn")
+    inside = np.where((found["threshold"] >= 0) & (found["threshold"] <= 1), found["threshold"], np.nan)
+    axes.plot(inside, place, "|", color=THIRD, ms=13, mew=1.6, label="beyond: called memorizing")
+    axes.set_yticks(place, labels=[SHORT.get(name, name) for name in names])
     axes.tick_params(axis="y", which="minor", left=False, right=False)
-    axes.set(xlabel="value", ylim=(-0.6, len(names) - 0.4))
-    axes.legend(loc="best")
+    axes.set(xlabel="part of the samples, or probability", xlim=(-0.03, 1.03), ylim=(-0.6, len(names) - 0.4))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return figure
+
+
+def memorization(results: Results) -> Figure:
+    """Similarity to the nearest training sample, of drawn and of held-out samples."""
+    return memorization_panel(results["memorization"])
 
 
 def _points(axes: Axes, t: np.ndarray, value: xr.DataArray, error: xr.DataArray, colour: str, text: str) -> None:
@@ -228,6 +250,7 @@ DRAWINGS: dict[str, tuple[Callable[[Results], Figure], tuple[str, ...]]] = {
     "cloning": (cloning, ("cloning",)),
     "information": (information, ("information", "speciation")),
     "loss_gap": (loss_gap, ("loss_gap",)),
+    "memorization": (memorization, ("memorization",)),
     "copies": (copies, ("copies",)),
     "dynamics": (dynamics, ("dynamics",)),
 }

@@ -141,7 +141,7 @@ class Regimes:
         folder.mkdir(parents=True, exist_ok=True)
         svg = figures.save_figures(self.drawings(), folder / "figures", processes)
         write_summary(folder, self.summary)
-        write_groups(self.results, folder / "regimes.nc")
+        write_groups({name: _plain(result) for name, result in self.results.items()}, folder / "regimes.nc")
         sections = [Section(TITLES[name], pictures=[Picture(svg[name], CAPTIONS[name])]) for name in svg]
         write_page(
             folder / "regimes.html",
@@ -174,3 +174,8 @@ class Regimes:
             {"name": name, "value": format_value(entry["value"], entry.get("error")), "meaning": MEANINGS.get(name, "")}
             for name, entry in self.metrics.items()
         ]
+
+
+def _plain(result: xr.Dataset) -> xr.Dataset:
+    """With the attributes alone that a file holds."""
+    return result.assign_attrs({k: v for k, v in result.attrs.items() if isinstance(v, str | int | float)})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from physgen.figures.notation import format_value
-from physgen.report.regimes import Finding
+from physgen.report.regimes import Finding, Outcome
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,12 +24,14 @@ NOT_TESTED = (
     "Classes are the two sides of the first principal component: other classes may be decided at other times.",
     "All samples were taken as draws of one law; labels that vary among them widen it.",
 )
+RARE = 0.01  # a difference that equal laws show less often than that is one
+WORDS_OF_COPIES: Mapping[str, tuple[str, Outcome]] = {"pass": ("none found", "pass"), "fail": ("there are", "fail")}
 Metrics = Mapping[str, Mapping[str, float]]
 
 
 def findings_of(results: Mapping[str, xr.Dataset], metrics: Metrics) -> tuple[Finding, ...]:
     """The table: one line for each question that these results answer."""
-    questions = (_speciation, _collapse, _window, _cloning)
+    questions = (_speciation, _collapse, _window, _cloning, _loss, _copies, _dynamics)
     return tuple(found for question in questions if (found := question(results, metrics)) is not None)
 
 
@@ -81,7 +83,9 @@ def _window(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | No
     need = ""
     if "ln_n_window" in metrics and math.isfinite(number(metrics, "ln_n_window")[0]):
         value, spread = (x / math.log(10) for x in number(metrics, "ln_n_window"))
-        need = f" t_C meets t_S at n = 10^{format_value(value, spread)} samples."
+        need = f" For the Gaussian law t_C falls below t_S from n = 10^{format_value(value, spread)} samples on."
+        if value < 0:
+            need = " For the Gaussian law a single sample with its symmetric copies would suffice."
     if not math.isfinite(width):
         return Finding("speciated window", "unknown", "open", "One of the two times is not known.")
     if width > ERRORS * error:
@@ -107,9 +111,63 @@ def _cloning(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | N
     largest = shown(metrics, "cloning_gap")
     said = f"the largest difference between clones of the model and U-turns of unseen data is {largest}"
     power = f"a difference of {seen:.2g} at one time would have been seen in four of five cases"
-    if p < 0.01:
+    if p < RARE:
         return Finding("cloning and U-turn", "differ", "fail", f"{_upper(said)}, p = {p:.2g}: score or steps err.")
     return Finding("cloning and U-turn", "no difference seen", "open", f"{_upper(said)}, p = {p:.2g}; {power}.")
+
+
+def _loss(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | None:
+    if "loss_gap" not in results:
+        return None
+    gap = results["loss_gap"]
+    levels = gap.sizes["t"]
+    value, error = number(metrics, "loss_gap")
+    p = min(1.0, levels * 0.5 * math.erfc(value / error / math.sqrt(2)))
+    place = f"at t = {number(metrics, 'loss_gap_at_t')[0]:.2g}"
+    much = shown(metrics, "loss_gap")
+    said = f"The loss of unseen samples differs most from that of training samples {place}: by {much} of it"
+    if p < RARE:
+        why = f"{said}, p = {p:.1g} of {levels} times: the network knows its training samples."
+        return Finding("loss gap", f"{100 * value:.2g} % {place}", "fail", why)
+    seen = float((gap["error"] * 3.6).min())
+    return Finding("loss gap", "none seen", "open", f"{said}, p = {p:.2g}; a gap of {seen:.2g} would have been seen.")
+
+
+def _copies(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | None:
+    if "memorization" not in results:
+        return None
+    tested = results["memorization"].attrs
+    word, outcome = WORDS_OF_COPIES.get(str(tested["verdict"]), ("undecided", "open"))
+    more = ""
+    if "copies" in results:
+        found = results["copies"]
+        called = [str(name) for name in found["metric"].values[found["memorizing"].values.astype(bool)]]
+        rate = format_value(float(found["any_false_positive_rate"]), float(found["any_false_positive_rate_error"]))
+        more = f" Of {found.sizes['metric']} published measures {', '.join(called) or 'none'} would call it memorizing"
+        more += f" (fresh real data: at least one in {rate} of cases)."
+    return Finding("copies", word, outcome, f"{_upper(str(tested['reason']))}.{more}".replace("..", "."))
+
+
+def _dynamics(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | None:
+    if "dynamics" not in results:
+        return None
+    good, copied = number(metrics, "tau_gen"), number(metrics, "tau_mem")
+    said = (
+        f"samples were good from step {format_value(*good)} on"
+        if math.isfinite(good[0])
+        else "when samples became good is open"
+    )
+    if math.isfinite(copied[0]):
+        return Finding(
+            "training window",
+            "it has closed",
+            "open",
+            f"{_upper(said)}; copies set in at step {format_value(*copied)}.",
+        )
+    last = int(results["dynamics"]["step"][-1])
+    return Finding(
+        "training window", "not closed", "open", f"{_upper(said)}; no memorization was seen up to step {last}."
+    )
 
 
 def _upper(text: str) -> str:

@@ -11,7 +11,8 @@ TITLES = {
     "cloning": "when classes are decided: U-turn and cloning",
     "information": "information on the class",
     "loss_gap": "denoising loss of training and unseen data",
-    "copies": "copies among the drawn samples",
+    "memorization": "nearest training sample",
+    "copies": "measures of copying",
     "dynamics": "memorization while the network was trained",
 }
 CAPTIONS = {
@@ -24,9 +25,11 @@ CAPTIONS = {
         "subsets of the data, with standard errors."
     ),
     "film_strip": Markup(
-        "One sample on its way from noise to data, equally spaced in time, oldest left. Above: the noisy state. "
-        "Below: the mean of all samples that it may still become. Right: where it ends, beside the nearest "
-        "training sample (of its whole orbit where the data have symmetries)."
+        "One sample on its way from noise to data, the earliest frame left, all equally spaced in time. Above: the "
+        "noisy state. Below: the mean of all samples that it may still become. Right: where it ends, and the "
+        "nearest training sample, moved onto it where the data have symmetries. <i>Collapsed</i>: the exact score "
+        "of the samples leads back to one of them. <i>Below t_C</i>: so would it here; a network that does not "
+        "copy goes elsewhere."
     ),
     "collapse": Markup(
         "Left: excess entropy <i>f</i>(<i>t</i>) of the noisy data per dimension; it vanishes below the collapse "
@@ -37,19 +40,28 @@ CAPTIONS = {
         "Probability φ(<i>t</i>) that a sample is in the same class after going up to time <i>t</i> and back "
         "(U-turn), or that two clones of one trajectory at <i>t</i> end in the same class. With the exact score "
         "both are equal; their difference measures the error of score and steps. Lines: one Gaussian cut by its "
-        "first principal component, and a mixture of two well separated classes."
+        "first principal component, and a mixture of two Gaussian classes, where the class is the component, so "
+        "that φ stays below 1 where these overlap."
     ),
     "information": Markup(
-        "Information on the class in the noisy state, and its rate. The rate is largest where the backward process "
-        "decides."
+        "Information on the class, the side of the first principal component, that the noisy state holds, by the "
+        "posterior of the other samples; it is shown above their collapse time, where that posterior is one of the "
+        "law. It is lost fastest where the backward process decides."
     ),
     "loss_gap": Markup(
         "Denoising loss by time, of training samples and of samples that the network has not seen, over the same "
         "noise. A network that remembers its training set has the smaller loss on it, first at small times."
     ),
+    "memorization": Markup(
+        "The physics' own test of copies, symmetries left out of account. Left: similarity of each sample to its "
+        "nearest neighbour in the training set. Right: distance to the nearest over that to the second nearest, "
+        "which is near 0 for a copy. Drawn samples beside held-out data that no model has seen."
+    ),
     "copies": Markup(
-        "Each measure of copying on the drawn samples, beside its rate of false positives: the same measure on "
-        "fresh real samples."
+        "Published measures of copying: parts of the drawn samples with a gap ratio d₁/d₂ below 1/3, 1/2, 1/4; "
+        "authenticity (falls where a model copies); condensation Y₂ of the posterior over training samples; AUC "
+        "and KS of the nearest distance. Diamonds: the same of held-out data. Beyond the bar one in a hundred "
+        "models of the true law would be called memorizing by that measure."
     ),
     "dynamics": Markup(
         "The monitor of the training: quality and part of copies against the training step. Between τ_gen and "
@@ -67,6 +79,15 @@ MEANINGS = {
     "t_C_plain": "collapse time without the symmetries",
     "t_C_theory": "collapse time of the Gaussian law with this spectrum",
     "Y2_at_t_C": "participation of the posterior over samples at t_C",
+    "cloning_gap": "cloning minus U-turn probability where it is largest in errors",
+    "loss_gap": "loss of unseen over that of training samples, minus 1, where it is largest in errors",
+    "loss_gap_at_t": "time of that gap",
+    "f_mem": "part of the drawn samples with a gap ratio below 1/3",
+    "f_mem_heldout": "the same of held-out data",
+    "t_C_trajectories": "mean time of the last change of the nearest training sample along trajectories of the model; "
+    "a model without copies has such a time too",
+    "tau_gen": "training step at which the distance to the data has fallen",
+    "tau_mem": "training step at which f_mem has risen",
     "window": "speciated window t_S − t_C",
     "ln_n_window": "ln of the number of samples from which on t_C < t_S",
 }

@@ -19,7 +19,7 @@ from physgen.report.regimes_findings import NOT_TESTED, NOT_TESTED_WITHOUT_MODEL
 from physgen.runs.facts import data_facts
 from physgen.runs.folder import Run, open_run
 from physgen.stages.regimes_data import Found, Samples, described_lattice, encoded_samples, measure_data
-from physgen.stages.sources import as_ensemble, described
+from physgen.stages.sources import as_ensembles, described
 from physgen.tracking.evaluation_log import log_regimes
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def find_regimes(
     run = source if isinstance(source, Run) else _run_in(source)
     if run is not None:
         return _of_run(run, domain, seed, device, tell)
-    ensemble = as_ensemble(source, box_size)
+    ensemble = as_ensembles({"data": source}, box_size, domain)["data"]
     physics = _physics_of(ensemble, domain)
     if not ensemble.attrs.get("domain"):
         ensemble = type(physics).adopt(ensemble)
@@ -122,6 +122,7 @@ def _regimes(samples: Samples, found: Found, subject: str, not_tested: tuple[str
     facts: dict[str, Any] = {"data": data_facts(samples.ensemble), "symmetries left out": samples.orbit}
     if samples.chosen:
         subject = f"{subject} at {samples.chosen}"
+        not_tested = (f"Other conditions than {samples.chosen} were left out.", *not_tested)
     return Regimes(subject, found.results, found.metrics, findings_of(found.results, found.metrics), facts, not_tested)
 
 

@@ -13,13 +13,16 @@ from physgen.diagnostics.regimes.speciation import spectral_speciation
 from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import independent_units, sample_count, space_dims, spacing, units_of_samples
 from physgen.errors import InputError
+from physgen.stages.regimes_classes import measure_classes
+from physgen.stages.regimes_collapse import measure_collapse
+from physgen.stages.regimes_film import film_of_data
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
 
-FEWEST, FEWEST_UNITS = 16, 4  # below, the largest eigenvalue and every error are guesses
-FRAMES = 8
+FEWEST = (16, 4)  # samples and independent units: below, the largest eigenvalue and every error are guesses
+FEWEST_UNSEEN = (8, 2)  # of the samples that a network has not seen
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,21 @@ class Samples:
         return tuple(spacing(self.ensemble))
 
 
-def encoded_samples(ensemble: xr.Dataset, domain: Domain, constants: Any = None) -> Samples:
+def encoded_samples(
+    ensemble: xr.Dataset, domain: Domain, constants: Any = None, fewest: tuple[int, int] = FEWEST
+) -> Samples:
     """The samples of an ensemble that follow one law, encoded; see :class:`Samples`.
 
     Args:
         ensemble: of ``domain``.
         constants: of a trained model's encoding; None: fitted here.
+        fewest: samples and independent units that are needed.
 
     Raises:
         InputError: too few samples or independent units.
     """
     one, chosen = one_law(with_units(ensemble, domain))
-    _check_enough(one, chosen)
+    _check_enough(one, chosen, fewest)
     constants = domain.fit_encoding(one) if constants is None else constants
     x, condition = domain.encode(one, constants)
     _, unit = np.unique(units_of_samples(one), return_inverse=True)
@@ -81,35 +87,36 @@ def one_law(ensemble: xr.Dataset) -> tuple[xr.Dataset, str]:
     for dim in conditions:
         if ensemble.sizes.get(dim, 1) > 1:
             first = ensemble[dim].values[0] if dim in ensemble.coords else 0
-            words.append(f"{ensemble[dim].attrs.get('long_name', dim) if dim in ensemble.coords else dim} {first}")
+            attrs = ensemble[dim].attrs if dim in ensemble.coords else {}
+            measured_in = str(attrs.get("units", "1"))
+            words.append(f"{attrs.get('long_name', dim)} {first}" + ("" if measured_in == "1" else f" {measured_in}"))
             ensemble = ensemble.isel({dim: [0]})
     return ensemble, ", ".join(words)
 
 
-def _check_enough(ensemble: xr.Dataset, chosen: str) -> None:
+def _check_enough(ensemble: xr.Dataset, chosen: str, fewest: tuple[int, int]) -> None:
     count, units = sample_count(ensemble), independent_units(ensemble)
+    of = f"{ensemble.attrs['part']} part" if "part" in ensemble.attrs else "data"
     at = f" at {chosen}" if chosen else ""
-    if count < FEWEST:
+    if count < fewest[0]:
         raise InputError(
-            f"the data hold {count} samples of one law{at}; at least {FEWEST} are needed to tell a largest direction "
-            "from noise: give more"
+            f"the {of} hold {count} samples of one law{at}; at least {fewest[0]} are needed to tell a largest "
+            "direction from noise: give more"
         )
-    if units.count < FEWEST_UNITS:
+    if units.count < fewest[1]:
         raise InputError(
-            f"the data hold {units.count} independent units ({units.name}){at}; errors need at least {FEWEST_UNITS}: "
+            f"the {of} hold {units.count} independent units ({units.name}){at}; errors need at least {fewest[1]}: "
             "add some"
         )
 
 
-def time_grid(top: float, points: int = 20) -> np.ndarray:
-    """Times from near 0 to ``top``, denser towards 0."""
-    return top * np.linspace(0.12, 1.0, points) ** 1.5
-
-
 def described_lattice(samples: Samples) -> str:
     """How many samples of which size, in words."""
-    sizes = " x ".join(str(samples.ensemble.sizes[d]) for d in space_dims(samples.ensemble))
-    channels = f" with {samples.x.shape[1]} components" if samples.x.shape[1] > 1 else ""
+    dims, components = space_dims(samples.ensemble), samples.x.shape[1]
+    if not dims:
+        return f"{len(samples.x)} vectors of {components} components"
+    sizes = " x ".join(str(samples.ensemble.sizes[d]) for d in dims)
+    channels = f" with {components} components" if components > 1 else ""
     return f"{len(samples.x)} samples of {sizes}{channels}"
 
 
@@ -130,14 +137,24 @@ class Found:
         """One metric."""
         self.metrics[name] = {"value": float(value), "error": float(error)}
 
+    def count(self, name: str, value: float) -> None:
+        """One metric that is exact."""
+        self.metrics[name] = {"value": float(value)}
+
 
 def measure_data(samples: Samples, seed: int, tell: Callable[[str], None]) -> Found:
     """Speciation and collapse of samples; ``tell`` is called with what begins."""
     found = Found({}, {})
     n, d = len(samples.x), samples.dimension
-    found.metrics |= {"n": {"value": float(n)}, "d": {"value": float(d)}, "alpha": {"value": math.log(n) / d}}
+    for name, value in (("n", n), ("d", d), ("alpha", math.log(n) / d)):
+        found.count(name, value)
     tell("speciation")
     speciation = spectral_speciation(samples.x, samples.unit)
     found.results["speciation"] = speciation
     found.take(speciation, "t_S", "t_S_exact")
+    measure_collapse(samples, found, seed, tell)
+    tell("classes")
+    measure_classes(samples, found, seed)
+    plain = found.metrics.get("t_C_plain", found.metrics["t_C"])["value"]
+    found.results["film_strip"] = film_of_data(samples, found.metrics["t_S"]["value"], plain, seed)
     return found

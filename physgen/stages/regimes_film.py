@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from physgen.diagnostics.nearest import nearest_euclidean, nearest_field
+from physgen.diagnostics.nearest import Search, nearest_binary, nearest_euclidean, nearest_field
 from physgen.diagnostics.regimes.alignment import aligned
 from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.exact.atoms import EmpiricalMeasure
+from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.sampling.samplers import sample
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from physgen.stages.regimes_data import Samples
 
-FRAMES = 8
+FRAMES, STEPS = 8, 64
 Visit = tuple[Tensor, float, Tensor]  # y, s, D(y, s)
 
 
@@ -38,6 +41,14 @@ def recorded_descent(
 
     end = sample(watched, levels, shape, seed, condition, "ancestral", tile=shape[0], device=device, home="cpu")
     return visits, end
+
+
+def film_of_data(train: Samples, t_s: float, t_c: float, seed: int) -> xr.Dataset:
+    """A film of the exact score of the samples, which can only return them; ``t_c`` without symmetries."""
+    top = math.sqrt(math.expm1(2 * (1.3 * max(t_s, t_c, 0.3) + 1.0)))
+    levels = log_uniform(top, 0.02, STEPS)
+    visits, end = recorded_descent(EmpiricalMeasure(train.x), levels, (1, *train.x.shape[1:]), seed)
+    return film(visits, end, train, t_s, t_c, "collapsed")
 
 
 def film(visits: list[Visit], end: Tensor, train: Samples, t_s: float, t_c: float, below: str) -> xr.Dataset:
@@ -80,14 +91,23 @@ def regime_at(t: float, t_s: float, t_c: float, below: str) -> str:
     return "speciated" if t < t_s else "trivial"
 
 
+def nearest_search(train: Samples) -> Search:
+    """The search for the nearest training sample modulo the symmetries of the law."""
+    if train.orbit in ("translations", "point_group"):
+        group = "point" if train.orbit == "point_group" else "none"
+        return partial(nearest_field, group=group, spacing=train.cell_size)
+    return nearest_binary if train.orbit == "flip" else nearest_euclidean
+
+
 def nearest_sample(end: Tensor, train: Samples) -> Tensor:
     r"""The training sample nearest to ``end`` (1, C, \*grid), moved onto it by the symmetries of the law."""
+    index = nearest_search(train)(end, train.x).index[0, 0]
+    found = train.x[index : index + 1]
+    if train.orbit == "flip":
+        return found if float((found * end).sum()) >= 0 else -found
     if train.orbit == "none":
-        index = nearest_euclidean(end, train.x).index[0, 0]
-        return train.x[index : index + 1]
-    cells, group = train.cell_size, "point" if train.orbit == "point_group" else "none"
-    index = nearest_field(end, train.x, group, cells).index[0, 0]
-    return aligned(train.x[index : index + 1], end, group, cells)
+        return found
+    return aligned(found, end, "point" if train.orbit == "point_group" else "none", train.cell_size)
 
 
 def _is_points(train: Samples) -> bool:

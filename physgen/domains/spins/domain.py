@@ -296,5 +296,5 @@ class Spins(Domain):
         return spin_memorization(generated, train, heldout, **judged)
 
     def orbit(self, ensemble: xr.Dataset) -> str:
-        """``none``: given its couplings, the law has no symmetry of the lattice."""
-        return "none"
+        """``flip`` of all spins, where no field tells them apart: couplings leave no symmetry of the lattice."""
+        return "none" if "external_field" in ensemble else "flip"

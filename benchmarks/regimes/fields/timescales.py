@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.regimes.course import FIELDS, append
+from benchmarks.regimes.fields.course import FIELDS, append
 from physgen.diagnostics.regimes.collapse import excess_entropy
 from physgen.diagnostics.regimes.speciation import spectral_speciation
 from physgen.diagnostics.resampling import jackknife_variance

@@ -29,7 +29,7 @@ KEPT = {True: "yes", False: "**no**", None: "stated"}
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "regimes.md"
 FIGURES = PAGE.parent / "figures" / "regimes"
-NO_TOPICS = ("row", "drawing", "course", "windows", "timescales", "__main__")
+NO_TOPICS = ("row", "drawing", "fields", "__main__")
 HEAD = "| quantity | measured | theory | paper | kept | note |\n" + "|---" * 6 + "|"
 
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.regimes.course import FIELDS, Data, Plan, constant_rate, copied, follow, null, record
+from benchmarks.regimes.fields.course import FIELDS, Data, Plan, constant_rate, copied, follow, null, record
+from benchmarks.regimes.fields.timescales import collapse, speciation
+from benchmarks.regimes.fields.windows import Run, memorized
 from benchmarks.regimes.row import Row
-from benchmarks.regimes.timescales import collapse, speciation
-from benchmarks.regimes.windows import Run, memorized
 from physgen.diagnostics.nearest import nearest_binary
 from physgen.diffusion.learning.denoisers import LogUniform, SpinDenoiser
 from physgen.domains.spins.denoiser import TransferMatrixDenoiser

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.regimes.course import FIELDS, Data, Plan, constant_rate, copied, follow, null, overfitted, record
+from benchmarks.regimes.fields.course import FIELDS, Data, Plan, constant_rate, copied, follow, null, overfitted, record
+from benchmarks.regimes.fields.timescales import collapse, speciation
+from benchmarks.regimes.fields.windows import Run
+from benchmarks.regimes.fields.windows import overfitted as overfit_step
 from benchmarks.regimes.row import Row
-from benchmarks.regimes.timescales import collapse, speciation
-from benchmarks.regimes.windows import Run
-from benchmarks.regimes.windows import overfitted as overfit_step
 from physgen.diagnostics.nearest import nearest_field
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LogNormal
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum

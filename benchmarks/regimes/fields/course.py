@@ -27,7 +27,7 @@ from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.sampling.samplers import sample
 from physgen.provenance import git_commit
 
-FIELDS = Path(__file__).parent / "fields"
+FIELDS = Path(__file__).parent  # where the records lie
 RATIO = math.sqrt(2)  # of the steps of successive measurements
 GAP = 1 / 3  # d1/d2 of a copy (2505.17638)
 EMA_EXPONENT = 16.97  # relative width .05: lags by 6 % of the step at all n alike

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.regimes.course import FIELDS, lines
+from benchmarks.regimes.fields.course import FIELDS, lines
 from physgen.diagnostics.regimes.training_dynamics import crossing_times, learning_times, predicted_window
 from physgen.figures import format_value
 
@@ -19,6 +19,7 @@ COLUMNS = (
     "augmentation", "n", "runs", "last steps", "tau_gen", "best held-out loss", "tau_over", "largest f_mem", "tau_mem",
     "copies in held-out data",
 )  # fmt: skip
+LEVEL = {"maps32": 2, "glasses": 1}  # place of s = 1 among the levels of each record
 KEY = ("data", "network", "augment", "n", "seed")
 
 
@@ -201,7 +202,7 @@ def main() -> None:
     parser.add_argument("--at", type=int, nargs="*", default=[], help="n at which they predict")
     parser.add_argument("--records", type=Path, default=FIELDS)
     given = parser.parse_args()
-    for name, level in (("maps32", 2), ("glasses", 1)):
+    for name, level in LEVEL.items():
         found = runs(given.records / f"{name}.jsonl")
         print(name, table(found, level, "orbit"), laws(found, level, "orbit", given.upto, given.at), sep="\n\n")
 

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.regimes.course import FIELDS, append
+from benchmarks.regimes.fields.course import FIELDS, append
 from physgen.diagnostics.regimes.collapse import excess_entropy
 from physgen.diagnostics.regimes.speciation import spectral_speciation
 from physgen.diagnostics.resampling import jackknife_variance
 from physgen.lattice import point_group
 from physgen.provenance import git_commit
 
+TRAINING = {"maps32": 192, "maps64": 72}  # simulations of the training part, of 240 and 96
 GROUPS = 32  # of units, over which errors are taken
 
 
@@ -97,7 +98,7 @@ def campaign(to: Path, data: str, path: str, counts: Sequence[int], orbits: Sequ
         x, _ = glasses.glass()
         chosen = {n: (x[:n], np.arange(n)) for n in counts}
     else:
-        train, _ = maps.encoded(path, int(data[4:]))
+        train, _ = maps.encoded(path, int(data[4:]), training=TRAINING[data])
         found = {n: maps.subset(train, n, 1) for n in counts}
         chosen = {n: (some.x, some.simulation) for n, some in found.items()}
     for n, (x, unit) in chosen.items():

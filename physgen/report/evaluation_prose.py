@@ -45,11 +45,11 @@ def samples_and_lattice(generated: xr.Dataset) -> dict[str, int]:
 def cost_paragraph(generated: xr.Dataset, reference: xr.Dataset) -> str:
     """The sampler's own bias, what the noise levels do, and the cost of both ensembles, as far as the files say."""
     made, truth = generated.attrs, reference.attrs
-    parts = []
+    parts, power = [], "P(k)" if space_dims(generated) else "the variance along a principal axis"
     if "sampler_bias_max" in made:
         parts.append(
             f"The sampler itself ({made['sampler']}, {made['sampler_steps']} steps), run with the exact denoiser of "
-            "the Gaussian field that has the training spectrum, changes P(k) by "
+            f"the Gaussian law that has the training spectrum, changes {power} by "
             f"{100 * made['sampler_bias_max']:.2g} % at most and {100 * made['sampler_bias_mean']:.2g} % on average "
             "over modes: that much of any deviation is not the network's."
         )

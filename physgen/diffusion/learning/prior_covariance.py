@@ -1,6 +1,6 @@
 r"""The second moments of encoded vectors: what the spectrum is to a field on a lattice.
 
-Shapes: B samples, C components, F label features.
+Shapes: B samples, C components.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-TINY = 1e-20
+FLOOR = 1e-6  # least power, in units of the mean one
+FOLDS, FEW_FOLDS, LARGE = 10, 3, 512  # so many folds, and above so many components
 
 
 @dataclass(frozen=True)
@@ -23,22 +24,46 @@ class Vectors:
 def principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
     r"""Axes (C, C), in columns, of :math:`\langle x x^T \rangle`, the largest first, and the power (B, C) along them.
 
-    The second moments, means included, are drawn towards a multiple of the unit matrix by as much as their noise from B
-    samples asks for (Ledoit and Wolf 2004, J. Multivar. Anal. 88, 365): no direction has zero power where there are
-    fewer samples than components, and for many samples nothing changes.
+    Along an axis that was fitted to them the samples have too much power where it is large, and too little where it is
+    small: none at all beyond the B-th. The mean power is therefore that of a tenth of the samples along the axes of the
+    others, averaged over ten such parts and made to decrease: cross-validated eigenvalues, which tend to the best that
+    these axes allow (Lamrani, Bongiorno, Potters, arXiv:2503.15186). For many samples it is the eigenvalue.
 
     Args:
-        x: (B, C), float64.
+        x: (B, C), float64; second moments, means included.
     """
-    count, components = x.shape
-    second = x.T @ x / count
-    level = second.diagonal().mean()
-    apart = (second - level * torch.eye(components, dtype=x.dtype)).square().sum()
-    fourth = x.square().sum(1).square().mean()  # <|x|^4>, so that <|x x^T - S|^2> = <|x|^4> - |S|^2
-    noise = (fourth - second.square().sum()) / count
-    share = float((noise / apart.clamp(min=TINY)).clamp(0, 1))
-    values, axes = torch.linalg.eigh(second)
-    axes = axes.flip(1)
+    values, axes = _axes(x)
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     axes = axes * torch.where(largest < 0, -1.0, 1.0)  # the sign of an axis is free: its largest entry is positive
-    return axes, (1 - share) * (x @ axes).square() + share * level
+    mean = _decreasing(_cross_validated(x) if len(x) > 1 else values)
+    mean = mean.clamp(min=FLOOR * float(mean.mean()))
+    own = (x @ axes).square()
+    share = own.mean(0)
+    resolved = share > FLOOR * share.mean()
+    return axes, torch.where(resolved, own * (mean / torch.where(resolved, share, 1.0)), mean)
+
+
+def _axes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (C,), decreasing, and eigenvectors (C, C) in columns, of <x x^T>."""
+    values, axes = torch.linalg.eigh(x.T @ x / len(x))
+    return values.flip(0), axes.flip(1)
+
+
+def _cross_validated(x: Tensor) -> Tensor:
+    """Mean square (C,) of the samples of a part along the axes of the others; each sample is once in a part."""
+    folds = min(FOLDS if x.shape[1] <= LARGE else FEW_FOLDS, len(x))
+    part = torch.arange(len(x)) % folds
+    found = [(x[part == k] @ _axes(x[part != k])[1]).square().sum(0) for k in range(folds)]
+    return torch.stack(found).sum(0) / len(x)
+
+
+def _decreasing(values: Tensor) -> Tensor:
+    """The nearest decreasing sequence, in least squares: neighbours in the wrong order take their mean."""
+    blocks: list[tuple[float, int]] = []
+    for value in values.tolist():
+        mean, size = value, 1
+        while blocks and blocks[-1][0] < mean:
+            other, count = blocks.pop()
+            mean, size = (mean * size + other * count) / (size + count), size + count
+        blocks.append((mean, size))
+    return torch.tensor([mean for mean, size in blocks for _ in range(size)], dtype=values.dtype)

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from physgen.diffusion.learning.prior_covariance import TINY, Vectors, principal_axes
+from physgen.diffusion.learning.prior_covariance import Vectors, principal_axes
 from physgen.lattice import half_grid, multiplicity, power_by_shell, shells, wavenumber
 
 RIDGE = 1e-3  # in units of one mode's information: negligible as soon as a bin holds a few modes
 NEWTON_STEPS = 25
+TINY = 1e-20
 
 
 def label_features(labels: Tensor | None, quadratic: bool = True) -> Tensor:

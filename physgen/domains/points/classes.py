@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from physgen.diagnostics.batches import each_sample
 from physgen.diagnostics.result import result_of_samples
-from physgen.errors import InputError
+from physgen.domains.points.frame import frame_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,12 +18,24 @@ if TYPE_CHECKING:
 def class_fractions(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Mean posterior :math:`\langle P(j|x) \rangle` of each class under the law that the vectors name: its weight.
 
+    Vectors that name no law of several classes have two, the sides of the centre along the first principal axis of the
+    reference.
+
     Returns:
         Dataset of kind scalar over ``class``.
-
-    Raises:
-        InputError: the vectors name no law, or one of a single class.
     """
+    posterior = _of_law(ensemble)
+    meaning = "class of the law" if posterior else "side along the first principal axis"
+    found = each_sample(ensemble, posterior or _of_axis(ensemble))
+    coords = {"class": (np.arange(found.shape[-1]), {"long_name": meaning, "units": "1"})}
+    return result_of_samples(
+        ensemble, found, ("class",), coords, diagnostic="class_fractions", kind="scalar", units="1",
+        long_name="fraction of the class", tolerance=0.05, tolerance_kind="difference", tolerance_of="all vectors",
+    )  # fmt: skip
+
+
+def _of_law(ensemble: xr.Dataset) -> Callable[[np.ndarray], np.ndarray] | None:
+    """x (B, d) -> posterior (B, 1, K), or None where no law of several classes is named."""
     import torch
 
     from physgen.domains.points.domain import Points
@@ -31,15 +44,14 @@ def class_fractions(ensemble: xr.Dataset) -> xr.Dataset:
 
     said = attribute_fields(str(ensemble.attrs.get(LAW, "")), ensemble.sizes["component"])
     classes = law_of(Points(**as_fields(said))).classes if said else None
-    if classes is None:
-        raise InputError("classes are those of a law with more than one, which these vectors do not name")
+    return None if classes is None else lambda x: classes(torch.from_numpy(x)).numpy()[:, None]
 
-    def posterior(x: np.ndarray) -> np.ndarray:
-        return classes(torch.from_numpy(x)).numpy()[:, None]
 
-    found = each_sample(ensemble, posterior)
-    coords = {"class": (np.arange(found.shape[-1]), {"long_name": "class of the law", "units": "1"})}
-    return result_of_samples(
-        ensemble, found, ("class",), coords, diagnostic="class_fractions", kind="scalar", units="1",
-        long_name="fraction of the class", tolerance=0.05, tolerance_kind="difference", tolerance_of="all vectors",
-    )  # fmt: skip
+def _of_axis(ensemble: xr.Dataset) -> Callable[[np.ndarray], np.ndarray]:
+    frame = frame_of(ensemble)
+
+    def side(x: np.ndarray) -> np.ndarray:
+        above = frame.along_axes(x, 1)[:, :1] > 0
+        return np.concatenate([above, ~above], axis=1)[:, None].astype(float)
+
+    return side

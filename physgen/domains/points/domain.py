@@ -161,6 +161,21 @@ class Points(Domain):
 
         return dict(DIAGNOSTICS)
 
+    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+        """``other``, of the components of the reference, in its frame; see ``frame.py``."""
+        from physgen.domains.points.frame import divided, with_frame
+        from physgen.domains.points.load import check_vectors
+
+        other = super().confront(check_vectors(reference), check_vectors(other), name)
+        return with_frame(other, divided(reference, self.split_by)[0])
+
+    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+        """Three quarters of the reference: the first one made the frame that ``other`` has; see ``frame.py``."""
+        from physgen.domains.points.frame import divided, with_frame
+
+        source, rest = divided(reference, self.split_by)
+        return with_frame(rest, source)
+
     def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:
         """Distance to the nearest training vector, beside that of held-out ones."""
         from physgen.diagnostics.memorization import memorization

@@ -12,8 +12,8 @@ total variance; derived here). Its peak is the time at which classes are chosen.
 
 *Free entropies*: with :math:`\Delta_{ij} = \ln p_t(y|i) - \ln p_t(y|j)` on samples of class i, classes i and j part
 where the mean of :math:`\Delta_{ij}` equals its fluctuation (its standard deviation). For two Gaussians this is
-:math:`u = 1`, the spectral :math:`t_S`. Source: Achilli, Benedetti, Biroli, Mezard, arXiv:2602.04404, whose summary
-was at hand that states the criterion as a balance of mean and fluctuation; the factor 1 between them is our choice.
+:math:`u = 1`, the spectral :math:`t_S`. Source: Achilli, Benedetti, Biroli, Mezard, arXiv:2602.04404, of which
+only a summary was at hand: a balance of mean and fluctuation; the factor 1 between them is our choice.
 
 Legend: n samples, J classes, T times, U units.
 """

@@ -111,7 +111,7 @@ def isotropic_rows(d):
     blind = without_density(d)
     table.append(
         within(
-            f"t_C where Y2 = .57, density unknown, {settings}", float(blind["t_C"]), float(blind["t_C_error"]), t_c,
+            f"t_C where Y2 = .58, density unknown, {settings}", float(blind["t_C"]), float(blind["t_C_error"]), t_c,
             "error holds the scatter .02 of Y2 at t_C from law to law",
         )
     )  # fmt: skip
@@ -198,24 +198,12 @@ def field_rows(orbit):
             f"Y2 of orbits at t_C, {settings}", value, error, None, "", None,
             ".5 for independent atoms as d grows; images of smooth fields are not independent",
         ),
-        Row(
-            f"t_C where Y2 = .57, {settings}", *crossing(found), t_c, "", None,
-            "what data of an unknown law would give",
+        within(
+            f"t_C where Y2 = .58, {settings}", float(found["t_C_crossing"]), float(found["t_C_crossing_error"]), t_c,
+            "what data of an unknown law give; the error holds the scatter of Y2 at t_C from law to law",
         ),
     ]  # fmt: skip
     return table
-
-
-def crossing(found):
-    """Crossing of a result whose t_C was taken from the known density."""
-    from physgen.diagnostics.regimes.collapse import CROSSING
-
-    times, order = found["t"].values, found["order_parameter"].values
-    if not order.min() < CROSSING < order.max():
-        return math.nan, math.nan
-    time = float(np.interp(-CROSSING, -order, times))
-    slope = abs(np.gradient(order, times))[int(np.abs(times - time).argmin())]
-    return time, float(np.interp(time, times, found["order_parameter_error"])) / slope
 
 
 def figures(folder):

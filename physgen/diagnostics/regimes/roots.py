@@ -54,10 +54,10 @@ class Curve:
         noise = math.nan if self.noise is None else float(np.interp(time, self.times, self.noise)) / slope
         return time, error, noise
 
-    def crossing(self, level: float, scatter: float) -> tuple[float, float, float]:
-        """Where the curve falls through a level that is itself known up to ``scatter``, which the error holds."""
+    def crossing(self, level: float, scatter: np.ndarray) -> tuple[float, float, float]:
+        """Where the curve falls through a level that is itself known up to ``scatter`` (T,), which the error holds."""
         time, error, noise = self.root(level, sign=-1)
-        if not math.isfinite(error):
+        if not math.isfinite(time):
             return time, error, noise
         slope = abs(float(PchipInterpolator(self.times, self.value)(time, 1)))
-        return time, math.hypot(error, scatter / slope), noise
+        return time, math.hypot(error, float(np.interp(time, self.times, scatter)) / slope), noise

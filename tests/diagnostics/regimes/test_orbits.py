@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from physgen.diagnostics.regimes import orbits
+from physgen.diagnostics.regimes.closed_forms import gaussian_collapse_time
 from physgen.diagnostics.regimes.collapse import draw_noise, excess_entropy, starts
 from physgen.diagnostics.regimes.orbits import Images, Orbit
 from physgen.errors import InputError
@@ -85,6 +86,20 @@ def test_two_symmetric_copies_are_one_datum_of_an_orbit():
     assert float(shifted["order_parameter"][0]) == pytest.approx(0.5, abs=1e-6)
     assert float(shifted["empirical"][0]) == pytest.approx(math.log(2) / 36, rel=1e-3)
     assert shifted.attrs["alpha"] == pytest.approx(math.log(72) / 36)
+
+
+def test_collapse_of_fields_with_their_translations_agrees_with_the_closed_form(red_noise):
+    rng, n, grid = np.random.default_rng(8), 40, (12, 12)
+    x = torch.as_tensor(red_noise(rng, n, grid, slope=2.0))[:, None].double()
+    power = torch.fft.fft2(torch.as_tensor(red_noise(rng, 4000, grid, slope=2.0)), norm="ortho").abs().square().mean(0)
+    t_c = gaussian_collapse_time(power.numpy(), n, 144)
+    found = excess_entropy(x, t_c * np.array([0.6, 0.8, 1.0, 1.2, 1.4]), draws=150, seed=0, orbit="translations")
+    assert abs(float(found["t_C"]) - t_c) < 3 * float(found["t_C_error"])
+    assert float(found["t_C_error"]) < 0.05 * t_c
+    assert abs(float(found["t_C_gaussian"]) - t_c) < 4 * float(found["t_C_gaussian_error"])
+    assert float(abs(found["nishimori"] / found["nishimori_error"]).max()) < 4
+    alone = gaussian_collapse_time(power.numpy(), n)
+    assert t_c < 0.8 * alone, "images make data harder to tell apart"
 
 
 def test_an_orbit_without_a_grid_is_refused():

@@ -26,7 +26,7 @@ from physgen.lattice import Symmetry, point_group
 
 FEWEST = 8  # generated or held-out units below which no rate of a per cent can be calibrated
 BLOCK = 2**24  # distances held at once
-PROBES = 256  # training configurations that set the scale of Y2
+PROBES = 64  # training configurations that set the scale of Y2
 OWN_WEIGHT = 0.9  # posterior weight of a training configuration on itself, in the mean, at that scale
 
 
@@ -187,7 +187,7 @@ def _apart(rows: Tensor, train: Tensor, measure: Measure) -> Tensor:
 def posterior_scale(train: Tensor, measure: Measure, seed: int) -> tuple[float, Tensor]:
     r"""Variance :math:`s^2` at which a training configuration has posterior weight .9 on itself, in the mean.
 
-    :math:`w = 1/(1 + \sum_{\nu \ne \mu} e^{-d_{\mu\nu}^2/2s^2})`, averaged over at most 256 of them, chosen by the
+    :math:`w = 1/(1 + \sum_{\nu \ne \mu} e^{-d_{\mu\nu}^2/2s^2})`, averaged over at most 64 of them, chosen by the
     seed; at distance 0 is the same configuration. A copy has :math:`Y_2 \gtrsim .8` there.
 
     Returns:

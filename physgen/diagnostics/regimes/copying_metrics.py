@@ -67,7 +67,7 @@ RELABELLINGS = 999
 BOOTSTRAPS = 200
 CELLS, IN_A_CELL = 3, 20
 AT_ONCE = 2**22  # numbers of a table of labels
-LIMIT = 3.2e10  # numbers compared, symmetries included: about a minute of one processor
+LIMIT = 1.6e10  # numbers compared, symmetries included: about a minute of one processor for fields
 
 
 def copying_metrics(

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from physgen.diagnostics.regimes.copies import measure_of
+from physgen.diagnostics.regimes.copies import field_measure, measure_of
 from physgen.diagnostics.regimes.copy_classes import copy_classes
 from physgen.diagnostics.regimes.copying_metrics import METRICS, copying_metrics, copying_p_values
 from physgen.errors import InputError
@@ -43,11 +43,22 @@ def flipped(rng, x):
     return x * torch.tensor(rng.choice([-1.0, 1.0], size=(len(x), 1, 1)))
 
 
+def slid(rng, x):
+    return torch.stack([one.roll(tuple(rng.integers(8, size=2).tolist()), (1, 2)) for one in x])
+
+
+def turned(rng, x):
+    return torch.stack([point_group(x.shape[2:])[rng.integers(8)].move(one[None])[0] for one in x])
+
+
 KINDS = {
     "euclidean": (points, lambda rng, x: x),
     "field": (fields, shifted),
+    "translations": (fields, slid),
+    "in place": (fields, turned),
     "overlap": (signs, flipped),
 }
+MEASURES = {name: name for name in KINDS} | {"in place": field_measure(periodic=False)}
 
 
 def test_each_metric_is_what_it_says_by_brute_force():
@@ -81,11 +92,11 @@ def test_a_memorizer_is_called_by_every_metric_and_the_law_by_none(kind):
     rng = np.random.default_rng(1)
     train, heldout, exact = (draw(rng, 80) for _ in range(3))
     copies = move(rng, train[torch.as_tensor(rng.integers(80, size=80))])
-    called = copying_metrics(copies, train, heldout, kind)
+    called = copying_metrics(copies, train, heldout, MEASURES[kind])
     assert called["memorizing"].all()
     assert (called["error"] > 0).all() and called.attrs["n_train"] <= 80
     assert float(called["value"].sel(metric="f_mem")) == 1 and float(called["value"].sel(metric="authenticity")) == 0
-    assert not (copying_p_values(exact, train, heldout, kind) <= 0.01).any()
+    assert not (copying_p_values(exact, train, heldout, MEASURES[kind]) <= 0.01).any()
 
 
 def test_the_threshold_is_where_the_call_changes():
@@ -203,9 +214,9 @@ def test_a_repetition_is_spurious_where_it_is_only_near_itself():
 
 def test_the_invariants_of_a_measure_do_not_change_under_its_symmetries():
     rng = np.random.default_rng(9)
-    for kind in ("field", "overlap"):
+    for kind in ("field", "translations", "in place", "overlap"):
         draw, move = KINDS[kind]
-        x, measure = draw(rng, 12), measure_of(kind)
+        x, measure = draw(rng, 12), measure_of(MEASURES[kind])
         before, after = measure.invariants(x, x), measure.invariants(move(rng, x), x)
         assert torch.allclose(before, after, atol=1e-6)
         assert float(measure.between(move(rng, x), x).diagonal().max()) == 0

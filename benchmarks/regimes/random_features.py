@@ -5,6 +5,7 @@ import functools
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 
 from benchmarks.regimes.row import Row
 from physgen.diagnostics.regimes.random_features import (
@@ -276,6 +277,13 @@ def limits():
     few, many = window(8192, 256), window(8192, 512)
     slope = math.log2(many["tau_gap"] / few["tau_gap"])
     eta = math.log2(few["score_error"] / many["score_error"])
+
+    def gap_at_last(ratio, psi_p):
+        losses = random_features_losses(1e13, FeatureModel(psi_p, psi_p * ratio, CONSTANTS))
+        return math.log(float(losses["test"][0] - losses["train"][0]) / GAP)
+
+    most = {psi_p: psi_p * brentq(gap_at_last, 1, 3, args=(psi_p,), xtol=1e-6) for psi_p in (64, 256)}
+    capacity = math.log(most[256] / most[64]) / math.log(4)
     return [
         Row(
             "slope of the overfitting time in ln n, psi_n = 256 to 512, psi_p = 8192, infinite d", slope, 0, 1.0,
@@ -286,6 +294,11 @@ def limits():
             "exponent eta of the least error there", eta, 0, None, f"0.59 ({PAPER})", None,
             "eta is no constant: at psi_p = 8192 it grows from 0.43 (psi_n = 2 to 4) towards 1 while psi_n << psi_p; "
             "0.59 is its value near psi_n = 10",
+        ),
+        Row(
+            f"exponent in p of n*, beyond which the gap stays below {GAP} for ever, psi_p = 64 to 256, infinite d",
+            capacity, 0, 1.0, f"n*(p) = p ({PAPER})", abs(capacity - 1) < 0.01,
+            f"n*/p = {most[64] / 64:.3f} and {most[256] / 256:.3f} for this gap, a smooth crossover; kept: within 0.01",
         ),
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from physgen.diagnostics.regimes.collapse import CROSSING
 from physgen.figures.notation import format_value
 from physgen.report.regimes import Finding, Outcome
 
@@ -63,9 +64,11 @@ def _collapse(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | 
         return None
     t_c, error = number(metrics, "t_C")
     if not math.isfinite(t_c):
-        return Finding(
-            "collapse", "not found", "open", "The excess entropy has no zero in the range of times looked at."
-        )
+        order = float(results["collapse"]["order_parameter"][0])
+        why = f"Y₂ does not pass {CROSSING:g} in the times looked at; at the first of them it is {order:.2g}."
+        if order < CROSSING:
+            why += " Samples repeat, or are too alike to be told apart there: none is there to collapse on."
+        return Finding("collapse", "not found", "open", why)
     plain = (
         f", {shown(metrics, 't_C_plain')} if symmetric copies counted as new samples" if "t_C_plain" in metrics else ""
     )

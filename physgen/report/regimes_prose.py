@@ -32,9 +32,12 @@ CAPTIONS = {
         "copy goes elsewhere."
     ),
     "collapse": Markup(
-        "Left: excess entropy <i>f</i>(<i>t</i>) of the noisy data per dimension; it vanishes below the collapse "
-        "time t_C. Right: participation Y₂(<i>t</i>), the probability that two endings of one noisy state are the "
-        "same training sample under the exact score of the samples: 0 in the speciated regime, 1 when collapsed."
+        "Left: excess entropy <i>f</i>(<i>t</i>) per dimension, which vanishes at the collapse of a large system; "
+        "points: a lower bound, by the samples of other units; line: the Gaussian law with the same spectrum; "
+        "dashed above: ln(<i>n</i> and symmetric copies)/<i>d</i>. Right: participation Y₂(<i>t</i>), the "
+        "probability that two endings of one noisy state are the same sample under the exact score of the samples: "
+        "0 in the speciated regime, 1 when collapsed. t_C is where it crosses 0.57, its value at the collapse of "
+        "known laws."
     ),
     "cloning": Markup(
         "Probability φ(<i>t</i>) that a sample is in the same class after going up to time <i>t</i> and back "
@@ -75,10 +78,9 @@ MEANINGS = {
     "orbit_size": "symmetric copies of a sample that count as the same",
     "t_S": "speciation time, ½ ln Λ with Λ the largest eigenvalue of the covariance",
     "t_S_exact": "exact change of sign of the curvature, ½ ln(1 + Λ)",
-    "t_C": "collapse time: excess entropy vanishes (symmetries of the data included)",
+    "t_C": "collapse time, where Y₂ = 0.57 (symmetric copies count as one sample)",
     "t_C_plain": "collapse time without the symmetries",
     "t_C_theory": "collapse time of the Gaussian law with this spectrum",
-    "Y2_at_t_C": "participation of the posterior over samples at t_C",
     "cloning_gap": "cloning minus U-turn probability where it is largest in errors",
     "loss_gap": "loss of unseen over that of training samples, minus 1, where it is largest in errors",
     "loss_gap_at_t": "time of that gap",
@@ -89,5 +91,5 @@ MEANINGS = {
     "tau_gen": "training step at which the distance to the data has fallen",
     "tau_mem": "training step at which f_mem has risen",
     "window": "speciated window t_S − t_C",
-    "ln_n_window": "ln of the number of samples from which on t_C < t_S",
+    "ln_n_window": "ln of the number of samples from which on t_C < t_S, for the Gaussian law with this spectrum",
 }

@@ -157,13 +157,16 @@ TRAININGS = (
 )
 
 
-def campaign(path: str, trainings: Iterable[tuple[int, int, bool, int]] = TRAININGS, to: Path = RECORD) -> None:
+def campaign(
+    path: str, trainings: Iterable[tuple[int, int, bool, int]] = TRAININGS, to: Path = RECORD, to_copies: bool = False
+) -> None:
     """Every training in turn, written down as it goes; ``path``: the file of ``physgen simulate``."""
     train, heldout = encoded(path)
     settings = {"batch": BATCH, "rate": RATE, "width": WIDTH, "multipliers": MULTIPLIERS, "levels": LEVELS}
     for n, seed, augment, steps in trainings:
         key = {"data": "maps32", "network": f"{WIDTH} x {MULTIPLIERS}", "augment": augment, "n": n, "seed": seed}
-        record(to, key, course(train, heldout, n, seed, augment, steps), {**settings, "most_steps": steps})
+        told = course(train, heldout, n, seed, augment, steps, to_copies=to_copies)
+        record(to, key, told, {**settings, "most_steps": steps})
 
 
 def rows() -> list[Row]:
@@ -208,9 +211,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", help="file of maps, from `physgen simulate` with the settings of `domain`")
     parser.add_argument("--record", type=Path, default=RECORD, help="file to which lines are added")
+    parser.add_argument("--to-copies", action="store_true", help="go on until samples are copies")
     parser.add_argument("training", nargs="*", help="n,seed,augmented,steps")
     given = parser.parse_args()
     chosen = [tuple(int(number) for number in one.split(",")) for one in given.training]
-    campaign(
-        given.data, [(n, seed, bool(augment), steps) for n, seed, augment, steps in chosen] or TRAININGS, given.record
-    )
+    wanted = [(n, seed, bool(augment), steps) for n, seed, augment, steps in chosen]
+    campaign(given.data, wanted or TRAININGS, given.record, given.to_copies)

@@ -1,4 +1,4 @@
-"""Figures of docs/regimes-fields.md, from the records: ``python -m benchmarks.regimes.fields.figures``."""
+"""Figures of docs/regimes-fields.md, from the records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from benchmarks.regimes.drawing import Curve, draw_curves, save
 from benchmarks.regimes.fields.course import FIELDS, lines
 from benchmarks.regimes.fields.windows import LEVEL, Mean, Run, best, law, memorized, overfitted, runs
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "figures" / "regimes-fields"
 TITLES = {"maps32": "N-body maps, U-Net", "glasses": "one 2-D glass, residual network"}
 
 
@@ -102,8 +101,3 @@ def _data(folder: Path) -> str:
         panels[names[data]] = curves
     figure = draw_curves(panels, "configurations n", "Ornstein-Uhlenbeck time", xscale="log")
     return save(figure, folder, "times_of_data")
-
-
-if __name__ == "__main__":
-    PAGE.mkdir(parents=True, exist_ok=True)
-    print(*figures(PAGE), sep="\n")

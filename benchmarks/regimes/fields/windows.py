@@ -2,7 +2,6 @@ r"""Times of trainings from their records, and how they grow with n: :math:`\tau
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.regimes.fields.course import FIELDS, lines
+from benchmarks.regimes.fields.course import lines
 from physgen.diagnostics.regimes.training_dynamics import crossing_times, learning_times, predicted_window
 from physgen.figures import format_value
 
@@ -136,7 +135,7 @@ class Mean:
         if not self.reached:
             return "-"
         counted = "" if self.reached == self.of else f" ({self.reached} of {self.of})"
-        return (format_value(self.value, self.error) if self.error > 0 else f"{self.value:.3g}") + counted
+        return (format_value(self.value, self.error) if self.error > 0 else f"{float(f'{self.value:.3g}'):g}") + counted
 
 
 def table(found: Sequence[Run], level: int, kind: str) -> str:
@@ -193,19 +192,3 @@ def laws(found: Sequence[Run], level: int, kind: str, upto: int | None = None, a
 def _predictions(fit: Any) -> list[tuple[float, ...]]:
     columns = (fit.n, fit.tau_mem, fit.low, fit.high)
     return list(zip(*(column.values.tolist() for column in columns), strict=True))
-
-
-def main() -> None:
-    """Print the tables of docs/regimes-fields.md."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--upto", type=int, help="largest n that the laws may see")
-    parser.add_argument("--at", type=int, nargs="*", default=[], help="n at which they predict")
-    parser.add_argument("--records", type=Path, default=FIELDS)
-    given = parser.parse_args()
-    for name, level in LEVEL.items():
-        found = runs(given.records / f"{name}.jsonl")
-        print(name, table(found, level, "orbit"), laws(found, level, "orbit", given.upto, given.at), sep="\n\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -82,9 +82,10 @@ def frame_of(ensemble: xr.Dataset) -> Frame:
     """The frame that an ensemble carries; else its own."""
     if f"{PREFIX}centre" not in ensemble:
         return make_frame(flatten(ensemble))
-    names = ("centre", "direction", "scale", "anchor", "radius")
-    found = [ensemble[PREFIX + name].values for name in names]
-    return Frame(*found, axes=int(ensemble[f"{PREFIX}direction"].attrs["axes"]))
+    centre, directions, scales, anchors, radii = (
+        ensemble[PREFIX + name].values for name in ("centre", "direction", "scale", "anchor", "radius")
+    )
+    return Frame(centre, directions, scales, anchors, radii, axes=int(ensemble[f"{PREFIX}direction"].attrs["axes"]))
 
 
 def make_frame(x: np.ndarray) -> Frame:

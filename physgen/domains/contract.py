@@ -72,7 +72,7 @@ class Domain(ABC):
     ``exact_denoiser``     exact D(y, s, condition) for a template; None
     ``diagnostics``        name -> diagnostic; spectrum, correlation, one-point distribution, band moments
     ``confront``           another ensemble in the frame of a reference; same lattice and units, else refused
-    ``restrict``           what of a reference another ensemble holds as well, e.g. some of its conditions; all
+    ``restrict``           what of a reference another ensemble is compared with, e.g. some of its conditions; all
     ``memorization``       nearest training configuration beside that of held-out data; translations and lattice
                            symmetries left out of account
     ``orbit``              ensemble -> the symmetries of the law modulo which two samples are one: ``none``, ``flip``,
@@ -263,7 +263,7 @@ class Domain(ABC):
         return check_same_lattice(reference, other, name)
 
     def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-        """What of the reference ``other`` (in its frame) holds as well, such as a subset of the conditions."""
+        """What of the reference ``other`` (in its frame) is compared with, such as a subset of the conditions."""
         return reference
 
     def memorization(self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:

@@ -21,6 +21,7 @@ from scipy.special import gammaln
 from physgen.diagnostics.batches import each_sample
 from physgen.diagnostics.result import result_of_samples
 from physgen.domains.points.frame import NEIGHBOURS, distances, frame_of
+from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,6 +44,8 @@ def density_and_coverage(ensemble: xr.Dataset) -> xr.Dataset:
     hit = each_sample(ensemble, inside)[:, 0]  # (M, N)
     anchors, draws = len(frame.anchors), max(1, min(len(frame.anchors), len(hit) // 2))
     neighbours = min(NEIGHBOURS, anchors - 1)
+    if neighbours < 1:
+        raise InputError("density and coverage need at least 2 vectors of a reference, got 1: give more")
     covered = covered_pseudo_values(hit, draws) / expected_coverage(anchors, draws, neighbours)
     per_sample = np.stack([hit.sum(1) / neighbours, covered], axis=1)
     described = {"long_name": "density, coverage", "units": "1", "flag_meanings": " ".join(FIGURES)}

@@ -18,7 +18,7 @@ from physgen.domains.points.frame import AXES, frame_of
 if TYPE_CHECKING:
     import xarray as xr
 
-EDGES = np.linspace(-4.0, 4.0, 33)
+EDGES = np.linspace(-3.0, 3.0, 25)
 YARDSTICK = (1.0, 1.0, 2.5, 5.0)  # of mean, variance, skewness, kurtosis
 COORDINATE = {"long_name": "projection in standard deviations of the reference", "units": "1", "symbol": "u"}
 
@@ -46,7 +46,7 @@ def principal_axes(ensemble: xr.Dataset) -> xr.Dataset:
     """Distribution of the projections on up to 4 principal axes of the reference, centred, in standard deviations.
 
     Returns:
-        Dataset of kind histogram over ``axis`` and ``projection``; values beyond 4 count in the outermost bins.
+        Dataset of kind histogram over ``axis`` and ``projection``; values beyond 3 count in the outermost bins.
     """
     frame = frame_of(ensemble)
     return _histograms(ensemble, lambda x: frame.along_axes(x, AXES), "axis", "principal_axes", "principal axis")

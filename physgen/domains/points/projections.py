@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EDGES = np.linspace(-3.0, 3.0, 25)
 YARDSTICK = (1.0, 1.0, 2.5, 5.0)  # of mean, variance, skewness, kurtosis
-COORDINATE = {"long_name": "projection in standard deviations of the reference", "units": "1", "symbol": "u"}
+COORDINATE = {"long_name": "projection / std. dev.", "units": "1", "symbol": "u"}
 
 
 def axis_moments(ensemble: xr.Dataset) -> xr.Dataset:

@@ -16,11 +16,13 @@ this theory (with S = s^2) has .292 and .299.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
 from scipy.optimize import brentq
 
+from benchmarks.regimes.drawing import Curve, draw_curves, save
 from benchmarks.regimes.mixtures import Backward, row
 from physgen.diagnostics.regimes.classes import magnetization_class
 from physgen.diagnostics.regimes.clones import u_turn
@@ -32,6 +34,9 @@ from physgen.diffusion.exact import CurieWeiss, IsingTree, LawMixture, tree_chai
 from physgen.diffusion.noise import generator_for
 
 SIZES = (64, 128, 256, 512, 1024, 2048)
+LARGER = (*SIZES, 4096)
+BOND, FIELD = 0.4, 0.2  # of the chains in opposite fields
+BONDS = (0.1, 0.5)  # of the chains in no field
 PAPER = "2602.04404"
 K = np.linspace(0, math.pi, 4001)
 Z = np.linspace(-8, 8, 1601)
@@ -87,26 +92,49 @@ def slope(sizes, values, errors):
     return (weight * centred * values).sum() / (weight * centred**2).sum(), 1 / math.sqrt((weight * centred**2).sum())
 
 
-def with_first_moments():
-    """Two chains in opposite fields."""
-    bond, field, values, errors, theory = 0.4, 0.2, [], [], []
-    m, chi = moments_in_field(bond, field)
+@cache
+def growth_in_fields():
+    """t_S, error and theory by N of two chains in opposite fields."""
+    m, chi = moments_in_field(BOND, FIELD)
+    table = []
     for sites in SIZES:
         expected = 0.5 * math.log(1 + sites * m**2 - chi)
-        mixture = LawMixture([chain(sites, bond, sign * field) for sign in (-1, 1)])
-        found = measured(mixture, 3000, expected, 1)
-        values.append(0.5 * float(found["t_S"][0, 1] + found["t_S"][1, 0]))
-        errors.append(0.5 * float(np.hypot(found["t_S_error"][0, 1], found["t_S_error"][1, 0])))
-        theory.append(expected)
-    settings = f"K = {bond}, h = +-{field}, N = {SIZES[0]} to {SIZES[-1]}"
-    value, error = slope(SIZES, np.array(values), errors)
-    exact = slope(SIZES, np.array(theory), errors)[0]
+        found = measured(in_fields(sites), 3000, expected, 1)
+        value = 0.5 * float(found["t_S"][0, 1] + found["t_S"][1, 0])
+        error = 0.5 * float(np.hypot(found["t_S_error"][0, 1], found["t_S_error"][1, 0]))
+        table.append((value, error, expected))
+    return np.array(table).T
+
+
+@cache
+def growth_without_fields():
+    """The same of two chains at different temperatures, for each class against the other, (3, N, 2)."""
+    table = []
+    for sites in LARGER:
+        expected = [without_moments(sites, BONDS[i], BONDS[1 - i]) for i in (0, 1)]
+        mixture = LawMixture([chain(sites, bond) for bond in BONDS])
+        found = measured(mixture, 4000 if sites < 4000 else 2000, float(np.mean(expected)), 1)
+        columns = ([float(found[name][i, 1 - i]) for i in (0, 1)] for name in ("t_S", "t_S_error"))
+        table.append((*columns, expected))
+    return np.array(table).transpose(1, 0, 2)
+
+
+def in_fields(sites):
+    return LawMixture([chain(sites, BOND, sign * FIELD) for sign in (-1, 1)])
+
+
+def with_first_moments():
+    """Two chains in opposite fields."""
+    (values, errors, theory), (m, chi) = growth_in_fields(), moments_in_field(BOND, FIELD)
+    settings = f"K = {BOND}, h = +-{FIELD}, N = {SIZES[0]} to {SIZES[-1]}"
+    value, error = slope(SIZES, values, errors)
+    exact = slope(SIZES, theory, errors)[0]
     yield row(
         f"dt_S/d ln N of chains in opposite fields, {settings}", value, error, exact, f"1/2 ({PAPER})", "asymptotic 1/2"
     )
     yield row(f"t_S, N = {SIZES[-1]}", values[-1], errors[-1], theory[-1], "", f"1/2 ln(1 + N m^2 - chi), m = {m:.4f}")
     sites, n = 256, 2000
-    data = LawMixture([chain(sites, bond, sign * field) for sign in (-1, 1)]).sample(n, generator_for(2, "data", 0))
+    data = in_fields(sites).sample(n, generator_for(2, "data", 0))
     found = spectral_speciation(data)
     value, error = float(found["t_S"]), float(found["t_S_error"])
     yield row(
@@ -121,15 +149,7 @@ def with_first_moments():
 
 def without_first_moments():
     """Two chains at different temperatures: only their correlations differ."""
-    bonds, sizes, values, errors, theory = (0.1, 0.5), (*SIZES, 4096), [], [], []
-    for sites in sizes:
-        expected = [without_moments(sites, bonds[i], bonds[1 - i]) for i in (0, 1)]
-        mixture = LawMixture([chain(sites, bond) for bond in bonds])
-        found = measured(mixture, 4000 if sites < 4000 else 2000, float(np.mean(expected)), 1)
-        values.append([float(found["t_S"][i, 1 - i]) for i in (0, 1)])
-        errors.append([float(found["t_S_error"][i, 1 - i]) for i in (0, 1)])
-        theory.append(expected)
-    values, errors, theory = (np.array(table) for table in (values, errors, theory))
+    (values, errors, theory), bonds, sizes = growth_without_fields(), BONDS, LARGER
     for i in (0, 1):
         value, error = slope(sizes, values[:, i], errors[:, i])
         exact = slope(sizes, theory[:, i], errors[:, i])[0]
@@ -137,7 +157,7 @@ def without_first_moments():
         limit = slope(far, np.array([without_moments(f, bonds[i], bonds[1 - i]) for f in far]), np.ones(4))[0]
         name = f"dt_S/d ln N, zero field, class K = {bonds[i]} against {bonds[1 - i]}, N = {sizes[0]} to {sizes[-1]}"
         note = f"asymptotic 1/4; the same theory at N = 2^20 to 2^23 has {limit:.4f}"
-        yield row(name, value, error, exact, f"1/4 ({PAPER}); by hand .28", note)
+        yield row(name, value, error, exact, f"1/4 ({PAPER})", note)
         yield row(f"t_S, N = {sizes[-1]}, class K = {bonds[i]}", values[-1, i], errors[-1, i], theory[-1, i])
         # s^2 = a sqrt N + b: a is the asymptotic amplitude, of which t_S ~ 1/4 ln N + 1/2 ln a
         square, spread = np.expm1(2 * values[:, i]), 2 * np.exp(2 * values[:, i]) * errors[:, i]
@@ -159,7 +179,8 @@ def three_temperatures():
     found = measured(LawMixture([chain(sites, bond) for bond in bonds]), 3000, sorted(around), 3, (-0.15, 0.15))
     for (i, j), theory in expected.items():
         value, error = float(found["t_S"][i, j]), float(found["t_S_error"][i, j])
-        yield row(f"t_S of K = {bonds[i]} against K = {bonds[j]}, three classes, N = {sites}", value, error, theory)
+        name = f"t_S of K = {bonds[i]} against K = {bonds[j]}, three classes, N = {sites}"
+        yield row(name, value, error, theory, "", "theory without connected correlations of four spins")
 
 
 def curie_weiss():
@@ -195,3 +216,23 @@ def rows():
     yield from without_first_moments()
     yield from three_temperatures()
     yield from curie_weiss()
+
+
+def figures(folder):
+    values, errors, theory = growth_in_fields()
+    curves = [
+        Curve(SIZES, theory, None, "opposite fields, theory", 0, "-"),
+        Curve(SIZES, values, errors, "exact chains", 0),
+    ]
+    values, errors, theory = (table[:, 1] for table in growth_without_fields())
+    curves += [
+        Curve(LARGER, theory, None, "two temperatures, theory", 1, "-"),
+        Curve(LARGER, values, errors, "exact chains", 1),
+        Curve(LARGER, 0.25 * np.log(LARGER) + theory[-1] - 0.25 * math.log(LARGER[-1]), None, "slope 1/4", 1, ":"),
+    ]
+    caption = (
+        "Speciation time of mixtures of two Ising chains against the number of spins: classes that differ in their "
+        "first moments (1/2 ln N), and in their correlations alone (1/4 ln N)."
+    )
+    figure = draw_curves({"": curves}, "spins $N$", "$t_S$", xscale="log")
+    return [(save(figure, folder, "ising_mixtures"), caption)]

@@ -6,10 +6,12 @@ the rows measures; for masks the derived law is measured.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
 
+from benchmarks.regimes.drawing import Curve, draw_curves, save
 from benchmarks.regimes.ising_mixtures import chain, moments_in_field, row, slope
 from physgen.diagnostics.regimes.classes import magnetization_class
 from physgen.diagnostics.regimes.clocks import FLIPS, REVEALED
@@ -27,7 +29,8 @@ from physgen.diffusion.noise import generator_for
 
 PAPER = "2604.10961"
 DERIVED = "derived here"
-BOND, FIELD = 0.4, 0.1
+BOND, FIELD, BONDS = 0.4, 0.1, (0.1, 0.5)
+SIZES, LARGER = (256, 512, 1024, 2048), (256, 1024, 4096)
 
 
 def parted(mixture, n, times, clock, seed):
@@ -43,20 +46,37 @@ def in_fields(sites):
     return LawMixture([chain(sites, BOND, sign * FIELD) for sign in (-1, 1)])
 
 
-def with_first_moments():
-    """Known spins lie far apart: each is worth the same, and 1/m^2 of them are enough."""
-    m = moments_in_field(BOND, FIELD)[0]
-    sizes, values, errors = (256, 512, 1024, 2048), [], []
-    for sites in sizes:
+@cache
+def masked_in_fields():
+    """theta_S, error and theory by N of two chains in opposite fields."""
+    m, table = moments_in_field(BOND, FIELD)[0], []
+    for sites in SIZES:
         expected = revealed_speciation_fraction(sites, m)
         t, error = parted(in_fields(sites), 2000, expected * np.array([0.7, 1.0, 1.4, 2.0]), REVEALED, 1)
-        values.append(0.5 * (t[0, 1] + t[1, 0]))
-        errors.append(0.5 * math.hypot(error[0, 1], error[1, 0]))
-    values, errors = np.array(values), np.array(errors)
+        table.append((0.5 * (t[0, 1] + t[1, 0]), 0.5 * math.hypot(error[0, 1], error[1, 0]), expected))
+    return np.array(table).T
+
+
+@cache
+def masked_without_fields():
+    """The same of two chains at different temperatures, for each class against the other, (3, N, 2)."""
+    table, r, tau = [], np.arange(1, 60), [math.tanh(bond) for bond in BONDS]
+    for sites in LARGER:
+        expected = [revealed_pair_speciation_fraction(sites, tau[i] ** r, tau[1 - i] ** r) for i in (0, 1)]
+        mixture = LawMixture([chain(sites, bond) for bond in BONDS])
+        times = np.minimum(np.mean(expected) * np.array([0.5, 0.75, 1.0, 1.3]), 1)
+        t, error = parted(mixture, 2000, times, REVEALED, 1)
+        table.append(([t[0, 1], t[1, 0]], [error[0, 1], error[1, 0]], expected))
+    return np.array(table).transpose(1, 0, 2)
+
+
+def with_first_moments():
+    """Known spins lie far apart: each is worth the same, and 1/m^2 of them are enough."""
+    (values, errors, theory), sizes, m = masked_in_fields(), SIZES, moments_in_field(BOND, FIELD)[0]
     value, error = slope(sizes, np.log(values), errors / values)
     name = f"d ln theta_S/d ln N, fields +-{FIELD}, K = {BOND}, N = {sizes[0]} to {sizes[-1]}"
     yield row(name, value, error, -1.0, DERIVED, "known spins are correlated at small N, which lowers the slope")
-    expected = revealed_speciation_fraction(sizes[-1], m)
+    expected = theory[-1]
     note = f"(1 - m^2)/(m^2 N) = {expected:.5f}, m = {m:.4f}; correlations of known spins add O(1/N)"
     yield row(
         f"theta_S N m^2/(1 - m^2), N = {sizes[-1]}", values[-1] / expected, errors[-1] / expected, 1.0, DERIVED, note
@@ -65,18 +85,7 @@ def with_first_moments():
 
 def without_first_moments():
     """Pairs of known spins that lie close."""
-    bonds, sizes, values, errors, theory = (0.1, 0.5), (256, 1024, 4096), [], [], []
-    r = np.arange(1, 60)
-    for sites in sizes:
-        tau = [math.tanh(bond) for bond in bonds]
-        expected = [revealed_pair_speciation_fraction(sites, tau[i] ** r, tau[1 - i] ** r) for i in (0, 1)]
-        mixture = LawMixture([chain(sites, bond) for bond in bonds])
-        times = np.mean(expected) * np.array([0.5, 0.75, 1.0, 1.3])
-        t, error = parted(mixture, 2000, np.minimum(times, 1), REVEALED, 1)
-        values.append([t[0, 1], t[1, 0]])
-        errors.append([error[0, 1], error[1, 0]])
-        theory.append(expected)
-    values, errors, theory = (np.array(table) for table in (values, errors, theory))
+    (values, errors, theory), sizes, bonds = masked_without_fields(), LARGER, BONDS
     for i in (0, 1):
         value, error = slope(sizes, np.log(values[:, i]), errors[:, i] / values[:, i])
         pair = f"class K = {bonds[i]} against {bonds[1 - i]}"
@@ -177,3 +186,22 @@ def rows():
     yield from masked_u_turn()
     yield from flips()
     yield from collapse()
+
+
+def figures(folder):
+    values, errors, theory = masked_in_fields()
+    curves = [
+        Curve(SIZES, theory, None, "opposite fields, theory", 0, "-"),
+        Curve(SIZES, values, errors, "exact chains", 0),
+    ]
+    values, errors, theory = (table[:, 1] for table in masked_without_fields())
+    curves += [
+        Curve(LARGER, theory, None, "two temperatures, theory", 1, "-"),
+        Curve(LARGER, values, errors, "exact chains", 1),
+    ]
+    caption = (
+        "Fraction of known spins at which masked diffusion chooses between two Ising chains, against the number of "
+        "spins: 1/N where the first moments differ, N^(-1/2) where the correlations alone do."
+    )
+    figure = draw_curves({"": curves}, "spins $N$", r"$\theta_S$", xscale="log", yscale="log")
+    return [(save(figure, folder, "masked_mixtures"), caption)]

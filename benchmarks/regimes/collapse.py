@@ -15,6 +15,7 @@ from physgen.diagnostics.regimes.closed_forms import (
     mixture_collapse_time,
 )
 from physgen.diagnostics.regimes.collapse import excess_entropy
+from physgen.diagnostics.regimes.denoising_entropy import denoising_excess_entropy
 from physgen.diagnostics.regimes.orbits import Orbit
 from physgen.lattice import wavenumber
 
@@ -86,6 +87,7 @@ def rows():
     for d in DIMENSIONS:
         table += isotropic_rows(d)
     table += mixture_rows()
+    table.append(denoiser_row())
     for orbit in ("none", "translations", "point_group"):
         table += field_rows(orbit)
     return table
@@ -175,6 +177,25 @@ def mixture_rows():
             )
         )  # fmt: skip
     return table
+
+
+def denoiser_row():
+    """Collapse of data that no one has: from the exact denoiser of the mixture on fresh data."""
+    d, fresh = 32, 1000
+    rng = np.random.default_rng([SEED, d, 2])
+    x = torch.as_tensor(rng.choice([-1.0, 1.0], (fresh, 1, 1)) + rng.standard_normal((fresh, 1, d)))
+
+    def denoise(y, s, condition=None):
+        variance = 1 + s[0] ** 2
+        centre = torch.tanh(y.sum(-1, keepdim=True) / variance)
+        return centre + (y - centre) / variance
+
+    t_c = collapse_of(d, 1.0)
+    found = denoising_excess_entropy(denoise, x, t_c * RATIOS, N, SEED)
+    return within(
+        f"t_C by the denoiser, two Gaussians, n = {N}, d = {d}", float(found["t_C"]), float(found["t_C_error"]), t_c,
+        f"exact denoiser on {fresh} data that it was not made from; a trained one is late",
+    )  # fmt: skip
 
 
 def field_rows(orbit):

@@ -78,7 +78,7 @@ def excess_entropy(
 
     Args:
         x: the data (n, C, \*grid), n >= 2, encoded.
-        times: increasing Ornstein-Uhlenbeck times > 0; None for 11 about the collapse, which a few draws
+        times: increasing Ornstein-Uhlenbeck times > 0; None for 9 about the collapse, which a few draws
             have found beforehand.
         draws: noisy data; each takes the next datum of a random order.
         seed: of data order, noise and groups.
@@ -96,6 +96,7 @@ def excess_entropy(
         ``t_C_held_out``, late; ``t_C_gaussian``, latest; nan where ``times`` do not hold the root. The attribute
         ``t_C_from`` says what t_C was taken from.
     """
+    x = x.detach().cpu()
     times, unit = _checked(x, times, draws, unit)
     orbit = Orbit.named(orbit) if isinstance(orbit, str) else orbit
     orbit_size = orbit.size(x.shape[2:])
@@ -139,7 +140,7 @@ def _times_about_collapse(x: Tensor, orbit_size: int, power: ModePower, groups: 
     seen = Curve(broad, np.array([m.means()[1][order] for m in means]), np.empty((0, len(broad))))
     ratio = seen.root(CROSSING, sign=-1)[0] / plain
     centre = gaussian_collapse_time(power.spectrum, len(x), orbit_size) * (ratio if math.isfinite(ratio) else 1.0)
-    return np.asarray(centre * np.linspace(0.5, 1.5, 11))
+    return np.asarray(centre * np.linspace(0.6, 1.4, 9))
 
 
 # --- draws ----------------------------------------------------------------------------------------------

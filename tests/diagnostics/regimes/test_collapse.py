@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from physgen.diagnostics.regimes import collapse
 from physgen.diagnostics.regimes.closed_forms import (
     gaussian_collapse_time,
     gaussian_excess_entropy,
@@ -82,6 +83,25 @@ def test_weights_are_those_of_a_softmax(data):
     assert float(found["own_weight"][0]) == pytest.approx(mean(w[np.arange(draws), own]), rel=1e-9)
     assert float(found["participation"][0]) == pytest.approx(mean(1 / (w**2).sum(1)), rel=1e-9)
     assert float(found["empirical"][0]) == pytest.approx(mean(-np.log(w[np.arange(draws), own])) / D, rel=1e-9)
+
+
+def test_dependent_data_widen_the_error_and_do_not_count_as_held_out(data):
+    """Ten copies of thirty data: taken for independent they look collapsed on themselves."""
+    copies = data[:30].repeat_interleave(10, dim=0)
+    unit = np.repeat(np.arange(30), 10)
+    blind = excess_entropy(copies, TIMES, draws=600, seed=3)
+    told = excess_entropy(copies, TIMES, draws=600, seed=3, unit=unit)
+    assert np.all(told["error"] > 1.5 * blind["error"])
+    assert np.all(told["held_out"] < blind["held_out"])
+    np.testing.assert_allclose(told["empirical"], blind["empirical"], rtol=1e-12)
+
+
+def test_draws_of_a_block_do_not_matter(data, monkeypatch):
+    whole = excess_entropy(data[:40], TIMES, draws=60, seed=3)
+    monkeypatch.setattr(collapse, "BLOCK", 40 * 7)
+    parts = excess_entropy(data[:40], TIMES, draws=60, seed=3)
+    for name in whole:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(

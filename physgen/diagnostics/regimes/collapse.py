@@ -9,7 +9,8 @@ stands for the unknown :math:`p_t`, and each is biased to one side:
   never below f, nor below 0: it sticks at 0 under :math:`t_C` and has no root there.
 * *held out*, the mixture of the data of all other units: a cross entropy, so in the mean never above f. It crosses 0,
   late: at :math:`t_C` of Gaussian laws it was measured 0.09 to 0.18 ln n below 0 (n = 200, 2000; d = 16 to 256).
-* *gaussian*, the Gaussian law of the same variances: never above f but for the scatter of few data in the variances.
+* *gaussian*, the Gaussian law of the same variances: never above f but for the scatter of few data in the variances,
+  which is made good to first order (:mod:`physgen.diagnostics.regimes.surrogate`).
 
 Only the density of the law itself (``log_density``) gives f and :math:`t_C` without bias at finite d. Without it
 :math:`t_C` is taken where the order parameter :math:`Y_2` (the mean of those of orbits and of images) crosses

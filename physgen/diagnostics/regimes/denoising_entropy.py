@@ -82,7 +82,8 @@ def denoising_excess_entropy(
     group = groups.group.numpy()
     rest = np.stack([gain[group != u].mean(0) for u in range(groups.count)])
     place = np.log(noise_variance(times)) / 2
-    information, without = power.information(times)
+    # the Wiener filter is tried on the data that its spectrum is of: closed form and errors go together, uncorrected
+    information, without = power.information(times, corrected=False)
     saved = _integral(levels, np.concatenate([gain.mean(0)[None], rest]), place)
     d, target = x[0].numel(), math.log(count)
     curve = Curve(times, (target - information + saved[0]) / d, (target - without + saved[1:]) / d)

@@ -2,7 +2,9 @@ r"""The Gaussian law with the variances of given data: an upper bound of what no
 
 Variances along any orthonormal basis serve: of all laws that have them, the Gaussian one with independent modes has the
 largest entropy. With the exact variances :math:`I_G(t) = \frac12\sum_k \ln(1 + P_k/s^2) \ge I(t)`; those of n data
-scatter by :math:`P_k\sqrt{2/n}`, which lowers :math:`I_G` by O(1/n) of each mode.
+scatter, which lowers :math:`I_G` in the mean. To first order in 1/n that is made good: with :math:`g = P/(P + s^2)` by
+:math:`\sum_k g_k^2/4n` in Fourier modes and by :math:`[(\sum_k g_k)^2 + \sum_k g_k^2]/4n` along principal axes, which
+are fitted too; twice the former of data without a grid, whose values are modes (n counts independent units).
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physgen.diagnostics.regimes.closed_forms import gaussian_information
+from physgen.diagnostics.regimes.closed_forms import gaussian_information, noise_variance
 from physgen.diagnostics.regimes.left_out import Groups
 
 LARGEST = 1024  # dimension up to which principal axes are computed
-PLENTY = 2  # data for each dimension above which they are
+PLENTY = 4  # data for each dimension above which they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,8 @@ class ModePower:
 
     sums: np.ndarray  # (U, d)
     sizes: np.ndarray  # (U,) data
+    units: int  # independent ones
+    scatter: tuple[float, float]  # factors of (sum g)^2 and sum g^2 in what the scatter of the variances takes
 
     @classmethod
     def of(cls, x: Tensor, groups: Groups, stationary: bool) -> ModePower:
@@ -54,16 +58,17 @@ class ModePower:
                 amplitude = torch.fft.fftn(part, dim=axes, norm="ortho").abs().flatten(1) if axes else part.flatten(1)
             sums[u] = amplitude.square().sum(0).numpy()
         freedom = 1.0 if stationary else n / (n - 1)  # the mean took one of n data
-        return cls(sums * freedom, groups.sizes.numpy())
+        # of principal axes, of complex modes, of single values
+        scatter = (1.0, 1.0) if turn is not None else (0.0, 1.0 if axes else 2.0)
+        return cls(sums * freedom, groups.sizes.numpy(), len(groups.unit_sizes), scatter)
 
     @property
     def spectrum(self) -> np.ndarray:
         """Variance of each mode, (d,)."""
         return np.asarray(self.sums.sum(0) / self.sizes.sum())
 
-    def information(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def information(self, times: np.ndarray, corrected: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Information in nats at each time (T,), and without each group (U, T)."""
-        whole = gaussian_information(self.spectrum, times)
         rest = self.sizes.sum() - self.sizes
         without = [
             gaussian_information((self.sums.sum(0) - self.sums[u]) / rest[u], times)
@@ -71,4 +76,11 @@ class ModePower:
             else np.full(len(times), np.nan)
             for u in range(len(rest))
         ]
-        return whole, np.stack(without)
+        lost = self._lost(times) if corrected else 0.0  # the same without each group: errors are those of the variances
+        return gaussian_information(self.spectrum, times) + lost, np.stack(without) + lost
+
+    def _lost(self, times: np.ndarray) -> np.ndarray:
+        """What the scatter of the variances takes from the information in the mean, to first order in 1/n, (T,)."""
+        kept = self.spectrum / (self.spectrum + noise_variance(times)[:, None])
+        joint, single = self.scatter
+        return np.asarray((joint * np.square(kept.sum(1)) + single * np.square(kept).sum(1)) / (4 * self.units))

@@ -102,7 +102,7 @@ def excess_entropy(
     orbit = Orbit.named(orbit) if isinstance(orbit, str) else orbit
     orbit_size = orbit.size(x.shape[2:])
     groups = Groups.of(len(x), unit, seed)
-    power = ModePower.of(x, groups, stationary=orbit.translations)
+    power = ModePower.of(x, groups, stationary=orbit.translations, even=orbit.flip)
     if times is None:
         times = _times_about_collapse(x, orbit_size, power, groups, seed)
     smallest = float(np.sqrt(noise_variance(times)).min())

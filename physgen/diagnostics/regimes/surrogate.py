@@ -32,7 +32,7 @@ class ModePower:
     scatter: tuple[float, float]  # factors of (sum g)^2 and sum g^2 in what the scatter of the variances takes
 
     @classmethod
-    def of(cls, x: Tensor, groups: Groups, stationary: bool) -> ModePower:
+    def of(cls, x: Tensor, groups: Groups, stationary: bool, even: bool = False) -> ModePower:
         r"""Modes: principal axes where data are plenty for their dimension, else Fourier modes of each channel.
 
         Args:
@@ -40,13 +40,15 @@ class ModePower:
             groups: that the errors leave out.
             stationary: whether the law is the same everywhere: the mean is one number for each channel, and the modes
                 are those of Fourier.
+            even: whether x and -x are equally likely: the mean is 0.
         """
         wide = x.double()
         axes = tuple(range(2, x.ndim))
         mean = wide.mean(dim=(0, *axes) if stationary else 0, keepdim=True)
+        mean = torch.zeros_like(mean) if even else mean
         d, n = x[0].numel(), len(x)
         turn = None
-        if not stationary and d <= LARGEST and n >= PLENTY * d:
+        if not stationary and d <= LARGEST and len(groups.unit_sizes) >= PLENTY * d:
             flat = (wide - mean).flatten(1)
             turn = torch.linalg.eigh(flat.T @ flat).eigenvectors
         sums = np.zeros((groups.count, d))
@@ -57,7 +59,7 @@ class ModePower:
             else:
                 amplitude = torch.fft.fftn(part, dim=axes, norm="ortho").abs().flatten(1) if axes else part.flatten(1)
             sums[u] = amplitude.square().sum(0).numpy()
-        freedom = 1.0 if stationary else n / (n - 1)  # the mean took one of n data
+        freedom = 1.0 if stationary or even else n / (n - 1)  # the mean took one of n data
         # of principal axes, of complex modes, of single values
         scatter = (1.0, 1.0) if turn is not None else (0.0, 1.0 if axes else 2.0)
         return cls(sums * freedom, groups.sizes.numpy(), len(groups.unit_sizes), scatter)

@@ -3,11 +3,11 @@ r"""A small network on a mixture of two Gaussians in d = 8: when it generalises 
 The law is 1/2 N(1_d, I) + 1/2 N(-1_d, I), the network that of Bonnaire et al. (arXiv:2505.17638; ResMLP of 3 blocks, W
 = 128, 102024 parameters), trained with Adam at a constant rate 1e-3 on batches of 64 (sample, noise) pairs whatever n,
 and looked at through the average of its weights with the profile t^6.94. All networks of all n and seeds are trained in
-one batch (torch.func); a network leaves it when a quarter of what it draws are copies.
+one batch (torch.func); a network leaves it when 15 % of what it draws are copies.
 
 The score error is :math:`\int d\ln s\; E|D - D_{exact}|^2/s^2` over s in [0.05, 10], on y of the law itself: by
 Girsanov the loss in KL divergence of the drawn law, up to the ends. ``python -m benchmarks.regimes.small_network`` runs
-n = 16 to 256 (a quarter of an hour).
+n = 16 to 256, which takes about three times as long as the campaign's n = 8 to 128.
 """
 
 import functools
@@ -35,8 +35,9 @@ from physgen.networks.mlp import MLP
 D, WIDTH, S_MIN, S_MAX = 8, 128, 0.02, 20.0
 BATCH, RATE, WARMUP, PROFILE = 64, 1e-3, 20, 6.94
 CAMPAIGN, LONG, SEEDS = (8, 16, 32, 64, 128), (16, 32, 64, 128, 256), (0, 1, 2)
-DRAWN, ENOUGH, PATIENCE = 400, 0.25, 90  # a network leaves at this f_mem, or after so many steps for each sample
-LEVELS = (0.05, 0.1, 0.2)
+DRAWN, ENOUGH, PATIENCE = 400, 0.15, 90  # a network leaves at this f_mem, or after so many steps for each sample
+EARLY, LEARNED = 6, 600  # draws begin after so many steps for each sample, and the score error is followed so long
+LEVELS = (0.05, 0.1)
 GENERALISED = 0.6  # part of the untrained score error
 LAW = GaussianMixture(torch.stack([torch.ones(D), -torch.ones(D)])[:, None], torch.ones(2))
 GAP = 1 / 3
@@ -106,18 +107,22 @@ class Crowd:
     def look(self):
         """Score error and copied fraction of all that are still trained; those that have had enough leave."""
         count = len(self.alive)
-        denoised = self.call(self.mean, self.y.expand(count, *self.y.shape), self.s.expand(count, -1))
-        error = (denoised - self.exact).square().sum((-1, -2)) / self.s.square()
-        error = self.measure * error.reshape(count, 10, -1).mean(2).sum(1)
-        drawn = self._draw(count)
+        error = torch.full((count,), math.nan)
+        if self.step <= LEARNED:
+            denoised = self.call(self.mean, self.y.expand(count, *self.y.shape), self.s.expand(count, -1))
+            each = (denoised - self.exact).square().sum((-1, -2)) / self.s.square()
+            error = self.measure * each.reshape(count, 10, -1).mean(2).sum(1)
+        drawing = [row for row, k in enumerate(self.alive) if self.step >= EARLY * self.looks[k].n]
+        drawn = dict(zip(drawing, self._draw(drawing), strict=True)) if drawing else {}
         for row, k in enumerate(self.alive):
             one = self.looks[k]
             one.step.append(self.step)
             one.score_error.append(float(error[row]))
-            one.f_mem.append(float(np.mean(nearest_euclidean(drawn[row], self.data[k]).gap < GAP)))
+            gaps = nearest_euclidean(drawn[row], self.data[k]).gap if row in drawn else np.array(math.nan)
+            one.f_mem.append(float(np.mean(gaps < GAP)) if row in drawn else math.nan)
         kept = [
             row for row, k in enumerate(self.alive)
-            if self.looks[k].f_mem[-1] < ENOUGH and self.step < PATIENCE * self.looks[k].n
+            if not self.looks[k].f_mem[-1] >= ENOUGH and self.step < PATIENCE * self.looks[k].n
         ]  # fmt: skip
         if len(kept) < count:
             self.alive = [self.alive[row] for row in kept]
@@ -125,15 +130,15 @@ class Crowd:
                 part.update({name: value.detach()[kept] for name, value in part.items()})
             self.weights = {name: value.requires_grad_() for name, value in self.weights.items()}
 
-    def _draw(self, count):
+    def _draw(self, rows):
         """(K, DRAWN, 1, D): one start for all, through the library's solver, networks side by side in its batch."""
+        count, weights = len(rows), {name: value[rows] for name, value in self.mean.items()}
 
         def denoiser(y, s, condition=None):
-            flat = self.call(self.mean, y.reshape(count, DRAWN, 1, D), s.reshape(count, DRAWN))
+            flat = self.call(weights, y.reshape(count, DRAWN, 1, D), s.reshape(count, DRAWN))
             return flat.reshape(y.shape)
 
-        solver = find_sampler("dpmpp_2m")
-        start = self.start.repeat(count, 1, 1)
+        solver, start = find_sampler("dpmpp_2m"), self.start.repeat(count, 1, 1)
         return solver(denoiser, log_uniform(S_MAX, S_MIN, 16), start).reshape(count, DRAWN, 1, D)
 
 
@@ -192,7 +197,7 @@ def rows(counts=CAMPAIGN):
     exponent, error = float(found.exponent), float(found.exponent_error)
     return [
         Row(
-            f"exponent b of tau_mem ~ n^b, f_mem = 0.05, 0.1, 0.2, {span}", exponent, error, 1.0,
+            f"exponent b of tau_mem ~ n^b, f_mem = 0.05 and 0.1, {span}", exponent, error, 1.0,
             "tau_mem ~ n (2505.17638, n = 128 to 4096)", None,
             f"tau_mem/n at f_mem = 0.1 by n: {table}; {drift}; scatter of ln tau {float(found.scatter):.2f}; no claim "
             f"of slope 1: random features have 1.25 to 1.5 at such n/d. {seconds:.0f} s of CPU",
@@ -218,7 +223,7 @@ def _generalisation(generalised, span):
         Row(f"tau_gen, steps, {span}", mean, spread, None, "", None, words),
         Row(
             "exponent of tau_gen against n", float(slope[0]), error, 0.0, "independent of n (2505.17638)",
-            abs(slope[0]) < max(3 * error, 0.15), f"{words}; kept within 3 errors or 0.15: tau_mem has about 1",
+            bool(abs(slope[0]) < max(3 * error, 0.15)), f"{words}; kept within 3 errors or 0.15: tau_mem has about 1",
         ),
     ]  # fmt: skip
 
@@ -262,7 +267,7 @@ def alarms(looks, trainings=200, planned=30):
         ))  # fmt: skip
     alarm, at = MemorizationAlarm(planned, 0.01), []
     for one in looks:
-        heard = [f for f in one.f_mem if alarm.rings(f, DRAWN, 0.0, DRAWN)]
+        heard = [f for f in one.f_mem if f > 0 and alarm.rings(f, DRAWN, 0.0, DRAWN)]
         at += heard[:1]
     found.append(Row(
         "f_mem at the look that ends a training", float(np.mean(at)), float(np.std(at, ddof=1) / math.sqrt(len(at))),
@@ -280,6 +285,7 @@ def figures(folder):
     panels = {"training time": [], f"over n^{exponent:.2f}": []}
     for place, (title, power) in enumerate(zip(panels, (0.0, exponent), strict=True)):
         for colour, (n, (tau, f)) in enumerate(curves_by_n(looks).items()):
+            tau, f = tau[np.isfinite(f).any(axis=0)], f[:, np.isfinite(f).any(axis=0)]
             mean, error = np.nanmean(f, axis=0), np.nanstd(f, axis=0) / math.sqrt(len(f))
             name = f"n = {n}" if place == 0 else ""
             panels[title].append(Curve(tau / n**power, mean, error, name=name, colour=colour))

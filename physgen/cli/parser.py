@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_making(commands)
     _add_model(commands)
+    _add_sweep(commands)
     _add_judging(commands)
     _add_looking(commands)
     return top
@@ -78,21 +79,6 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--resume", action="store_true", help="go on from the last good checkpoint of the run")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
-    sweep = commands.add_parser(
-        "sweep",
-        help="train a product of settings, one run each",
-        epilog="key=a,b,c gives a run for each value, several such keys a run for each combination; a list in brackets "
-        "is one value. Complete runs are skipped and partial ones continued, so that the same command goes on. n of "
-        "the training data is varied by split.train_units. Exit status as of train.",
-    )
-    sweep.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
-    sweep.add_argument("overrides", nargs="+", metavar="key=a,b,c", help="e.g. split.train_units=16,32,64 seed=1,2,3")
-    sweep.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: runs)"
-    )
-    sweep.add_argument("-o", "--output", type=Path, metavar="DIR", help="table and figure (default: beside the runs)")
-    sweep.add_argument("--device", default="auto", help="auto, cpu or cuda")
-
     sample = commands.add_parser("sample", help="draw configurations from a run")
     sample.add_argument("run", type=Path, metavar="RUN")
     sample.add_argument(
@@ -125,6 +111,23 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     average = commands.add_parser("average", help="validation loss by the width of the average of the weights")
     average.add_argument("run", type=Path, metavar="RUN")
     average.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+
+def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sweep = commands.add_parser(
+        "sweep",
+        help="train a product of settings, one run each",
+        epilog="key=a,b,c gives a run for each value, several such keys a run for each combination; a list in brackets "
+        "is one value. Complete runs are skipped and partial ones continued, so that the same command goes on. n of "
+        "the training data is varied by split.train_units. Exit status as of train.",
+    )
+    sweep.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
+    sweep.add_argument("overrides", nargs="+", metavar="key=a,b,c", help="e.g. split.train_units=16,32,64 seed=1,2,3")
+    sweep.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: runs)"
+    )
+    sweep.add_argument("-o", "--output", type=Path, metavar="DIR", help="table and figure (default: beside the runs)")
+    sweep.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from physgen.stages.evaluation import Evaluator as Evaluator
     from physgen.stages.evaluation import evaluate as evaluate
     from physgen.stages.evaluation import evaluate_ensembles as evaluate_ensembles
+    from physgen.stages.halves import agreement_of_runs as agreement_of_runs
     from physgen.stages.monitor import why_stopped as why_stopped
     from physgen.stages.monitor_curves import monitor_curves as monitor_curves
     from physgen.stages.monitor_curves import times_of_run as times_of_run

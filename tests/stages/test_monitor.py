@@ -14,6 +14,7 @@ from physgen.domains.contract import list_domains
 from physgen.errors import InputError
 from physgen.runs.folder import open_run
 from physgen.stages import is_complete, simulate, train
+from physgen.stages.halves import agreement_of_runs
 from physgen.stages.monitor import Monitor, look_steps, why_stopped
 from physgen.stages.monitor_curves import monitor_curves, times_of_run
 from physgen.tracking.journal import read_journal
@@ -165,3 +166,15 @@ def test_a_training_set_of_n_units_is_nested_and_leaves_the_other_parts(trained,
         parts("split.train_units=3", "split.train_from=40")
     with pytest.raises(InputError, match="train_from=3 needs train_units"):
         trained.experiment("split.train_from=3")
+
+
+def test_two_runs_on_disjoint_sets_are_compared_and_others_refused(trained):
+    """Hardly trained networks are one map from noise to data."""
+    short = ("training.steps=2", "split.train_units=3")
+    one, other = trained(*short), trained(*short, "split.train_from=3")
+    found = agreement_of_runs(one, other, n=8, device="cpu")
+    assert float(found.value) < 0.2 < float(found.null)
+    with pytest.raises(InputError, match="on units 0 to 2 and 0 to 2 .*, which overlap"):
+        agreement_of_runs(one, one)
+    with pytest.raises(InputError, match="which overlap"):
+        agreement_of_runs(one, trained())

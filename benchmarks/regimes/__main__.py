@@ -102,12 +102,14 @@ def publish(name, section, names, folder):
     sections[name] = section.strip()
     fields = PAGE.with_name("regimes-fields.md")
     elsewhere = f" Fields and glasses have [a page of their own]({fields.name})." if fields.exists() else ""
+    missing = [other for other in names if other not in sections]
+    absent = f" Not run for this page: {', '.join(missing)}." if missing else ""
     head = (
         "# Dynamical regimes\n\nFigures of the papers on dynamical regimes and memorization, measured beside theory. A "
         "figure carries its standard error in units of its last digits; one without is deterministic. *Kept* says "
         "whether measured and theory agree by the rule in the note; rows marked stated claim nothing. Written by "
         f"`make regimes`, one section by `python -m benchmarks.regimes --write TOPIC`: {processor()}, {os.cpu_count()} "
-        f"cores, Python {platform.python_version()}, torch {torch.__version__}.{elsewhere}"
+        f"cores, Python {platform.python_version()}, torch {torch.__version__}.{elsewhere}{absent}"
     )
     PAGE.write_text("\n\n".join([head, *(sections[name] for name in names if name in sections)]) + "\n")
     FIGURES.mkdir(parents=True, exist_ok=True)

@@ -72,9 +72,10 @@ def _collapse(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | 
     plain = (
         f", {shown(metrics, 't_C_plain')} if symmetric copies counted as new samples" if "t_C_plain" in metrics else ""
     )
+    exact = f" The law itself, whose density is known, has {shown(metrics, 't_C_law')}." if "t_C_law" in metrics else ""
     reason = (
         f"Below t_C = {shown(metrics, 't_C')} the exact score of these {int(number(metrics, 'n')[0])} samples leads "
-        f"to one of them{plain}. Only a model that does not follow this score there can make new ones."
+        f"to one of them{plain}. Only a model that does not follow this score there can make new ones.{exact}"
     )
     return Finding("collapse", f"at t = {shown(metrics, 't_C')}", "pass", reason)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from physgen.stages.regimes_data import Found, Samples
 
-DRAWS, FEWEST_DRAWS = 192, 48
+DRAWS, DRAWS_OF_SUBSETS, FEWEST_DRAWS = 128, 64, 48  # the scatter of Y2 at t_C from law to law is the larger error
 WORK = 1e8  # numbers transformed at all draws together: some seconds of one core; 48 draws may take more
 PARTS_OF_N = (8, 4, 2)  # the subsets of the phase diagram hold these parts of the samples
 FEWEST = 8  # samples in a subset
@@ -74,7 +74,8 @@ def _collapse(
     size = orbit.size(tuple(samples.x.shape[2:]))
     times = gaussian_collapse_time(spectrum, len(rows), size) * REACH
     work = len(rows) * samples.dimension * max(size / math.prod(samples.x.shape[2:]), 1)
-    draws = int(np.clip(WORK / work, FEWEST_DRAWS, DRAWS))
+    most = DRAWS if len(rows) == len(samples.x) else DRAWS_OF_SUBSETS
+    draws = int(np.clip(WORK / work, FEWEST_DRAWS, most))
     return excess_entropy(samples.x[rows], times, draws, seed, samples.unit[rows], orbit, law)
 
 

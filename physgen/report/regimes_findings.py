@@ -50,7 +50,7 @@ def shown(metrics: Metrics, name: str) -> str:
 def _speciation(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding:
     t_s, error = number(metrics, "t_S")
     if not t_s > ERRORS * error:
-        why = f"no direction stands out: the largest eigenvalue of the covariance gives t_S = {shown(metrics, 't_S')}"
+        why = f"No direction stands out: the largest eigenvalue of the covariance gives t_S = {shown(metrics, 't_S')}"
         return Finding("speciation", "not before t = 0", "open", f"{why}, not above 0 by {ERRORS:g} standard errors.")
     reason = (
         "Above t_S the noisy data are one cloud; the direction of largest variance is decided at t_S = "

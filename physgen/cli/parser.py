@@ -107,7 +107,6 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="draw with the average of the weights of this relative width, e.g. 0.15 (needs training.averages)",
     )
     sample.add_argument("--device", default="auto", help="auto, cpu or cuda")
-
     average = commands.add_parser("average", help="validation loss by the width of the average of the weights")
     average.add_argument("run", type=Path, metavar="RUN")
     average.add_argument("--device", default="auto", help="auto, cpu or cuda")

@@ -324,7 +324,7 @@ def with_units(ensemble: xr.Dataset, domain: Any = None) -> xr.Dataset:
 
 
 def check_same_domain(ensemble: xr.Dataset, domain: str, name: str, owner: str) -> None:
-    """Raise InputError where two ensembles are of different physics; one that names none, anybody's file, passes."""
+    """Raise InputError where an ensemble is not of ``domain``; one that names none, anybody's file, passes."""
     found = ensemble.attrs.get("domain") or domain
     if found != domain:
         raise InputError(f"{name} is of the domain {found!r}, {owner} of {domain!r}: give files of the same physics")

@@ -98,16 +98,20 @@ def collapse(results: Results) -> Figure:
     found = results["collapse"]
     figure = Figure(figsize=(8.2, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    t, t_c, error = found["t"].values, float(found["t_C"]), float(found["t_C_error"])
+    t, t_c, error = found["t"].values, float(found["t_C_crossing"]), float(found["t_C_crossing_error"])
     left.axhline(0, color="#999999", lw=0.8)
-    _points(left, t, found["value"], found["error"], REFERENCE, "samples")
+    _points(left, t, found["held_out"], found["held_out_error"], REFERENCE, "samples")
+    if found.attrs["value_from"] == "known density":
+        _points(left, t, found["value"], found["error"], GENERATED, "law")
     if "theory" in found:
         left.plot(t, found["theory"], color=THIRD, label="Gaussian law")
     total = float(found.attrs.get("alpha_orbit", found.attrs.get("alpha", np.nan)))
     if np.isfinite(total):
         left.axhline(total, color="#777777", lw=0.8, ls=DASHED)
     left.set(xlabel=TIME, ylabel=r"excess entropy $f(t)$, per dimension")
-    _points(right, t, found["order_parameter"], found["order_parameter_error"], REFERENCE, "samples")
+    for name, text, colour in (("order_parameter", "samples", REFERENCE), ("order_parameter_images", "images", FOURTH)):
+        if name == "order_parameter" or int(found.attrs["orbit_size"]) > 1:
+            _points(right, t, found[name], found[f"{name}_error"], colour, text)
     right.set(xlabel=TIME, ylabel=r"participation $Y_2(t)$", ylim=(-0.03, 1.05))
     for axes in (left, right):
         _mark(axes, t_c, error, THIRD, "$t_C$ = " + mathtext_value(t_c, error))
@@ -135,7 +139,8 @@ def cloning(results: Results) -> Figure:
         ("clone", "clones, model", "#cc79a7"),
     ):
         if name in found:
-            _points(axes, t, found[name], found[f"{name}_error"], colour, text)
+            at = found["t_exact"].values if name == "exact" else t
+            _points(axes, at, found[name], found[f"{name}_error"], colour, text)
     if "t_S" in found:
         _mark(axes, float(found["t_S"]), np.nan, GENERATED, "$t_S$")
     axes.set(xlabel=TIME, ylabel=r"same class again, $\phi(t)$", ylim=(0.42, 1.03))

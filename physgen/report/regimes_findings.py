@@ -50,7 +50,7 @@ def shown(metrics: Metrics, name: str) -> str:
 def _speciation(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding:
     t_s, error = number(metrics, "t_S")
     if not t_s > ERRORS * error:
-        why = f"no direction stands out: the largest eigenvalue of the covariance gives t_S = {shown(metrics, 't_S')}"
+        why = f"No direction stands out: the largest eigenvalue of the covariance gives t_S = {shown(metrics, 't_S')}"
         return Finding("speciation", "not before t = 0", "open", f"{why}, not above 0 by {ERRORS:g} standard errors.")
     reason = (
         "Above t_S the noisy data are one cloud; the direction of largest variance is decided at t_S = "
@@ -72,9 +72,10 @@ def _collapse(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | 
     plain = (
         f", {shown(metrics, 't_C_plain')} if symmetric copies counted as new samples" if "t_C_plain" in metrics else ""
     )
+    exact = f" The law itself, whose density is known, has {shown(metrics, 't_C_law')}." if "t_C_law" in metrics else ""
     reason = (
         f"Below t_C = {shown(metrics, 't_C')} the exact score of these {int(number(metrics, 'n')[0])} samples leads "
-        f"to one of them{plain}. Only a model that does not follow this score there can make new ones."
+        f"to one of them{plain}. Only a model that does not follow this score there can make new ones.{exact}"
     )
     return Finding("collapse", f"at t = {shown(metrics, 't_C')}", "pass", reason)
 

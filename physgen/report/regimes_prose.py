@@ -33,11 +33,12 @@ CAPTIONS = {
     ),
     "collapse": Markup(
         "Left: excess entropy <i>f</i>(<i>t</i>) per dimension, which vanishes at the collapse of a large system; "
-        "points: a lower bound, by the samples of other units; line: the Gaussian law with the same spectrum; "
-        "dashed above: ln(<i>n</i> and symmetric copies)/<i>d</i>. Right: participation Y₂(<i>t</i>), the "
-        "probability that two endings of one noisy state are the same sample under the exact score of the samples: "
-        "0 in the speciated regime, 1 when collapsed. t_C is where it crosses 0.57, its value at the collapse of "
-        "known laws."
+        "black points: a lower bound, by the samples of other units; blue: by the density of the law, where that "
+        "is known; line: the Gaussian law with the same spectrum; dashed above: ln(<i>n</i> and symmetric "
+        "copies)/<i>d</i>. Right: participation Y₂(<i>t</i>), the probability that two endings of one noisy state "
+        "are the same sample (green: the same image of it) under the exact score of the samples: 0 in the "
+        "speciated regime, 1 when collapsed. t_C is where it, or the mean of both, crosses 0.58, its value at the "
+        "collapse of Gaussian laws."
     ),
     "cloning": Markup(
         "Probability φ(<i>t</i>) that a sample is in the same class after going up to time <i>t</i> and back "
@@ -78,7 +79,8 @@ MEANINGS = {
     "orbit_size": "symmetric copies of a sample that count as the same",
     "t_S": "speciation time, ½ ln Λ with Λ the largest eigenvalue of the covariance",
     "t_S_exact": "exact change of sign of the curvature, ½ ln(1 + Λ)",
-    "t_C": "collapse time, where Y₂ = 0.57 (symmetric copies count as one sample)",
+    "t_C": "collapse time, where Y₂ = 0.58 (symmetric copies count as one sample)",
+    "t_C_law": "collapse time by the known density of the law: its excess entropy vanishes",
     "t_C_plain": "collapse time without the symmetries",
     "t_C_theory": "collapse time of the Gaussian law with this spectrum",
     "cloning_gap": "cloning minus U-turn probability where it is largest in errors",

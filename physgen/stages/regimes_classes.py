@@ -10,8 +10,11 @@ import torch
 from scipy.special import xlogy
 
 from physgen.diagnostics.regimes.classes import principal_class
+from physgen.diagnostics.regimes.clones import u_turn
 from physgen.diagnostics.regimes.mixture_theory import mixture_cloning
 from physgen.diagnostics.regimes.unit_means import mean_and_error
+from physgen.diffusion.levels import log_uniform
+from physgen.stages.regimes_backward import Backward
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 LINE = 60  # points of a theory line
 TURNS = 256  # samples that make a U-turn through the posterior of the others
 TIMES = 9
+EXACT_TIMES, EXACT_STEPS, LAST_LEVEL = 6, 20, 0.1  # of U-turns with an exact denoiser, all samples at each
 
 
 def measure_classes(samples: Samples, found: Found, seed: int) -> None:
@@ -35,6 +39,8 @@ def measure_classes(samples: Samples, found: Found, seed: int) -> None:
     lines = class_lines(found.results["speciation"], classify.coordinate(samples.x).numpy(), times)
     one, own, unit = posterior_of_others(samples, classify, times, seed)
     same, same_error = mean_and_error(np.where(own[:, None] > 0, one, 1 - one), unit)
+    if samples.exact is not None:
+        lines = lines.merge(exact_turns(samples, classify, t_s, seed))
     clock = {"t": ("t", times, {"long_name": "Ornstein-Uhlenbeck time", "units": "1"})}
     cloning = lines.assign(samples=("t", same), samples_error=("t", same_error)).assign_coords(clock)
     weight = float(own.mean())
@@ -43,6 +49,19 @@ def measure_classes(samples: Samples, found: Found, seed: int) -> None:
     curves = {"value": ("t", value), "error": ("t", error), "theory": ("t_line", lines["information"].values)}
     found.results["cloning"] = cloning.drop_vars("information")
     found.results["information"] = xr.Dataset(curves, {**clock, "t_line": lines["t_line"].values})
+
+
+def exact_turns(samples: Samples, classify: SideOfPlane, t_s: float, seed: int) -> xr.Dataset:
+    """U-turns through the exact denoiser of the law, over ``t_exact``: ``exact`` and ``exact_error``."""
+    import xarray as xr
+
+    times = np.linspace(0.3, 2.2, EXACT_TIMES) * max(t_s, 0.3)
+    levels = log_uniform(1.05 * math.sqrt(math.expm1(2 * times[-1])), LAST_LEVEL, EXACT_STEPS)
+    turned = u_turn(
+        samples.x, Backward(samples.exact, levels, samples.condition).finish, times, classify, seed, samples.unit
+    )
+    curves = {"exact": ("t_exact", turned["value"].values), "exact_error": ("t_exact", turned["error"].values)}
+    return xr.Dataset(curves, {"t_exact": times})
 
 
 def gaussian_turn(variance: float, times: np.ndarray) -> np.ndarray:

@@ -13,17 +13,18 @@ from physgen.diagnostics.regimes.closed_forms import (
     gaussian_excess_entropy,
     gaussian_information,
 )
-from physgen.diagnostics.regimes.collapse import excess_entropy
+from physgen.diagnostics.regimes.collapse import LogDensity, excess_entropy
 from physgen.diagnostics.regimes.left_out import Groups
 from physgen.diagnostics.regimes.orbits import Orbit
 from physgen.diagnostics.regimes.surrogate import ModePower
+from physgen.diffusion.exact import ExactLaw
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from physgen.stages.regimes_data import Found, Samples
 
-DRAWS, FEWEST_DRAWS = 192, 48
+DRAWS, DRAWS_OF_SUBSETS, FEWEST_DRAWS = 128, 64, 48  # the scatter of Y2 at t_C from law to law is the larger error
 WORK = 1e8  # numbers transformed at all draws together: some seconds of one core; 48 draws may take more
 PARTS_OF_N = (8, 4, 2)  # the subsets of the phase diagram hold these parts of the samples
 FEWEST = 8  # samples in a subset
@@ -42,16 +43,19 @@ def measure_collapse(samples: Samples, found: Found, seed: int, tell: Callable[[
     size = orbit.size(tuple(samples.x.shape[2:]))
     spectrum = gaussian_spectrum(samples, orbit, seed)
     tell("collapse")
-    whole = _collapse(samples, np.arange(n), orbit, spectrum, seed)
+    law = samples.exact.log_density if isinstance(samples.exact, ExactLaw) else None
+    whole = _collapse(samples, np.arange(n), orbit, spectrum, seed, law)
     found.results["collapse"] = whole.assign(
         theory=("t", gaussian_excess_entropy(spectrum, n, whole["t"].values, size))
     )
     found.count("orbit_size", size)
-    found.take(whole, "t_C", t_C_theory="t_C_gaussian")
+    found.take(whole, t_C="t_C_crossing", t_C_theory="t_C_gaussian")
+    if law is not None:
+        found.take(whole, t_C_law="t_C")
     if size > 1:
         plain = _collapse(samples, np.arange(n), Orbit(), spectrum, seed)
         found.results["collapse_plain"] = plain
-        found.take(plain, t_C_plain="t_C")
+        found.take(plain, t_C_plain="t_C_crossing")
     tell("subsets of the samples")
     found.results["subsets"] = _subsets(samples, orbit, spectrum, seed, whole)
     found.results["boundary"] = _boundary(spectrum, n, samples.dimension, size)
@@ -64,12 +68,15 @@ def gaussian_spectrum(samples: Samples, orbit: Orbit, seed: int) -> np.ndarray:
     return ModePower.of(samples.x, groups, stationary=orbit.translations).spectrum
 
 
-def _collapse(samples: Samples, rows: np.ndarray, orbit: Orbit, spectrum: np.ndarray, seed: int) -> xr.Dataset:
+def _collapse(
+    samples: Samples, rows: np.ndarray, orbit: Orbit, spectrum: np.ndarray, seed: int, law: LogDensity | None = None
+) -> xr.Dataset:
     size = orbit.size(tuple(samples.x.shape[2:]))
     times = gaussian_collapse_time(spectrum, len(rows), size) * REACH
     work = len(rows) * samples.dimension * max(size / math.prod(samples.x.shape[2:]), 1)
-    draws = int(np.clip(WORK / work, FEWEST_DRAWS, DRAWS))
-    return excess_entropy(samples.x[rows], times, draws, seed, samples.unit[rows], orbit)
+    most = DRAWS if len(rows) == len(samples.x) else DRAWS_OF_SUBSETS
+    draws = int(np.clip(WORK / work, FEWEST_DRAWS, most))
+    return excess_entropy(samples.x[rows], times, draws, seed, samples.unit[rows], orbit, law)
 
 
 def _subsets(samples: Samples, orbit: Orbit, spectrum: np.ndarray, seed: int, whole: xr.Dataset) -> xr.Dataset:
@@ -85,9 +92,9 @@ def _subsets(samples: Samples, orbit: Orbit, spectrum: np.ndarray, seed: int, wh
             continue
         found = _collapse(samples, rows, orbit, spectrum, seed)
         counts.append(len(rows))
-        values.append((float(found["t_C"]), float(found["t_C_error"])))
+        values.append((float(found["t_C_crossing"]), float(found["t_C_crossing_error"])))
     counts.append(len(samples.x))
-    values.append((float(whole["t_C"]), float(whole["t_C_error"])))
+    values.append((float(whole["t_C_crossing"]), float(whole["t_C_crossing_error"])))
     value, error = np.array(values).T
     alpha = np.log(counts) / samples.dimension
     return xr.Dataset(

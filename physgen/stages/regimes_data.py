@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from physgen.diagnostics.regimes.speciation import spectral_speciation
+from physgen.diffusion.exact import GaussianField
 from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import independent_units, sample_count, space_dims, spacing, units_of_samples
 from physgen.errors import InputError
@@ -50,6 +52,15 @@ class Samples:
     def dimension(self) -> int:
         """Numbers d in each sample."""
         return math.prod(self.x.shape[1:])
+
+    @cached_property
+    def exact(self) -> Any:
+        """The exact denoiser of their law; None where it has none, or merely the Gaussian field of their spectrum."""
+        try:
+            found = self.domain.exact_denoiser(self.ensemble, self.constants)
+        except InputError:
+            return None
+        return None if isinstance(found, GaussianField) else found
 
     @property
     def cell_size(self) -> tuple[float, ...]:

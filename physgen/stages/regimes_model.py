@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,54 +16,24 @@ from physgen.diagnostics.regimes.copies import FEWEST, Measure, binary_measure, 
 from physgen.diagnostics.regimes.copying_metrics import copying_metrics
 from physgen.diagnostics.regimes.trajectories import PathRecorder, collapse_of_trajectories
 from physgen.diffusion.learning.validation import sample_losses, summarise_losses
-from physgen.diffusion.levels import levels_from, log_uniform
-from physgen.diffusion.sampling.samplers import sample
+from physgen.diffusion.levels import log_uniform
 from physgen.domains.contract import with_units
 from physgen.ensemble import units_of_samples
 from physgen.errors import InputError
 from physgen.runs.folder import Run
 from physgen.runs.model import Model, load_model
+from physgen.stages.regimes_backward import Backward
 from physgen.stages.regimes_classes import class_lines
 from physgen.stages.regimes_data import FEWEST_UNSEEN, Found, Samples, encoded_samples
 from physgen.stages.regimes_film import film, nearest_search, recorded_descent
 from physgen.stages.regimes_journal import measure_journal
 from physgen.stages.sampling import DrawOptions, draw_ensemble
 
-SAMPLER = "dpmpp_2m_sde"  # who comes back must draw from the posterior: a stochastic sampler, of second order
 FEWEST_STEPS = 24
 MOST_TURNS, TURN_TIMES = 64, 6  # samples that turn at each time
 TRAJECTORIES = 8
 MOST_LOSSES, LOSS_LEVELS = 256, 7  # samples of each part whose loss is taken
 MOST_DRAWN = 128
-
-
-@dataclass(frozen=True)
-class Backward:
-    """The backward process of a model under the conditions of some samples, from one level to another.
-
-    Attributes:
-        levels: (steps + 1,) of a whole descent. condition: rows of the samples that go.
-    """
-
-    model: Model
-    levels: Tensor
-    condition: dict[str, Tensor]
-
-    def finish(self, y: Tensor, s: float, seed: int) -> Tensor:
-        r"""x0 (B, C, \*grid) from y at the level s."""
-        return self._go(y, levels_from(self.levels, s), seed)
-
-    def descend(self, y: Tensor, s: float, below: float, seed: int) -> Tensor:
-        r"""y at the level ``below`` < s from y at the level s."""
-        kept = levels_from(self.levels, s)
-        kept = torch.cat([kept[kept > below * (1 + 1e-9)], torch.tensor([below], dtype=kept.dtype)])
-        return self._go(y, kept, seed)
-
-    def _go(self, y: Tensor, levels: Tensor, seed: int) -> Tensor:
-        return sample(
-            self.model.denoiser, levels, y.shape, seed, self.condition or None, SAMPLER, start=y,
-            from_level=float(levels[0]), device=self.model.device, home="cpu",
-        )  # fmt: skip
 
 
 def measure_model(run: Run, train: Samples, found: Found, seed: int, device: str, tell: Callable[[str], None]) -> Found:
@@ -99,7 +68,7 @@ def _turn(run: Run, model: Model, train: Samples, unseen: Samples, found: Found,
     count = min(MOST_TURNS, len(unseen.x))
     x0, unit = unseen.x[:count], unseen.unit[:count]
     s_min, s_max = model.encoding.s_min, model.encoding.s_max
-    backward = Backward(model, _levels(run, model), _rows(unseen.condition, count))
+    backward = Backward(model.denoiser, _levels(run, model), _rows(unseen.condition, count), model.device)
     times = turn_times(found.metrics["t_S"]["value"], s_min, s_max)
     turned = u_turn(x0, backward.finish, times, classify, seed, unit)
     start = s_max * torch.from_numpy(np.random.default_rng([seed, 77]).standard_normal(tuple(x0.shape))).to(x0)
@@ -108,6 +77,10 @@ def _turn(run: Run, model: Model, train: Samples, unseen: Samples, found: Found,
     for name, result in (("u_turn", turned), ("clone", cloned)):
         curves[name] = ("t", result["value"].values, result["value"].attrs)
         curves[f"{name}_error"] = ("t", result["error"].values)
+    known = found.results["cloning"]
+    if "exact" in known:
+        kept = known[["exact", "exact_error", "t_exact"]]
+        curves = curves.merge(kept.drop_vars([name for name in kept.coords if name != "t_exact"]))
     found.results["cloning"] = curves.drop_vars("information").assign_coords(t=("t", times))
     gap = cloning_gap(cloned, turned)
     worst = int(np.nanargmax(np.abs(gap["value"] / gap["error"])))

@@ -10,6 +10,7 @@ import pytest
 import physgen as pg
 from physgen.cli import main
 from physgen.errors import InputError
+from physgen.figures.regimes import DRAWINGS
 from physgen.stages import regimes_collapse, regimes_model
 from physgen.stages.regimes_data import encoded_samples, one_law
 
@@ -77,8 +78,8 @@ def test_the_page_and_its_files(found, tmp_path):
 
 
 def test_the_seed_decides():
-    one, again, other = (pg.regimes(two_classes(40), seed=seed).metrics for seed in (0, 0, 1))
-    assert one == again and other["t_C"] != one["t_C"] and other["t_S"] == one["t_S"]
+    one, again = (pg.regimes(two_classes(24), seed=2) for _ in range(2))
+    assert one.metrics == again.metrics and one.results["film_strip"].identical(again.results["film_strip"])
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,13 @@ def test_one_condition_is_chosen_of_many():
     assert samples.orbit == "flip" and len(set(samples.unit)) == 20
 
 
-def test_a_run_gets_its_page_and_its_metrics(tmp_path, capsys):
-    words = ["tracking.uri=off", "training.steps=4", "training.log_every=2", "name=trial", "data.simulations=16"]
+def test_a_run_gets_its_page_and_its_metrics(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # no second process that imports all anew
+    drawn = {
+        name: DRAWINGS[name] for name in ("film_strip", "cloning", "loss_gap")
+    }  # the page of data draws the others
+    monkeypatch.setattr("physgen.figures.regimes.DRAWINGS", drawn)
+    words = ["tracking.uri=off", "training.steps=2", "training.log_every=2", "name=trial"]
     experiment = pg.load_config(CONFIGS / "cosmology" / "smoke.yaml", words)
     run = pg.train(experiment, pg.simulate(experiment, progress=False), runs=tmp_path, device="cpu", progress=False)
     assert main(["regimes", str(run.folder), "--device", "cpu"]) == 0

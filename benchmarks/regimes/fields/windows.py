@@ -19,6 +19,7 @@ COLUMNS = (
     "copies in held-out data",
 )  # fmt: skip
 LEVEL = {"maps32": 2, "glasses": 1}  # place of s = 1 among the levels of each record
+BEYOND = 0.02  # of the last step
 KEY = ("data", "network", "augment", "n", "seed")
 
 
@@ -72,9 +73,17 @@ def memorized(run: Run, level: float = 0.5, kind: str = "orbit", of: str = "f_me
 
 
 def overfitted(run: Run, level: int, factor: float = 2.0) -> float:
-    """Step at which the held-out loss at a noise level is ``factor`` times that of training; inf where not reached."""
+    """Step at which the held-out loss at a noise level is ``factor`` times that of training; inf where not reached.
+
+    Where the last measurement falls short of it by so little that the line through the last two reaches it within
+    ``BEYOND`` of the last step, that step is given.
+    """
     steps, gap = run.curve(lambda line: math.log(line["test"]["loss"][level] / line["train"]["loss"][level]))
-    return float(crossing_times(steps, gap, [math.log(factor)])[0])
+    found = float(crossing_times(steps, gap, [math.log(factor)])[0])
+    if math.isfinite(found) or gap[-1] <= gap[-2]:
+        return found
+    missing = (math.log(factor) - gap[-1]) / (gap[-1] - gap[-2]) * math.log(steps[-1] / steps[-2])
+    return float(steps[-1] * math.exp(missing)) if math.expm1(missing) < BEYOND else math.inf
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-# make demo : set everything up, run both physics end to end, print the verdicts
+# make demo : set everything up, run every physics end to end, print the verdicts
 # make test : set everything up, run all tests
 # make conformance : every claim of the core against a law that is known, written to docs/conformance.md (minutes)
 # make judge : the judge on fakes and on truth against truth, written to docs/judge.md (minutes)

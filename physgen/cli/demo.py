@@ -11,7 +11,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -99,9 +99,13 @@ def _side_by_side(configs: list[Path], folder: Path, cores: int) -> list[tuple[s
 
 def _explained(failed: JobFailed, folder: Path) -> InputError:
     """One message: which domain failed and why, which others were stopped, where all is that was made."""
-    stopped = f"; {' and '.join(failed.stopped)} was stopped" if failed.stopped else ""
+    stopped = _stopped(failed.stopped)
     where = f"\n{failed.trace}" if failed.trace else ""
     return InputError(f"{failed.name} failed: {failed}{stopped}; what was made is kept in {folder}{where}")
+
+
+def _stopped(names: Sequence[str]) -> str:
+    return f"; {' and '.join(names)} {'was' if len(names) == 1 else 'were'} stopped" if names else ""
 
 
 def _in_process(

@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    demo = commands.add_parser("demo", help="both domains end to end on this machine")
+    demo = commands.add_parser("demo", help="every domain end to end on this machine")
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="folder (default: demo)")
     demo.add_argument("--only", metavar="DOMAIN", help="one domain alone")
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from physgen.diffusion.exact import CurieWeiss, ExactLaw, GaussianMixture, IsingTree, tree_chain
+from physgen.diffusion.exact import CurieWeiss, ExactLaw, GaussianMixture, IsingTree, LawMixture, tree_chain
 
 if TYPE_CHECKING:
     from physgen.domains.points.domain import Points
@@ -35,33 +35,6 @@ class KnownLaw:
     sample: Callable[[int, torch.Generator], Tensor]
     exact: ExactLaw | None
     classes: Callable[[Tensor], Tensor] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class LawMixture(ExactLaw):
-    r"""Mixture :math:`\sum_j w_j p_j` of exact laws: :math:`D = \sum_j P(j|y) D_j(y)`."""
-
-    laws: tuple[ExactLaw, ...]
-    weights: Tensor
-
-    def log_joint(self, y: Tensor, s: Tensor) -> Tensor:
-        r""":math:`\log w_j p_j(y)`, (B, K), float64."""
-        wide = y.double()
-        found = torch.stack([law.log_density(wide, s.double().expand(len(y))) for law in self.laws], dim=1)
-        return found + torch.log(self.weights.to(found) / self.weights.sum())
-
-    def __call__(self, y: Tensor, s: Tensor, condition: Any = None) -> Tensor:
-        posterior = torch.softmax(self.log_joint(y, s), dim=1).T.reshape(-1, len(y), *[1] * (y.ndim - 1))
-        means = torch.stack([law(y.double(), s) for law in self.laws])
-        return (posterior * means).sum(0).to(y.dtype)
-
-    def log_density(self, y: Tensor, s: Tensor) -> Tensor:
-        return torch.logsumexp(self.log_joint(y, s), dim=1).to(y.dtype)
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        chosen = torch.multinomial(self.weights.double(), n, replacement=True, generator=generator)
-        drawn = torch.stack([law.sample(n, generator) for law in self.laws])
-        return drawn[chosen, torch.arange(n)]
 
 
 def law_of(domain: Points) -> KnownLaw:
@@ -159,7 +132,7 @@ def _ising_chains(domain: Points) -> KnownLaw:
     law = LawMixture(chains, torch.tensor(domain.weights, dtype=torch.float64))
 
     def classes(x: Tensor) -> Tensor:
-        return torch.softmax(law.log_joint(torch.sign(x.double()), torch.tensor(0.1)), dim=1)
+        return law.class_posterior(torch.sign(x.double()), torch.tensor(0.1))
 
     return KnownLaw(law.sample, law, classes if len(chains) > 1 else None)
 

@@ -11,7 +11,7 @@ import pytest
 import physgen
 
 ROOT = Path(__file__).resolve().parents[1]
-LAZY = ("", "figures", "report", "runs", "session", "stages", "tracking")
+LAZY = ("", "diagnostics.regimes", "figures", "report", "runs", "session", "stages", "tracking")
 EAGER = ("config", "diagnostics", "diffusion", "domains", "ensemble", "networks")
 PROMISED = """
     from_array open_ensemble load_ensemble save_ensemble load_config Experiment train open_run sample evaluate compare

@@ -13,12 +13,12 @@ import torch
 from scipy import stats
 
 from benchmarks.regimes.row import Row
-from physgen.diagnostics.regimes.agreement import agreement
 from physgen.diagnostics.regimes.classes import nearest_class
-from physgen.diagnostics.regimes.copy_classes import copy_classes
-from physgen.diagnostics.regimes.copying_metrics import METRICS, copying_p_values
-from physgen.diagnostics.regimes.loss_gap import loss_gap
+from physgen.diagnostics.regimes.copying_measures import METRICS, copying_p_values
+from physgen.diagnostics.regimes.kinds_of_copies import copy_classes
+from physgen.diagnostics.regimes.losses_by_level import loss_gap
 from physgen.diagnostics.regimes.trajectories import PathRecorder, collapse_of_trajectories
+from physgen.diagnostics.regimes.two_models import agreement
 from physgen.diffusion.exact import EmpiricalMeasure, GaussianField, GaussianMixture, IsingStrip
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.sampling.samplers import sample

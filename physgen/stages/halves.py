@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen.config import SplitConfig
-from physgen.diagnostics.regimes.agreement import sample_agreement
+from physgen.diagnostics.regimes.two_models import sample_agreement
 from physgen.errors import InputError
 from physgen.runs.folder import Run, open_run
 from physgen.runs.model import load_model
@@ -32,7 +32,7 @@ def agreement_of_runs(
         n: configurations; under each condition of a physics that has many.
 
     Returns:
-        Dataset of :func:`physgen.diagnostics.regimes.agreement.sample_agreement`, of the values as the first run
+        Dataset of :func:`physgen.diagnostics.regimes.two_models.sample_agreement`, of the values as the first run
         encodes them: 0 for one map from noise to data, 1 for two whose outputs are independent given the noise.
 
     Raises:

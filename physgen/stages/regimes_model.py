@@ -13,7 +13,7 @@ from physgen.diagnostics.memorization import memorization_verdict
 from physgen.diagnostics.regimes.classes import nearest_class, principal_class
 from physgen.diagnostics.regimes.clones import clone, cloning_gap, u_turn
 from physgen.diagnostics.regimes.copies import FEWEST, Measure, binary_measure, field_measure
-from physgen.diagnostics.regimes.copying_metrics import copying_metrics
+from physgen.diagnostics.regimes.copying_measures import copying_metrics
 from physgen.diagnostics.regimes.trajectories import PathRecorder, collapse_of_trajectories
 from physgen.diffusion.learning.validation import sample_losses, summarise_losses
 from physgen.diffusion.levels import log_uniform

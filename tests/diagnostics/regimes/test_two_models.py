@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from physgen.diagnostics.regimes.agreement import agreement, sample_agreement
 from physgen.diagnostics.regimes.classes import nearest_class
 from physgen.diagnostics.regimes.clones import clone
-from physgen.diagnostics.regimes.loss_gap import loss_gap
+from physgen.diagnostics.regimes.losses_by_level import loss_gap
 from physgen.diagnostics.regimes.trajectories import PathRecorder, collapse_of_trajectories
+from physgen.diagnostics.regimes.two_models import agreement, sample_agreement
 from physgen.diffusion.exact import EmpiricalMeasure, GaussianField
 from physgen.diffusion.levels import levels_from, log_uniform
 from physgen.diffusion.sampling.samplers import sample

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from physgen.diagnostics.regimes.loss_gap import Condition, Denoise, denoised
+from physgen.diagnostics.regimes.losses_by_level import Condition, Denoise, denoised
 from physgen.diagnostics.regimes.unit_means import (
     level_of,
     times_of,

@@ -7,8 +7,8 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 
 from physgen.diagnostics.regimes.copies import field_measure, measure_of
-from physgen.diagnostics.regimes.copy_classes import copy_classes
-from physgen.diagnostics.regimes.copying_metrics import METRICS, copying_metrics, copying_p_values
+from physgen.diagnostics.regimes.copying_measures import METRICS, copying_metrics, copying_p_values
+from physgen.diagnostics.regimes.kinds_of_copies import copy_classes
 from physgen.errors import InputError
 from physgen.lattice import point_group
 

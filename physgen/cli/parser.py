@@ -9,7 +9,7 @@ STOPPED = 75  # EX_TEMPFAIL of sysexits.h: come again
 
 EPILOG = f"""\
 a first session:
-  physgen demo                                    both kinds of physics end to end, minutes on two cores
+  physgen demo                                    every physics end to end, minutes on two cores
   physgen simulate configs/<domain>/demo.yaml     make the training data
   physgen train configs/<domain>/demo.yaml        train; the same command under torchrun or srun
   physgen sample runs/<name> -n 256 -o new.h5     draw configurations

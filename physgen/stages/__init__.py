@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from physgen.stages.evaluation import evaluate_ensembles as evaluate_ensembles
     from physgen.stages.halves import agreement_of_runs as agreement_of_runs
     from physgen.stages.monitor import why_stopped as why_stopped
-    from physgen.stages.monitor_curves import monitor_curves as monitor_curves
-    from physgen.stages.monitor_curves import times_of_run as times_of_run
+    from physgen.stages.monitored import monitor_curves as monitor_curves
+    from physgen.stages.monitored import times_of_run as times_of_run
     from physgen.stages.regimes import find_regimes as find_regimes
     from physgen.stages.regimes import write_regimes as write_regimes
     from physgen.stages.sampling import DrawOptions as DrawOptions

@@ -53,7 +53,7 @@ from physgen.runs.serving import DESCRIPTION as SERVED
 from physgen.runs.serving import save_template
 from physgen.stages.ema import AverageRecord
 from physgen.stages.monitor import Monitor, stopped_at, why_stopped
-from physgen.stages.monitor_curves import times_of_run
+from physgen.stages.monitored import times_of_run
 from physgen.stages.training_setup import Data, Settings, first_state, prepare, validate
 from physgen.storage.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
 from physgen.tracking.journal import Journal

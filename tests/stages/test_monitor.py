@@ -16,7 +16,7 @@ from physgen.runs.folder import open_run
 from physgen.stages import is_complete, simulate, train
 from physgen.stages.halves import agreement_of_runs
 from physgen.stages.monitor import Monitor, look_steps, why_stopped
-from physgen.stages.monitor_curves import monitor_curves, times_of_run
+from physgen.stages.monitored import monitor_curves, times_of_run
 from physgen.tracking.journal import read_journal
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -33,6 +33,8 @@ def times_against_n(times: Mapping[str, xr.Dataset]) -> Figure:
     figure = Figure(figsize=(5.4, 3.9), layout="constrained")
     axes = figure.subplots()
     axes.set(xscale="log", yscale="log", xlabel="training configurations $n$", ylabel=r"training time $\tau$ [steps]")
+    sizes = np.concatenate([one[name].values for one in times.values() for name in ("n", "at") if name in one])
+    axes.set_xlim(sizes.min() / 1.5, 1.5 * sizes.max())  # a single n has no range of its own
     for (group, one), colour in zip(times.items(), COLOURS * len(times), strict=False):
         words = f" ({group})" if group else ""
         for name, filled, symbol in (("tau_mem", True, "mem"), ("tau_gen", False, "gen")):

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import warnings
 
 import matplotlib.figure
 import numpy as np
@@ -16,6 +17,7 @@ from physgen.diagnostics.nearest import Nearest
 from physgen.diagnostics.result import make_result
 from physgen.ensemble import unit_attrs
 from physgen.figures.style import STYLE
+from physgen.figures.sweep import times_against_n
 
 NYQUIST = 6.0
 TEMPERATURES = np.array([0.5, 0.8, 1.0, 1.5, 2.0, 3.0])
@@ -358,3 +360,14 @@ def test_figures_never_touch_pyplot_or_the_global_style():
         "assert 'matplotlib.pyplot' not in sys.modules and style() == before\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_times_of_a_single_n_are_drawn_without_a_warning(tmp_path):
+    """One size has no range on a logarithmic axis of its own; matplotlib would divide by zero."""
+    single = {"n": [32.0], "tau_mem": [244.0], "tau_mem_error": [13.0], "tau_gen": [320.0], "tau_gen_error": [np.nan]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        figure = times_against_n({"": xr.Dataset({name: ("run", value) for name, value in single.items()})})
+        figure.savefig(tmp_path / "times.png")
+    low, high = figure.axes[0].get_xlim()
+    assert low < 32 < high

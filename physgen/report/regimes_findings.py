@@ -157,9 +157,9 @@ def _dynamics(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | 
         return None
     good, copied = number(metrics, "tau_gen"), number(metrics, "tau_mem")
     said = (
-        f"samples were good from step {format_value(*good)} on"
+        f"the distance to the data had come 90 % of its way down by step {format_value(*good)}"
         if math.isfinite(good[0])
-        else "when samples became good is open"
+        else "when samples became good is open: no fall of their distance to the data was seen beyond its error"
     )
     if math.isfinite(copied[0]):
         return Finding(

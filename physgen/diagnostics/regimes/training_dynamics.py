@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DRAWS = 200
 IMPROVED = 0.9  # part of its fall after which a distance counts as fallen, where no level is given
+SIGNIFICANT = 3.0  # errors that such a fall must exceed, where errors are known
 MEMORIZED = 0.1  # copied fraction at which a run counts as memorising
 
 
@@ -89,7 +90,8 @@ def learning_times(
         tau: (T,) ascending. fidelity: a distance to the law, smaller is better, (T,) or (S, T). f_mem: likewise.
         fidelity_error, f_mem_error: standard errors of the same shapes.
         levels: of fidelity (None: where 90 % of the way from the first value to the lowest is made; give one to compare
-            runs whose lowest values differ) and of f_mem.
+            runs whose lowest values differ) and of f_mem. With None and errors a way of less than three errors is
+            none: such a time is not reached.
         seed: of the bootstrap.
 
     Returns:
@@ -110,6 +112,8 @@ def learning_times(
         values = np.atleast_2d(np.asarray(value, dtype=float))
         wide = None if error is None else np.broadcast_to(np.asarray(error, dtype=float), values.shape)
         each = np.array([_time(tau, one, level, rising) for one in values])
+        if level is None and wide is not None:
+            each[~_improves(values, wide)] = np.nan
         found[name], found[f"{name}_error"] = _summary(tau, values, wide, each, (level, rising), rng)
         found[f"{name}_reached"] = float(np.mean(np.isfinite(each) & (each > 0)))
         inside = np.sort(np.asarray(tau, dtype=float))
@@ -126,6 +130,15 @@ def _time(tau: ArrayLike, value: np.ndarray, level: float | None, rising: bool) 
         low = np.nanmin(value)
         level = float(low + (1 - IMPROVED) * (value[np.isfinite(value)][0] - low))
     return float(crossing_times(tau, value, [level], rising)[0])
+
+
+def _improves(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Whether the lowest value of each curve (S, T) lies below its first one by more than their errors explain."""
+    rows, lowest = np.arange(len(values)), np.nanargmin(values, axis=1)
+    first = np.isfinite(values).argmax(axis=1)
+    way = values[rows, first] - values[rows, lowest]
+    known = np.nan_to_num(errors)
+    return way > SIGNIFICANT * np.hypot(known[rows, first], known[rows, lowest])
 
 
 def _summary(

@@ -55,6 +55,15 @@ def test_what_is_not_reached_is_unknown_and_bounded():
     assert np.isfinite(found.tau_gen) and np.isnan(found.tau_gen_error)  # no errors of the curve were given
 
 
+def test_a_distance_that_falls_by_less_than_its_error_has_no_time():
+    """Noise has a lowest value too: 90 % of the way down to it is no generalisation."""
+    noise = np.random.default_rng(0).normal(0.2, 0.01, 60)
+    flat = learning_times(TAU, noise, f_mem(64), np.full(60, 0.01), np.full(60, 0.02))
+    assert np.isnan(flat.tau_gen) and np.isnan(flat.tau_gen_error) and float(flat.tau_gen_reached) == 0
+    falling = learning_times(TAU, noise + 1 / (1 + TAU / 100), f_mem(64), np.full(60, 0.01), np.full(60, 0.02))
+    assert np.isfinite(falling.tau_gen) and float(falling.tau_gen_reached) == 1
+
+
 @pytest.mark.parametrize("exponent", [1.0, 1.3])
 def test_the_exponent_of_the_collapse_is_found_within_its_error(exponent):
     pulls = []

@@ -185,7 +185,7 @@ def loss_gap(results: Results) -> Figure:
 
 @styled
 def dynamics(results: Results) -> Figure:
-    """What the monitor of the training saw, against the step, with tau_gen and tau_mem where they were found."""
+    """What the monitor of the training saw, against effective steps, with tau_gen and tau_mem where they were found."""
     found = results["dynamics"]
     curves = [
         str(name) for name in found.data_vars if found[name].dims == ("step",) and not str(name).endswith("_error")
@@ -194,13 +194,13 @@ def dynamics(results: Results) -> Figure:
     panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, curves, strict=True):
         error = found[f"{name}_error"] if f"{name}_error" in found else found[name] * np.nan
-        _points(axes, found["step"].values, found[name], error, REFERENCE, "")
+        _points(axes, found["effective_steps"].values, found[name], error, REFERENCE, "")
         axes.set_ylabel(str(found[name].attrs.get("long_name", name.replace("_", " "))), fontsize=10)
         for mark, colour in (("tau_gen", FOURTH), ("tau_mem", THIRD)):
             if mark in found and np.isfinite(float(found[mark])):
                 _mark(axes, float(found[mark]), np.nan, colour, rf"$\tau_\mathrm{{{mark[4:]}}}$")
     if curves:
-        panels[-1].set(xlabel="training step", xscale="log")
+        panels[-1].set(xlabel=r"training time $\tau$ [effective steps]", xscale="log")
         panels[0].legend()
     return figure
 

@@ -157,7 +157,7 @@ def _dynamics(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | 
         return None
     good, copied = number(metrics, "tau_gen"), number(metrics, "tau_mem")
     said = (
-        f"the distance to the data had come 90 % of its way down by step {format_value(*good)}"
+        f"the distance to the data had come 90 % of its way down by {format_value(*good)} effective steps"
         if math.isfinite(good[0])
         else "when samples became good is open: no fall of their distance to the data was seen beyond its error"
     )
@@ -166,7 +166,7 @@ def _dynamics(results: Mapping[str, xr.Dataset], metrics: Metrics) -> Finding | 
             "training window",
             "it has closed",
             "open",
-            f"{_upper(said)}; copies set in at step {format_value(*copied)}.",
+            f"{_upper(said)}; copies set in at {format_value(*copied)} effective steps.",
         )
     last = int(results["dynamics"]["step"][-1])
     return Finding(

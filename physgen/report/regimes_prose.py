@@ -68,8 +68,8 @@ CAPTIONS = {
         "models of the true law would be called memorizing by that measure."
     ),
     "dynamics": Markup(
-        "The monitor of the training: quality and part of copies against the training step. Between τ_gen and "
-        "τ_mem the network draws good samples that are not copies."
+        "The monitor of the training: quality and part of copies against the steps, each by its part of the peak "
+        "learning rate. Between τ_gen and τ_mem the network draws good samples that are not copies."
     ),
 }
 MEANINGS = {
@@ -90,8 +90,8 @@ MEANINGS = {
     "f_mem_heldout": "the same of held-out data",
     "t_C_trajectories": "mean time of the last change of the nearest training sample along trajectories of the model; "
     "a model without copies has such a time too",
-    "tau_gen": "training step at which the distance to the data has fallen",
-    "tau_mem": "training step at which f_mem has risen",
+    "tau_gen": "effective steps (each by its part of the peak learning rate) until the distance to the data has fallen",
+    "tau_mem": "effective steps until f_mem has risen",
     "window": "speciated window t_S − t_C",
     "ln_n_window": "ln of the number of samples from which on t_C < t_S, for the Gaussian law with this spectrum",
 }

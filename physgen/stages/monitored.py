@@ -55,20 +55,25 @@ def monitor_curves(run: str | Path) -> xr.Dataset:
 
 
 def times_of_run(run: str | Path, good: float | None = None, memorized: float = 0.1) -> xr.Dataset:
+    """:func:`times_of_curves` of the looks of a run."""
+    return times_of_curves(monitor_curves(run), good, memorized)
+
+
+def times_of_curves(curves: xr.Dataset, good: float | None = None, memorized: float = 0.1) -> xr.Dataset:
     """When a monitored training generalised and when it began to memorise, in effective steps.
 
     Args:
+        curves: of :func:`monitor_curves`.
         good, memorized: levels of the distance and of f_mem, as in
             :func:`physgen.diagnostics.regimes.training_dynamics.learning_times`.
 
     Raises:
         InputError: fewer than three looks.
     """
-    curves = monitor_curves(run)
     if curves.sizes["step"] < LEAST_LOOKS or "f_mem" not in curves:
         raise InputError(
-            f"{run} holds {curves.sizes['step']} looks, too few for times: set training.monitor.every or per_octave so "
-            f"that there are {LEAST_LOOKS}"
+            f"the training holds {curves.sizes['step']} looks, too few for times: set training.monitor.every or "
+            f"per_octave so that there are {LEAST_LOOKS}"
         )
     tau, empty = curves["effective_steps"].values, np.full(curves.sizes["step"], np.nan)
     names = ("distance", "f_mem", "distance_error", "f_mem_error")

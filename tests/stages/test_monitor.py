@@ -17,6 +17,8 @@ from physgen.stages import is_complete, simulate, train
 from physgen.stages.halves import agreement_of_runs
 from physgen.stages.monitor import Monitor, look_steps, why_stopped
 from physgen.stages.monitored import monitor_curves, times_of_run
+from physgen.stages.regimes_data import Found
+from physgen.stages.regimes_journal import measure_journal
 from physgen.tracking.journal import read_journal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +81,20 @@ def test_what_is_measured_has_errors_and_a_null(trained):
     assert {"regimes/f_mem", "regimes/loss_test_s0p3", "regimes/order_parameter_s3"} <= metrics
     assert np.isnan(times_of_run(trained(*LOOKS, STOP)).tau_mem)  # 12 steps do not memorise
     assert events(trained(*LOOKS, STOP), "learning_times")
+
+
+def test_the_page_of_regimes_takes_the_curves_and_times_of_the_monitor(trained):
+    """One clock for page, table and prediction: effective steps."""
+    run, found = trained(*LOOKS, STOP), Found({}, {})
+    measure_journal(open_run(run), found)
+    curves, shown = monitor_curves(run), found.results["dynamics"]
+    assert np.array_equal(shown["effective_steps"], curves["effective_steps"])
+    assert np.array_equal(shown["f_mem"], curves["f_mem"])
+    for name in ("tau_gen", "tau_mem"):
+        assert np.array_equal(found.metrics[name]["value"], float(times_of_run(run)[name]), equal_nan=True)
+    plain = Found({}, {})
+    measure_journal(open_run(trained()), plain)  # no monitor: nothing is said
+    assert not plain.results and not plain.metrics
 
 
 def test_a_training_that_was_stopped_resumed_and_ended_by_its_rule_is_the_undisturbed_one(

@@ -150,7 +150,7 @@ def cloning(results: Results) -> Figure:
 
 @styled
 def information(results: Results) -> Figure:
-    """Information on the class that the noisy state holds, in bits, and its rate with time."""
+    """Information on the class that the noisy state holds, in nats."""
     found = results["information"]
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     axes = figure.subplots()

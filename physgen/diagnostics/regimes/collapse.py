@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from physgen.diagnostics.regimes.closed_forms import gaussian_collapse_time, noise_variance
-from physgen.diagnostics.regimes.left_out import DrawMeans, Groups, without_each
+from physgen.diagnostics.regimes.left_out import DrawMeans, Groups, log_sum_without_each
 from physgen.diagnostics.regimes.orbits import Images, Orbit
 from physgen.diagnostics.regimes.roots import Curve
 from physgen.diagnostics.regimes.surrogate import ModePower
@@ -230,10 +230,10 @@ def statistics(logs: Tensor, squares: Tensor | None, own: Tensor, groups: Groups
     n, rows = logs.shape[1], torch.arange(len(own))
     left = torch.cat([groups.sizes, torch.zeros(1, dtype=torch.long)]).double()
     sums = groups.log_sums(logs)
-    total = without_each(sums)
-    atoms = without_each(groups.log_sums(2 * logs)) - 2 * total
-    images = atoms if squares is None else without_each(groups.log_sums(squares)) - 2 * total
-    others = without_each(groups.without_unit(logs, sums, own))
+    total = log_sum_without_each(sums)
+    atoms = log_sum_without_each(groups.log_sums(2 * logs)) - 2 * total
+    images = atoms if squares is None else log_sum_without_each(groups.log_sums(squares)) - 2 * total
+    others = log_sum_without_each(groups.without_unit(logs, sums, own))
     count = n - groups.unit_sizes[groups.unit[own]][:, None] - left
     return torch.stack(
         [

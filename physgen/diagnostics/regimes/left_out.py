@@ -64,7 +64,7 @@ class Groups:
         return sums.scatter(1, self.group[own][:, None], torch.logsumexp(rest, dim=1, keepdim=True))
 
 
-def without_each(log_sums: Tensor) -> Tensor:
+def log_sum_without_each(log_sums: Tensor) -> Tensor:
     """Logarithm of the sum without each group, then without none: (b, U) -> (b, U + 1).
 
     The largest group is left out by summing the rest anew: a difference would lose all digits.

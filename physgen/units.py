@@ -89,6 +89,23 @@ def parse_angle(text: object) -> float:
     return split[0] * float(u.Unit(_ANGLE_NAMES.get(split[1], split[1])).to(u.deg))
 
 
+def check_extent(text: object, unit: str) -> None:
+    """Refuse a unit, as :func:`split_quantity` gives it, that no axis has: a mass, a proper length; others may be own.
+
+    Raises:
+        InputError: a unit that is known, and is that of no length, angle or time.
+    """
+    import astropy.units as u
+
+    base = _comoving(str(text), _split_h(unit)[0])
+    try:
+        kind = u.Unit(base).physical_type
+    except ValueError:  # a unit of one's own, such as cells
+        return
+    if not {"length", "angle", "time"} & set(kind):
+        raise InputError(f'{text!r} is not a length (it is a {kind}): write it as "25 Mpc/h"')
+
+
 def _is_number(text: object) -> bool:
     return isinstance(text, int | float) or bool(re.fullmatch(_NUMBER, str(text).strip()))
 

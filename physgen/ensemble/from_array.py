@@ -10,7 +10,7 @@ import numpy as np
 from physgen.ensemble.check import check_ensemble
 from physgen.ensemble.layout import space_dims
 from physgen.errors import InputError
-from physgen.units import split_quantity
+from physgen.units import check_extent, split_quantity
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -130,7 +130,9 @@ def _sides(box_size: Any) -> tuple[list[float], str]:
     sides = [read[0] for read in found if read]
     if not all(np.isfinite(side) and side > 0 for side in sides):
         raise InputError(f"box_size {box_size!r} must be positive")
-    return sides, units.pop()
+    unit = units.pop()
+    check_extent(box_size, unit)
+    return sides, unit
 
 
 def _length(side: Any) -> str:

@@ -59,6 +59,8 @@ def test_components_boxes_and_tensors():
         ({"array": MAPS, "box_size": 25}, 'write it as "25 Mpc/h"'),
         ({"array": MAPS, "box_size": "25 Mpc, 30 kpc"}, "2 units"),
         ({"array": MAPS, "box_size": "-25 Mpc"}, "positive"),
+        ({"array": MAPS, "box_size": "25 kg"}, "not a length .it is a mass"),
+        ({"array": MAPS, "box_size": "25 pMpc/h"}, "proper length"),
         ({"array": MAPS[:, :8], "box_size": "25 Mpc"}, r"\[12.5, 25.0\]"),
         ({"array": MAPS[0]}, r"array\[None\]"),
         ({"array": torch.ones(4, 1, 8, 8), "box_size": "25 Mpc"}, r"components=\[...\]"),

@@ -54,7 +54,11 @@ class Cosmology(Domain):
     particles: int = _option(64, "particles per side", min=4)
     mesh_factor: float = _option(2.0, "force mesh cells per particle spacing", min=1.0, max=4.0)
     steps: int = _option(20, "time steps from redshift 19, equal in scale factor", min=2)
-    redshift: float = _option(0.0, "redshift of the fields", min=0.0, max=8.0)
+    redshift: float = _option(0.0, "redshift of the fields; of several snapshots the lowest", min=0.0, max=8.0)
+    snapshots: int = _option(
+        1, "snapshots of each simulation between redshift and highest_redshift; redshift is a label then", min=1
+    )
+    highest_redshift: float = _option(2.0, "end of the range of redshifts of several snapshots", min=0.0, max=8.0)
     Omega_m: tuple[float, float] = _option((0.1, 0.5), "range of the matter density in the Latin hypercube")
     sigma_8: tuple[float, float] = _option((0.6, 1.0), "range of the linear amplitude in the Latin hypercube")
     Omega_b: float = _option(0.049, "baryon density", min=0.0)
@@ -81,6 +85,11 @@ class Cosmology(Domain):
             raise InputError(
                 f"cells = {self.cells} is more than twice particles = {self.particles}: most cells would be empty, "
                 "raise particles"
+            )
+        if self.snapshots > 1 and self.highest_redshift <= self.redshift:
+            raise InputError(
+                f"highest_redshift = {self.highest_redshift} must be above redshift = {self.redshift}: "
+                f"{self.snapshots} snapshots lie between them"
             )
         if self.dimension == 2:
             self._check_slabs()
@@ -116,11 +125,15 @@ class Cosmology(Domain):
         points = latin_hypercube(self.simulations, [self.Omega_m, self.sigma_8], seed)
         tasks = [
             dataclasses.replace(task, linear_power=self.linear_power, device=self.device)
-            for task in make_tasks(box, painting, [self._params(*point) for point in points], seed)
+            for task in make_tasks(
+                box, painting, [self._params(*p) for p in points], seed, self.highest_redshift, self.snapshots
+            )
         ]
         fields = np.concatenate(list(run_suite(tasks, processes, progress)))
-        maps = painting.maps_per_simulation
+        maps = painting.maps_per_simulation * self.snapshots
         labels = {n: np.repeat(points[:, i], maps) for i, n in enumerate(("Omega_m", "sigma_8"))}
+        if self.snapshots > 1:
+            labels["redshift"] = np.repeat([task.redshifts for task in tasks], painting.maps_per_simulation)
         return self._ensemble(fields, labels, np.repeat(np.arange(self.simulations), maps), box.mesh_cells)
 
     def _ensemble(
@@ -131,7 +144,7 @@ class Cosmology(Domain):
         painted = f"phase-space sheet, {2 * self.particles}^3 tracers" if self.painting == "sheet" else "particles"
         attrs = {
             "domain": self.name,
-            "redshift": self.redshift,
+            **({} if self.snapshots > 1 else {"redshift": self.redshift}),
             "generator": f"2LPT at redshift 19 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
             "particles_per_side": self.particles,
             "linear_power": self.linear_power,

@@ -1,10 +1,11 @@
-"""One N-body simulation: Gaussian initial conditions, 2LPT start, FastPM kick-drift steps, particles at one redshift.
+"""One N-body simulation: Gaussian initial conditions, 2LPT start, FastPM kick-drift steps, particles at some redshifts.
 
 Shapes: N particles per side, n = N^3; positions (3, n). Lengths in Mpc/h unless a name says cells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +125,18 @@ def evolve(modes: torch.Tensor, params: CosmologyParams, box: SimulationBox) -> 
     solution exactly. The first momenta are those of 2LPT at the first half step: one force evaluation fewer than a
     half kick. Second order in the step. Source: Feng et al. 2016 (1603.00476), section 2.
     """
+    (positions,) = snapshots(modes, params, box, (box.redshift,))
+    return positions
+
+
+def snapshots(
+    modes: torch.Tensor, params: CosmologyParams, box: SimulationBox, redshifts: Sequence[float]
+) -> Iterator[torch.Tensor]:
+    """Positions of :func:`evolve` at several redshifts, from the highest to the lowest, of one run to ``box.redshift``.
+
+    Those within a step are drifted from its beginning with the momenta of its middle, as the step itself is: the
+    same second order in the step.
+    """
     n, cells, Omega_m = box.particles, box.mesh_cells, params.Omega_m
     per_cell = cells / n
     first, second = (psi.reshape(3, -1).mul_(per_cell) for psi in displacements(modes))
@@ -132,6 +145,7 @@ def evolve(modes: torch.Tensor, params: CosmologyParams, box: SimulationBox) -> 
     middles = 0.5 * (scale_factors[1:] + scale_factors[:-1])
     growth = [float(growth_factor(a, Omega_m)) for a in scale_factors]
     momentum = [_momentum_growth(a, Omega_m) for a in middles]
+    wanted = sorted(1 / (1 + z) for z in redshifts)
 
     positions.add_(first, alpha=growth[0]).add_(second, alpha=float(second_order_growth(scale_factors[0], Omega_m)[0]))
     momenta = first.mul_(momentum[0][0]).add_(second, alpha=momentum[0][1])
@@ -141,9 +155,13 @@ def evolve(modes: torch.Tensor, params: CosmologyParams, box: SimulationBox) -> 
         if step > 0:
             kick = (momentum[step][0] - momentum[step - 1][0]) / growth[step]
             momenta.add_(mesh.accelerations(positions), alpha=kick)
+        while wanted and wanted[0] < scale_factors[step + 1] * (1 - 1e-9):
+            drift = (float(growth_factor(wanted.pop(0), Omega_m)) - growth[step]) / momentum[step][0]
+            yield torch.add(positions, momenta, alpha=drift).remainder_(cells).mul_(box.box_size / cells)
         positions.add_(momenta, alpha=(growth[step + 1] - growth[step]) / momentum[step][0])
         positions.remainder_(cells)
-    return positions.mul_(box.box_size / cells)
+    for _ in wanted:
+        yield positions.mul(box.box_size / cells)
 
 
 def simulate_particles(
@@ -151,3 +169,17 @@ def simulate_particles(
 ) -> torch.Tensor:
     """Positions (3, n) in Mpc/h of one simulation: ``linear_field`` then ``evolve``."""
     return evolve(linear_field(params, box, seed, method, device), params, box)
+
+
+def snapshot_redshifts(lowest: float, highest: float, count: int, seed: int) -> tuple[float, ...]:
+    """Redshifts of ``count`` snapshots of the simulation of this seed, descending; of one the lowest.
+
+    The scale factors between the two ends fall into ``count`` equal intervals, each has one snapshot, at random in it:
+    over many simulations every epoch is met, so that a network learns the redshift as a number.
+    """
+    if count == 1:
+        return (lowest,)
+    generator = np.random.default_rng(np.random.SeedSequence([seed, 0x5AA9]))
+    first, last = 1 / (1 + highest), 1 / (1 + lowest)
+    scale_factors = first + (last - first) * (np.arange(count) + generator.random(count)) / count
+    return tuple((1 / scale_factors - 1).tolist())

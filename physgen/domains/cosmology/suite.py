@@ -15,7 +15,13 @@ import torch
 from physgen.domains.cosmology.background import CosmologyParams
 from physgen.domains.cosmology.mesh import density_contrast
 from physgen.domains.cosmology.sheet import sheet_contrast
-from physgen.domains.cosmology.simulate import SimulationBox, simulate_particles, simulation_seed
+from physgen.domains.cosmology.simulate import (
+    SimulationBox,
+    linear_field,
+    simulation_seed,
+    snapshot_redshifts,
+    snapshots,
+)
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,16 @@ class Painting:
 
 @dataclass(frozen=True)
 class Task:
-    """One simulation, complete: what a worker process needs to make its fields."""
+    """One simulation, complete: what a worker process needs to make its fields.
+
+    ``redshifts`` are those of its snapshots, descending.
+    """
 
     params: CosmologyParams
     box: SimulationBox
     painting: Painting
     seed: int
+    redshifts: tuple[float, ...]
     linear_power: str = "eisenstein_hu"
     device: str = "cpu"
 
@@ -79,15 +89,21 @@ def project_slabs(delta: Any, painting: Painting) -> Any:
 
 
 def simulate_fields(task: Task) -> np.ndarray:
-    """Density contrast of one simulation: (maps, cells, cells) or (1, cells, cells, cells), float32."""
-    particles = simulate_particles(task.params, task.box, task.seed, task.linear_power, task.device)
+    """Density contrast of one simulation, float32: (maps, cells, cells) or (1, cells, cells, cells) for each redshift,
+    one after the other in the order of ``task.redshifts``.
+    """
+    modes = linear_field(task.params, task.box, task.seed, task.linear_power, task.device)
+    painted = [_paint(found, task) for found in snapshots(modes, task.params, task.box, task.redshifts)]
+    return torch.cat(painted).cpu().numpy()
+
+
+def _paint(particles: torch.Tensor, task: Task) -> torch.Tensor:
     painting, positions = task.painting, particles.mul_(task.painting.cells / task.box.box_size)
     if painting.sheet:
         delta = sheet_contrast(positions, task.box.particles, painting.cells)
     else:
         delta = density_contrast(positions, painting.cells)
-    fields = delta[None] if painting.dimension == 3 else project_slabs(delta, painting)
-    return fields.cpu().numpy()
+    return delta[None] if painting.dimension == 3 else project_slabs(delta, painting)
 
 
 def run_suite(
@@ -125,6 +141,19 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def make_tasks(box: SimulationBox, painting: Painting, cosmologies: list[CosmologyParams], seed: int) -> list[Task]:
-    """One task per cosmology; simulation i gets the seed of (seed, i)."""
-    return [Task(params, box, painting, simulation_seed(seed, i)) for i, params in enumerate(cosmologies)]
+def make_tasks(
+    box: SimulationBox,
+    painting: Painting,
+    cosmologies: list[CosmologyParams],
+    seed: int,
+    highest_redshift: float = 0.0,
+    count: int = 1,
+) -> list[Task]:
+    """One task per cosmology; simulation i gets the seed of (seed, i), and ``count`` snapshots from ``box.redshift``
+    to ``highest_redshift`` (:func:`physgen.domains.cosmology.simulate.snapshot_redshifts`).
+    """
+    seeds = [simulation_seed(seed, i) for i in range(len(cosmologies))]
+    return [
+        Task(params, box, painting, own, snapshot_redshifts(box.redshift, highest_redshift, count, own))
+        for params, own in zip(cosmologies, seeds, strict=True)
+    ]

@@ -1,5 +1,6 @@
 """Initial conditions, 2LPT, linear growth, and the non-linear power of the simulator."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from physgen.domains.cosmology.simulate import (
     linear_field,
     simulate_particles,
     simulation_seed,
+    snapshot_redshifts,
+    snapshots,
 )
 
 TABLE = np.loadtxt(Path(__file__).with_name("nonlinear_mead2020.txt"))
@@ -167,3 +170,24 @@ def test_the_non_linear_power_follows_mead2020():
     assert 0.75 < plain[3] < sheet[3] < 0.95
     gain = boost[1] / boost[0]
     assert np.all(gain > 1) and gain[scaled <= 0.5].max() < 1.03 and gain.max() < 1.1
+
+
+def test_snapshots_of_one_run_are_the_ends_of_runs_to_their_redshifts():
+    """The last to the last bit; one between steps within a few hundredths of a cell of a run that ends there."""
+    box = SimulationBox(box_size=64.0, particles=32, steps=20)
+    modes = linear_field(PARAMS, box, 2)
+    early, late = snapshots(modes.clone(), PARAMS, box, (0.0, 1.1))
+    assert torch.equal(late, evolve(modes.clone(), PARAMS, box))
+    alone = evolve(modes.clone(), PARAMS, dataclasses.replace(box, redshift=1.1))
+    apart = torch.remainder(early - alone + 32, 64) - 32
+    moved = torch.remainder(alone - evolve(modes, PARAMS, dataclasses.replace(box, redshift=1.5)) + 32, 64) - 32
+    assert apart.square().mean().sqrt() < 0.05 * moved.square().mean().sqrt()
+
+
+def test_redshifts_of_snapshots_fill_their_range():
+    several = np.array([snapshot_redshifts(0.0, 2.0, 3, seed) for seed in range(400)])
+    assert (np.diff(several, axis=1) < 0).all() and several.min() >= 0 and several.max() <= 2
+    scale_factors = (1 / (1 + several) - 1 / 3) / (2 / 3) * 3 - np.arange(3)  # uniform in [0, 1] in each stratum
+    assert scale_factors.min() >= 0 and scale_factors.max() <= 1
+    assert abs(scale_factors.mean() - 0.5) < 4 / np.sqrt(12 * 1200)
+    assert snapshot_redshifts(0.5, 2.0, 1, 3) == (0.5,)

@@ -86,3 +86,16 @@ def test_power_grows_with_sigma_8_and_falls_with_redshift():
 def test_impossible_settings_are_explained(values, message):
     with pytest.raises(InputError, match=message):
         Domain(**{**TINY, **values})
+
+
+def test_several_snapshots_make_the_redshift_a_label():
+    single = Domain(**TINY).simulate(seed=1)
+    ensemble = check_ensemble(Domain(**TINY, snapshots=3, highest_redshift=4.0).simulate(seed=1))
+    assert ensemble.sizes["sample"] == 3 * single.sizes["sample"] and "redshift" not in ensemble.attrs
+    redshift = ensemble["redshift"].values.reshape(3, 3, 12)
+    assert (redshift == redshift[..., :1]).all() and (np.diff(redshift[..., 0], axis=1) < 0).all()
+    assert (ensemble["simulation"].values.reshape(3, 36) == [[0], [1], [2]]).all()
+    scatter = ensemble["field"].values.reshape(3, 3, -1).std(axis=2)
+    assert (np.diff(scatter, axis=1) > 0).all()  # structure grows
+    with pytest.raises(InputError, match="highest_redshift"):
+        Domain(**TINY, snapshots=2, redshift=3.0)

@@ -43,7 +43,7 @@ class Cosmology(Domain):
         "fits": "FITS images or cubes, compressed or not, one field a file",
     }
 
-    learning_settings: ClassVar[tuple[str, ...]] = ("transform",)
+    learning_settings: ClassVar[tuple[str, ...]] = ("transform", "zero_mode")
 
     cells: int = _option(64, "cells per side of the fields", min=4)
     dimension: Literal[2, 3] = _option(2, "2 for projected slabs, 3 for the whole box")
@@ -71,6 +71,10 @@ class Cosmology(Domain):
     transform: Literal["gaussian", "log", "asinh"] = _option(
         "gaussian", "encoding: normal scores of ln(1 + delta), ln(1 + delta) or asinh(delta)"
     )
+    zero_mode: Literal["mean", "encoded"] = _option(
+        "mean", "what the mode k = 0 of the encoding is: the mean of the field, so that a map has the mass that was "
+        "drawn for it, or that of the encoded cells"
+    )  # fmt: skip
     device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run", execution=True)
 
     def __post_init__(self) -> None:
@@ -198,7 +202,7 @@ class Cosmology(Domain):
         """See physgen.domains.cosmology.fitting.fit_encoding."""
         from physgen.domains.cosmology.fitting import fit_encoding
 
-        return fit_encoding(train, self.transform)
+        return fit_encoding(train, self.transform, self.zero_mode)
 
     def numbered(self, ensemble: xr.Dataset) -> xr.Dataset:
         """With a variable for the number along each further sample dim without a coordinate: it is a condition."""

@@ -17,6 +17,7 @@ import xarray as xr
 from physgen.domains.cosmology.blocks import BLOCK, map_blocks
 from physgen.domains.cosmology.gaussianise import from_scores, to_scores
 from physgen.domains.cosmology.geometry import check_layout, check_mask_free
+from physgen.domains.cosmology.zero_mode import set_zero_mode, shift_to_mean
 from physgen.ensemble import computed_field, flatten
 from physgen.errors import InputError
 from physgen.lattice import shells
@@ -88,7 +89,10 @@ def _encode(values: np.ndarray, part: Mapping[str, Any]) -> np.ndarray:
 
 
 def encode_field(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> torch.Tensor:
-    r"""x of shape (B, C, \*grid), float32; computed in float64, each value from itself alone."""
+    r"""x of shape (B, C, \*grid), float32; computed in float64, each value from itself alone, then the zero modes.
+
+    See :mod:`physgen.domains.cosmology.zero_mode`.
+    """
     check_layout(ensemble)
     parts, kinds, values = component_constants(constants), field_kinds(ensemble), flatten(ensemble)
     fitted = [part["field_kind"] for part in parts]
@@ -106,7 +110,14 @@ def encode_field(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> torch.Te
     for c, part in enumerate(parts):
         check_bound(values[:, c], kinds[c], first=None)
         x[:, c] = map_blocks(values[:, c], functools.partial(_encode, part=part), np.float32)
+        if "zero_mode" in part:
+            set_zero_mode(x[:, c], field_means(values[:, c], part), part["zero_mode"])
     return torch.from_numpy(x)
+
+
+def field_means(values: np.ndarray, part: Mapping[str, Any]) -> np.ndarray:
+    r"""m of each sample (B, \*grid), float64: the mean of the field in units of its scale, which for delta is one."""
+    return values.reshape(len(values), -1).mean(axis=1, dtype=np.float64) / part["scale"]
 
 
 def decode_field(x: torch.Tensor, constants: Mapping[str, Any]) -> tuple[np.ndarray, float]:
@@ -117,9 +128,18 @@ def decode_field(x: torch.Tensor, constants: Mapping[str, Any]) -> tuple[np.ndar
         rows = max(1, BLOCK // x[0, 0].numel())
         for start in range(0, len(x), rows):
             some = slice(start, start + rows)
-            values[some, c], count = _decode(x[some, c].double().numpy(), part)
+            encoded = x[some, c].double().numpy()
+            if "zero_mode" in part:
+                scaled = functools.partial(_decoded_in_units, part=part)
+                encoded = shift_to_mean(encoded, scaled, part["zero_mode"])
+            values[some, c], count = _decode(encoded, part)
             clipped += count
     return values, clipped / values.size
+
+
+def _decoded_in_units(x: np.ndarray, part: dict[str, Any]) -> np.ndarray:
+    """Field values in units of the scale of the field."""
+    return _decode(x, part)[0] / part["scale"]
 
 
 def _decode(x: np.ndarray, part: dict[str, Any]) -> tuple[np.ndarray, int]:

@@ -15,9 +15,17 @@ import xarray as xr
 
 from physgen.domains.cosmology.blocks import BLOCK, Moments, OrderStatistics, Quantiles, map_blocks
 from physgen.domains.cosmology.conditions import fixed_labels, label_ranges
-from physgen.domains.cosmology.encoding import LOWEST, SHELLS, check_bound, field_kinds, transform_values
+from physgen.domains.cosmology.encoding import (
+    LOWEST,
+    SHELLS,
+    check_bound,
+    field_kinds,
+    field_means,
+    transform_values,
+)
 from physgen.domains.cosmology.gaussianise import knot_scores, place_knots
 from physgen.domains.cosmology.geometry import check_layout, is_periodic
+from physgen.domains.cosmology.zero_mode import fit_zero_mode
 from physgen.ensemble import flatten, sample_blocks, sample_dims, space_dims, spacing
 from physgen.errors import InputError
 from physgen.lattice import multiplicity, power_by_shell, shells
@@ -28,7 +36,7 @@ HEADROOM = 100.0
 LOW_SHARE = 1e-3  # quantile of the positive densities of which the floor is a tenth
 
 
-def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
+def fit_encoding(train: xr.Dataset, transform: str, zero_mode: str = "mean") -> dict[str, Any]:
     r"""Constants of the encoding x = (v - mean) / std from a training split, of each component its own.
 
     Convention: for ``log``, v = ln(u + floor) with u = (field + offset) / scale the density in units of its mean; the
@@ -39,6 +47,9 @@ def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
     Labels map to [-1, 1] over the training range. ``spectrum`` is the isotropic variance of the orthonormal Fourier
     modes of x by shells of width 1/4 in \|n\| = \|k\| L / 2 pi, L the longest side. ``cell_size`` and ``periodic``
     are the geometry that symmetries and padding follow.
+
+    With ``zero_mode = "mean"`` the mode k = 0 of x stands for the mean of the field (constants ``zero_mode``, see
+    :mod:`physgen.domains.cosmology.zero_mode`); with ``"encoded"`` it is that of (v - mean) / std.
 
     A field with the dim ``component`` has a list ``components`` of such constants, else they stand beside the others.
     The training part may be one that was opened lazily; its numbers have the same bits then.
@@ -56,14 +67,14 @@ def fit_encoding(train: xr.Dataset, transform: str) -> dict[str, Any]:
         "labels": label_ranges(train),
         "fixed_labels": fixed_labels(train),
     }
-    parts = _fit_components(train, transform, constants["grid"], constants["cell_size"])
+    parts = _fit_components(train, transform, zero_mode, constants["grid"], constants["cell_size"])
     if "component" not in train["field"].dims:
         return constants | parts[0]
     return constants | {"components": parts}
 
 
 def _fit_components(
-    train: xr.Dataset, transform: str, grid: Sequence[int], cells: Sequence[float]
+    train: xr.Dataset, transform: str, zero_mode: str, grid: Sequence[int], cells: Sequence[float]
 ) -> list[dict[str, Any]]:
     fits = [_ComponentFit(kind, transform, train["field"].dtype) for kind in field_kinds(train)]
 
@@ -82,8 +93,8 @@ def _fit_components(
             fit.order.narrow()
     for fit in fits:
         fit.ordered()
-    spectra = {id(fit): _ShellSpectrum(grid, cells) for fit in fits}
-    go_through(lambda fit, values: spectra[id(fit)].add(values, fit.transform))
+    spectra = {id(fit): _ShellSpectrum(grid, cells, zero_mode == "mean") for fit in fits}
+    go_through(lambda fit, values: spectra[id(fit)].add(values, fit.transform, field_means(values, fit.part)))
     return [fit.part | spectra[id(fit)].constants() for fit in fits]
 
 
@@ -158,15 +169,21 @@ class _ComponentFit:
 
 
 class _ShellSpectrum:
-    """Moments of v, and the spectrum of x = (v - mean)/std by shells, in one pass: only k = 0 knows of the mean."""
+    """Moments of v, and the spectrum of x = (v - mean)/std by shells, in one pass: only k = 0 knows of the mean.
 
-    def __init__(self, grid: Sequence[int], cells: Sequence[float]) -> None:
+    ``mean_mode``: whether the zero mode stands for the mean of the field.
+    """
+
+    def __init__(self, grid: Sequence[int], cells: Sequence[float], mean_mode: bool) -> None:
+        self._mean_mode = mean_mode
         self._shell = torch.from_numpy(shells(grid, cells, SHELLS))
         self._modes = multiplicity(tuple(grid)).double().expand(self._shell.shape)
         self._power, self._moments = torch.zeros(int(self._shell.max()) + 1, dtype=torch.float64), Moments()
         self._means = Moments()  # of the mean of each sample
+        self._field_means: list[np.ndarray] = []
+        self._encoded_means: list[np.ndarray] = []
 
-    def add(self, values: np.ndarray, transform: Callable[[np.ndarray], np.ndarray]) -> None:
+    def add(self, values: np.ndarray, transform: Callable[[np.ndarray], np.ndarray], field_means: np.ndarray) -> None:
         rows = max(1, BLOCK // values[0].size)
 
         def some(start: int) -> tuple[Moments, np.ndarray, torch.Tensor]:
@@ -181,13 +198,20 @@ class _ShellSpectrum:
             self._moments.merge(moments)
             self._means.add(means)
             self._power += power
+            self._encoded_means.append(means)
+        self._field_means.append(field_means)
 
     def constants(self) -> dict[str, Any]:
-        """``mean``, ``std`` and ``spectrum``."""
+        """``mean``, ``std``, ``spectrum``, and ``zero_mode`` where it stands for the mean of the field."""
         mean, std, samples = self._moments.mean, self._moments.std, self._means.count
         count = torch.bincount(self._shell.flatten(), self._modes.flatten()).numpy()
         power = (self._power / samples).numpy()
         cells = self._moments.count // samples
+        # the same with the zero mode of the mean of the field, which is made as large
         power[0] = cells * (self._means.std**2 + (self._means.mean - mean) ** 2)
+        constants: dict[str, Any] = {"mean": mean, "std": std}
+        if self._mean_mode:
+            encoded = np.concatenate(self._encoded_means) / std
+            constants["zero_mode"] = fit_zero_mode(np.concatenate(self._field_means), encoded)
         filled = np.divide(power, count * std**2, out=np.zeros_like(power), where=count > 0)
-        return {"mean": mean, "std": std, "spectrum": filled.tolist()}
+        return constants | {"spectrum": filled.tolist()}

@@ -177,7 +177,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
 def _sample(arguments: argparse.Namespace) -> None:
     from physgen.stages import DrawOptions, describe_average, sample
 
-    given = {k: _number(v, k) for k, v in _pairs(arguments.condition, "condition").items()}
+    words = [word for several in arguments.condition for word in several.split(",") if word]
+    given = {k: _number(v, k) for k, v in _pairs(words, "condition").items()}
     options = DrawOptions(
         arguments.n,
         arguments.like,
@@ -195,8 +196,12 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _after_sample(arguments: argparse.Namespace, path: Path, given: dict[str, float]) -> str:
+    from physgen.runs.shipped import folder_of, is_shipped
     from physgen.stages import conditions_without_data, reference_settings
 
+    if is_shipped(folder_of(arguments.run)):
+        config, output = folder_of(arguments.run) / "experiment.yaml", _free(path.with_stem(f"{path.stem}-reference"))
+        return f"next, a reference to judge it by: {_command('simulate', config, '--given', path, '-o', output)}"
     data = arguments.run / "data"
     settings = reference_settings(arguments.like, path) if arguments.like else None
     if settings is not None:

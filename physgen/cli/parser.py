@@ -80,7 +80,7 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
     sample = commands.add_parser("sample", help="draw configurations from a run")
-    sample.add_argument("run", type=Path, metavar="RUN")
+    sample.add_argument("run", type=Path, metavar="RUN", help="its folder, or a network that comes with physgen")
     sample.add_argument(
         "-n", type=int, metavar="N", help="configurations: in all, or under each condition of a physics that has many"
     )
@@ -94,7 +94,7 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="labels to hold fixed; `physgen domains` lists those of each physics",
+        help="labels to hold fixed, apart or joined by commas; `physgen domains` lists those of each physics",
     )
     sample.add_argument("--sampler", metavar="NAME", help="default: the run's")
     sample.add_argument("--steps", type=int, metavar="K", help="noise levels (default: the run's)")

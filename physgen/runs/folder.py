@@ -42,6 +42,7 @@ from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import (
     load_ensemble,
     move_selection,
+    open_conditions,
     open_ensemble,
     sample_count,
     save_ensemble,
@@ -55,6 +56,7 @@ from physgen.provenance import file_digest
 from physgen.runs.encoded import store_folder
 from physgen.runs.encoding import Encoding
 from physgen.runs.facts import data_facts, is_made_from, settings_in_use
+from physgen.runs.shipped import folder_of
 from physgen.storage.disk import write_atomically
 
 FACTS, ENCODING, PRECISION = "facts.json", "encoding.json", "precision.json"
@@ -87,6 +89,10 @@ class Run:
         """One part of the data, opened lazily; close it, or use it in a ``with``."""
         return with_units(open_ensemble(self.path_of_part(name)), self.domain)
 
+    def open_conditions(self, name: str) -> Any:
+        """One part of the data for its conditions, opened lazily: of a run that was shipped, they are all there is."""
+        return with_units(open_conditions(self.path_of_part(name)), self.domain)
+
     def path_of_part(self, name: str) -> Path:
         """The ensemble file of a part: its values, or which samples of another file they are."""
         return self.folder / "data" / f"{name}.h5"
@@ -106,8 +112,12 @@ class Run:
 
 
 def open_run(folder: str | Path) -> Run:
-    """The run in ``folder``. Raises InputError where there is none, or its configuration is damaged."""
-    folder = Path(folder)
+    """The run in ``folder``, or one that comes with the package (``collection:name``,
+    :mod:`physgen.runs.shipped`).
+
+    Raises InputError where there is none, or its configuration is damaged.
+    """
+    folder = folder_of(folder)
     path = folder / "experiment.yaml"
     if not path.is_file():
         raise InputError(f"{folder} is not a run: it has no experiment.yaml. Make one with `physgen train CONFIG`")

@@ -25,6 +25,7 @@ from physgen.diffusion.names import RULES, LevelRule
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
 from physgen.runs.encoding import Encoding
+from physgen.runs.shipped import is_shipped
 from physgen.storage.disk import write_atomically
 from physgen.storage.weights import weights_digest
 
@@ -200,7 +201,7 @@ def _recall(folder: Path | None, key: str) -> Levels | None:
 
 def _keep(folder: Path | None, key: str, levels: Levels) -> None:
     """Add to the file of the model folder; nothing is stored in a folder that cannot be written."""
-    if folder is None:
+    if folder is None or is_shipped(folder):
         return
     errors = {name: asdict(value) for name, value in levels.errors.items()}
     entries = _entries(folder) | {key: {"name": levels.name, "values": levels.values.tolist(), "errors": errors}}

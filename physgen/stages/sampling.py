@@ -108,7 +108,7 @@ def draw_ensemble(
 def _conditions(like: str | Path | xr.Dataset | None, run: Run) -> tuple[xr.Dataset, str]:
     """The ensemble whose conditions are taken, and what to call it."""
     if like is None:
-        return run.open_part("test"), "the test part"
+        return run.open_conditions("test"), "the test part"
     return (load_conditions(like), str(like)) if isinstance(like, str | Path) else (like, "the ensemble of like")
 
 

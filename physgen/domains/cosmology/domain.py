@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.domains.cosmology.simulate import SimulationBox
+    from physgen.domains.cosmology.suite import Painting, Task
     from physgen.lattice import Draws
 
 
@@ -120,25 +122,55 @@ class Cosmology(Domain):
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """2LPT + FastPM simulations of a Latin hypercube in (Omega_m, sigma_8), painted with CIC; field_kind delta."""
-        from physgen.domains.cosmology.simulate import SimulationBox
-        from physgen.domains.cosmology.suite import Painting, latin_hypercube, make_tasks, run_suite
+        from physgen.domains.cosmology.suite import latin_hypercube, make_tasks
+
+        painting, box = self._painting(), self._box()
+        points = latin_hypercube(self.simulations, [self.Omega_m, self.sigma_8], seed)
+        params = [self._params(*point) for point in points]
+        tasks = make_tasks(box, painting, params, seed, self.highest_redshift, self.snapshots)
+        return self._simulated(tasks, np.arange(self.simulations), processes, progress)
+
+    def simulate_given(
+        self, template: xr.Dataset, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None
+    ) -> xr.Dataset:
+        """One new simulation for each simulation number of the template, at its cosmology and redshifts, with all maps.
+
+        The template holds Omega_m, sigma_8 and, where it varies, redshift, as generated fields do. The seeds are
+        others than those of ``simulate`` with the same ``seed``.
+        """
+        from physgen.domains.cosmology.suite import tasks_given
+
+        tasks, numbers = tasks_given(template, self._box(), self._painting(), self._params, seed)
+        return self._simulated(tasks, numbers, processes, progress)
+
+    def _painting(self) -> Painting:
+        from physgen.domains.cosmology.suite import Painting
 
         depth = round(self.thickness / self.box_size * self.cells)
-        painting = Painting(self.cells, self.dimension, depth, self.slabs_per_axis, self.painting == "sheet")
-        box = SimulationBox(self.box_size, self.particles, self.mesh_factor, self.steps, self.redshift)
-        points = latin_hypercube(self.simulations, [self.Omega_m, self.sigma_8], seed)
-        tasks = [
-            dataclasses.replace(task, linear_power=self.linear_power, device=self.device)
-            for task in make_tasks(
-                box, painting, [self._params(*p) for p in points], seed, self.highest_redshift, self.snapshots
-            )
-        ]
+        return Painting(self.cells, self.dimension, depth, self.slabs_per_axis, self.painting == "sheet")
+
+    def _box(self) -> SimulationBox:
+        from physgen.domains.cosmology.simulate import SimulationBox
+
+        return SimulationBox(self.box_size, self.particles, self.mesh_factor, self.steps, self.redshift)
+
+    def _simulated(
+        self, tasks: list[Task], numbers: np.ndarray, processes: int, progress: Callable[[int, int], None] | None
+    ) -> xr.Dataset:
+        """The ensemble of the tasks; ``numbers`` are those of their simulations."""
+        from physgen.domains.cosmology.suite import run_suite
+
+        painting = self._painting()
+        tasks = [dataclasses.replace(task, linear_power=self.linear_power, device=self.device) for task in tasks]
         fields = np.concatenate(list(run_suite(tasks, processes, progress)))
-        maps = painting.maps_per_simulation * self.snapshots
-        labels = {n: np.repeat(points[:, i], maps) for i, n in enumerate(("Omega_m", "sigma_8"))}
-        if self.snapshots > 1:
-            labels["redshift"] = np.repeat([task.redshifts for task in tasks], painting.maps_per_simulation)
-        return self._ensemble(fields, labels, np.repeat(np.arange(self.simulations), maps), box.mesh_cells)
+        maps = [painting.maps_per_simulation * len(task.redshifts) for task in tasks]
+        labels = {n: np.repeat([getattr(t.params, n) for t in tasks], maps) for n in ("Omega_m", "sigma_8")}
+        redshifts = np.concatenate([np.repeat(task.redshifts, painting.maps_per_simulation) for task in tasks])
+        several = len(np.unique(redshifts)) > 1
+        if several:
+            labels["redshift"] = redshifts
+        made = self._ensemble(fields, labels, np.repeat(numbers, maps), tasks[0].box.mesh_cells)
+        return made if several else made.assign_attrs(redshift=float(redshifts[0]))
 
     def _ensemble(
         self, fields: np.ndarray, labels: dict[str, np.ndarray], simulation: np.ndarray, mesh_cells: int
@@ -148,7 +180,6 @@ class Cosmology(Domain):
         painted = f"phase-space sheet, {2 * self.particles}^3 tracers" if self.painting == "sheet" else "particles"
         attrs = {
             "domain": self.name,
-            **({} if self.snapshots > 1 else {"redshift": self.redshift}),
             "generator": f"2LPT at redshift 19 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
             "particles_per_side": self.particles,
             "linear_power": self.linear_power,

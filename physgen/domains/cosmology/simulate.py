@@ -59,6 +59,11 @@ def simulation_seed(seed: int, simulation: int) -> int:
     return int(np.random.SeedSequence([seed, simulation]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def given_seed(seed: int, simulation: int) -> int:
+    """As :func:`simulation_seed`, of simulations under given conditions: other phases than those of the suite."""
+    return int(np.random.SeedSequence([seed, simulation, 0x61E4]).generate_state(1, np.uint64)[0] >> 1)
+
+
 def linear_field(
     params: CosmologyParams, box: SimulationBox, seed: int, method: str = "eisenstein_hu", device: str = "cpu"
 ) -> torch.Tensor:

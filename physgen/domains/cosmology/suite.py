@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,11 +17,16 @@ from physgen.domains.cosmology.mesh import density_contrast
 from physgen.domains.cosmology.sheet import sheet_contrast
 from physgen.domains.cosmology.simulate import (
     SimulationBox,
+    given_seed,
     linear_field,
     simulation_seed,
     snapshot_redshifts,
     snapshots,
 )
+from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -157,3 +162,42 @@ def make_tasks(
         Task(params, box, painting, own, snapshot_redshifts(box.redshift, highest_redshift, count, own))
         for params, own in zip(cosmologies, seeds, strict=True)
     ]
+
+
+def tasks_given(
+    template: xr.Dataset,
+    box: SimulationBox,
+    painting: Painting,
+    params: Callable[[float, float], CosmologyParams],
+    seed: int,
+) -> tuple[list[Task], np.ndarray]:
+    """One task for each simulation number of a template with labels, and these numbers.
+
+    The cosmology of a simulation is ``params(Omega_m, sigma_8)``; without a label ``redshift`` it is that of the box.
+
+    Raises:
+        InputError: a label is missing, or one simulation has several cosmologies.
+    """
+    missing = [name for name in ("Omega_m", "sigma_8") if name not in template.variables]
+    if missing:
+        raise InputError(
+            f"the template has no {missing[0]}: give conditions with Omega_m and sigma_8, as generated fields have them"
+        )
+    rows = np.stack([np.asarray(template[name].values, dtype=np.float64) for name in ("Omega_m", "sigma_8")], axis=1)
+    count = len(rows)
+    simulation = template["simulation"].values if "simulation" in template.variables else np.arange(count)
+    fixed = float(template.attrs.get("redshift", box.redshift))
+    redshift = template["redshift"].values if "redshift" in template.variables else np.full(count, fixed)
+    tasks, numbers = [], np.unique(simulation)
+    for number in numbers:
+        members = simulation == number
+        cosmology = np.unique(rows[members], axis=0)
+        if len(cosmology) > 1:
+            raise InputError(
+                f"simulation {number} of the template has {len(cosmology)} pairs of Omega_m and sigma_8: number the "
+                "simulations of each cosmology apart"
+            )
+        epochs = tuple(np.unique(redshift[members])[::-1].tolist())
+        own = replace(box, redshift=epochs[-1])
+        tasks.append(Task(params(*cosmology[0]), own, painting, given_seed(seed, int(number)), epochs))
+    return tasks, numbers

@@ -8,8 +8,8 @@ encoded field x is replaced,
 
 with m_0 the mean of m over the training part and b the ratio of the scatters of x-bar and m, so that the new zero mode
 is as large as the old one. It is one to one: decoding is monotone in every cell, so one shift of all x_i gives the
-field its mean m. What is drawn then has the scatter of the means that the one mode k = 0 has, which a Gaussian prior of the
-right variance holds to start with.
+field its mean m. What is drawn then has the scatter of the means that the one mode k = 0 has, which a Gaussian prior
+of the right variance holds to start with.
 
 Where m does not vary (boxes that hold the cosmic mean) the zero mode stays as it is, and decoding ignores it: every
 box that is drawn has the mean m_0.

@@ -99,3 +99,23 @@ def test_several_snapshots_make_the_redshift_a_label():
     assert (np.diff(scatter, axis=1) > 0).all()  # structure grows
     with pytest.raises(InputError, match="highest_redshift"):
         Domain(**TINY, snapshots=2, redshift=3.0)
+
+
+def test_a_reference_is_simulated_under_the_conditions_of_generated_fields():
+    domain = Domain(**TINY, snapshots=2)
+    data = domain.simulate(seed=1)
+    constants = domain.fit_encoding(data)
+    template = domain.request(data, 5, {}, constants)
+    made = check_ensemble(domain.simulate_given(template, seed=1))
+    assert made.sizes["sample"] == 12 * len(np.unique(template[["simulation", "redshift"]].to_array().values, axis=1).T)
+    rows = {tuple(row) for row in made[["simulation", "Omega_m", "sigma_8", "redshift"]].to_array().values.T}
+    assert rows == {tuple(row) for row in template[["simulation", "Omega_m", "sigma_8", "redshift"]].to_array().values.T}
+    one = data.isel(sample=[12])  # the simulation of the suite has these very conditions, and other phases
+    again = domain.simulate_given(one, seed=1)
+    assert again.attrs["redshift"] == pytest.approx(float(one["redshift"][0])) and "redshift" not in again
+    assert not np.array_equal(again["field"][0], one["field"][0])
+    assert again.identical(domain.simulate_given(one, seed=1, processes=2))
+    with pytest.raises(InputError, match="no sigma_8"):
+        domain.simulate_given(template.drop_vars("sigma_8"), seed=1)
+    with pytest.raises(InputError, match="pairs of Omega_m"):
+        domain.simulate_given(template.assign(simulation=("sample", [0] * 5)), seed=1)

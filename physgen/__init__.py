@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from physgen.networks import MLP as MLP
     from physgen.networks import MessagePassing as MessagePassing
     from physgen.networks import UNet as UNet
+    from physgen.session.judging import combine as combine
     from physgen.session.judging import compare as compare
     from physgen.session.judging import evaluate as evaluate
     from physgen.session.judging import regimes as regimes

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.report.combination import Combination as Combination
     from physgen.report.comparison import Comparison as Comparison
     from physgen.report.evaluation import Evaluation as Evaluation
     from physgen.report.evaluation import Training as Training

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physgen.session.run import OpenRun
 
 if TYPE_CHECKING:
+    from physgen.report.combination import Combination
     from physgen.report.comparison import Comparison
     from physgen.report.evaluation import Evaluation
     from physgen.report.regimes import Regimes
@@ -64,6 +65,43 @@ def compare(*runs: OpenRun | str | Path) -> Comparison:
         if isinstance(run, OpenRun) and not is_judged(run.folder):
             _ = run.report
     return compare_stage([run.folder if isinstance(run, OpenRun) else run for run in runs])
+
+
+def combine(
+    costly: Any,
+    *surrogates: Any,
+    reference: Any = None,
+    statistics: Sequence[str] = (),
+    by: str | None = None,
+    slope: float | None = None,
+    multivariate: bool = False,
+    price: float | None = None,
+) -> Combination:
+    r"""Means and covariances of diagnostics from few costly configurations and many surrogates, exactly unbiased.
+
+    :math:`\bar x - \beta (\bar c - \bar c')`: c is the surrogate of x from the same random start, c' surrogates of others.
+
+    Args:
+        costly: a Dataset or the path of one, with the variable that names random starts.
+        surrogates: one or more of the same, made from the same starts and from many others.
+        reference: further costly units, to compare with.
+        statistics: names of diagnostics; none for the power spectrum.
+        by: the variable that names the random starts; None for the one that says so.
+        slope: coefficient that is known from elsewhere; None fits it, for each pair to the others.
+        multivariate: let every point of a surrogate control every point.
+        price: what a costly unit costs, in surrogates; None for what the files state.
+
+    Returns:
+        The combination: it shows its table, and has ``results``, ``values``, ``figure(name)`` and ``write(folder)``.
+
+    Raises:
+        InputError: random starts that are not known or do not match, too few of them, an unknown diagnostic.
+    """
+    from physgen.stages.combine import CombineOptions
+    from physgen.stages.combine import combine as combine_stage
+
+    options = CombineOptions(statistics, by, slope, multivariate, price=price)
+    return combine_stage(costly, surrogates, reference, options)
 
 
 def regimes(

@@ -112,6 +112,14 @@ def _cpu_seconds() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
+def seconds_of_each(ensemble: xr.Dataset) -> float | None:
+    """CPU seconds that a configuration took to simulate, or seconds to draw, as the file states it; else None."""
+    stated, count = ensemble.attrs.get("simulation_cpu_seconds"), ensemble.attrs.get("simulation_count")
+    if stated is None or count is None:
+        stated, count = ensemble.attrs.get("draw_seconds"), sample_count(ensemble)
+    return float(stated) / int(count) if stated is not None and float(stated) > 0 else None
+
+
 def default_dataset(experiment: Experiment) -> Path:
     """Where `physgen simulate` writes and `physgen train` looks."""
     return Path(experiment.dataset) if experiment.dataset else Path("data") / f"{experiment.name}.h5"

@@ -3,6 +3,7 @@
 # make conformance : every claim of the core against a law that is known, written to docs/conformance.md (minutes)
 # make judge : the judge on fakes and on truth against truth, written to docs/judge.md (minutes)
 # make regimes : dynamical regimes and memorization beside theory, written to docs/regimes.md (ten minutes)
+# make emulators : likelihoods, posteriors, control variates, spectra, written to docs/emulators.md (minutes)
 # make benchmarks : cost beside limits and other codes, written to docs/benchmarks.md (minutes; needs a C compiler)
 # make docs : the documentation as a site, docs/_build/html (minutes: its notebooks run)
 PYTHON ?= python3
@@ -13,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c co
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
-.PHONY: demo test test-gpu lint types conformance judge regimes benchmarks docs clean help
+.PHONY: demo test test-gpu lint types conformance judge regimes emulators benchmarks docs clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -56,6 +57,9 @@ judge: $(VENV)/.dev
 
 regimes: $(VENV)/.dev
 	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.regimes
+
+emulators: $(VENV)/.dev
+	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.emulators
 
 # Pylians comes as source: it wants a C compiler with OpenMP
 $(VENV)/.bench: $(VENV)/.dev

@@ -189,7 +189,9 @@ def _add_combine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     combine.add_argument(
         "--statistic", nargs="+", action="extend", default=[], metavar="NAME", help="default: the power spectrum"
     )
-    combine.add_argument("--by", metavar="NAME", help="variable that names the random starts (default: the one that says so)")
+    combine.add_argument(
+        "--by", metavar="NAME", help="variable that names the random starts (default: the one that says so)"
+    )
     combine.add_argument("--slope", type=float, metavar="B", help="coefficient that is known from elsewhere, e.g. 1")
     combine.add_argument("--multivariate", action="store_true", help="every point of a surrogate controls every point")
     combine.add_argument("--price", type=float, metavar="X", help="what a costly unit costs, in surrogates")

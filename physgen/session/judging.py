@@ -79,7 +79,7 @@ def combine(
 ) -> Combination:
     r"""Means and covariances of diagnostics from few costly configurations and many surrogates, exactly unbiased.
 
-    :math:`\bar x - \beta (\bar c - \bar c')`: c is the surrogate of x from the same random start, c' surrogates of others.
+    :math:`\bar x - \beta (\bar c - \bar c')`: c is the surrogate of x from the same random start, c' of others.
 
     Args:
         costly: a Dataset or the path of one, with the variable that names random starts.

@@ -109,7 +109,9 @@ def test_a_reference_is_simulated_under_the_conditions_of_generated_fields():
     made = check_ensemble(domain.simulate_given(template, seed=1))
     assert made.sizes["sample"] == 12 * len(np.unique(template[["simulation", "redshift"]].to_array().values, axis=1).T)
     rows = {tuple(row) for row in made[["simulation", "Omega_m", "sigma_8", "redshift"]].to_array().values.T}
-    assert rows == {tuple(row) for row in template[["simulation", "Omega_m", "sigma_8", "redshift"]].to_array().values.T}
+    assert rows == {
+        tuple(row) for row in template[["simulation", "Omega_m", "sigma_8", "redshift"]].to_array().values.T
+    }
     one = data.isel(sample=[12])  # the simulation of the suite has these very conditions, and other phases
     again = domain.simulate_given(one, seed=1)
     assert again.attrs["redshift"] == pytest.approx(float(one["redshift"][0])) and "redshift" not in again

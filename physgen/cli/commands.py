@@ -219,6 +219,13 @@ def _after_sample(arguments: argparse.Namespace, path: Path, given: dict[str, fl
     return f"next: {_command('evaluate', *words)}"
 
 
+def _pack(arguments: argparse.Namespace) -> None:
+    from physgen.stages import describe_pack, pack_run
+
+    folder = pack_run(arguments.run, arguments.output)
+    print(f"{describe_pack(folder)}\nnext: {_command('sample', folder, '-o', _free(folder / 'generated.h5'))}")
+
+
 def _number(text: str, name: str) -> float:
     from physgen.errors import InputError
 
@@ -326,6 +333,7 @@ COMMANDS = {
     "train": _train,
     "sweep": _sweep,
     "sample": _sample,
+    "pack": _pack,
     "average": _average,
     "evaluate": _evaluate,
     "compare": _compare,

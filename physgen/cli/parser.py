@@ -107,6 +107,9 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="draw with the average of the weights of this relative width, e.g. 0.15 (needs training.averages)",
     )
     sample.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    pack = commands.add_parser("pack", help="a run to give away: what drawing needs of it, without its data")
+    pack.add_argument("run", type=Path, metavar="RUN")
+    pack.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     average = commands.add_parser("average", help="validation loss by the width of the average of the weights")
     average.add_argument("run", type=Path, metavar="RUN")
     average.add_argument("--device", default="auto", help="auto, cpu or cuda")

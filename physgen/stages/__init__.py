@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from physgen.stages.monitor import why_stopped as why_stopped
     from physgen.stages.monitored import monitor_curves as monitor_curves
     from physgen.stages.monitored import times_of_run as times_of_run
+    from physgen.stages.packing import describe_pack as describe_pack
+    from physgen.stages.packing import pack_run as pack_run
     from physgen.stages.regimes import find_regimes as find_regimes
     from physgen.stages.regimes import write_regimes as write_regimes
     from physgen.stages.sampling import DrawOptions as DrawOptions

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from physgen.ensemble import SPACE, sample_dims
+from physgen.ensemble import SPACE, TEMPLATE, sample_dims
 from physgen.errors import InputError
 
 # share of the training range by which a condition that is given may lie outside it
 MARGIN = 0.05
 # root attributes that say where data came from: not true of what is drawn under their conditions
-OF_THE_DATA = ("part", "source", "format", "simulation_cpu_seconds", "simulation_count")
+OF_THE_DATA = ("part", "source", "format", "simulation_cpu_seconds", "simulation_count", TEMPLATE)
 # float variables that say something of a sample but are no parameter of its law
 NOT_LABELS = ("field", "mean_density", "mask")
 
@@ -146,7 +146,7 @@ def request_fields(
         attrs = like[name].attrs if name in like.variables else {}
         if name in like.dims:
             template = template.isel({name: [0]}).assign_coords({name: (name, [float(value)], attrs)})
-        elif name.removesuffix("_number") in sample_dims(like):
+        elif name.removesuffix("_number") in dims_of_samples(like):
             template = template.isel({name.removesuffix("_number"): [round(value)]})
         else:
             dims = like[name].dims if name in like.variables else ("sample",)
@@ -165,7 +165,7 @@ def _is_claimed(like: xr.Dataset, name: str) -> bool:
     if name == "field":
         return False
     dims = like[name].dims
-    over_samples = bool(set(dims) & set(sample_dims(like)))
+    over_samples = bool(set(dims) & set(dims_of_samples(like)))
     return not over_samples or name in ("mean_density", "simulation", *like.dims, *label_names(like))
 
 

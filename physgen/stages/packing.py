@@ -1,0 +1,72 @@
+"""A run to give away: what drawing needs of it, without its data, checkpoints and journal."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from physgen.ensemble import TEMPLATE, save_ensemble
+from physgen.errors import InputError
+from physgen.runs.folder import ENCODING, FACTS, Run, open_run, read_json, write_config, write_json
+from physgen.runs.levels import choose_levels
+from physgen.runs.model import load_model
+
+MODEL_FILES = ("weights.safetensors", "model.json", "levels.json", "conditions.safetensors")
+# facts of the data that are true of this machine alone
+OF_THIS_MACHINE = ("dataset", "source", "path")
+
+
+def pack_run(run: str | Path | Run, output: str | Path) -> Path:
+    """Write a folder from which ``physgen sample`` draws as from the run, of the size of the weights.
+
+    It holds the configuration, the EMA weights with the constants of the encoding, checked noise levels for the sampler
+    of the configuration, the facts of the training data, and the *conditions* of the test part as a template: labels,
+    lattice and units, no configuration of the data.
+
+    Args:
+        run: a trained run or its folder. output: a folder that does not exist.
+
+    Raises:
+        InputError: ``output`` exists, or the run was not trained.
+    """
+    run, output = run if isinstance(run, Run) else open_run(run), Path(output)
+    if output.exists():
+        raise InputError(f"{output} exists already: nothing is overwritten, choose another folder")
+    if not output.parent.is_dir():
+        raise InputError(f"{output.parent} is not a folder: create it first, or give another -o")
+    model = load_model(run.folder / "model", "cpu")
+    sampling = run.experiment.sampling
+    choose_levels(model, sampler=sampling.sampler, steps=sampling.steps, rule=sampling.levels)  # kept in the folder
+    fresh = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    try:
+        _write(run, fresh)
+        fresh.chmod(0o755)
+        fresh.rename(output)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return output
+
+
+def _write(run: Run, folder: Path) -> None:
+    (folder / "model").mkdir()
+    (folder / "data").mkdir()
+    for name in MODEL_FILES:
+        if (run.folder / "model" / name).exists():
+            shutil.copyfile(run.folder / "model" / name, folder / "model" / name)
+    shutil.copyfile(run.folder / ENCODING, folder / ENCODING)
+    facts = {key: value for key, value in run.facts().items() if key not in OF_THIS_MACHINE}
+    write_json(folder / FACTS, facts)
+    write_config(run.experiment.model_copy(update={"dataset": None}), folder / "experiment.yaml")
+    with run.open_conditions("test") as test:
+        conditions = test.drop_vars("field", errors="ignore").load()
+    about = conditions.attrs.get(TEMPLATE) or "the conditions of a test part"
+    save_ensemble(conditions.assign_attrs({TEMPLATE: about}), folder / "data" / "test.h5")
+
+
+def describe_pack(folder: str | Path) -> str:
+    """Size and facts of a packed run, for people."""
+    folder = Path(folder)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    trained = read_json(folder / FACTS).get("configurations_of_parts", {}).get("train")
+    return f"wrote {folder}, {size / 2**20:.2g} MiB: weights of a network that was trained on {trained} configurations"

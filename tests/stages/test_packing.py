@@ -1,0 +1,66 @@
+"""A packed run draws what the run draws, bit for bit, without data; networks that come with the package are runs."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import physgen as pg
+from physgen.cli import main
+from physgen.errors import InputError
+from physgen.runs import shipped
+from physgen.stages import pack_run
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "cosmology" / "smoke.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packing")
+    words = [
+        "data.cells=8",
+        "data.particles=8",
+        "data.steps=2",
+        "training.steps=3",
+        "tracking.uri=off",
+        "data.snapshots=2",
+    ]
+    experiment = pg.load_config(CONFIG, words)
+    return pg.train(experiment, pg.simulate(experiment, progress=False), runs=folder, device="cpu", progress=False)
+
+
+def test_a_packed_run_draws_as_the_run_does_without_its_data(run, tmp_path):
+    packed = pack_run(run.run, tmp_path / "packed")
+    held = {str(file.relative_to(packed)) for file in packed.rglob("*") if file.is_file()}
+    assert held == {
+        "experiment.yaml", "facts.json", "encoding.json", "data/test.h5", "model/weights.safetensors",
+        "model/model.json", "model/levels.json",
+    }  # fmt: skip
+    one, other = (pg.open_run(folder, "cpu").sample(5, progress=False) for folder in (run.folder, packed))
+    np.testing.assert_array_equal(one["field"], other["field"])
+    np.testing.assert_array_equal(one["redshift"], other["redshift"])
+    assert "template" not in other.attrs and one["field"].attrs == other["field"].attrs
+    with pytest.raises(InputError, match="exists already"):
+        pack_run(run.run, packed)
+    assert "physgen simulate" in str(pytest.raises(InputError, pg.open_run(packed).data, "test").value)
+
+
+def test_a_network_that_comes_with_the_package_has_a_name(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "shipped")
+    (tmp_path / "shipped" / "emulator").mkdir(parents=True)
+    pack_run(run.run, tmp_path / "shipped" / "emulator" / "tiny")
+    assert shipped.shipped_names() == ["emulator:tiny"]
+    before = {file: file.read_bytes() for file in (tmp_path / "shipped").rglob("*") if file.is_file()}
+    monkeypatch.chdir(tmp_path)
+    words = ["sample", "emulator:tiny", "-n", "3", "--condition", "Omega_m=0.3,sigma_8=0.8", "--steps", "6"]
+    assert main([*words, "-o", "new.h5", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "--given new.h5" in said
+    drawn = pg.load_ensemble("new.h5")
+    assert drawn.sizes["sample"] == 3 and (drawn["Omega_m"] == 0.3).all()
+    assert {file: file.read_bytes() for file in (tmp_path / "shipped").rglob("*") if file.is_file()} == before
+    assert main(["sample", "emulator:tinny", "-o", "other.h5"]) == 2
+    assert "did you mean emulator:tiny?" in capsys.readouterr().err
+    shutil.copytree(tmp_path / "shipped" / "emulator" / "tiny", tmp_path / "a:b")
+    assert shipped.folder_of("a:b") == Path("a:b")  # a folder of the user comes first

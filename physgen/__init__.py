@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from physgen.session.judging import compare as compare
     from physgen.session.judging import evaluate as evaluate
     from physgen.session.judging import regimes as regimes
+    from physgen.session.making import export as export
     from physgen.session.making import import_files as import_files
     from physgen.session.making import simulate as simulate
     from physgen.session.making import train as train

@@ -139,6 +139,16 @@ def _import(arguments: argparse.Namespace) -> None:
     print(describe_data(path, train, _command("simulate", config, f"name={name}-simulated", "--given", path)))
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from physgen.stages import export_files
+
+    written = export_files(arguments.format, arguments.ensemble, arguments.output)
+    print(f"wrote {', '.join(map(str, written.paths))}")
+    if written.back:
+        back = _free(arguments.output.with_name(f"{arguments.output.stem}-back.h5"))
+        print(f"next, to read it back: {_command('import', *written.back, '-o', back)}")
+
+
 def _train(arguments: argparse.Namespace) -> int:
     from physgen.stages import is_complete, train, why_stopped
 
@@ -330,6 +340,7 @@ COMMANDS = {
     "domains": _domains,
     "simulate": _simulate,
     "import": _import,
+    "export": _export,
     "train": _train,
     "sweep": _sweep,
     "sample": _sample,

@@ -64,6 +64,11 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     load.add_argument("paths", nargs="+", metavar="PATH", help="files, then options as key=value")
     load.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
 
+    export = commands.add_parser("export", help="write an ensemble for other programs")
+    export.add_argument("format", metavar="FORMAT", help="a format that `physgen domains` lists")
+    export.add_argument("ensemble", type=Path, metavar="ENSEMBLE")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="PATH", help="a new file, or folder")
+
 
 def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = commands.add_parser(

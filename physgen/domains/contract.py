@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from physgen.diffusion.values import Real, Values
+from physgen.ensemble.plain import PLAIN
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,13 +46,16 @@ class Domain(ABC):
     ``split_by``           label on a sample dim, or sample dim, whose values are independent units; a dim needs no
                            coordinate, its positions then count
     ``labels``             variables over sample dims on which the law depends, scalar; none
+    ``label_words``        one line on the labels of data where they are not fixed; the names of ``labels``
     ``formats``            format of a foreign file -> one line; none
+    ``exports``            format that can be written -> one line; ``npy`` and ``hdf5``
     ``network_kind``       the network where a configuration names none; ``unet``
     ``array_dimension``    space dimensions of an array that does not say; None: as many as it has axes. 0: vectors
     ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
     ``simulate``           (seed) -> ensemble; must be given
     ``simulate_given``     (template, seed) -> ensemble under the conditions of a template; refuses
     ``load``               foreign files -> ensemble; refuses
+    ``export``             ensemble -> files of other programs in a folder; those of ``exports``
     ``adopt``              ensemble that names no physics -> one of this; its unit gets the name ``split_by``
     ``facts``              ensemble -> what it is, units in the keys; sizes of the sample dims, ranges of the labels
     ``fit_encoding``       training part -> constants, JSON-able; ``mean`` and ``std`` of each component,
@@ -91,7 +95,9 @@ class Domain(ABC):
     split_by: ClassVar[str]
     values: ClassVar[Values] = Real()
     labels: ClassVar[tuple[str, ...]] = ()
+    label_words: ClassVar[str] = ""
     formats: ClassVar[Mapping[str, str]] = {}
+    exports: ClassVar[Mapping[str, str]] = PLAIN
     learning_settings: ClassVar[tuple[str, ...]] = ()
     network_kind: ClassVar[str] = "unet"
     array_dimension: ClassVar[int | None] = None
@@ -116,6 +122,18 @@ class Domain(ABC):
         """Read foreign files. Options are strings as typed by the user. Raises InputError."""
         how = "write an ensemble (physgen.ensemble.save_ensemble) from your own script"
         raise InputError(f"{cls.name} cannot read files of format {format!r}, nor of any other: {how}")
+
+    @classmethod
+    def export(cls, format: str, ensemble: xr.Dataset, folder: Path, name: str) -> list[str | Path]:
+        """Write an ensemble for other programs into an empty folder: a file, or a folder, ``name``, and what is beside.
+
+        Returns the words of the ``physgen import`` that reads it back, files as Path relative to ``folder``; none where
+        no importer does. Raises InputError for another format, or what it cannot hold.
+        """
+        from physgen.ensemble.plain import write_plain
+
+        write_plain(format, ensemble, folder, name)
+        return []
 
     @classmethod
     def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:

@@ -48,6 +48,24 @@ def import_files(format: str, paths: str | Path | Sequence[str | Path], **option
     return import_ensemble(format, listed, {k: str(v) for k, v in options.items()})
 
 
+def export(format: str, data: xr.Dataset | str | Path, path: str | Path) -> list[Path]:
+    """Write an ensemble for other programs; ``physgen domains`` lists the formats of each physics.
+
+    Example: ``export("npy", ensemble, "maps.npy")`` writes (N, \\*grid), and ``maps_params.txt`` with the labels.
+
+    Args:
+        format: ``npy`` or ``hdf5`` for any physics.
+        data: an ensemble in memory or a file.
+        path: a new file, or folder where the format has one.
+
+    Returns:
+        What was written, ``path`` first; whole, or nothing at all.
+    """
+    from physgen.stages.exporting import export_files
+
+    return export_files(format, data, path).paths
+
+
 def train(
     experiment: Experiment | str | Path,
     data: xr.Dataset | str | Path | None = None,

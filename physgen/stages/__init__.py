@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from physgen.stages.evaluation import Evaluator as Evaluator
     from physgen.stages.evaluation import evaluate as evaluate
     from physgen.stages.evaluation import evaluate_ensembles as evaluate_ensembles
+    from physgen.stages.exporting import Exported as Exported
+    from physgen.stages.exporting import export_files as export_files
     from physgen.stages.halves import agreement_of_runs as agreement_of_runs
     from physgen.stages.monitor import why_stopped as why_stopped
     from physgen.stages.monitored import monitor_curves as monitor_curves

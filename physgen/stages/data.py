@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def describe_domains() -> str:
-    """One paragraph for each domain: what it is, its diagnostics, its importers."""
+    """One paragraph for each domain: what it is, its labels, diagnostics, importers and exports."""
     paragraphs = []
     for name in list_domains():
         domain = get_domain(name)
@@ -37,10 +37,14 @@ def describe_domains() -> str:
         oracle = "no" if domain.exact_denoiser is Domain.exact_denoiser else "yes"
         paragraphs.append(
             f"{name}: {domain.description}\n"
-            f"  labels: {', '.join(domain.labels) or 'none'}\n"
+            f"  labels: {domain.label_words or ', '.join(domain.labels) or 'none'}\n"
             f"  diagnostics: {', '.join(instance.diagnostics())}\n"
             f"  exact denoiser: {oracle}\n"
-            + "\n".join(f"  physgen import {f:<14} {text}" for f, text in domain.formats.items())
+            + "\n".join(
+                f"  physgen {word} {f:<14} {text}"
+                for word, formats in (("import", domain.formats), ("export", domain.exports))
+                for f, text in formats.items()
+            )
         )
     return "\n\n".join(paragraphs)
 

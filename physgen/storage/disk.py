@@ -45,6 +45,39 @@ def whole_file(path: str | Path, size: int = 0) -> Iterator[Path]:
         fresh.unlink(missing_ok=True)
 
 
+@contextmanager
+def fresh_folder(path: str | Path, size: int = 0) -> Iterator[Path]:
+    """An empty folder beside ``path``, whose files take their places there, ``path`` last, or none does.
+
+    At the end of the block everything in it is synced to the disk, then moved. An exception leaves no rest, and what
+    had taken its place before goes as well. ``path`` must be new; ``size`` bytes are asked for, see :func:`reserve`.
+
+    Raises:
+        OSError: no room, or no right to write there.
+    """
+    path = Path(path)
+    folder = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    moved: list[Path] = []
+    folder.mkdir()
+    try:
+        if size:
+            reserve(folder / "room", size)
+        yield folder
+        for inside in folder.rglob("*"):
+            sync_to_disk(inside)
+        for inside in sorted(folder.iterdir(), key=lambda one: one.name == path.name):
+            target = path.with_name(inside.name)
+            os.rename(inside, target)
+            moved.append(target)
+        sync_to_disk(path.parent)
+    except BaseException:
+        for target in moved:
+            shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Replace a small file in one step; text is UTF-8."""
     with whole_file(path) as fresh:

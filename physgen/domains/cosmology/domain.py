@@ -13,6 +13,7 @@ import numpy as np
 
 from physgen.domains.contract import Domain
 from physgen.domains.cosmology.background import CosmologyParams
+from physgen.domains.cosmology.formats import EXPORTS, IMPORTS
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,15 +37,13 @@ class Cosmology(Domain):
     name: ClassVar[str] = "cosmology"
     description: ClassVar[str] = "density fields of the large-scale structure: 2-D slabs and 3-D boxes, periodic"
     split_by: ClassVar[str] = "simulation"
-    formats: ClassVar[dict[str, str]] = {
-        "camels_maps": "CAMELS Multifield Dataset, 2-D maps (Maps_*.npy and the table of parameters)",
-        "camels_grids": "CAMELS Multifield Dataset, 3-D grids (Grids_*.npy and the table of parameters)",
-        "quijote": "Quijote density fields: df_m_*.npy cubes, 2-D df_z=*.npy, BSQ counts df_m_*.hdf5",
-        "npy": "fields of your own in .npy, .npz or .pt; give box_size, and labels if there are any",
-        "hdf5": "fields of your own in HDF5, data=maps/Mcdm",
-        "fits": "FITS images or cubes, compressed or not, one field a file",
-    }
+    formats: ClassVar[dict[str, str]] = IMPORTS
 
+    exports: ClassVar[dict[str, str]] = EXPORTS
+    label_words: ClassVar[str] = (
+        "those that the data have: Omega_m and sigma_8 of simulations (redshift where there are several snapshots), of "
+        "files the columns of their table"
+    )
     learning_settings: ClassVar[tuple[str, ...]] = ("transform", "zero_mode")
 
     cells: int = _option(64, "cells per side of the fields", min=4)
@@ -197,6 +196,13 @@ class Cosmology(Domain):
         from physgen.domains.cosmology.load import load
 
         return with_units(load(format, list(paths), options).assign_attrs(domain=cls.name))
+
+    @classmethod
+    def export(cls, format: str, ensemble: xr.Dataset, folder: Path, name: str) -> list[str | Path]:
+        """Write fields for other programs; see physgen.domains.cosmology.exporting."""
+        from physgen.domains.cosmology.exporting import export
+
+        return export(format, ensemble, folder, name)
 
     @classmethod
     def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import xarray as xr
 
-from physgen.domains.cosmology import camels, own_fields, quijote
+from physgen.domains.cosmology import camels, gadget, own_fields, quijote
 from physgen.errors import InputError
 
 READERS = {
     "camels_maps": camels.load_maps,
     "camels_grids": camels.load_grids,
     "quijote": quijote.load,
+    "gadget": gadget.load,
     "npy": own_fields.load_arrays,
     "hdf5": own_fields.load_hdf5,
     "fits": own_fields.load_fits,

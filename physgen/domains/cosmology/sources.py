@@ -207,6 +207,18 @@ def open_hdf5(path: Path) -> Any:
 
 def read_dataset(dataset: Any, path: Path) -> np.ndarray:
     """All values of a data set, some rows at a time; names the plugin where its compression needs one."""
+    check_filters(dataset, path)
+    if not dataset.ndim:
+        return read_rows(dataset, path, ...)
+    values = scratch_array(dataset.shape, dataset.dtype)
+    rows = max(1, READ_VALUES * len(dataset) // max(1, dataset.size))
+    for start in range(0, len(dataset), rows):
+        values[start : start + rows] = read_rows(dataset, path, slice(start, start + rows))
+    return values
+
+
+def check_filters(dataset: Any, path: Path) -> None:
+    """Raise InputError where a data set is compressed by a filter that is not there, with the plugin that has it."""
     import h5py
 
     plist = dataset.id.get_create_plist()
@@ -218,14 +230,12 @@ def read_dataset(dataset: Any, path: Path) -> np.ndarray:
                 f"{path} is compressed with {known} (HDF5 filter {code}), whose plugin is not installed: "
                 "pip install hdf5plugin, then import again"
             )
+
+
+def read_rows(dataset: Any, path: Path, rows: Any) -> np.ndarray:
+    """Some rows of a data set. Raises InputError where they cannot be read."""
     try:
-        if not dataset.ndim:
-            return dataset[...]
-        values = scratch_array(dataset.shape, dataset.dtype)
-        rows = max(1, READ_VALUES * len(dataset) // max(1, dataset.size))
-        for start in range(0, len(dataset), rows):
-            values[start : start + rows] = dataset[start : start + rows]
-        return values
+        return dataset[rows]
     except OSError as error:
         reason = " ".join(str(error).split())
         raise InputError(

@@ -21,6 +21,7 @@ import torch
 from physgen.diagnostics.band_kernels import band_kernels
 from physgen.diagnostics.bands import fundamental
 from physgen.diagnostics.batches import BATCH_CELLS, each_sample, shared_out
+from physgen.diagnostics.label_fit import LabelFit, unit_labels
 from physgen.diagnostics.result import Units, result_of_samples, units
 from physgen.diagnostics.spectrum import as_tensor
 from physgen.errors import InputError
@@ -236,33 +237,20 @@ def condition_response(ensemble: xr.Dataset, transform: Transform | None = None)
     return result.assign(yardstick=("response", spread, described))
 
 
-def _conditions(ensemble: xr.Dataset) -> tuple[Units, list[str], np.ndarray]:
-    """Units, names and values (U, L) of the labels that differ between units."""
-    from physgen.ensemble import at_samples, independent_units
+def _conditions(ensemble: xr.Dataset) -> tuple[Units, tuple[str, ...], np.ndarray]:
+    """Units, names and values (U, L) of the labels that differ between units, logarithms of positive ones."""
+    found = unit_labels(ensemble)
+    if found.group.dims:
+        raise InputError("the amplitude of a unit has further sample dims: the response to conditions needs one each")
+    return found.group, found.names, np.where(found.values.min(axis=0) > 0, _safe_log(found.values), found.values)
 
-    group, along = units(ensemble), independent_units(ensemble).condition_dim
-    names = [
-        str(n) for n, v in ensemble.data_vars.items() if v.dims == (along,) and v.dtype.kind == "f" and np.ptp(v.values)
-    ]
-    if not names or group.dims or group.ids is None:
-        raise InputError("no label varies between independent units: the response to conditions needs such labels")
-    needed = 2 * len(names) + 4
-    if group.count < needed:
-        raise InputError(
-            f"{group.count} independent units cannot tell the response to {len(names)} labels: give at least {needed}"
-        )
-    assert along is not None  # names lie along it
-    columns = [at_samples(ensemble, along, ensemble[n].values) for n in names]
-    return group, names, group.mean(np.stack([np.log(c) if c.min() > 0 else c for c in columns], axis=1))
+
+def _safe_log(values: np.ndarray) -> np.ndarray:
+    return np.log(np.where(values > 0, values, 1.0))
 
 
 def _response(labels: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
     """Pseudo-values of the slopes of the amplitude (U,) with labels (U, L), then ln of residuals: (U, L + 1)."""
-    count = len(labels)
-    design = np.concatenate([np.ones((count, 1)), labels - labels.mean(axis=0)], axis=1)
-    influence = np.linalg.pinv(design).T  # (U, 1 + L)
-    slope = influence.T @ amplitude
-    leverage = np.einsum("ul,ul->u", influence, design)
-    left = (amplitude - design @ slope) / np.maximum(1 - leverage, 1e-6)  # from the fit to all other units
-    pseudo = slope[1:] + (count - 1) * influence[:, 1:] * left[:, None]
-    return np.append(pseudo, np.log(np.maximum(np.abs(left), 1e-12))[:, None], axis=1)
+    fit = LabelFit.of(labels)
+    left = np.log(np.maximum(np.abs(fit.left_out(amplitude)), 1e-12))
+    return np.append(fit.derivatives(amplitude), left[:, None], axis=1)

@@ -42,15 +42,19 @@ def correlation(ensemble: xr.Dataset) -> xr.Dataset:
     return two_point_correlation(overdensity(ensemble))
 
 
-def one_point(ensemble: xr.Dataset) -> xr.Dataset:
-    """Distribution of log10(1 + delta) over cells; of real fields, of the standardised field."""
+def one_point(ensemble: xr.Dataset, merged: int = 1) -> xr.Dataset:
+    """Distribution of log10(1 + delta) over cells; of real fields, of the standardised field.
+
+    ``merged`` bins are made one.
+    """
     from physgen.diagnostics.distribution import one_point
 
     contrast = overdensity(ensemble)
     transform = logarithm(contrast)
     if transform is not log10:
         return one_point(contrast)
-    return one_point(contrast, LOG10_EDGES / float(ensemble.attrs.get(FINER_BIN, 1)), "linear", transform, LOG10)
+    edges = LOG10_EDGES[::merged] / float(ensemble.attrs.get(FINER_BIN, 1))
+    return one_point(contrast, edges, "linear", transform, LOG10)
 
 
 def finer_bins(reference: xr.Dataset) -> int:
@@ -183,6 +187,41 @@ def condition_response(ensemble: xr.Dataset) -> xr.Dataset:
     return condition_response(contrast, transform=logarithm(contrast))
 
 
+def _coarse_spectrum(ensemble: xr.Dataset, transform: Any = None) -> xr.Dataset:
+    """P(k) in half octaves over the wavenumbers in which spectra are judged, 0.05 to 0.7 of Nyquist."""
+    from physgen.diagnostics.equivalence import BAND
+    from physgen.diagnostics.spectrum import power_spectrum
+    from physgen.ensemble import spacing
+    from physgen.lattice import nyquist
+
+    low, high = (part * nyquist(spacing(ensemble)) for part in BAND)
+    edges = high / 2 ** (np.arange(2 * int(np.log2(high / low)) + 1)[::-1] / 2)
+    return power_spectrum(ensemble, edges, transform)
+
+
+def power_response(ensemble: xr.Dataset) -> xr.Dataset:
+    """d ln P / d label of delta."""
+    from physgen.diagnostics.response import response
+
+    return response(overdensity(ensemble), _coarse_spectrum, logarithm=True)
+
+
+def log_power_response(ensemble: xr.Dataset) -> xr.Dataset:
+    """d ln P / d label of log10(1 + delta)."""
+    from physgen.diagnostics.response import response
+
+    contrast = overdensity(ensemble)
+    transform = logarithm(contrast)
+    return response(contrast, lambda e: _coarse_spectrum(e, transform), logarithm=True)
+
+
+def one_point_response(ensemble: xr.Dataset) -> xr.Dataset:
+    """d p / d label of the distribution of log10(1 + delta)."""
+    from physgen.diagnostics.response import response
+
+    return response(ensemble, lambda e: one_point(e, 2))
+
+
 DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "mean_density": mean_density,
     "density_scatter": density_scatter,
@@ -203,6 +242,9 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "euler_characteristic": euler_characteristic,
     "features": features,
     "condition_response": condition_response,
+    "power_response": power_response,
+    "log_power_response": log_power_response,
+    "one_point_response": one_point_response,
 }
 
 

@@ -67,6 +67,8 @@ class Domain(ABC):
     ``condition``          template -> condition: ``labels`` (B, n), each in [-1, 1] over its training range, where
                            there are labels, else {}. An own one may give ``channels`` (B, C', \*grid) too
     ``decode``             inverse of ``encode``, snapped to the allowed values
+    ``decode_values``      physical values of encoded x in differentiable torch operations, for observations that act
+                           on the physical field; scale and shift of real values, else refuses
     ``request``            template of what to draw: n configurations under the conditions of an ensemble
     ``streams``            template -> noise stream of each sample (B,); the flattened index. A domain whose samples
                            have more than one dim gives it, so that a sample depends on its condition and its number
@@ -185,6 +187,20 @@ class Domain(ABC):
         from physgen.domains.lattice_field import decode_field
 
         return decode_field(x, template, constants, self.values)
+
+    def decode_values(self, x: torch.Tensor, constants: Constants) -> torch.Tensor:
+        r"""Values of the physical field (B, C, \*grid) of encoded x, as ``decode`` gives them, differentiable in x.
+
+        Raises InputError where the values are not real numbers, which have no slope.
+        """
+        if not isinstance(self.values, Real):
+            raise InputError(
+                f"{self.name} holds {self.values.name} values: what was blurred, averaged or has noise cannot be "
+                "observed of these; give known values alone (mask)"
+            )
+        view = (1, -1, *[1] * (x.ndim - 2))
+        std, mean = (x.new_tensor(constants[name]).reshape(view) for name in ("std", "mean"))
+        return x * std + mean
 
     def request(
         self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Constants | None = None

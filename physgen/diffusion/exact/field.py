@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +64,12 @@ class GaussianField(ExactLaw):
     def __call__(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         spectrum = self.spectrum.to(y)
         return self._mean(y) + _filter(y - self._mean(y), spectrum / (spectrum + like(s, y) ** 2))
+
+    def prior_covariance(self, y: Tensor, s: Tensor, condition: Condition = None) -> Callable[[Tensor], Tensor]:
+        """Covariance of x0 given y, P s^2/(P + s^2) by modes, as a function of x like y."""
+        spectrum, variance = self.spectrum.to(y), like(s, y) ** 2
+        kept = spectrum * variance / (spectrum + variance)
+        return lambda x: _filter(x, kept)
 
     def score(self, y: Tensor, s: Tensor) -> Tensor:
         return _filter(self._mean(y) - y, 1 / (self.spectrum.to(y) + like(s, y) ** 2))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.inverse import mmps as mmps
     from physgen.diffusion.inference.inverse import pigdm as pigdm
     from physgen.diffusion.inference.inverse import repaint as repaint
+    from physgen.diffusion.inference.inverse import wiener as wiener
     from physgen.diffusion.inference.likelihood import Likelihood as Likelihood
     from physgen.diffusion.inference.likelihood import log_likelihood as log_likelihood
     from physgen.diffusion.inference.likelihood import sample_with_log_density as sample_with_log_density

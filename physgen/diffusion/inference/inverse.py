@@ -1,22 +1,25 @@
-r"""Linear inverse problems: samples of x0 given :math:`a = A x_0 + n, n \sim N(0, \sigma_a^2)`, from a denoiser.
+r"""Inverse problems: samples of x0 given :math:`a = h(x_0) + n, n \sim N(0, R)`, from a denoiser.
 
 The denoiser of the posterior is (Tweedie) :math:`D_a = D + s^2 \nabla_y \log p(a|y)` with :math:`p(a|y) = \int
-p(a|x_0) p(x_0|y)`. Replacing :math:`p(x_0|y)` by a Gaussian of mean D(y, s) and covariance C gives, with J =
-dD/dy,
+p(a|x_0) p(x_0|y)`. Replacing :math:`p(x_0|y)` by a Gaussian of mean D(y, s) and covariance C gives, with J = dD/dy and
+H = dh/dx,
 
-.. math:: D_a = D + s^2 J^T A^T (\sigma_a^2 + A C A^T)^{-1} (a - A D).
+.. math:: D_a = D + s^2 J^T H^T (R + H C H^T)^{-1} \big(a - h(m) - H (D - m)\big).
 
-The methods differ in C alone, and only one of them is exact for a Gaussian law:
+A linear h is its own expansion, m = D. A curved one is expanded about :math:`m = D + C H^T (\ldots)^{-1} (\ldots)`,
+found by Gauss-Newton steps from D. The methods differ in C alone:
 
 ============  =============================  ===================================================================
 ``dps``       C = 0                          too narrow, takes D for certain; variance -17 % in the test's problem
 ``pigdm``     :math:`C = v s^2/(v + s^2)`    exact for white x0 of variance v alone; variance -7 % in that problem
 ``mmps``      :math:`C = s^2 J`              exact for every Gaussian law, as this is the posterior covariance
+``wiener``    :math:`P s^2/(P + s^2)`        by Fourier modes, P that of the denoiser's Gaussian surrogate: exact for
+                                             Gaussian fields of that spectrum; no backward pass in the solution
 ============  =============================  ===================================================================
 
-:func:`repaint` changes the sampler and not the denoiser; it is biased even for Gaussian laws. Numbers for all four on
-one problem, variance included, are in tests/diffusion/inference/test_inverse.py. The covariance of a non-Gaussian law
-depends on y, and there none is exact.
+:func:`repaint` changes the sampler and not the denoiser; it is biased even for Gaussian laws. Numbers on one problem,
+variance included, are in tests/diffusion/inference/test_inverse.py. The covariance of a non-Gaussian law depends on y,
+and there none is exact: :mod:`physgen.diffusion.inference.posterior_moves` makes the posterior their fixed point.
 
 Shapes: B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,), observations (B or 1, \*measured).
 """
@@ -36,26 +39,45 @@ from physgen.diffusion.convention import Condition, Denoiser, bridge_draw, elaps
 from physgen.diffusion.levels import check_levels
 
 Operator = Callable[[Tensor], Tensor]
+OBSERVED, VARIANCE = "observed", "observed_variance"  # entries of a condition: an observation for each sample
+METHODS = ("dps", "pigdm", "mmps", "wiener")
+WIENER_ITERATIONS = 60  # of conjugate gradients that cost Fourier transforms alone
+REACH = 8.0  # encoded values beyond which no curved observation is expanded
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    r""":math:`a = A x_0 + n`.
+    r""":math:`a = h(x_0) + n`.
 
     Args:
-        operator: A, linear, (B, C, \*grid) -> (B, \*measured), in differentiable torch operations, e.g. ``lambda x:
+        operator: h, (B, C, \*grid) -> (B, \*measured), in differentiable torch operations, e.g. ``lambda x:
             x[..., mask]``.
-        value: a (B or 1, \*measured).
-        noise_variance: :math:`\sigma_a^2 \ge 0`, the same for all measured values.
+        value: a (B or 1, \*measured); NaN marks what was not measured. None: of each sample its own, the entry
+            ``observed`` of the condition (N, \*measured).
+        noise_variance: of n, >= 0: the same for all measured values, or a tensor like a. Where the value comes with
+            the condition, the entry ``observed_variance`` of it takes its place.
+        expansions: of a curved operator: Gauss-Newton steps to the point it is expanded about. 0: the operator is
+            linear, up to a constant.
     """
 
     operator: Operator
-    value: Tensor
-    noise_variance: float = 0.0
+    value: Tensor | None = None
+    noise_variance: float | Tensor = 0.0
+    expansions: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise_variance < math.inf:
+        least, most = (float(f(torch.as_tensor(self.noise_variance))) for f in (torch.min, torch.max))
+        if not 0 <= least <= most < math.inf:
             raise ValueError(f"noise_variance must be finite and not negative, got {self.noise_variance}")
+
+    def of(self, condition: Condition, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and noise variance of the samples that go with a condition, like y."""
+        given = condition or {}
+        if self.value is None and OBSERVED not in given:
+            raise ValueError(f"an observation without a value needs the condition {OBSERVED!r}, got {list(given)}")
+        value = given[OBSERVED] if self.value is None else self.value
+        variance = given.get(VARIANCE, self.noise_variance) if self.value is None else self.noise_variance
+        return value.to(y), torch.as_tensor(variance).to(y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,50 +86,120 @@ class PosteriorDenoiser:
 
     Args:
         denoiser: D, differentiable in y. observation: what is known.
-        covariance: C of the table above. prior_variance: v, of "pigdm".
-        iterations: of the conjugate gradients for :math:`(\sigma_a^2 + A C A^T)^{-1}`; exact once it reaches the number
+        covariance: C of the table above; "wiener" needs a denoiser with a method ``prior_covariance(y, s, condition)``,
+            which gives :math:`P s^2/(P + s^2)` by Fourier modes; where there is one "mmps" starts from its solution.
+        prior_variance: v, of "pigdm".
+        iterations: of the conjugate gradients for :math:`(R + H C H^T)^{-1}`; exact once it reaches the number
             of distinct eigenvalues. Each costs a backward pass through D with "mmps", none otherwise.
+        tolerance: residual at which they end, in units of the first one; 0 for that of the precision.
+
+    Raises:
+        ValueError: a call whose result is not finite: the denoiser failed, or the iterations diverged.
     """
 
     denoiser: Denoiser
     observation: Observation
-    covariance: Literal["dps", "pigdm", "mmps"]
+    covariance: Literal["dps", "pigdm", "mmps", "wiener"]
     prior_variance: float = 1.0
     iterations: int = 10
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.covariance not in ("dps", "pigdm", "mmps"):
-            raise ValueError(f'covariance is "dps", "pigdm" or "mmps", got {self.covariance!r}')
-        if self.covariance == "dps" and self.observation.noise_variance == 0:
+        if self.covariance not in METHODS:
+            raise ValueError(f"covariance is one of {', '.join(METHODS)}, got {self.covariance!r}")
+        exact = float(torch.as_tensor(self.observation.noise_variance).min()) == 0
+        if self.covariance == "dps" and exact and self.observation.value is not None:
             raise ValueError("dps divides by the noise variance of the observation, got 0; use pigdm or mmps")
+        if self.covariance == "wiener" and self._surrogate is None:
+            raise ValueError("wiener needs a denoiser with a Gaussian surrogate (prior_covariance); use mmps")
         if self.iterations < 1 or not self.prior_variance > 0:
             raise ValueError(
                 f"need iterations >= 1 and prior_variance > 0, got {self.iterations}, {self.prior_variance}"
             )
 
+    @property
+    def _surrogate(self) -> Callable[..., Tensor] | None:
+        return getattr(self.denoiser, "prior_covariance", None)
+
     def __call__(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        operator, noise = self.observation.operator, self.observation.noise_variance
+        value, noise = self.observation.of(condition, y)
+        given = {k: v for k, v in (condition or {}).items() if k not in (OBSERVED, VARIANCE)} or None
         variance = like(s, y).square()
         with torch.enable_grad():  # samplers run without gradients
             point = y.detach().requires_grad_()
-            denoised = self.denoiser(point, s, condition)
-            predicted = operator(denoised)
+            denoised = self.denoiser(point, s, given)
 
-        def adjoint(v: Tensor) -> Tensor:
-            return torch.autograd.grad(predicted, denoised, v, retain_graph=True)[0]
+        surrogate = None if self._surrogate is None else self._surrogate(y, s, given)
 
         def spread(x: Tensor) -> Tensor:  # C x
             if self.covariance == "mmps":
                 return variance * torch.autograd.grad(denoised, point, x, retain_graph=True)[0]
+            if self.covariance == "wiener" and surrogate is not None:
+                return surrogate(x)
             return x * (self.prior_variance * variance / (self.prior_variance + variance))
 
-        def total(v: Tensor) -> Tensor:
-            return noise * v + operator(spread(adjoint(v)))
+        centre, measured = denoised.detach(), torch.isfinite(value)
+        middle, pulled = centre, torch.zeros_like(centre)
+        for further in reversed(range(self.observation.expansions + 1)):
+            seen = expand(self.observation.operator, middle)
+            residual = kept(value - seen.value - seen.slope(centre - middle), measured)
+            if self.covariance == "dps":
+                solved = residual / noise
+            elif surrogate is None or self.covariance == "pigdm":
+                solved = self._solve(seen.total(spread, noise, measured), residual, self.iterations)
+            else:
+                solved = self._solve(seen.total(surrogate, noise, measured), residual, WIENER_ITERATIONS)
+                if self.covariance == "mmps" and not further:  # the point of expansion need not be known so well
+                    solved = self._solve(seen.total(spread, noise, measured), residual, self.iterations, solved)
+            pulled = seen.adjoint(solved)
+            if further:
+                moved = centre + (surrogate or spread)(pulled)
+                middle = moved.clamp(-REACH, REACH)
+        found = centre + variance * torch.autograd.grad(denoised, point, pulled)[0]
+        if not bool(torch.isfinite(found).all()):
+            raise ValueError(
+                f"the posterior denoiser {self.covariance} is not finite at s = {float(s.max()):.3g}: "
+                + ("dps is stiff, take smaller steps or mmps" if self.covariance == "dps" else "is the denoiser?")
+            )
+        return found
 
-        residual = self.observation.value.to(y) - predicted.detach()
-        with torch.no_grad():
-            solved = residual / noise if self.covariance == "dps" else _solve(total, residual, self.iterations)
-        return denoised.detach() + variance * torch.autograd.grad(predicted, point, solved)[0]
+    def _solve(self, matrix: Operator, right: Tensor, iterations: int, start: Tensor | None = None) -> Tensor:
+        return _solve(matrix, right, iterations, start, self.tolerance)
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """An operator about a point: its value there, its slope H and the adjoint of that."""
+
+    value: Tensor
+    slope: Operator
+    adjoint: Operator
+
+    def total(self, spread: Operator, noise: Tensor, measured: Tensor) -> Operator:
+        """R + H C H^T on the measured values; v must be zero elsewhere."""
+        return lambda v: noise * v + kept(self.slope(spread(self.adjoint(v))), measured)
+
+
+def kept(v: Tensor, measured: Tensor) -> Tensor:
+    """v where it was measured, zero elsewhere."""
+    return torch.where(measured, v, torch.zeros_like(v))
+
+
+def expand(operator: Operator, point: Tensor) -> Expansion:
+    """The operator about a point, by its own method ``expand`` or by two passes of automatic differentiation."""
+    if hasattr(operator, "expand"):
+        return operator.expand(point)
+    with torch.enable_grad():
+        point = point.detach().requires_grad_()
+        value = operator(point)
+        weight = torch.zeros_like(value, requires_grad=True)
+        # linear in the weight: the gradient of it is H, without forward mode
+        (pulled,) = torch.autograd.grad(value, point, weight, create_graph=True, materialize_grads=True)
+    return Expansion(
+        value.detach(),
+        lambda x: torch.autograd.grad(pulled, weight, x, retain_graph=True)[0],
+        lambda v: torch.autograd.grad(value, point, v, retain_graph=True)[0],
+    )
 
 
 def dps(denoiser: Denoiser, observation: Observation) -> PosteriorDenoiser:
@@ -128,6 +220,11 @@ def pigdm(denoiser: Denoiser, observation: Observation, prior_variance: float = 
 def mmps(denoiser: Denoiser, observation: Observation, iterations: int = 10) -> PosteriorDenoiser:
     """Moment matching. Source: Rozet et al., arXiv:2405.13712, section 4.2."""
     return PosteriorDenoiser(denoiser, observation, "mmps", iterations=iterations)
+
+
+def wiener(denoiser: Denoiser, observation: Observation) -> PosteriorDenoiser:
+    """Moment matching with the covariance of the denoiser's Gaussian surrogate in place of its Jacobian."""
+    return PosteriorDenoiser(denoiser, observation, "wiener")
 
 
 def repaint(
@@ -175,21 +272,30 @@ def repaint(
     return integrate
 
 
-def _solve(matrix: Operator, right: Tensor, iterations: int) -> Tensor:
-    """Conjugate gradients for a positive symmetric matrix, row by row of (B, \\*measured)."""
-    tiny = torch.finfo(right.dtype).tiny
-    solution, residual = torch.zeros_like(right), right
+def _solve(
+    matrix: Operator, right: Tensor, iterations: int, start: Tensor | None = None, tolerance: float = 0.0
+) -> Tensor:
+    """Conjugate gradients for a positive symmetric matrix, row by row of (B, \\*measured).
+
+    A row stops where it has converged, and where its direction has no positive curvature: a learned Jacobian need not
+    be a covariance.
+    """
+    solution = torch.zeros_like(right) if start is None else start
+    residual = right if start is None else right - matrix(start)
     direction, square = residual, _dot(residual, residual)
-    goal = square * torch.finfo(right.dtype).eps ** 2
+    goal = _dot(right, right) * max(tolerance, torch.finfo(right.dtype).eps) ** 2
+    open_rows = square > goal
     for _ in range(iterations):
-        if bool((square <= goal).all()):
+        if not bool(open_rows.any()):
             break
         image = matrix(direction)
-        step = square / _dot(direction, image).clamp(min=tiny)
-        step = torch.where(square > goal, step, torch.zeros_like(step))  # converged rows stay
+        curvature = _dot(direction, image)
+        open_rows = open_rows & (curvature > 0)
+        step = torch.where(open_rows, square / torch.where(open_rows, curvature, 1.0), 0.0)
         solution, residual = solution + step * direction, residual - step * image
         square, before = _dot(residual, residual), square
-        direction = residual + square / before.clamp(min=tiny) * direction
+        open_rows = open_rows & (square > goal)
+        direction = residual + torch.where(open_rows, square / torch.where(open_rows, before, 1.0), 0.0) * direction
     return solution
 
 

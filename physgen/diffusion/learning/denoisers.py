@@ -127,6 +127,13 @@ class FieldDenoiser(nn.Module):
         power, modes = self._power(y, condition), self._modes(y)
         return self._field(power / (power + like(s, modes).square()) * modes)
 
+    def prior_covariance(self, y: Tensor, s: Tensor, condition: Condition = None) -> Callable[[Tensor], Tensor]:
+        """Posterior covariance of the Wiener filter, P s^2/(P + s^2) by modes, as a function of x like y."""
+        power = self._power(y, in_dtype(condition, y.dtype))
+        variance = like(s, y if self.spectrum is None or self.spectrum.grid else power).square()
+        kept = power * variance / (power + variance)
+        return lambda x: self._field(kept * self._modes(x))
+
     def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
         """Expected mean squared error of the Wiener filter, mean over modes of P s^2/(P + s^2), shape (B,)."""
         if self.spectrum is None:

@@ -277,6 +277,12 @@ class Cosmology(Domain):
         made = template.assign(field=(dims, values, constants["field_attrs"] | shown))
         return made.assign_attrs(field_kind=kind, clipped_fraction=clipped)
 
+    def decode_values(self, x: torch.Tensor, constants: Mapping[str, Any]) -> torch.Tensor:
+        """Field values of encoded x, differentiable; see torch_values.decoded_values."""
+        from physgen.domains.cosmology.torch_values import decoded_values
+
+        return decoded_values(x, constants)
+
     def request(
         self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
     ) -> xr.Dataset:

@@ -98,6 +98,7 @@ EXECUTION = {
 }
 ELSEWHERE = {  # keys with a test of their own below
     "schema_version", "name", "domain", "dataset", "training.compile", "tracking.uri",
+    "judging.deconvolve", "judging.mass_assignment", "judging.shot_noise",  # tests/stages/test_correction.py
 } | {f"training.monitor.{key}" for key in MonitorConfig.model_fields}  # fmt: skip  # tests/stages/test_monitor.py
 NETWORKS = {
     "unet": {"width": 16, "multipliers": [1], "blocks": 2, "attention": True, "dropout": 0.5, "inject": True,

@@ -257,11 +257,13 @@ def _average(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from physgen.stages import evaluate
+    from physgen.stages.correction import parse_correction
 
     tolerances = {k: _number(v, k) for k, v in _pairs(arguments.tolerance, "tolerance").items()}
+    correction = parse_correction(_pairs(arguments.correct, "correction"))
     result = evaluate(
         arguments.generated, arguments.reference, arguments.train, arguments.output, arguments.run, tolerances,
-        box_size=arguments.box, domain=arguments.domain, processes=min(os.cpu_count() or 1, 4),
+        box_size=arguments.box, domain=arguments.domain, processes=min(os.cpu_count() or 1, 4), correction=correction,
     )  # fmt: skip
     print(result.table)
     print(f"wrote {result.folder}/report.html, summary.json, diagnostics.nc and figures/")

@@ -157,6 +157,14 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="accepted deviation, e.g. power_spectrum=0.05; may be given several times",
     )
     evaluate.add_argument(
+        "--correct",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what to take off spectra of both: deconvolve=window|aliased, mass_assignment=CIC (default: as the files "
+        "state), shot_noise=poisson or a level of P; default: judging.* of the run",
+    )
+    evaluate.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="default: GENERATED without suffix, or GENERATED-evaluation"
     )
 

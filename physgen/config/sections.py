@@ -215,6 +215,27 @@ class JudgingConfig(Section):
         0.01, gt=0, lt=0.5, description="probability that any diagnostic at all fails where the law is right"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the simultaneous band that must lie in the tolerance")
+    deconvolve: Literal["none", "window", "aliased"] = Field(
+        "none", description="divide the modes of spectra by the window of the mass assignment, or by the root of its "
+        "alias sum, alike in both ensembles"
+    )  # fmt: skip
+    mass_assignment: Literal["NGP", "CIC", "TSC", "PCS"] | None = Field(
+        None, description="scheme that painted both ensembles; left out, what they state"
+    )
+    shot_noise: Literal["poisson"] | float | None = Field(
+        None, description="level of P that is subtracted from spectra, or poisson for one over the number density that "
+        "the ensembles state; left out, none is"
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _acts(self) -> JudgingConfig:
+        if self.shot_noise is not None and self.shot_noise != "poisson" and not self.shot_noise > 0:
+            raise ValueError(f"shot_noise={self.shot_noise} must be a positive level of P, or poisson: leave it out")
+        if self.mass_assignment is not None and self.deconvolve == "none" and self.shot_noise is None:
+            raise ValueError(
+                f"mass_assignment={self.mass_assignment} has no effect alone: give deconvolve=window, or shot_noise"
+            )
+        return self
 
     @model_validator(mode="after")
     def _positive(self) -> JudgingConfig:

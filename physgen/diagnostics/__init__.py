@@ -16,14 +16,17 @@ from physgen.diagnostics.scatter import power_correlation, power_scatter
 from physgen.diagnostics.scattering import scattering
 from physgen.diagnostics.spectrum import cross_spectrum, power_spectrum
 from physgen.diagnostics.verdict import Verdict, judge
+from physgen.diagnostics.window import Correction, deconvolved
 
 __all__ = [
+    "Correction",
     "Verdict",
     "band_moments",
     "bispectrum",
     "compare",
     "compare_results",
     "cross_spectrum",
+    "deconvolved",
     "extrema",
     "judge",
     "make_result",

@@ -15,6 +15,7 @@ from physgen.diagnostics.batches import Transform, each_sample
 from physgen.diagnostics.mode_sums import Array, sums_over_bins
 from physgen.diagnostics.resampling import jackknife
 from physgen.diagnostics.result import length_unit, result_of_samples, units
+from physgen.diagnostics.window import Correction, Removal, without_transform
 from physgen.errors import InputError
 from physgen.lattice import mode_bins, nyquist
 
@@ -25,7 +26,7 @@ Bins = int | Sequence[float] | np.ndarray | None
 
 CONVENTION = (
     "P = |FFT|^2 V/N^2 with V the volume and N the number of cells, so white noise of unit variance has "
-    "P = cell volume; no shot noise is subtracted and no window divided out. The dotted line is the Nyquist wavenumber."
+    "P = cell volume; {}. The dotted line is the Nyquist wavenumber."
 )
 
 
@@ -70,17 +71,22 @@ def power_spectrum_array(
     return binned.k, power.reshape(*field.shape[:-d], -1), binned.count / 2
 
 
-def power_spectrum(ensemble: xr.Dataset, bins: Bins = None, transform: Transform | None = None) -> xr.Dataset:
+def power_spectrum(
+    ensemble: xr.Dataset, bins: Bins = None, transform: Transform | None = None, correction: Correction | None = None
+) -> xr.Dataset:
     r"""Isotropic power spectrum :math:`P(k) = \langle |\delta_k|^2 \rangle V/N^2` of an ensemble.
 
     Convention: :math:`\delta_k = \sum_x \delta(x) e^{-ikx}`, V the volume, N the number of cells: white noise of unit
-    variance has P = cell volume. No shot noise is subtracted, no mass-assignment window is divided out.
+    variance has P = cell volume. Without a correction no shot noise is subtracted, no mass-assignment window divided
+    out.
 
     Args:
         ensemble: periodic ``field``, spacing from its coordinates, any sample dims.
         bins: None for bins of width k_F = 2 pi / L centred on its multiples up to Nyquist, a number of linear bins over
             the same range, or bin edges (:func:`bin_edges`).
         transform: None, or a function of the array of fields, whose ``__name__`` goes into the name of the result.
+        correction: window and shot noise that are taken off (:class:`physgen.diagnostics.window.Correction`); what was
+            done stands in the attrs ``mass_assignment``, ``deconvolve`` and ``shot_noise`` of the result.
 
     Returns:
         Dataset over ``k`` (mean |k| of the modes in the bin) with ``value`` (length^d), ``error`` (standard error over
@@ -91,13 +97,20 @@ def power_spectrum(ensemble: xr.Dataset, bins: Bins = None, transform: Transform
 
     steps = spacing(ensemble)
     binned = mode_bins(tuple(ensemble.sizes[d] for d in space_dims(ensemble)), steps, bins)
-    power = each_sample(ensemble, lambda values: power_spectrum_array(values, steps, bins)[1], transform)
+    removal = (correction or Correction()).of(ensemble)
+    through = without_transform(removal, transform)
+    power = each_sample(ensemble, lambda values: power_spectrum_array(values, steps, bins)[1], through)
+    power -= removal.noise_in(binned)
     name = "power_spectrum" if transform is None else f"power_spectrum_{_transform_name(transform)}"
     of = "" if transform is None else f" of the field's {_transform_name(transform)}"
-    said: dict[str, Any] = {"diagnostic": name, "convention": CONVENTION, "long_name": f"power spectrum{of}"}
+    said: dict[str, Any] = {
+        "diagnostic": name,
+        "convention": CONVENTION.format(removal.words),
+        "long_name": f"power spectrum{of}",
+    }
     said["of_units"] = ensemble["field"].attrs.get("units", "1") if transform is None else "1"
     said |= {"tolerance": 0.1, "tolerance_kind": "ratio", "tolerance_of": "P(k)"}
-    result = spectrum_result(ensemble, power, binned.k, **said, symbol="P(k)")
+    result = spectrum_result(ensemble, power, binned.k, **said, **removal.attrs, symbol="P(k)")
     for name, edge in zip(("k_low", "k_high"), binned.edges.T, strict=True):
         result[name] = ("k", edge, {"long_name": "edge of the bin", "units": result["k"].attrs["units"]})
     return _with_modes(result, binned.count / 2)
@@ -144,7 +157,11 @@ def spectrum_result(ensemble: xr.Dataset, power: np.ndarray, k: np.ndarray, **at
 
 
 def cross_spectrum(
-    first: xr.Dataset, second: xr.Dataset, bins: Bins = None, transform: Transform | None = None
+    first: xr.Dataset,
+    second: xr.Dataset,
+    bins: Bins = None,
+    transform: Transform | None = None,
+    correction: Correction | None = None,
 ) -> xr.Dataset:
     r"""Cross spectrum of two ensembles, sample by sample, with the correlation coefficient and the transfer function.
 
@@ -155,19 +172,28 @@ def cross_spectrum(
     Args:
         first, second: ensembles of equal sample and space dims, matched sample by sample.
         bins, transform: as in :func:`power_spectrum`.
+        correction: of both. Each is divided by the window that it states; shot noise is subtracted from P_1 and P_2,
+            not from P_12 (two samples of points share none; of the same points, P_12 keeps it). r may then exceed 1.
 
     Returns:
         Dataset over ``k``: ``value`` = P_12 (length^d) and ``error``; ``correlation``, ``correlation_error``,
-        ``transfer``, ``transfer_error`` (jackknife over units; nan for one unit).
+        ``transfer``, ``transfer_error`` (jackknife over units; nan for one unit, or where noise is all there is).
     """
-    from physgen.ensemble import spacing
+    from physgen.ensemble import space_dims, spacing
 
-    one, two = transformed(first, transform), transformed(second, transform)
+    removals = [(correction or Correction()).of(e) for e in (first, second)]
+    through = [without_transform(removal, transform) for removal in removals]
+    fields = [transformed(e, change) for e, change in zip((first, second), through, strict=True)]
     steps = spacing(first)
-    k, cross, modes = power_spectrum_array(one, steps, bins, other=two)
-    autos = [power_spectrum_array(f, steps, bins)[1] for f in (one, two)]
+    k, cross, modes = power_spectrum_array(fields[0], steps, bins, other=fields[1])
+    binned = mode_bins(tuple(first.sizes[d] for d in space_dims(first)), steps, bins)
+    autos = [
+        power_spectrum_array(f, steps, bins)[1] - removal.noise_in(binned)
+        for f, removal in zip(fields, removals, strict=True)
+    ]
     names = {"diagnostic": "cross_spectrum", "long_name": "cross spectrum", "symbol": "P_{12}(k)"}
-    result = _with_modes(spectrum_result(first, cross, k, **names), modes)
+    names["convention"] = CONVENTION.format(removals[0].words if correction else Removal().words)
+    result = _with_modes(spectrum_result(first, cross, k, **names, **removals[0].attrs), modes)
     group, dims = units(first), result["value"].dims
     shape = result["per_unit"].shape[1:]
     stacked = np.stack([group.mean(p).reshape(group.count, *shape) for p in (cross, *autos)], axis=1)  # (U, 3, *shape)
@@ -177,8 +203,9 @@ def cross_spectrum(
     }
     flat = stacked.reshape(group.count, 3, -1)
     for name, ratio in ratios.items():
-        estimate = ratio(flat.mean(axis=0))
-        error = jackknife(flat, ratio)[1] if group.count > 1 else np.full_like(estimate, np.nan)
+        with np.errstate(invalid="ignore"):  # a power below zero once its noise is off has no root
+            estimate = ratio(flat.mean(axis=0))
+            error = jackknife(flat, ratio)[1] if group.count > 1 else np.full_like(estimate, np.nan)
         result[name] = (dims, estimate.reshape(shape), {"units": "1"})
         result[f"{name}_error"] = (dims, error.reshape(shape), {"units": "1"})
     return result

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from physgen.report.comparison import Comparison
     from physgen.report.evaluation import Evaluation
     from physgen.report.regimes import Regimes
+    from physgen.stages.correction import Correction
 
 
 def evaluate(
@@ -23,6 +24,7 @@ def evaluate(
     box_size: Any = None,
     domain: str | None = None,
     tolerances: Mapping[str, float] | None = None,
+    correction: Correction | None = None,
 ) -> Evaluation:
     """Judge an ensemble against a reference: every diagnostic with its error, its floor and a verdict.
 
@@ -33,18 +35,19 @@ def evaluate(
         box_size: of arrays, see :func:`physgen.from_array`.
         domain: physics of ensembles that name none; None for the one that another of them names, or for any field.
         tolerances: diagnostic -> accepted deviation.
+        correction: window and shot noise to take off the spectra of both (:class:`physgen.diagnostics.Correction`).
 
     Returns:
         The evaluation: it shows its table, and has ``results``, ``values``, ``figure(name)`` and ``write(folder)``.
     """
     from physgen.config import JudgingConfig
-    from physgen.stages.evaluation import evaluate_ensembles
+    from physgen.stages.evaluation import evaluate_ensembles, judging_rules
     from physgen.stages.sources import as_ensembles, of_one_physics
 
     given = {"generated": generated, "reference": reference, "train": train}
     read = as_ensembles({name: source for name, source in given.items() if source is not None}, box_size, domain)
     ensembles, physics = of_one_physics(read, domain)
-    judging = JudgingConfig().model_copy(update={"tolerances": dict(tolerances or {})})
+    judging = judging_rules(JudgingConfig(), tolerances, correction)
     return evaluate_ensembles(**ensembles, domain=physics, judging=judging)
 
 

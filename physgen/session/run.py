@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from physgen.report.regimes import Regimes
     from physgen.runs.encoding import Encoding
     from physgen.runs.model import Model
+    from physgen.stages.correction import Correction
 
 Denoise = Callable[..., "torch.Tensor"]
 
@@ -127,6 +128,7 @@ class OpenRun:
         train: Any = None,
         *,
         tolerances: Mapping[str, float] | None = None,
+        correction: Correction | None = None,
         progress: bool = True,
     ) -> Evaluation:
         """Judge what the run draws, or drew, against a reference; nothing is written.
@@ -136,9 +138,10 @@ class OpenRun:
             reference: None for the test part of the run's data.
             train: None for the training part.
             tolerances: diagnostic -> accepted deviation; they come before those of the configuration.
+            correction: window and shot noise to take off the spectra; None for that of the configuration.
             progress: show a bar while drawing.
         """
-        from physgen.stages.evaluation import evaluate_ensembles
+        from physgen.stages.evaluation import evaluate_ensembles, judging_rules
         from physgen.stages.sources import as_ensembles
 
         given = {
@@ -148,8 +151,7 @@ class OpenRun:
         }
         read = as_ensembles(given, domain=self.run.domain.name)
         ensembles = {name: self._adopted(ensemble) for name, ensemble in read.items()}
-        rules = self.experiment.judging
-        judging = rules.model_copy(update={"tolerances": {**rules.tolerances, **(tolerances or {})}})
+        judging = judging_rules(self.experiment.judging, tolerances, correction)
         return evaluate_ensembles(**ensembles, domain=self.run.domain, judging=judging)
 
     def regimes(self, *, seed: int = 0, progress: bool = True) -> Regimes:

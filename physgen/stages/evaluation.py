@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from physgen.diagnostics.comparison import MeasuredReference
 from physgen.diagnostics.memorization import memorization_verdict
 from physgen.diagnostics.metrics import metrics_of
 from physgen.diagnostics.verdict import Verdict, judge, not_computed
+from physgen.diagnostics.window import Correction, corrected
 from physgen.domains.contract import Domain, check_same_domain, domain_of, with_units
 from physgen.ensemble import SHARED, independent_units, sample_count, space_dims
 from physgen.errors import InputError
@@ -46,6 +47,7 @@ def evaluate(
     box_size: str | None = None,
     domain: str | None = None,
     processes: int = 1,
+    correction: Correction | None = None,
 ) -> Evaluation:
     """Judge an ensemble file against a reference file and write the evaluation.
 
@@ -59,6 +61,7 @@ def evaluate(
         box_size: of arrays, see :func:`physgen.from_array`.
         domain: physics of files that name none; None for the one that another file names, or for any field.
         processes: how many draw the figures at once; the result does not depend on it.
+        correction: window and shot noise to take off the spectra, in place of that of the run's configuration.
 
     Returns:
         The evaluation, with its ``folder``.
@@ -76,13 +79,21 @@ def evaluate(
         raise InputError(f"{folder} is a file: choose a folder for the report")
     logged_to = run if run is None or isinstance(run, Run) else open_run(Path(run))
     judging = logged_to.experiment.judging if logged_to else JudgingConfig()
-    judging = judging.model_copy(update={"tolerances": {**judging.tolerances, **(tolerances or {})}})
+    judging = judging_rules(judging, tolerances, correction)
     ensembles, physics = of_one_physics(read, domain)
     found = evaluate_ensembles(**ensembles, domain=physics, judging=judging)
     sources = described(paths)
     if logged_to is None:
         return found.write(folder, sources, processes=processes)
     return write_to_run(found, logged_to, folder, sources, processes)
+
+
+def judging_rules(
+    rules: JudgingConfig, tolerances: Mapping[str, float] | None = None, correction: Correction | None = None
+) -> JudgingConfig:
+    """Rules with some tolerances, and a correction of spectra, in place of their own."""
+    changed: dict[str, Any] = {"tolerances": {**rules.tolerances, **(tolerances or {})}}
+    return rules.model_copy(update=changed | (asdict(correction) if correction else {}))
 
 
 def write_to_run(
@@ -134,12 +145,15 @@ class Evaluator:
     ) -> None:
         self.domain = domain_of(reference)() if domain is None else domain
         self.judging = judging or JudgingConfig()
-        self.diagnostics = self.domain.diagnostics()
+        rules = self.judging
+        self.correction = Correction(rules.deconvolve, rules.mass_assignment, rules.shot_noise)
+        self.diagnostics = corrected(self.domain.diagnostics(), self.correction)
         _check_tolerances(self.judging, [*self.diagnostics, MEMORIZATION])
         check_same_domain(reference, self.domain.name, "the reference", "the evaluation")
         reference = with_units(reference.assign_attrs(domain=self.domain.name), self.domain)
         # all take its constants, its own halves included
         self.reference = self.domain.confront(reference, reference, "the reference")
+        self.correction.of(self.reference)  # refused at once, not diagnostic by diagnostic
         self._measured: list[tuple[xr.Dataset, MeasuredReference]] = []
 
     def evaluate(
@@ -166,6 +180,7 @@ class Evaluator:
                 check_same_domain(ensemble, self.domain.name, f"the {name}", "the reference")
                 check_comparable(generated, ensemble, name)
         generated = self.domain.confront(self.reference, generated, "the generated ensemble")
+        self.correction.of(generated)
         measured = self._restricted_to(generated)
         rate = self.judging.false_alarms / (len(self.diagnostics) + 1)
         results, metrics, verdicts = {}, {}, []

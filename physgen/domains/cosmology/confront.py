@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from physgen.diagnostics.window import MassAssignment
 from physgen.domains.cosmology.conditions import mean_at
 from physgen.domains.cosmology.encoding import field_kinds, join_kinds, own_mean
 from physgen.domains.cosmology.geometry import check_mask_free, is_periodic
@@ -172,6 +173,7 @@ def _same_facts(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.D
         "redshift": (redshifts, "compare fields of one epoch"),
         "slab_thickness": (relative, "compare slabs of one thickness"),
         "box_size": (relative, "compare equal boxes"),
+        "mass_assignment": (_painted_alike, "paint both by one scheme, and deconvolve both or neither"),
     }
     for fact, (same, remedy) in facts.items():
         if any(fact in e.variables for e in (other, reference)):
@@ -193,6 +195,11 @@ def _same_facts(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.D
     if not is_periodic(other):
         found.note("the fields are not periodic: spectra and correlations by FFT are periodograms, alike on both sides")
     return other
+
+
+def _painted_alike(one: Any, other: Any) -> bool:
+    """Scheme, interlacing and deconvolution; what else the attribute tells, such as what was painted, may differ."""
+    return MassAssignment.stated({"mass_assignment": one}) == MassAssignment.stated({"mass_assignment": other})
 
 
 def _same_mean(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.Dataset:

@@ -329,9 +329,10 @@ class Cosmology(Domain):
         """``other`` with the constants of ``reference``; what cannot be compared is refused. See confront.confront."""
         from physgen.diagnostics.label_fit import FRAME, label_frame
         from physgen.domains.cosmology.confront import confront
+        from physgen.domains.cosmology.discreteness import of_points
         from physgen.domains.cosmology.statistics import FINER_BIN, finer_bins
 
-        found = confront(reference, other, name)
+        found = of_points(confront(reference, other, name))
         finer = reference.attrs.get(FINER_BIN) or finer_bins(reference)
         return found.assign_attrs({FINER_BIN: int(finer), FRAME: reference.attrs.get(FRAME) or label_frame(reference)})
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from physgen.domains.cosmology.density import density_scatter, log10, logarithm, mean_density
+from physgen.domains.cosmology.discreteness import of_points, said_of_slabs
 from physgen.domains.cosmology.encoding import field_kinds, overdensity
 from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    from physgen.diagnostics.window import Correction
 
 LOG10 = ("log10_density", {"long_name": "log10 of density / mean", "symbol": r"\log_{10}(1+\delta)", "units": "1"})
 # the same for every ensemble: edges and thresholds that follow a file's own law would hide its errors
@@ -20,11 +24,12 @@ FINER_BIN = "one_point_finer"  # attribute: how many times finer these edges are
 ON_LOG10: dict[str, Any] = {"thresholds": LOG10_THRESHOLDS, "transform": log10, "axis": LOG10}
 
 
-def power_spectrum(ensemble: xr.Dataset) -> xr.Dataset:
+def power_spectrum(ensemble: xr.Dataset, correction: Correction | None = None) -> xr.Dataset:
     """P(k) of delta; units (Mpc/h)^d."""
     from physgen.diagnostics.spectrum import power_spectrum
 
-    return power_spectrum(overdensity(ensemble))
+    found = power_spectrum(overdensity(of_points(ensemble)), correction=correction)
+    return found.assign_attrs(convention=found.attrs["convention"] + said_of_slabs(ensemble))
 
 
 def log_power_spectrum(ensemble: xr.Dataset) -> xr.Dataset:
@@ -91,11 +96,11 @@ def power_correlation(ensemble: xr.Dataset) -> xr.Dataset:
     return power_correlation(contrast, transform=logarithm(contrast))
 
 
-def bispectrum(ensemble: xr.Dataset) -> xr.Dataset:
+def bispectrum(ensemble: xr.Dataset, correction: Correction | None = None) -> xr.Dataset:
     """Reduced bispectrum of delta: equilateral, squeezed, folded triangles."""
     from physgen.diagnostics.bispectrum import bispectrum
 
-    return bispectrum(overdensity(ensemble))
+    return bispectrum(overdensity(of_points(ensemble)), correction=correction)
 
 
 def log_bispectrum(ensemble: xr.Dataset) -> xr.Dataset:

@@ -77,7 +77,7 @@ def test_a_correction_that_cannot_act_is_refused(pair):
 
 
 def test_the_command_line_and_python_take_it(pair, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("physgen.report.evaluation.Evaluation.write", lambda self, folder, *rest: self)
+    monkeypatch.setattr("physgen.report.evaluation.Evaluation.write", lambda self, *rest, **more: self)
     seen = []
     monkeypatch.setattr("physgen.stages.evaluation.corrected", lambda d, c: seen.append(c) or {})
     paths = [str(save_ensemble(e, tmp_path / f"{i}.h5")) for i, e in enumerate(pair)]

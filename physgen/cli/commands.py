@@ -140,13 +140,9 @@ def _import(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from physgen.stages import export_files
+    from physgen.cli.exporting import export
 
-    written = export_files(arguments.format, arguments.ensemble, arguments.output)
-    print(f"wrote {', '.join(map(str, written.paths))}")
-    if written.back:
-        back = _free(arguments.output.with_name(f"{arguments.output.stem}-back.h5"))
-        print(f"next, to read it back: {_command('import', *written.back, '-o', back)}")
+    export(arguments)
 
 
 def _train(arguments: argparse.Namespace) -> int:

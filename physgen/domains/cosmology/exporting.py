@@ -106,6 +106,8 @@ def import_words(format: str, ensemble: xr.Dataset, columns: dict[str, np.ndarra
         words["components"] = str(attrs["field_name"])
     if each:
         words["maps_per_simulation"] = each
+    if format == "the_well" and "component" in ensemble["field"].dims:
+        words["data"] = words["components"]
     if format == "hdf5":
         words |= {"data": "field"} | ({"labels": ",".join(row_numbers(columns))} if columns else {})
     return [f"{name}={value}" for name, value in words.items()]

@@ -2,6 +2,8 @@
 
 FITS counts axes from the fastest: NAXIS1 is x. Facts of a header: BUNIT; BOXSIZE, its unit in square brackets or
 anywhere in its comment; REDSHIFT; CDELT (or the diagonal of CD) with CUNIT, from which the sides follow, one per axis.
+Labels: what LABELS lists, by the keywords of ``KEYWORDS``, else LABEL1, LABEL2, ... by their place; without it OMEGAM
+and SIGMA8 where they stand.
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ import numpy as np
 from physgen.domains.cosmology.sources import Source, kind_of_file
 from physgen.errors import InputError
 
+KEYWORDS = {  # label -> keyword; they have at most eight letters
+    **{"Omega_m": "OMEGAM", "sigma_8": "SIGMA8", "Omega_b": "OMEGAB", "h": "HUBBLE", "n_s": "NS", "M_nu": "MNU"},
+    **{"w": "W0", "redshift": "REDSHIFT", "simulation": "SIMNUM"},
+}
 _LENGTH = re.compile(r"\[([^\]]+)\]|(\bc?[kMG]pc\b(?:\s*/\s*h\b|\s*h\^?-1)?|\bh\^?-1\s*c?[kMG]pc\b|\bdeg\b|\barcmin\b)")
 
 
@@ -39,7 +45,21 @@ def read_fits(path: Path, extension: str | None) -> Source:
         raise InputError(f"{path} cannot be read as FITS ({reason}): it is truncated or of another format") from error
     if data is None or data.ndim not in (2, 3):
         raise InputError(f"{path} has no 2-D or 3-D image in that unit: name the one that has it, extension=NUMBER")
-    return Source(path, data, "", _facts(header, data.shape))
+    labels, part = _labels(header), "" if extension is None else extension
+    facts = _facts(header, data.shape)
+    if "redshift" in labels:
+        facts.pop("redshift", None)
+    return Source(path, data, part, facts, labels)
+
+
+def has_units(path: Path, names: list[str]) -> bool:
+    """Whether a FITS file has a unit of each of these names."""
+    from astropy.io import fits
+
+    if kind_of_file(path) != "fits":
+        return False
+    with fits.open(path) as file:
+        return {name.upper() for name in names} <= {unit.name.upper() for unit in file}
 
 
 def _unit(file: Any, extension: str | None, path: Path) -> Any:
@@ -58,6 +78,16 @@ def _unit(file: Any, extension: str | None, path: Path) -> Any:
         listed = ", ".join(f"{i} ({unit.name or 'unnamed'}, {unit.shape})" for i, unit in images)
         raise InputError(f"{path} has images in the extensions {listed}: say which one, extension=NUMBER or NAME")
     return images[0][1]
+
+
+def _labels(header: Any) -> dict[str, float]:
+    listed = [name.strip() for name in str(header.get("LABELS", "")).split(",") if name.strip()]
+    keys = {name: KEYWORDS.get(name, f"LABEL{i}") for i, name in enumerate(listed, 1)}
+    keys = keys or {name: KEYWORDS[name] for name in ("Omega_m", "sigma_8") if KEYWORDS[name] in header}
+    missing = [key for key in keys.values() if key not in header]
+    if missing:
+        raise InputError(f"the header lists the labels {', '.join(listed)} but has no {missing[0]}: repair it")
+    return {name: float(header[key]) for name, key in keys.items()}
 
 
 def _facts(header: Any, shape: tuple[int, ...]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from physgen.domains.cosmology.sources import Source
 from physgen.domains.cosmology.tables import FILE_COLUMNS, Table
 from physgen.errors import InputError
 
@@ -74,6 +75,39 @@ def join(table: Table | None, origins: list[Origin], each: int) -> Joined:
     seeds = {n.lower(): table.values[rows, table.names.index(n)] for n in table.names if n.lower() in SEED_COLUMNS}
     note = f"labels {', '.join(kept) or 'none'} from {table.path.name}, {how}"
     return Joined(labels, simulation, seeds, [*table.notes, note])
+
+
+def own_table(sources: list[Source]) -> Table | None:
+    """The labels that files say themselves, a row for each field in the order of the files; None where none does.
+
+    Raises:
+        InputError: files that say different labels.
+    """
+    names = list(sources[0].labels)
+    strange = next((source for source in sources if list(source.labels) != names), None)
+    if strange is not None:
+        raise InputError(
+            f"{sources[0]} says the labels {', '.join(names) or 'none'}, {strange} "
+            f"{', '.join(strange.labels) or 'none'}: import files of one kind at a time, or give labels=FILE"
+        )
+    if not names:
+        return None
+    rows = [np.stack([np.broadcast_to(s.labels[n], len(s.array)) for n in names], axis=1) for s in sources]
+    values = np.concatenate(rows).astype(np.float64)
+    index = np.arange(len(values), dtype=float)[:, None]
+    return Table(sources[0].path, np.hstack([values, index]), [*names, "index"], {}, [])
+
+
+def confront_labels(labels: dict[str, np.ndarray], own: Table) -> None:
+    """Raise InputError where labels (n,) of a table contradict what the files say of themselves."""
+    for name, column in labels.items():
+        said = own.column(name)
+        if said is not None and not np.allclose(column, said, rtol=1e-3):
+            row = int(np.argmax(~np.isclose(column, said, rtol=1e-3)))
+            raise InputError(
+                f"{own.path} and its like say {name} = {said[row]:g} of field {row}, the table {column[row]:g}: the "
+                "rows belong to other fields"
+            )
 
 
 def check_names(table: Table) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from physgen.domains.cosmology import camels, gadget, own_fields, quijote
+from physgen.domains.cosmology import camels, gadget, lensing, own_fields, quijote, the_well
 from physgen.errors import InputError
 
 READERS = {
@@ -17,6 +17,9 @@ READERS = {
     "npy": own_fields.load_arrays,
     "hdf5": own_fields.load_hdf5,
     "fits": own_fields.load_fits,
+    "massive_nus": lensing.load_massive_nus,
+    "ktng": lensing.load_ktng,
+    "the_well": the_well.load_the_well,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import xarray as xr
 
 from physgen.domains.cosmology.arrays import check_square, coarse_grid, make_ensemble, read_fields, serves_as_it_is
 from physgen.domains.cosmology.facts import Facts, settle_facts
-from physgen.domains.cosmology.fits_images import read_fits
+from physgen.domains.cosmology.fits_images import has_units, read_fits
 from physgen.domains.cosmology.inner_tables import read_inner_table
 from physgen.domains.cosmology.kinds import KINDS, confront, mean_note
-from physgen.domains.cosmology.labels import Joined, Origin, join, source_names
+from physgen.domains.cosmology.labels import Joined, Origin, confront_labels, join, own_table, source_names
 from physgen.domains.cosmology.layout import arrange
 from physgen.domains.cosmology.masks import coarse_mask, read_mask, whole_mask
 from physgen.domains.cosmology.options import Options
@@ -31,6 +32,7 @@ SUFFIXES = {
     "npy": (".npy", ".npz", ".pt", ".pth"),
     "hdf5": (".hdf5", ".h5", ".hdf", ".he5"),
     "fits": (".fits", ".fit", ".fz", ".gz"),
+    "the_well": (".hdf5", ".h5"),
 }
 
 
@@ -56,7 +58,7 @@ def load_arrays(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     - units: of the values. mass_assignment: CIC, PCS, ...: recorded. order: given keeps the order of the command.
     """
     parsed = Options("npy", options, (*OPTIONS, "data"))
-    return _load("npy", paths, parsed, lambda path: read_arrays(path, parsed.names("data")))
+    return load_sources("npy", paths, parsed, lambda path: read_arrays(path, parsed.names("data")))
 
 
 def load_hdf5(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
@@ -66,23 +68,25 @@ def load_hdf5(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     with the options.
     """
     parsed = Options("hdf5", options, (*OPTIONS, "data"))
-    return _load("hdf5", paths, parsed, lambda path: read_hdf5(path, parsed.names("data")))
+    return load_sources("hdf5", paths, parsed, lambda path: read_hdf5(path, parsed.names("data")))
 
 
 def load_fits(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     """FITS images, compressed or not: NAXIS = 2 a map, NAXIS = 3 a box, one field a file. Options as for npy.
 
-    FITS counts axes from the fastest: NAXIS1 is x. ``extension`` names the unit of the file. BOXSIZE (Mpc/h unless its
-    comment has a unit), CDELT with CUNIT, REDSHIFT and BUNIT of the headers are defaults and confronted with the
-    options.
+    FITS counts axes from the fastest: NAXIS1 is x. ``extension`` names the unit of the file; several ``components``
+    that are units of it are read from there. BOXSIZE (Mpc/h unless its comment has a unit), CDELT with CUNIT, REDSHIFT
+    and BUNIT of the headers are defaults and confronted with the options; OMEGAM, SIGMA8, ... are labels.
     """
     parsed = Options("fits", options, (*OPTIONS, "extension"))
 
     def read(path: Path) -> list[Source]:
-        found = read_fits(path, parsed.text("extension"))
-        return [Source(found.path, _fits_samples(found, parsed.count("dimension")), found.part, found.facts)]
+        names = parsed.names("components")
+        inside = len(names) > 1 and "extension" not in parsed and has_units(path, names)
+        found = [read_fits(path, name) for name in (names if inside else [parsed.text("extension")])]
+        return [replace(one, array=_fits_samples(one, parsed.count("dimension"))) for one in found]
 
-    return _load("fits", paths, parsed, read)
+    return load_sources("fits", paths, parsed, read)
 
 
 def _fits_samples(found: Source, dimension: int | None) -> np.ndarray:
@@ -100,15 +104,22 @@ def _fits_samples(found: Source, dimension: int | None) -> np.ndarray:
     return array[None]
 
 
-def _load(format: str, paths: list[Path], options: Options, read: Any) -> xr.Dataset:
+def load_sources(format: str, paths: list[Path], options: Options, read: Any, sort: bool = True) -> xr.Dataset:
+    """The ensemble of the arrays that ``read`` (a file -> its sources) finds in the files of a format.
+
+    ``sort`` False: ``paths`` are the data files in their order, with no folder and no table among them.
+    """
     if "box_size" in options:
         options.box()
-    files = _data_files(paths, format, options.choice("order", ("natural", "given"), "natural"))
-    table = _table(paths, options, files)
+    files = _data_files(paths, format, options.choice("order", ("natural", "given"), "natural")) if sort else paths
     named = [read(path) for path in files]
+    own = own_table([parts[0] for parts in named])
+    given = _table(paths, options, files) if sort else None
+    table = given or own
     sources = [source for parts in named for source in parts]
     facts = settle_facts(options, sources, format)
-    names = options.names("components") or options.names("data")
+    parts = [source.part for source in named[0]] if len(named[0]) > 1 else options.names("data")
+    names = options.names("components") or parts
     arrays, origins = _arranged(named, options, names, table)
     components = _component_names(arrays, names)
     mask = whole_mask(read_mask(options.text("mask")), arrays)
@@ -118,6 +129,8 @@ def _load(format: str, paths: list[Path], options: Options, read: Any) -> xr.Dat
     if len(values) % each:
         raise InputError(f"maps_per_simulation = {each} does not divide the {len(values)} fields: check both")
     joined = join(table, origins, each)
+    if given and own:
+        confront_labels(joined.labels, own)
     given = {
         "mass_assignment": options.text("mass_assignment"),
         "units": options.text("units") or facts.units[0],

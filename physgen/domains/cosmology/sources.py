@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,14 @@ class Source:
         path: the file. array: numbers, (n, ...) or a single field; may be memory-mapped.
         part: name inside the file, "" for the whole file.
         facts: facts of the file: "units" of the values, "box_size", "redshift", each as text; see the readers.
+        labels: parameters of its rows that the file says, of all or one number for each; ``simulation`` among them.
     """
 
     path: Path
     array: Any
     part: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.path}:{self.part}" if self.part else str(self.path)

@@ -16,6 +16,7 @@ from physgen.errors import InputError
 from physgen.stages.exporting import export_files
 
 FORMATS = sorted(Domain.exports)
+PATHS = {"npy": "out.npy", "hdf5": "out.hdf5", "fits": "out", "the_well": "out.h5"}
 FACTS = ("field_kind", "box_size", "box_size_units", "redshift", "slab_thickness", "h", "mass_assignment", "periodic")
 
 
@@ -63,7 +64,7 @@ def read_back(format, ensemble, path):
 @pytest.mark.parametrize("name", ["slabs", "shuffled", "boxes", "gas", "lensing", "strips"])
 def test_what_is_read_back_is_what_was_written(tmp_path, format, name):
     ensemble = case(name).assign_attrs(domain="cosmology")
-    back = read_back(format, ensemble, tmp_path / f"out.{format}")
+    back = read_back(format, ensemble, tmp_path / PATHS[format])
     np.testing.assert_array_equal(back.field.values, ensemble.field.values)
     assert back.field.dims == ensemble.field.dims and back.field.attrs["units"] == ensemble.field.attrs["units"]
     assert set(back.data_vars) - {"source"} == set(ensemble.data_vars)
@@ -98,7 +99,7 @@ def test_the_printed_command_runs_as_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_ensemble(case("slabs").assign_attrs(domain="cosmology"), "in.h5")
     for format in FORMATS:
-        assert main(["export", format, "in.h5", "-o", f"out.{format}"]) == 0
+        assert main(["export", format, "in.h5", "-o", PATHS[format]]) == 0
         command = capsys.readouterr().out.split("next, to read it back: ")[1]
         assert main(shlex.split(command)[1:]) == 0
         np.testing.assert_array_equal(load_ensemble("out-back.h5").field, load_ensemble("in.h5").field)
@@ -115,7 +116,7 @@ def test_nothing_is_overwritten_and_nothing_is_left_behind(tmp_path, monkeypatch
     assert "out_params.txt exists already" in capsys.readouterr().err
     assert main(["export", "npy", "in.h5", "-o", "in.h5"]) == 2 and "in.h5 exists already" in capsys.readouterr().err
     assert main(["export", "ascii", "in.h5", "-o", "out.txt"]) == 2
-    assert "cannot be exported as 'ascii': choose one of npy, hdf5" in capsys.readouterr().err
+    assert "cannot be exported as 'ascii': choose one of npy, hdf5, fits, the_well" in capsys.readouterr().err
     with pytest.raises(InputError, match="mask"):
         masked = ensemble.assign(mask=(("y", "x"), np.ones((8, 8), np.int8)))
         export_files("npy", masked, "masked.npy")

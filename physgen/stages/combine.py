@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.diagnostics.combined import against, combine_results
-from physgen.domains.contract import Diagnostic, Domain, with_units
+from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import independent_units, space_dims, unread_field
 from physgen.ensemble.pairing import starts_of_units
 from physgen.errors import InputError
@@ -23,6 +23,8 @@ from physgen.stages.sources import as_ensembles, described, of_one_physics
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from physgen.domains.contract import Diagnostic
 
 USUAL = "power_spectrum"  # where a physics has it and none is named
 SAME_ROW = 1e-6  # relative difference of a unit's row when it is measured among few units and among all

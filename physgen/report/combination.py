@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("combination.html.j2")
 MEANINGS = {
-    "error": "largest error over all points, relative to the value",
+    "error": "median over points of the error relative to the value",
     "error_alone": "the same of the costly units alone",
+    "largest_error": "largest of these relative errors",
     "gain": "median over points of the variance of the costly mean over that of the combined one",
     "gain_at_equal_cost": "the same against as many more costly units as the surrogates cost",
     "covariance_gain": "median gain over the diagonal of the covariance",
@@ -193,8 +194,13 @@ def _metrics(result: xr.Dataset, cost: Cost | None) -> dict[str, dict[str, float
             continue
         part = {key: _diagonal(result, f"{prefix}{key}", bool(prefix)) for key in PARTS}
         with np.errstate(invalid="ignore", divide="ignore"):
-            for key, error in (("error", part["error"]), ("error_alone", part["plain_error"])):
-                found[f"{prefix}{key}"] = {"value": _largest(error / np.abs(part["value"])), "error": math.nan}
+            relative, alone = (part[key] / np.abs(part["value"]) for key in ("error", "plain_error"))
+        for key, value in (
+            ("error", _finite(relative, np.median)),
+            ("error_alone", _finite(alone, np.median)),
+            ("largest_error", _finite(relative, np.max)),
+        ):
+            found[f"{prefix}{key}"] = {"value": value, "error": math.nan}
         gain, low, high = (float(np.nanmedian(part[key])) for key in ("gain", "gain_low", "gain_high"))
         found[f"{prefix}gain"] = {"value": gain, "error": (min(high, 1e9) - low) / 2}
         if units is not None:
@@ -214,9 +220,9 @@ def _diagonal(result: xr.Dataset, name: str, is_matrix: bool) -> np.ndarray:
     return np.diag(values) if is_matrix else values.reshape(-1)
 
 
-def _largest(values: np.ndarray) -> float:
+def _finite(values: np.ndarray, of: Callable[[np.ndarray], Any]) -> float:
     finite = values[np.isfinite(values)]
-    return float(finite.max()) if finite.size else math.nan
+    return float(of(finite)) if finite.size else math.nan
 
 
 def _line(row: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.diagnostics.combined import against, combine_results
-from physgen.domains.contract import Diagnostic, Domain, with_units
+from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import independent_units, space_dims, unread_field
 from physgen.ensemble.pairing import starts_of_units
 from physgen.errors import InputError
@@ -23,6 +23,8 @@ from physgen.stages.sources import as_ensembles, described, of_one_physics
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from physgen.domains.contract import Diagnostic
 
 USUAL = "power_spectrum"  # where a physics has it and none is named
 SAME_ROW = 1e-6  # relative difference of a unit's row when it is measured among few units and among all
@@ -91,7 +93,7 @@ def combine(
         truth = _of_other_starts(physics.confront(mine, truth, "the reference"), mine, options.by)
     starts = starts_of_units(mine, options.by, "the costly ensemble")
     of_cheap = [starts_of_units(one, options.by, name) for one, name in zip(cheap, ready, strict=True)]
-    results, notes = {}, [*_notes_on_conditions(mine, cheap)]
+    results, notes = {}, _notes_on_conditions([(mine, starts), *zip(cheap, of_cheap, strict=True)])
     for name, diagnostic in _chosen(physics, options.statistics).items():
         try:
             of_costly, of_surrogates = diagnostic(mine), [diagnostic(one) for one in cheap]
@@ -102,7 +104,7 @@ def combine(
             found = found.assign_attrs(is_average=int(is_average(diagnostic, mine, of_costly)))
             results[name] = found if truth is None else against(found, diagnostic(truth))
         except InputError as error:
-            if options.statistics or len(notes) > 50:
+            if options.statistics:
                 raise InputError(f"{name}: {error}") from None
             notes.append(f"{name} was not combined: {error}")
     if not results:
@@ -154,12 +156,24 @@ def _of_other_starts(reference: xr.Dataset, costly: xr.Dataset, by: str | None) 
     return unread_field(reference).isel({units.along: np.flatnonzero(np.isin(units.entries, other))})
 
 
-def _notes_on_conditions(costly: xr.Dataset, cheap: Sequence[xr.Dataset]) -> list[str]:
-    """A sentence where labels vary between units: what is estimated is then the mean over their law."""
+def _notes_on_conditions(sources: Sequence[tuple[xr.Dataset, np.ndarray]]) -> list[str]:
+    """A sentence where labels vary between units: what is estimated is then the mean over their law.
+
+    Raises InputError where two units of one random start have different labels.
+    """
     from physgen.diagnostics.conditions import unit_conditions
 
-    digests = [unit_conditions(one) for one in (costly, *cheap)]
-    if all(found is None for found in digests) or len(set(np.concatenate([d for d in digests if d is not None]))) == 1:
+    found = [(unit_conditions(one), starts) for one, starts in sources]
+    known: dict[int | str, str] = {}
+    for digests, starts in found:
+        for start, digest in zip(starts.tolist(), [] if digests is None else digests.tolist(), strict=False):
+            if known.setdefault(start, digest) != digest:
+                raise InputError(
+                    f"units of the random start {start} have different labels in two of the ensembles: make the "
+                    "surrogates under the same conditions (a range of labels that is laid out anew for another number "
+                    "of units is another one)"
+                )
+    if len(set(known.values())) <= 1:
         return []
     return [
         "labels differ between units: the mean is that over their law. It is unbiased where the labels of the costly "

@@ -52,6 +52,10 @@ class Cosmology(Domain):
     thickness: float = _option(32.0, "thickness of a slab; divides the box", unit="Mpc/h")
     slabs_per_axis: int = _option(4, "slabs along each of the three axes of a box", min=1)
     simulations: int = _option(64, "simulations, each with its own seed and cosmology", min=1)
+    first_simulation: int = _option(0, "number of the first one; those of other numbers have other phases", min=0)
+    simulator: Literal["fastpm", "2lpt", "zeldovich", "linear"] = _option(
+        "fastpm", "fastpm, or a cheap surrogate from the same initial phases: 2lpt, zeldovich, linear (no particles)"
+    )
     particles: int = _option(64, "particles per side", min=4)
     mesh_factor: float = _option(2.0, "force mesh cells per particle spacing", min=1.0, max=4.0)
     steps: int = _option(20, "time steps from redshift 19, equal in scale factor", min=2)
@@ -124,10 +128,11 @@ class Cosmology(Domain):
         from physgen.domains.cosmology.suite import latin_hypercube, make_tasks
 
         painting, box = self._painting(), self._box()
-        points = latin_hypercube(self.simulations, [self.Omega_m, self.sigma_8], seed)
+        first = self.first_simulation
+        points = latin_hypercube(self.simulations, [self.Omega_m, self.sigma_8], seed, first)
         params = [self._params(*point) for point in points]
-        tasks = make_tasks(box, painting, params, seed, self.highest_redshift, self.snapshots)
-        return self._simulated(tasks, np.arange(self.simulations), processes, progress)
+        tasks = make_tasks(box, painting, params, seed, self.highest_redshift, self.snapshots, first)
+        return self._simulated(tasks, first + np.arange(self.simulations), processes, progress)
 
     def simulate_given(
         self, template: xr.Dataset, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None
@@ -151,12 +156,14 @@ class Cosmology(Domain):
     def _box(self) -> SimulationBox:
         from physgen.domains.cosmology.simulate import SimulationBox
 
-        return SimulationBox(self.box_size, self.particles, self.mesh_factor, self.steps, self.redshift)
+        settings = (self.box_size, self.particles, self.mesh_factor, self.steps, self.redshift)
+        return SimulationBox(*settings, simulator=self.simulator)
 
     def _simulated(
         self, tasks: list[Task], numbers: np.ndarray, processes: int, progress: Callable[[int, int], None] | None
     ) -> xr.Dataset:
         """The ensemble of the tasks; ``numbers`` are those of their simulations."""
+        from physgen.domains.cosmology.simulate import PHASES, phases_digest
         from physgen.domains.cosmology.suite import run_suite
 
         painting = self._painting()
@@ -169,6 +176,8 @@ class Cosmology(Domain):
         if several:
             labels["redshift"] = redshifts
         made = self._ensemble(fields, labels, np.repeat(numbers, maps), tasks[0].box.mesh_cells)
+        phases = np.repeat([phases_digest(self.particles, task.seed) for task in tasks], maps)
+        made = made.assign(phases=("sample", phases, PHASES))
         return made if several else made.assign_attrs(redshift=float(redshifts[0]))
 
     def _ensemble(
@@ -176,18 +185,22 @@ class Cosmology(Domain):
     ) -> xr.Dataset:
         from physgen.domains.cosmology.arrays import make_ensemble
 
+        linear = self.simulator == "linear"
         painted = f"phase-space sheet, {2 * self.particles}^3 tracers" if self.painting == "sheet" else "particles"
         attrs = {
             "domain": self.name,
-            "generator": f"2LPT at redshift 19 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
+            "generator": {
+                "fastpm": f"2LPT at redshift 19 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
+                "linear": "linear theory, without particles: the contrast may lie below -1",
+            }.get(self.simulator, f"{self.simulator}, particles displaced in one step"),
             "particles_per_side": self.particles,
             "linear_power": self.linear_power,
-            "mass_assignment": f"CIC of the {painted}; window not deconvolved",
+            "mass_assignment": "none" if linear else f"CIC of the {painted}; window not deconvolved",
             **{name: getattr(self, name) for name in ("Omega_b", "h", "n_s")},
         }
         if self.dimension == 2:
             attrs["slab_thickness"] = self.thickness
-        return make_ensemble(fields, "delta", self.box_size, labels, simulation, attrs)
+        return make_ensemble(fields, "real" if linear else "delta", self.box_size, labels, simulation, attrs)
 
     @classmethod
     def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:

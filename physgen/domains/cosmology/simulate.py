@@ -5,6 +5,7 @@ Shapes: N particles per side, n = N^3; positions (3, n). Lengths in Mpc/h unless
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,9 @@ from physgen.domains.cosmology.mesh import (
 )
 from physgen.lattice import wavenumbers
 
+# attributes of the variable that pairs simulations of the same initial phases
+PHASES = {"long_name": "digest of seed and initial white noise", "units": "1", "role": "pairing"}
+
 
 @dataclass(frozen=True)
 class SimulationBox:
@@ -39,6 +43,8 @@ class SimulationBox:
         steps: kick-drift steps, equal in scale factor.
         redshift: of the final positions.
         initial_redshift: of the 2LPT start; 9 loses 1 % of the power near k_Nyq / 2 against 19.
+        simulator: ``fastpm``; or a surrogate of it from the same phases: ``2lpt``, ``zeldovich`` (displacements of the
+            lattice to the final redshift, no steps), ``linear`` (no particles: :func:`linear_contrast`).
     """
 
     box_size: float = 128.0
@@ -47,6 +53,7 @@ class SimulationBox:
     steps: int = 20
     redshift: float = 0.0
     initial_redshift: float = 19.0
+    simulator: str = "fastpm"
 
     @property
     def mesh_cells(self) -> int:
@@ -64,18 +71,31 @@ def given_seed(seed: int, simulation: int) -> int:
     return int(np.random.SeedSequence([seed, simulation, 0x61E4]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def white_noise(particles: int, seed: int) -> torch.Tensor:
+    """The unit Gaussian numbers (N, N, N) of a simulation, drawn on the CPU: a seed is one universe on every device."""
+    return torch.randn((particles,) * 3, generator=torch.Generator(device="cpu").manual_seed(seed))
+
+
+def phases_digest(particles: int, seed: int) -> int:
+    """A number of 63 bits for the initial phases: the digest of the seed and of its white noise.
+
+    Two simulations have the same one if and only if they started from the same numbers, whoever evolved them and how.
+    """
+    digest = hashlib.blake2b(seed.to_bytes(8, "little"), digest_size=8)
+    digest.update(white_noise(particles, seed).numpy().tobytes())
+    return int.from_bytes(digest.digest(), "little") >> 1
+
+
 def linear_field(
     params: CosmologyParams, box: SimulationBox, seed: int, method: str = "eisenstein_hu", device: str = "cpu"
 ) -> torch.Tensor:
     r"""Fourier modes of a Gaussian field with the linear power at redshift 0; complex64 (N, N, N/2 + 1).
 
     Convention: :math:`\delta_k` is the unnormalised transform, :math:`\langle|\delta_k|^2\rangle = P(k) N^6 / V`.
-    White noise is drawn in real space on the CPU, so a seed gives the same universe on every device.
+    The phases are those of :func:`white_noise`.
     """
     n = box.particles
-    generator = torch.Generator(device="cpu").manual_seed(seed)
-    white = torch.randn((n, n, n), generator=generator)
-    modes = torch.fft.rfftn(white.to(device))
+    modes = torch.fft.rfftn(white_noise(n, seed).to(device))
     cell = box.box_size / n
     kx, ky, kz = (k.double() / cell for k in wavenumbers((n,) * 3, dtype=torch.float32, device=device))
     k = torch.sqrt(kx**2 + ky**2 + kz**2)
@@ -142,6 +162,9 @@ def snapshots(
     Those within a step are drifted from its beginning with the momenta of its middle, as the step itself is: the
     same second order in the step.
     """
+    if box.simulator != "fastpm":
+        yield from _displaced(modes, params, box, redshifts)
+        return
     n, cells, Omega_m = box.particles, box.mesh_cells, params.Omega_m
     per_cell = cells / n
     first, second = (psi.reshape(3, -1).mul_(per_cell) for psi in displacements(modes))
@@ -167,6 +190,39 @@ def snapshots(
         positions.remainder_(cells)
     for _ in wanted:
         yield positions.mul(box.box_size / cells)
+
+
+def _displaced(
+    modes: torch.Tensor, params: CosmologyParams, box: SimulationBox, redshifts: Sequence[float]
+) -> Iterator[torch.Tensor]:
+    """Positions of :func:`snapshots` by Lagrangian perturbation theory alone, of second order or (zeldovich) first."""
+    n, spacing = box.particles, box.box_size / box.particles
+    first, second = (psi.reshape(3, -1) for psi in displacements(modes))
+    for redshift in sorted(redshifts, reverse=True):
+        scale_factor = 1 / (1 + redshift)
+        positions = lattice_positions(n, n, modes.device)
+        positions.add_(first, alpha=float(growth_factor(scale_factor, params.Omega_m)))
+        if box.simulator == "2lpt":
+            positions.add_(second, alpha=float(second_order_growth(scale_factor, params.Omega_m)[0]))
+        yield positions.remainder_(n).mul_(spacing)
+
+
+def linear_contrast(modes: torch.Tensor, params: CosmologyParams, cells: int, redshift: float) -> torch.Tensor:
+    """Linear density contrast at a redshift on a lattice of ``cells`` per side, float32; it may lie below -1.
+
+    Modes beyond the smaller of the two Nyquist wavenumbers are left out.
+    """
+    n = modes.shape[0]
+    kept = min(n, cells)
+    half = (kept - 1) // 2  # waves of both signs, without the Nyquist wave of the smaller lattice
+    resampled = modes.new_zeros(cells, cells, cells // 2 + 1)
+    sides = [slice(0, half + 1), slice(-half, None)]
+    for first in sides:
+        for second in sides:
+            resampled[first, second, : half + 1] = modes[first, second, : half + 1]
+    growth = float(growth_factor(1 / (1 + redshift), params.Omega_m))
+    source = modes if n == cells else resampled
+    return torch.fft.irfftn(source, s=(cells,) * 3).mul_(growth * (cells / n) ** 3)
 
 
 def simulate_particles(

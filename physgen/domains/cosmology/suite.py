@@ -18,6 +18,7 @@ from physgen.domains.cosmology.sheet import sheet_contrast
 from physgen.domains.cosmology.simulate import (
     SimulationBox,
     given_seed,
+    linear_contrast,
     linear_field,
     simulation_seed,
     snapshot_redshifts,
@@ -69,9 +70,15 @@ class Task:
     device: str = "cpu"
 
 
-def latin_hypercube(simulations: int, ranges: list[tuple[float, float]], seed: int) -> np.ndarray:
-    """Points (simulations, len(ranges)): each of the equal intervals of every range holds one, at random in it."""
-    generator = np.random.default_rng(np.random.SeedSequence([seed, 0x1A71]))
+def latin_hypercube(
+    simulations: int, ranges: list[tuple[float, float]], seed: int, first_simulation: int = 0
+) -> np.ndarray:
+    """Points (simulations, len(ranges)): each of the equal intervals of every range holds one, at random in it.
+
+    Simulations of other numbers, from ``first_simulation`` on, have a hypercube of their own.
+    """
+    also = [first_simulation] if first_simulation else []
+    generator = np.random.default_rng(np.random.SeedSequence([seed, 0x1A71, *also]))
     order = np.stack([generator.permutation(simulations) for _ in ranges], axis=1)
     unit = (order + generator.random(order.shape)) / simulations
     low, high = np.array(ranges, dtype=float).T
@@ -98,6 +105,10 @@ def simulate_fields(task: Task) -> np.ndarray:
     one after the other in the order of ``task.redshifts``.
     """
     modes = linear_field(task.params, task.box, task.seed, task.linear_power, task.device)
+    if task.box.simulator == "linear":
+        cells = task.painting.cells
+        fields = [linear_contrast(modes, task.params, cells, redshift) for redshift in task.redshifts]
+        return torch.cat([_as_maps(delta, task.painting) for delta in fields]).cpu().numpy()
     painted = [_paint(found, task) for found in snapshots(modes, task.params, task.box, task.redshifts)]
     return torch.cat(painted).cpu().numpy()
 
@@ -108,6 +119,10 @@ def _paint(particles: torch.Tensor, task: Task) -> torch.Tensor:
         delta = sheet_contrast(positions, task.box.particles, painting.cells)
     else:
         delta = density_contrast(positions, painting.cells)
+    return _as_maps(delta, painting)
+
+
+def _as_maps(delta: torch.Tensor, painting: Painting) -> torch.Tensor:
     return delta[None] if painting.dimension == 3 else project_slabs(delta, painting)
 
 
@@ -153,11 +168,13 @@ def make_tasks(
     seed: int,
     highest_redshift: float = 0.0,
     count: int = 1,
+    first_simulation: int = 0,
 ) -> list[Task]:
-    """One task per cosmology; simulation i gets the seed of (seed, i), and ``count`` snapshots from ``box.redshift``
-    to ``highest_redshift`` (:func:`physgen.domains.cosmology.simulate.snapshot_redshifts`).
+    """One task per cosmology; simulation i, from ``first_simulation`` on, gets the seed of (seed, i) and ``count``
+    snapshots from ``box.redshift`` to ``highest_redshift``
+    (:func:`physgen.domains.cosmology.simulate.snapshot_redshifts`).
     """
-    seeds = [simulation_seed(seed, i) for i in range(len(cosmologies))]
+    seeds = [simulation_seed(seed, first_simulation + i) for i in range(len(cosmologies))]
     return [
         Task(params, box, painting, own, snapshot_redshifts(box.redshift, highest_redshift, count, own))
         for params, own in zip(cosmologies, seeds, strict=True)

@@ -33,7 +33,7 @@ from physgen.diffusion.levels import check_levels
 from physgen.diffusion.noise import Stream, noise_like
 from physgen.diffusion.sampling.samplers import Sampler, find_sampler
 from physgen.diffusion.sampling.tiles import Execution, check_condition
-from physgen.diffusion.traces import exact_trace, jacobian, probe_traces
+from physgen.diffusion.traces import exact_trace, for_copies, jacobian, probe_traces
 
 SAFETY = 3.0
 Divergence = Literal["exact", "hutchinson", "jacobian"]
@@ -193,10 +193,15 @@ def sample_with_log_density(
     tiles, samples, log_densities = plan.tiles(int(shape[0]), one), [], []
     for block, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
         start = s_max * noise_like(seed, "sampler start", block.index, one, dtype=torch.float64)
-        x, matrix = jacobian(partial(integrate, denoiser, levels, condition=given), start, chunk=64)
+        x, matrix = jacobian(partial(_mapped, integrate, denoiser, levels, given), start, chunk=64)
         samples.append(x[block.inside])
         log_densities.append((_log_prior(start, s_max, None) - torch.linalg.slogdet(matrix).logabsdet)[block.inside])
     return torch.cat(samples), torch.cat(log_densities)
+
+
+def _mapped(integrate: Sampler, denoiser: Denoiser, levels: Tensor, condition: Condition, y: Tensor) -> Tensor:
+    """The sampler's map of y, or of several copies of the batch of the condition."""
+    return integrate(denoiser, levels, y, condition=for_copies(condition, len(y)))
 
 
 def _rows(condition: Condition, rows: range, count: int) -> Condition:
@@ -270,7 +275,9 @@ def _integrate(
 def _slope(flow: Flow, u: float, y: Tensor, plan: FlowSettings, probes: Tensor | None) -> tuple[Tensor, Tensor]:
     """Velocity (B, C, *grid) and its divergence (K, B)."""
     if probes is not None:
-        return probe_traces(flow.velocity(u), y, probes, plan.chunk)
+        velocity, traces = probe_traces(flow.velocity(u), y, probes, plan.chunk)
+        surprise = flow.surprise(u, probes)
+        return velocity, traces if surprise is None else traces - surprise
     velocity, trace = exact_trace(flow.velocity(u), y, plan.chunk)
     return velocity, trace[None]
 

@@ -134,6 +134,14 @@ class FieldDenoiser(nn.Module):
         kept = power * variance / (power + variance)
         return lambda x: self._field(kept * self._modes(x))
 
+    def linear_trace(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        r"""Trace of the linear map :meth:`baseline` at fields like y: sum over modes of :math:`P/(P + s^2)`, (B,)."""
+        if self.spectrum is None:
+            return y[0].numel() * self.sigma_data**2 / (self.sigma_data**2 + s.square())
+        power = self.spectrum(condition).to(s.dtype)
+        kept = self.spectrum.mean_over_modes(power / (power + like(s, power).square()))
+        return y[0].numel() * kept
+
     def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
         """Expected mean squared error of the Wiener filter, mean over modes of P s^2/(P + s^2), shape (B,)."""
         if self.spectrum is None:

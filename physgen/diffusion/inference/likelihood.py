@@ -17,7 +17,7 @@ denoiser sees the dtype asked for; it must treat samples independently and be di
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -53,6 +53,7 @@ class Likelihood:
             noise; zero with a prior given, and for the exact Jacobian, whose density is that of the map from this
             prior.
         latent: y at s_max, (N, C, *grid).
+        per_probe: ``nats`` by each probe, (K, N); one row for an exact trace.
         evaluations: calls of the denoiser on a block, those behind ``step_error`` included.
     """
 
@@ -61,6 +62,7 @@ class Likelihood:
     step_error: Tensor
     prior_error: Tensor
     latent: Tensor
+    per_probe: Tensor
     evaluations: int
 
     @property
@@ -117,6 +119,8 @@ def log_likelihood(
     batch: int = 64,
     tolerance: float = 1e-6,
     dtype: torch.dtype = torch.float64,
+    streams: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Likelihood:
     r"""Log-density of the model at the last positive level, at the points y.
 
@@ -135,6 +139,8 @@ def log_likelihood(
         batch: samples done at once.
         tolerance: relative and absolute tolerance, "adaptive" only.
         dtype: what the denoiser sees.
+        streams: N numbers of the probes; rows of one number share them. None: the position.
+        progress: called as progress(done, total) with samples.
 
     Raises:
         ValueError: an unknown method, levels that do not descend or are too few, a condition whose length is not N.
@@ -150,13 +156,20 @@ def log_likelihood(
         raise ValueError(
             f"an error of the integration needs at least three positive levels, got {values}: give more of them"
         )
+    numbers = list(range(len(y)) if streams is None else streams)
+    if len(numbers) != len(y):
+        raise ValueError(f"streams must name one stream for each of the {len(y)} samples, got {len(numbers)}")
     parts = []
     for first in range(0, len(y), batch):
         rows = range(first, min(first + batch, len(y)))
         flow = Flow(denoiser, _rows(condition, rows, len(y)), dtype)
-        parts.append(_block(flow, values, y[first : first + batch].double(), rows, (plan, prior)))
+        block = y[rows.start : rows.stop].double()
+        parts.append(_block(flow, values, block, numbers[rows.start : rows.stop], (plan, prior)))
+        if progress is not None:
+            progress(rows.stop, len(y))
     fields = ("nats", "probe_error", "step_error", "prior_error", "latent")
     joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in fields}
+    joined["per_probe"] = torch.cat([part.per_probe for part in parts], dim=1)
     return Likelihood(**joined, evaluations=sum(part.evaluations for part in parts))
 
 
@@ -216,7 +229,7 @@ def _log_prior(y: Tensor, s: float, prior: ExactLaw | None) -> Tensor:
 
 
 def _block(
-    flow: Flow, levels: list[float], y: Tensor, rows: range, settings: tuple[FlowSettings, ExactLaw | None]
+    flow: Flow, levels: list[float], y: Tensor, rows: Sequence[int], settings: tuple[FlowSettings, ExactLaw | None]
 ) -> Likelihood:
     plan, prior = settings
     probes = None
@@ -237,7 +250,7 @@ def _block(
         step_error = SAFETY * (coarse - nats).abs() / (growth - 1)
         if prior is None:
             prior_error = _missing_signal(flow, levels[0], latent, plan, probes)
-    return Likelihood(nats, probe_error, step_error, prior_error, latent, flow.evaluations)
+    return Likelihood(nats, probe_error, step_error, prior_error, latent, close + gain, flow.evaluations)
 
 
 def _coarser(plan: FlowSettings, levels: list[float]) -> tuple[FlowSettings, list[float]]:

@@ -243,9 +243,7 @@ def test_on_unets_trace_probes_and_the_jacobian_of_the_steps_agree(dimension, dt
     trace, probed, mapped = (found[name] for name in ("exact", "hutchinson", "jacobian"))
     assert float(probed.probe_error.min()) > 0
     assert bool(((probed.nats - trace.nats).abs() < 6 * probed.probe_error).all())  # t of five degrees: 1 in 500
-    assert bool(
-        ((mapped.nats - trace.nats).abs() < trace.step_error.max()).all()
-    )
+    assert bool(((mapped.nats - trace.nats).abs() < trace.step_error.max()).all())
     other = log_likelihood(
         denoiser,
         levels,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from physgen.diffusion.convention import Condition, Denoiser
+from physgen.networks.fused import is_transformed, records
 
 WARM_UP = 2  # calls before a recording, in which libraries choose their kernels
 log = logging.getLogger(__name__)
@@ -80,7 +81,10 @@ def try_recording(
 
 
 class RecordedDenoiser:
-    """D(y, s, condition) of a denoiser, recorded at the second call of a shape, without gradients."""
+    """D(y, s, condition) of a denoiser, recorded at the second call of a shape.
+
+    A replay has no gradients and is seen by no transformation: where there are any, the denoiser itself is called.
+    """
 
     def __init__(self, denoiser: Denoiser) -> None:
         self._denoiser = denoiser
@@ -90,6 +94,8 @@ class RecordedDenoiser:
     def __call__(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         given: Mapping[str, Tensor] = condition or {}
         tensors = [y, s, *given.values()]
+        if records(*tensors) or is_transformed():
+            return self._denoiser(y, s, condition)
         kind = (tuple(given), *((tensor.shape, tensor.dtype, tensor.device) for tensor in tensors))
         if kind in self._seen and kind not in self._recordings:
 

@@ -19,6 +19,7 @@ from physgen.domains.doors import Doors
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     import xarray as xr
 
@@ -65,6 +66,9 @@ class Domain(Doors, ABC):
     ``encode``             :math:`x = (\mathrm{field} - \mathrm{mean})/\mathrm{std}` (B, C, \*grid), condition
     ``condition``          template -> condition: ``labels`` (B, n), each in [-1, 1] over its training range, where
                            there are labels, else {}. An own one may give ``channels`` (B, C', \*grid) too
+    ``log_jacobian``       ln |d x / d field| of ``encode`` (B,), which makes densities of x those of the field in its
+                           own units; None, the default of an own encoding: they are of the encoded field
+    ``label_ranges``       name -> training range of the labels that ``condition`` maps linearly to [-1, 1], in order
     ``decode``             inverse of ``encode``, snapped to the allowed values
     ``decode_values``      physical values of encoded x in differentiable torch operations, for observations that act
                            on the physical field; scale and shift of real values, else refuses
@@ -149,6 +153,27 @@ class Domain(Doors, ABC):
         from physgen.domains.lattice_field import encode_labels
 
         return encode_labels(ensemble, constants, self.labels) if self.labels else {}
+
+    def log_jacobian(self, ensemble: xr.Dataset, constants: Constants) -> np.ndarray | None:
+        r"""ln of the Jacobian determinant of ``encode`` at each configuration, (B,) float64, natural logarithm.
+
+        :math:`\ln p(\mathrm{field}) = \ln p(x) + \ln |\partial x/\partial\,\mathrm{field}|`, per unit of the field in each
+        cell. None where there is none to state: values that are not real numbers, or an encoding of the domain's own.
+        """
+        if type(self).encode is not Domain.encode or not isinstance(self.values, Real):
+            return None
+        from physgen.domains.lattice_field import log_scale
+
+        return log_scale(ensemble, constants)
+
+    def label_ranges(self, constants: Constants) -> dict[str, tuple[float, float]]:
+        """Label -> (low, high) of the training part, in the order of the columns of ``condition["labels"]``.
+
+        Only labels that alone make the condition, each mapped linearly to [-1, 1], one of a range without width to 0;
+        none where that is not so.
+        """
+        found = constants.get("label_ranges", {})
+        return {name: (float(low), float(high)) for name, (low, high) in found.items()}
 
     def decode(self, x: torch.Tensor, template: xr.Dataset, constants: Constants) -> xr.Dataset:
         """An ensemble in physical units with the sample dims, labels and quenched fields of ``template``."""

@@ -77,6 +77,13 @@ def encode_field(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> torch.Te
     return torch.from_numpy(x.astype(np.float32))
 
 
+def log_scale(ensemble: xr.Dataset, constants: Mapping[str, Any]) -> np.ndarray:
+    r"""ln of the Jacobian of :func:`encode_field`, :math:`-\sum \ln\,\mathrm{std}` over components and cells, (B,)."""
+    values = flatten(ensemble)
+    cells = np.prod(values.shape[2:], dtype=int)
+    return np.full(len(values), -cells * np.log(np.reshape(constants["std"], -1)).sum())
+
+
 def decode_field(x: torch.Tensor, template: xr.Dataset, constants: Mapping[str, Any], values: Values) -> xr.Dataset:
     """The template with ``field``: inverse of :func:`encode_field`, snapped to the allowed values."""
     raw = values.to_allowed(x.detach().cpu().double().numpy())

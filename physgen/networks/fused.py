@@ -33,6 +33,21 @@ def full_precision(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def group_norm(x: Tensor, groups: int) -> Tensor:
+    """Group normalisation of x, at least in float32, without scale and shift."""
+    x = full_precision(x)
+    if is_transformed() and not torch.compiler.is_compiling():  # its tangent is taken by views of contiguous memory
+        x = x.contiguous()
+    return F.group_norm(x, groups)
+
+
+def laid_out(x: Tensor) -> Tensor:
+    """x in the memory format of the kernels; as it is where vmap looks on, which does not know formats."""
+    if is_transformed() and not torch.compiler.is_compiling():
+        return x
+    return x.contiguous(memory_format=MEMORY_FORMATS[x.ndim - 2])
+
+
 class PeriodicPad(torch.autograd.Function):
     """Circular padding of every lattice axis; its own backward, since that of torch costs as much as a convolution."""
 
@@ -97,7 +112,7 @@ def composed(
     """:func:`activated` by the operations of torch: the definition."""
     if offset is not None:
         x = x + offset.to(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
-    hidden = F.group_norm(full_precision(x), x.shape[1] // GROUP)
+    hidden = group_norm(x, x.shape[1] // GROUP)
     if gain is not None and bias is not None:
         ones = [1] * (x.ndim - 2)
         hidden = torch.addcmul(bias.reshape(*bias.shape, *ones), hidden, 1 + gain.reshape(*gain.shape, *ones))

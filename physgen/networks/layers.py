@@ -7,11 +7,13 @@ Every layer commutes with lattice translations; padding is circular unless a con
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from physgen.networks import gpu
 from physgen.networks.fused import (
@@ -20,6 +22,8 @@ from physgen.networks.fused import (
     activated,
     activated_beside,
     full_precision,
+    group_norm,
+    is_transformed,
     pad,
 )
 from physgen.networks.narrow import fits, to_one_channel
@@ -116,7 +120,7 @@ class Normalization(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape of x, float32 or float64."""
-        return F.group_norm(full_precision(x), self.groups)
+        return group_norm(x, self.groups)
 
 
 def noise_phases(count: int) -> Tensor:
@@ -230,5 +234,6 @@ class Attention(nn.Module):
         batch, channels, *grid = x.shape
         tokens = self.query_key_value(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, -1)
         query, key, value = tokens.transpose(-1, -2).unbind(1)  # (B, heads, sites, channels per head)
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2)
+        with sdpa_kernel(SDPBackend.MATH) if is_transformed() else nullcontext():  # the fused ones have no tangent
+            mixed = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2)
         return x + self.out(mixed.reshape(batch, channels, *grid))

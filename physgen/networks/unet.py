@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from physgen.networks import gpu
+from physgen.networks.fused import laid_out
 from physgen.networks.layers import (
-    MEMORY_FORMATS,
     Attention,
     NoiseEmbedding,
     PeriodicConvolution,
@@ -178,7 +178,7 @@ class UNet(nn.Module):
         channels = self._condition(x, condition)
         modulation = self._modulations(self.embedding(c_noise, condition))
         hidden = x if channels is None else torch.cat([x, channels], dim=1)
-        hidden = self.stem(hidden.contiguous(memory_format=MEMORY_FORMATS[self.dimension]))
+        hidden = self.stem(laid_out(hidden))
         passed = []
         for level, blocks in enumerate(self.down):
             if level:

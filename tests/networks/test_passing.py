@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from physgen.diffusion.traces import exact_trace, jacobian
+from physgen.diffusion.traces import exact_trace, for_copies, jacobian
 from physgen.networks import native, passing
 from physgen.networks.message_passing import MessagePassing
 
@@ -119,12 +119,12 @@ def test_a_gradient_that_keeps_its_graph_is_the_same():
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12 * max(1.0, float(other.abs().max())))
 
 
-def test_batches_of_slopes_are_slopes_one_after_the_other():
+def test_slopes_of_copies_of_a_batch_are_slopes_one_after_the_other():
     made, (leaves, labels) = network(2, width=8), inputs((3, 4), 2)
     condition = {"channels": leaves[2].detach(), "labels": labels}
 
     def function(y):
-        return made(y, leaves[1].detach(), condition)
+        return made(y, leaves[1].detach().repeat(len(y) // 2), for_copies(condition, len(y)))
 
     y = leaves[0].detach()
     value, matrix = jacobian(function, y, 5)

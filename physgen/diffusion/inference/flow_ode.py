@@ -14,7 +14,7 @@ from torch import Tensor
 
 from physgen.diffusion.convention import Condition, Denoiser, in_dtype
 from physgen.diffusion.sampling.adaptive import dormand_prince
-from physgen.diffusion.traces import Map
+from physgen.diffusion.traces import Map, for_copies
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,30 @@ class Flow:
         self.evaluations = 0
 
     def velocity(self, u: float) -> Map:
-        """The map y -> y - D(y, e^u), in y's dtype."""
+        """The map y -> y - D(y, e^u), in y's dtype; y may be several copies of the batch."""
 
         def at(y: Tensor) -> Tensor:
             self.evaluations += 1
             s = torch.full((len(y),), math.exp(u), dtype=self.dtype, device=y.device)
-            return y - self.denoiser(y.to(self.dtype), s, self.condition).to(y.dtype)
+            return y - self.denoiser(y.to(self.dtype), s, for_copies(self.condition, len(y))).to(y.dtype)
 
         return at
+
+    def surprise(self, u: float, probes: Tensor) -> Tensor | None:
+        r"""What probes v (K, B, C, \*grid) get wrong of the linear part W of the denoiser: tr W - v^T W v, (K, B).
+
+        Taken off Hutchinson's estimate of tr D it leaves the scatter of D - W alone: none at all for a Gaussian field.
+        None for a denoiser without such a part (``FieldDenoiser.linear_trace``).
+        """
+        trace = getattr(self.denoiser, "linear_trace", None)
+        if trace is None:
+            return None
+        rows = probes.flatten(0, 1).to(self.dtype)
+        s = torch.full((len(rows),), math.exp(u), dtype=self.dtype, device=rows.device)
+        with torch.no_grad():
+            condition = for_copies(self.condition, len(rows))
+            seen = (rows * self.denoiser.baseline(rows, s, condition)).flatten(1).sum(1)
+            return (trace(rows, s, condition) - seen).to(probes.dtype).reshape(probes.shape[:2])
 
 
 def stepper(flow: Flow, u: float, h: float, method: str) -> Callable[[Tensor], Tensor]:

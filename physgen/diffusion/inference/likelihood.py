@@ -17,7 +17,7 @@ denoiser sees the dtype asked for; it must treat samples independently and be di
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -33,7 +33,7 @@ from physgen.diffusion.levels import check_levels
 from physgen.diffusion.noise import Stream, noise_like
 from physgen.diffusion.sampling.samplers import Sampler, find_sampler
 from physgen.diffusion.sampling.tiles import Execution, check_condition
-from physgen.diffusion.traces import exact_trace, jacobian, probe_traces
+from physgen.diffusion.traces import exact_trace, for_copies, jacobian, probe_traces
 
 SAFETY = 3.0
 Divergence = Literal["exact", "hutchinson", "jacobian"]
@@ -53,6 +53,7 @@ class Likelihood:
             noise; zero with a prior given, and for the exact Jacobian, whose density is that of the map from this
             prior.
         latent: y at s_max, (N, C, *grid).
+        per_probe: ``nats`` by each probe, (K, N); one row for an exact trace.
         evaluations: calls of the denoiser on a block, those behind ``step_error`` included.
     """
 
@@ -61,6 +62,7 @@ class Likelihood:
     step_error: Tensor
     prior_error: Tensor
     latent: Tensor
+    per_probe: Tensor
     evaluations: int
 
     @property
@@ -117,6 +119,8 @@ def log_likelihood(
     batch: int = 64,
     tolerance: float = 1e-6,
     dtype: torch.dtype = torch.float64,
+    streams: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Likelihood:
     r"""Log-density of the model at the last positive level, at the points y.
 
@@ -135,6 +139,8 @@ def log_likelihood(
         batch: samples done at once.
         tolerance: relative and absolute tolerance, "adaptive" only.
         dtype: what the denoiser sees.
+        streams: N numbers of the probes; rows of one number share them. None: the position.
+        progress: called as progress(done, total) with samples.
 
     Raises:
         ValueError: an unknown method, levels that do not descend or are too few, a condition whose length is not N.
@@ -150,13 +156,20 @@ def log_likelihood(
         raise ValueError(
             f"an error of the integration needs at least three positive levels, got {values}: give more of them"
         )
+    numbers = list(range(len(y)) if streams is None else streams)
+    if len(numbers) != len(y):
+        raise ValueError(f"streams must name one stream for each of the {len(y)} samples, got {len(numbers)}")
     parts = []
     for first in range(0, len(y), batch):
         rows = range(first, min(first + batch, len(y)))
         flow = Flow(denoiser, _rows(condition, rows, len(y)), dtype)
-        parts.append(_block(flow, values, y[first : first + batch].double(), rows, (plan, prior)))
+        block = y[rows.start : rows.stop].double()
+        parts.append(_block(flow, values, block, numbers[rows.start : rows.stop], (plan, prior)))
+        if progress is not None:
+            progress(rows.stop, len(y))
     fields = ("nats", "probe_error", "step_error", "prior_error", "latent")
     joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in fields}
+    joined["per_probe"] = torch.cat([part.per_probe for part in parts], dim=1)
     return Likelihood(**joined, evaluations=sum(part.evaluations for part in parts))
 
 
@@ -193,10 +206,15 @@ def sample_with_log_density(
     tiles, samples, log_densities = plan.tiles(int(shape[0]), one), [], []
     for block, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
         start = s_max * noise_like(seed, "sampler start", block.index, one, dtype=torch.float64)
-        x, matrix = jacobian(partial(integrate, denoiser, levels, condition=given), start, chunk=64)
+        x, matrix = jacobian(partial(_mapped, integrate, denoiser, levels, given), start, chunk=64)
         samples.append(x[block.inside])
         log_densities.append((_log_prior(start, s_max, None) - torch.linalg.slogdet(matrix).logabsdet)[block.inside])
     return torch.cat(samples), torch.cat(log_densities)
+
+
+def _mapped(integrate: Sampler, denoiser: Denoiser, levels: Tensor, condition: Condition, y: Tensor) -> Tensor:
+    """The sampler's map of y, or of several copies of the batch of the condition."""
+    return integrate(denoiser, levels, y, condition=for_copies(condition, len(y)))
 
 
 def _rows(condition: Condition, rows: range, count: int) -> Condition:
@@ -211,7 +229,7 @@ def _log_prior(y: Tensor, s: float, prior: ExactLaw | None) -> Tensor:
 
 
 def _block(
-    flow: Flow, levels: list[float], y: Tensor, rows: range, settings: tuple[FlowSettings, ExactLaw | None]
+    flow: Flow, levels: list[float], y: Tensor, rows: Sequence[int], settings: tuple[FlowSettings, ExactLaw | None]
 ) -> Likelihood:
     plan, prior = settings
     probes = None
@@ -232,7 +250,7 @@ def _block(
         step_error = SAFETY * (coarse - nats).abs() / (growth - 1)
         if prior is None:
             prior_error = _missing_signal(flow, levels[0], latent, plan, probes)
-    return Likelihood(nats, probe_error, step_error, prior_error, latent, flow.evaluations)
+    return Likelihood(nats, probe_error, step_error, prior_error, latent, close + gain, flow.evaluations)
 
 
 def _coarser(plan: FlowSettings, levels: list[float]) -> tuple[FlowSettings, list[float]]:
@@ -270,7 +288,9 @@ def _integrate(
 def _slope(flow: Flow, u: float, y: Tensor, plan: FlowSettings, probes: Tensor | None) -> tuple[Tensor, Tensor]:
     """Velocity (B, C, *grid) and its divergence (K, B)."""
     if probes is not None:
-        return probe_traces(flow.velocity(u), y, probes, plan.chunk)
+        velocity, traces = probe_traces(flow.velocity(u), y, probes, plan.chunk)
+        surprise = flow.surprise(u, probes)
+        return velocity, traces if surprise is None else traces - surprise
     velocity, trace = exact_trace(flow.velocity(u), y, plan.chunk)
     return velocity, trace[None]
 

@@ -134,6 +134,30 @@ class FieldDenoiser(nn.Module):
         kept = power * variance / (power + variance)
         return lambda x: self._field(kept * self._modes(x))
 
+    def linear_trace(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        r"""Trace of the linear map :meth:`baseline` at fields like y: sum over modes of :math:`P/(P + s^2)`, (B,)."""
+        if self.spectrum is None:
+            return y[0].numel() * self.sigma_data**2 / (self.sigma_data**2 + s.square())
+        power = self.spectrum(condition).to(s.dtype)
+        kept = self.spectrum.mean_over_modes(power / (power + like(s, power).square()))
+        return y[0].numel() * kept
+
+    def surrogate_log_density(self, x: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        r"""Mean over noise z of the log-density of x + s z in the Gaussian field of the spectrum, (B,), nats:
+
+        .. math:: -\tfrac12 \sum_k \frac{|\tilde x_k|^2 + s^2}{P + s^2} + \ln 2\pi(P + s^2) .
+        """
+        dtype = working_dtype(self.network)
+        x, s, condition = x.to(dtype), s.to(dtype), in_dtype(condition, dtype)
+        variance = like(s, x).square() + self._power(x, condition)
+        modes = self._modes(x)
+        square = torch.view_as_real(modes).square().sum(-1) if modes.is_complex() else modes.square()
+        sites = max(1, math.prod(x.shape[2:])) if self.spectrum is not None else 1
+        terms = (square / sites + like(s, square).square()) / variance + torch.log(2 * math.pi * variance)
+        if self.spectrum is None:
+            return -0.5 * terms.flatten(1).sum(1)
+        return -0.5 * x[0].numel() * self.spectrum.mean_over_modes(terms)
+
     def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
         """Expected mean squared error of the Wiener filter, mean over modes of P s^2/(P + s^2), shape (B,)."""
         if self.spectrum is None:

@@ -274,6 +274,18 @@ class Cosmology(Domain):
 
         return encode_labels(ensemble, constants)
 
+    def log_jacobian(self, ensemble: xr.Dataset, constants: Mapping[str, Any]) -> np.ndarray:
+        """ln of the Jacobian of the encoding at each field, (B,); see physgen.domains.cosmology.jacobian."""
+        from physgen.domains.cosmology.jacobian import log_jacobian
+
+        return log_jacobian(ensemble, constants)
+
+    def label_ranges(self, constants: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        """Label -> its range in the training part; one that never varied has a range of no width."""
+        held = {name: (float(value), float(value)) for name, value in constants["fixed_labels"].items()}
+        found = {name: (float(low), float(high)) for name, (low, high) in constants["labels"].items()}
+        return found | held
+
     def decode(self, x: torch.Tensor, template: xr.Dataset, constants: Mapping[str, Any]) -> xr.Dataset:
         """Fields in physical units with the labels of ``template``; attribute ``clipped_fraction`` counts cells."""
         from physgen.domains.cosmology.conditions import dims_of_samples

@@ -60,6 +60,17 @@ def to_scores(values: np.ndarray, knots: dict[str, list[float]]) -> np.ndarray:
     return found.reshape(np.shape(values))
 
 
+def score_slopes(values: np.ndarray, knots: dict[str, list[float]]) -> np.ndarray:
+    """dz/dv of :func:`to_scores` at ``values``, float64; positive."""
+    x, y, secant, slope = _segments(knots)
+    k, inside, below = _locate(values, x)
+    part = np.clip((values - x[k]) / (x[k + 1] - x[k]), 0.0, 1.0)
+    bend = part * (1 - part)
+    top = secant[k] ** 2 * (slope[k + 1] * part**2 + 2 * secant[k] * bend + slope[k] * (1 - part) ** 2)
+    curve = top / (secant[k] + (slope[k] + slope[k + 1] - 2 * secant[k]) * bend) ** 2
+    return np.where(inside, curve, np.where(below, slope[0], slope[-1]))
+
+
 def from_scores(scores: np.ndarray, knots: dict[str, list[float]]) -> np.ndarray:
     """Inverse of ``to_scores``: the values of normal scores, float64."""
     x, y, secant, slope = _segments(knots)

@@ -9,6 +9,7 @@ from physgen.diffusion.exact import GaussianField, GaussianMixture, IsingRing
 from physgen.diffusion.inference.likelihood import log_likelihood, sample_with_log_density
 from physgen.diffusion.inference.weight_statistics import summarise_weights
 from physgen.diffusion.learning.denoisers import FieldDenoiser, SpinDenoiser
+from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import generator_for, noise_like
 from physgen.diffusion.traces import exact_trace, jacobian, probe_traces
@@ -205,11 +206,84 @@ def test_the_trace_of_a_unet_is_that_of_its_jacobian(chunk):
     network = UNet(2, width=8, multipliers=(1, 2))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    denoiser, s, y = FieldDenoiser(network).double(), torch.ones(2, dtype=torch.float64), normal(2, 1, 4, 4, seed=3)
-    rows = torch.autograd.functional.jacobian(lambda y: denoiser(y, s), y)
-    found = exact_trace(lambda y: denoiser(y, s), y, chunk)[1]
+    denoiser, y = FieldDenoiser(network).double(), normal(2, 1, 4, 4, seed=3)
+
+    def function(y):
+        return denoiser(y, torch.ones(len(y), dtype=torch.float64))
+
+    rows = torch.autograd.functional.jacobian(function, y)
+    found = exact_trace(function, y, chunk)[1]
     expected = torch.stack([rows[b, :, :, :, b].reshape(16, 16).trace() for b in range(2)])
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+
+
+GRIDS = {1: (8,), 2: (4, 4), 3: (2, 4, 2)}
+
+
+def unet(dimension, **options):
+    """A U-Net of two labels whose weights are all far from zero, as training leaves them."""
+    torch.manual_seed(dimension)
+    network = UNet(dimension, labels=2, width=8, multipliers=(1, 2), **options)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return FieldDenoiser(network).requires_grad_(False).eval()
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_on_unets_trace_probes_and_the_jacobian_of_the_steps_agree(dimension, dtype):
+    """Three configurations in blocks of two; the steps are fine enough that all three stand within their errors."""
+    denoiser, grid = unet(dimension).to(dtype), GRIDS[dimension]
+    levels, settings = log_uniform(10, 0.5, 13), {"method": "heun", "batch": 2, "dtype": dtype}
+    y, condition = normal(3, 1, *grid, seed=20), {"labels": normal(3, 2, seed=21)}
+    found = {
+        name: log_likelihood(denoiser, levels, y, condition, divergence=name, probes=6, **settings)
+        for name in ("exact", "hutchinson", "jacobian")
+    }
+    trace, probed, mapped = (found[name] for name in ("exact", "hutchinson", "jacobian"))
+    assert float(probed.probe_error.min()) > 0
+    assert bool(((probed.nats - trace.nats).abs() < 6 * probed.probe_error).all())  # t of five degrees: 1 in 500
+    assert bool(((mapped.nats - trace.nats).abs() < trace.step_error.max()).all())
+    other = log_likelihood(
+        denoiser,
+        levels,
+        y[1:],
+        {"labels": condition["labels"][1:]},
+        batch=5,
+        **{name: value for name, value in settings.items() if name != "batch"},
+    )
+    # float32 rounds at 1e-7 over a dozen steps of 16 values
+    torch.testing.assert_close(other.nats, trace.nats[1:], rtol=0, atol=1e-3 if dtype == torch.float32 else 1e-9)
+
+
+def test_probes_leave_no_scatter_of_the_linear_part():
+    """Without a network the denoiser is a Wiener filter: Hutchinson's estimate is the exact trace, at any probe."""
+    law = field(4, 4)
+    spectrum = Spectrum(law.spectrum[None, :, :, :3].log(), (4, 4))
+    denoiser = FieldDenoiser(lambda x, c_noise, condition: torch.zeros_like(x), spectrum)
+    levels, y = log_uniform(40, S_MIN, 21), points(GaussianField(law.spectrum))
+    found = log_likelihood(denoiser, levels, y, divergence="hutchinson", probes=2, dtype=torch.float32)
+    trace = log_likelihood(denoiser, levels, y, dtype=torch.float32)
+    assert float(found.probe_error.max()) < 1e-4  # rounding in single precision
+    torch.testing.assert_close(found.nats, trace.nats, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("options", [{}, {"attention": True}, {"undecimated": True}])
+def test_unets_know_vmap_and_tangents(dimension, options):
+    """Their memory formats and kernels step aside: forward and reverse mode have one Jacobian."""
+    denoiser, y = unet(dimension, **options).double(), normal(2, 1, *GRIDS[dimension], seed=22)
+    labels = torch.zeros(1, 2, dtype=torch.float64)
+
+    def one(y):
+        return denoiser(y[None], torch.ones(1, dtype=torch.float64), {"labels": labels})[0]
+
+    tangent = torch.func.vmap(lambda y, v: torch.func.jvp(one, (y,), (v,))[1])(y, y.roll(1, 0))
+    for row, v, found in zip(y, y.roll(1, 0), tangent, strict=True):
+        matrix = jacobian(
+            lambda y: denoiser(y, torch.ones(len(y)).double(), {"labels": labels.expand(len(y), 2)}), row[None], 16
+        )[1][0]
+        torch.testing.assert_close(matrix @ v.flatten(), found.flatten(), rtol=0, atol=1e-10)
 
 
 class LabelNetwork(torch.nn.Module):

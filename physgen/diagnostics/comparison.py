@@ -61,15 +61,25 @@ class MeasuredReference:
     def __init__(self, ensemble: xr.Dataset, seed: int = 0) -> None:
         self.ensemble, self._seed = ensemble, seed
         self._results: dict[Diagnostic, xr.Dataset] = {}
+        self._by_law: dict[Diagnostic, Diagnostic] = {}
         self._half_results: dict[tuple[Diagnostic, bool], list[xr.Dataset]] = {}
 
     def compare(self, generated: xr.Dataset, diagnostic: Diagnostic) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
         """(result of the reference, result of the generated, comparison), see :func:`compare`."""
+        diagnostic = self._bound(diagnostic)
         reference, measured = self._result(diagnostic), _measured(diagnostic, generated)
         first = second = None
         if reference.attrs["kind"] in WITH_DISTANCES:
             first, second = self._halves(diagnostic, are_paired(reference, measured))
         return reference, measured, compare_results(reference, measured, first, second, seed=self._seed)
+
+    def _bound(self, diagnostic: Diagnostic) -> Diagnostic:
+        """A diagnostic that measures by the law of a reference (``against``), made once for this one."""
+        if not hasattr(diagnostic, "against"):
+            return diagnostic
+        if diagnostic not in self._by_law:
+            self._by_law[diagnostic] = diagnostic.against(self.ensemble)
+        return self._by_law[diagnostic]
 
     def _result(self, diagnostic: Diagnostic) -> xr.Dataset:
         if diagnostic not in self._results:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 KINDS = ("spectrum", "histogram", "correlation", "scalar", "curve")
+QUANTILES, SINGLE = (0.16, 0.84), 20  # of single configurations; fewer of them have no such quantiles
 VALUE_ATTRS = ("long_name", "units", "symbol", "measure", "scale")
 
 
@@ -155,8 +156,27 @@ def result_of_samples(
     per_unit = group.mean(per_sample)
     axis = 1 + len(group.dims)
     if per_unit.shape[axis] == 1:
-        return group.result(per_unit.squeeze(axis), dims, coords, **attrs)
-    return group.result(per_unit, ("component", *dims), coords, **attrs)
+        per_unit, dims = per_unit.squeeze(axis), tuple(dims)
+    else:
+        dims = ("component", *dims)
+    result = group.result(per_unit, dims, coords, **attrs)
+    return result.assign(_of_single_ones(group, per_sample, result)) if attrs.get("kind") == "spectrum" else result
+
+
+def _of_single_ones(group: Units, per_sample: ArrayLike, result: xr.Dataset) -> dict[str, Any]:
+    """16 and 84 % of single configurations lie below these, at each point; nothing for fewer than SINGLE of them."""
+    value, points = np.asarray(per_sample), int(np.prod(group.shape))
+    if len(value) < SINGLE * points:
+        return {}
+    of_point = group.index % points
+    found = np.stack([np.quantile(value[of_point == i], QUANTILES, axis=0) for i in range(points)], axis=1)
+    units = result["value"].attrs.get("units", "1")
+    return {
+        name: (result["value"].dims, part.reshape(result["value"].shape), {"long_name": words, "units": units})
+        for name, part, words in zip(
+            ("sample_low", "sample_high"), found, (f"{q:.0%} of configurations below" for q in QUANTILES), strict=True
+        )
+    }
 
 
 def length_unit(ensemble: xr.Dataset) -> str:

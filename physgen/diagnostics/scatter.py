@@ -76,13 +76,15 @@ def octave_edges(grid: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
     return np.append(edges, high)
 
 
-def _log_band_power(ensemble: xr.Dataset, transform: Transform | None) -> tuple[np.ndarray, np.ndarray]:
-    """ln P of octave bands of each sample (B, C, Q), and the bands' mean k."""
+def log_band_power(
+    ensemble: xr.Dataset, transform: Transform | None, edges: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The bands' mean k, and ln P of each sample in them, (B, C, Q); octaves where no edges are given."""
     from physgen.ensemble import space_dims, spacing
 
     steps = spacing(ensemble)
     grid = tuple(ensemble.sizes[d] for d in space_dims(ensemble))
-    edges = octave_edges(grid, steps)
+    edges = octave_edges(grid, steps) if edges is None else edges
     k = mode_bins(grid, steps, edges).k
     power = each_sample(ensemble, lambda values: power_spectrum_array(values, steps, edges)[1], transform)
     if not np.all(power > 0):
@@ -110,7 +112,7 @@ def power_scatter(ensemble: xr.Dataset, transform: Transform | None = None) -> x
         Dataset of kind curve over ``k`` (mean \|k\| of the modes in the band): ``value``, ``error``; ``per_unit`` holds
         jackknife pseudo-values. Needs two units.
     """
-    k, log_power = _log_band_power(ensemble, transform)
+    k, log_power = log_band_power(ensemble, transform)
     said: dict[str, Any] = {
         "diagnostic": "power_scatter",
         "kind": "curve",
@@ -133,7 +135,7 @@ def power_correlation(ensemble: xr.Dataset, transform: Transform | None = None) 
         Dataset of kind scalar over ``pair``, with ``k_low`` and ``k_high`` of its two bands; pseudo-values in
         ``per_unit``.
     """
-    k, log_power = _log_band_power(ensemble, transform)
+    k, log_power = log_band_power(ensemble, transform)
     if len(k) < 2:
         raise InputError("a correlation between bands of wavenumbers needs two octaves: use more cells")
     first, second = np.triu_indices(len(k), 1)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from physgen.figures.notation import mathtext_value
+from physgen.figures.panels import few_ticks, panel_grid
 from physgen.figures.style import GENERATED, REFERENCE, THIRD, abscissa, condition_title, label, plain_log_ticks, styled
 
 if TYPE_CHECKING:
@@ -39,16 +39,19 @@ def curve_comparison(
     The last dim of ``value`` is the abscissa. Further dims (a condition) give a row of at most ``most``
     panels, evenly chosen with both ends. Histograms are drawn as steps, with the total-variation distance
     and its floor written in. ``lower`` chooses from ``"ratio"`` (bands at 1, 2 and 5 %) and ``"pull"``
-    (difference over its standard error); by default both for spectra, else the pull. Error bars are
-    standard errors over independent units. A vertical line marks the attr ``nyquist``.
+    (difference over its standard error); by default both for spectra and histograms, else the pull.
+    Error bars are standard errors over independent units; the wide band and the dashed lines hold 16 to 84 % of single
+    configurations, where the results know them (``sample_low``, ``sample_high``). A vertical line marks the attr
+    ``nyquist``.
     """
     kind = reference.attrs.get("kind", "curve")
-    lower = tuple(lower if lower is not None else (("ratio", "pull") if kind == "spectrum" else ("pull",)))
+    lower = lower_panels(reference) if lower is None else tuple(lower)
     panels = chosen_panels(reference["value"], most)
-    tight = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
-    figure = Figure(figsize=(max(4.9, 2.75 * len(panels) + 0.6), 3.1 + 1.05 * len(lower)), layout=tight)
-    heights = [3.0] + [1.0] * len(lower)
-    grid = figure.subplots(len(heights), len(panels), squeeze=False, sharex="col", sharey="row", height_ratios=heights)
+    bare = reference["value"].size == 1
+    figure, grid = panel_grid(
+        [1.5 if bare else 2.35] + [0.8] * len(lower), len(panels), 4.05 if len(panels) == 1 else 2.6,
+        label_lines=1 + ordinate(reference).count("\n"), title_lines=int(bool(panels[0])),
+    )  # fmt: skip
     for axes, where in zip(grid.T, panels, strict=True):
         _main_panel(axes[0], reference.isel(where), generated.isel(where), names)
         axes[0].set_title(condition_title(reference, where))
@@ -62,8 +65,14 @@ def curve_comparison(
         leave_empty_ends(grid[0], reference, generated)
     for row, which in zip(grid[1:], lower, strict=True):
         row[0].set_ylabel(LOWER[which][0])
-    figure.align_ylabels(grid[:, 0])
     return figure
+
+
+def lower_panels(reference: xr.Dataset) -> tuple[str, ...]:
+    """The panels below the curves: the ratio where it is of positive numbers, the pull; none below a bare number."""
+    if reference["value"].size == 1:
+        return ()
+    return ("ratio", "pull") if reference.attrs.get("kind") in ("spectrum", "histogram") else ("pull",)
 
 
 def chosen_panels(value: xr.DataArray, most: int) -> list[dict[str, int]]:
@@ -88,10 +97,21 @@ def _main_panel(axes: Axes, reference: xr.Dataset, generated: xr.Dataset, names:
     step: Literal["mid"] | None = "mid" if kind == "histogram" else None
     line = "steps-mid" if step else "default"
     axes.fill_between(x, truth - spread, truth + spread, step=step, color=REFERENCE, alpha=0.22, lw=0)
+    _of_samples(axes, x, reference, generated)
     axes.plot(x, truth, color=REFERENCE, drawstyle=line, label=names[0], zorder=2)
     if step:
         axes.plot(x, drawn, color=GENERATED, drawstyle=line, lw=0.9, alpha=0.7)
     axes.errorbar(x, drawn, error, fmt="o", color=GENERATED, elinewidth=1.0, label=names[1], zorder=3)
+
+
+def _of_samples(axes: Axes, x: np.ndarray, reference: xr.Dataset, generated: xr.Dataset) -> None:
+    """Where 16 to 84 % of single configurations lie: a band of the reference, dashed lines of the generated ones."""
+    if "sample_low" not in reference or "sample_low" not in generated:
+        return
+    low, high = (np.atleast_1d(reference[name].values) for name in ("sample_low", "sample_high"))
+    axes.fill_between(x, low, high, color=REFERENCE, alpha=0.1, lw=0, label="16–84 % of samples")
+    for name in ("sample_low", "sample_high"):
+        axes.plot(x, np.atleast_1d(generated[name].values), color=GENERATED, lw=0.8, ls=(0, (4, 2)), zorder=2)
 
 
 def finish_main_row(row: Sequence[Axes], *results: xr.Dataset) -> None:
@@ -107,9 +127,14 @@ def finish_main_row(row: Sequence[Axes], *results: xr.Dataset) -> None:
         row[0].set_ylim(low, positive.max() * (20 if kind == "histogram" else 2))
     elif kind == "histogram":
         row[0].set_ylim(0, 1.35 * np.nanmax(values, initial=1e-12))  # room for the distance and the legend
-    full = label(reference["value"])
-    row[0].set_ylabel(full if len(full) <= 48 else "\n".join(wrap(label(reference["value"], short=True), 36)))
+    row[0].set_ylabel(ordinate(reference))
     row[-1].legend(loc="upper right" if kind == "histogram" else "best")
+
+
+def ordinate(reference: xr.Dataset) -> str:
+    """Label of the ordinate; a name that is too long for the panel gives way to its symbol, or is wrapped."""
+    full, room = label(reference["value"]), 26 if reference["value"].size == 1 else 48
+    return full if len(full) <= room else "\n".join(wrap(label(reference["value"], short=True), room * 3 // 4))
 
 
 def leave_empty_ends(row: Sequence[Axes], reference: xr.Dataset, *generated: xr.Dataset) -> None:
@@ -141,6 +166,8 @@ def _lower_panel(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int], w
     half = float(np.clip(1.15 * np.max(reach, where=np.isfinite(reach), initial=0.0), smallest, largest))
     for width in bands:
         axes.axhspan(centre - width, centre + width, color=REFERENCE, alpha=0.09, lw=0)
+        if which == "ratio":
+            axes.hlines([centre - width, centre + width], 0, 1, "#777777", lw=0.4, transform=axes.get_yaxis_transform())
     axes.axhline(centre, color=REFERENCE, lw=0.8)
     points = comparison[name].isel(where)
     x, values = abscissa(points), np.atleast_1d(np.asarray(points, dtype=float))
@@ -151,6 +178,7 @@ def _lower_panel(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int], w
         beyond = outside & (side * (values - centre) > 0)
         axes.plot(x[beyond], np.full(int(beyond.sum()), centre + side * 0.88 * half), marker, color=THIRD, ms=5)
     axes.set_ylim(centre - half, centre + half)
+    few_ticks(axes)
 
 
 def finish_column(axes: Sequence[Axes], reference: xr.Dataset) -> None:

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from physgen.figures.curves import LOWER, chosen_panels, finish_column, finish_main_row, leave_empty_ends
+from physgen.figures.curves import (
+    LOWER,
+    chosen_panels,
+    finish_column,
+    finish_main_row,
+    leave_empty_ends,
+    lower_panels,
+    ordinate,
+)
+from physgen.figures.panels import few_ticks, panel_grid
 from physgen.figures.style import REFERENCE, abscissa, condition_title, styled
 
 if TYPE_CHECKING:
@@ -38,12 +46,12 @@ def curve_overlay(
         most: panels in a row, for results over more than one dim (a condition).
     """
     kind = reference.attrs.get("kind", "curve")
-    lower = ("ratio", "pull") if kind == "spectrum" else ("pull",)
+    lower = lower_panels(reference)
     panels = chosen_panels(reference["value"], most)
-    tight = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.03)
-    figure = Figure(figsize=(max(6.4, 2.9 * len(panels) + 0.8), 3.6 + 1.25 * len(lower)), layout=tight)
-    heights = [3.0] + [1.15] * len(lower)
-    grid = figure.subplots(len(heights), len(panels), squeeze=False, sharex="col", sharey="row", height_ratios=heights)
+    figure, grid = panel_grid(
+        [2.75] + [0.95] * len(lower), len(panels), 5.4 if len(panels) == 1 else 2.75,
+        label_lines=1 + ordinate(reference).count("\n"), title_lines=int(bool(panels[0])),
+    )  # fmt: skip
     for axes, where in zip(grid.T, panels, strict=True):
         _main(axes[0], reference.isel(where), {name: result.isel(where) for name, result in generated.items()})
         axes[0].set_title(condition_title(reference, where))
@@ -55,7 +63,6 @@ def curve_overlay(
         leave_empty_ends(grid[0], reference, *generated.values())
     for row, which in zip(grid[1:], lower, strict=True):
         row[0].set_ylabel(LOWER[which][0])
-    figure.align_ylabels(grid[:, 0])
     return figure
 
 
@@ -99,6 +106,7 @@ def _below(axes: Axes, comparisons: Mapping[str, xr.Dataset], where: Mapping[str
             edge = np.full(int(beyond.sum()), centre + side * 0.88 * half)
             axes.plot(at[beyond], edge, marker, color=_colour(i), mfc="white", ms=5.5)
     axes.set_ylim(centre - half, centre + half)
+    few_ticks(axes)
 
 
 def _numbers(result: xr.Dataset) -> list[np.ndarray]:

@@ -41,7 +41,12 @@ def symbol_of(variable: xr.DataArray) -> str:
     r"""Mathtext of attr ``symbol``; else of a name that spells one (``chi_2`` is :math:`\chi_2`); else empty."""
     if "symbol" in variable.attrs:
         return f"${variable.attrs['symbol']}$"
-    letter, _, index = str(variable.name).partition("_")
+    return symbol_named(str(variable.name))
+
+
+def symbol_named(name: str) -> str:
+    r"""Mathtext of a name that spells a Greek letter, with its index: ``chi_2`` is :math:`\chi_2`; else empty."""
+    letter, _, index = name.partition("_")
     if letter not in GREEK:
         return ""
     return rf"$\{letter}_{{{index}}}$" if index else rf"$\{letter}$"
@@ -114,6 +119,9 @@ def condition_title(data: xr.Dataset, where: Mapping[str, int]) -> str:
         if dim in data.coords:
             coordinate = data[dim]
             point = coordinate.values[i]
+            if coordinate.dtype.kind in "UO":  # a word says of itself what it is
+                parts.append(symbol_named(str(point)) or str(point).replace("_", " "))
+                continue
             text = f"{point:.3g}" if np.issubdtype(coordinate.dtype, np.floating) else str(point)
             name = symbol_of(coordinate) or str(coordinate.attrs.get("long_name", dim))
             parts.append(f"{name} = {text} {latex_units(coordinate.attrs.get('units'))}".strip())

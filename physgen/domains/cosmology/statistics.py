@@ -96,6 +96,40 @@ def power_correlation(ensemble: xr.Dataset) -> xr.Dataset:
     return power_correlation(contrast, transform=logarithm(contrast))
 
 
+def power_covariance(ensemble: xr.Dataset) -> xr.Dataset:
+    """Correlation matrix of ln P(k) of log10(1 + delta) at fixed labels."""
+    from physgen.diagnostics.covariance import power_covariance
+
+    contrast = overdensity(ensemble)
+    return power_covariance(contrast, logarithm(contrast))
+
+
+def off_diagonal_correlation(ensemble: xr.Dataset) -> xr.Dataset:
+    """Mean off-diagonal correlation of ln P(k) of log10(1 + delta) at fixed labels."""
+    from physgen.diagnostics.covariance import off_diagonal_correlation
+
+    contrast = overdensity(ensemble)
+    return off_diagonal_correlation(contrast, logarithm(contrast))
+
+
+class PowerChiSquare:
+    """Leave-one-out chi^2 of ln P(k) by the law of the reference; of delta, or of log10(1 + delta)."""
+
+    def __init__(self, of_logarithm: bool) -> None:
+        self.of_logarithm = of_logarithm
+
+    def against(self, reference: xr.Dataset) -> Callable[[xr.Dataset], xr.Dataset]:
+        """The diagnostic beside a reference, see :func:`physgen.diagnostics.chi_square.left_out_chi_square`."""
+        from physgen.diagnostics.chi_square import left_out_chi_square
+
+        contrast = overdensity(reference)
+        measure = left_out_chi_square(contrast, logarithm(contrast) if self.of_logarithm else None)
+        return lambda ensemble: measure(overdensity(ensemble))
+
+    def __call__(self, ensemble: xr.Dataset) -> xr.Dataset:
+        return self.against(ensemble)(ensemble)
+
+
 def bispectrum(ensemble: xr.Dataset, correction: Correction | None = None) -> xr.Dataset:
     """Reduced bispectrum of delta: equilateral, squeezed, folded triangles."""
     from physgen.diagnostics.bispectrum import bispectrum
@@ -194,14 +228,11 @@ def condition_response(ensemble: xr.Dataset) -> xr.Dataset:
 
 def _coarse_spectrum(ensemble: xr.Dataset, transform: Any = None) -> xr.Dataset:
     """P(k) in half octaves over the wavenumbers in which spectra are judged, 0.05 to 0.7 of Nyquist."""
-    from physgen.diagnostics.equivalence import BAND
+    from physgen.diagnostics.covariance import judged_edges
     from physgen.diagnostics.spectrum import power_spectrum
     from physgen.ensemble import spacing
-    from physgen.lattice import nyquist
 
-    low, high = (part * nyquist(spacing(ensemble)) for part in BAND)
-    edges = high / 2 ** (np.arange(2 * int(np.log2(high / low)) + 1)[::-1] / 2)
-    return power_spectrum(ensemble, edges, transform)
+    return power_spectrum(ensemble, judged_edges(spacing(ensemble)), transform)
 
 
 def power_response(ensemble: xr.Dataset) -> xr.Dataset:
@@ -234,6 +265,10 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "log_power_spectrum": log_power_spectrum,
     "power_scatter": power_scatter,
     "power_correlation": power_correlation,
+    "power_covariance": power_covariance,
+    "off_diagonal_correlation": off_diagonal_correlation,
+    "power_chi_square": PowerChiSquare(of_logarithm=False),
+    "log_power_chi_square": PowerChiSquare(of_logarithm=True),
     "correlation": correlation,
     "one_point": one_point,
     "bispectrum": bispectrum,

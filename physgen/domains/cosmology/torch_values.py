@@ -1,7 +1,7 @@
 r"""Physical values of encoded fields in differentiable torch operations: what an observation model sees.
 
-The same map as :func:`physgen.domains.cosmology.encoding.decode_field`, without the count of what was clipped. Shapes: B
-fields, C components, \*grid lattice.
+The same map as :func:`physgen.domains.cosmology.encoding.decode_field`, without the count of what was clipped. Shapes:
+B fields, C components, \*grid lattice.
 """
 
 from __future__ import annotations

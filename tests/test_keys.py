@@ -41,6 +41,7 @@ DATA = {
         "Omega_m": ([0.1, 0.4], {}), "sigma_8": ([0.7, 1.0], {}), "Omega_b": (0.03, {}), "h": (0.7, {}),
         "n_s": (1.0, {}), "linear_power": ("camb", {}), "painting": ("particles", {}), "transform": ("log", {}),
         "snapshots": (2, {}), "highest_redshift": (1.0, {"data.snapshots": 2}), "zero_mode": ("encoded", {}),
+        "cosmology": ("Planck18", {}),
     },
     "spins": {
         "model": ("ferromagnet", {}), "couplings": ("bimodal", {}), "dimension": (1, {}), "length": (5, {}),

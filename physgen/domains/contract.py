@@ -47,15 +47,13 @@ class Domain(Doors, ABC):
                            coordinate, its positions then count
     ``labels``             variables over sample dims on which the law depends, scalar; none
     ``label_words``        one line on the labels of data where they are not fixed; the names of ``labels``
-    ``formats``            format of a foreign file -> one line; none
-    ``exports``            format that can be written -> one line; ``npy`` and ``hdf5``
+    ``formats``            format of a foreign file -> one line, none; ``exports``: of those written, npy and hdf5
     ``network_kind``       the network where a configuration names none; ``unet``
     ``array_dimension``    space dimensions of an array that does not say; None: as many as it has axes. 0: vectors
     ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
     ``simulate``           (seed) -> ensemble; must be given
     ``simulate_given``     (template, seed) -> ensemble under the conditions of a template; refuses
-    ``load``               foreign files -> ensemble; refuses
-    ``export``             ensemble -> files of other programs in a folder; those of ``exports``
+    ``load``, ``export``   foreign files -> ensemble, refuses; ensemble -> files of other programs, ``exports``
     ``adopt``              ensemble that names no physics -> one of this; its unit gets the name ``split_by``
     ``facts``              ensemble -> what it is, units in the keys; sizes of the sample dims, ranges of the labels
     ``fit_encoding``       training part -> constants, JSON-able; ``mean`` and ``std`` of each component,

@@ -41,34 +41,25 @@ class CosmologyParams:
 
     def to_astropy(self) -> Any:
         """The same background as ``astropy.cosmology.FlatLambdaCDM``; sigma_8 and n_s travel in its ``meta``."""
-        from astropy.cosmology import FlatLambdaCDM
+        from physgen.domains.cosmology.astropy_cosmology import to_astropy
 
-        meta = {"sigma_8": self.sigma_8, "n_s": self.n_s}
-        return FlatLambdaCDM(H0=100 * self.h, Om0=self.Omega_m, Ob0=self.Omega_b, Tcmb0=0.0, meta=meta)
+        return to_astropy(self)
 
     @classmethod
     def from_astropy(cls, cosmology: Any, **missing: float) -> CosmologyParams:
-        """From a flat astropy cosmology; what astropy does not know comes from its ``meta`` or from ``missing``.
+        """From a flat astropy cosmology or its name; what astropy does not know is in its ``meta`` or in ``missing``.
 
         Args:
-            cosmology: a ``FlatLambdaCDM`` (or any object with H0, Om0, Ob0, Ok0).
+            cosmology: a ``FlatLambdaCDM`` (or any object with H0, Om0, Ob0, Ok0), or ``"Planck18"``.
             missing: ``sigma_8``, ``n_s`` or ``Omega_b``; they win over ``meta``.
 
         Raises:
-            InputError: curved universe, or sigma_8, n_s or Omega_b unknown.
+            InputError: a curved universe, w other than -1, neutrinos of more than 0.06 eV, or sigma_8, n_s or Omega_b
+                unknown.
         """
-        if abs(getattr(cosmology, "Ok0", 0.0)) > 1e-8:
-            raise InputError(f"Omega_k = {cosmology.Ok0} but only flat universes are supported: use FlatLambdaCDM")
-        hubble = cosmology.H0
-        values = {"Omega_b": cosmology.Ob0, **(cosmology.meta or {}), **missing}
-        for name in ("sigma_8", "n_s", "Omega_b"):
-            if values.get(name) is None:
-                raise InputError(f"{name} is not in this astropy cosmology: pass from_astropy(cosmology, {name}=...)")
-        return cls(
-            Omega_m=float(cosmology.Om0),
-            h=float(getattr(hubble, "value", hubble)) / 100,
-            **{name: float(values[name]) for name in ("sigma_8", "n_s", "Omega_b")},
-        )
+        from physgen.domains.cosmology.astropy_cosmology import values_of
+
+        return cls(**values_of(cosmology, missing))
 
 
 def hubble_rate(scale_factor: Any, Omega_m: float) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from physgen.domains.contract import Domain
 from physgen.domains.cosmology.background import CosmologyParams
 from physgen.domains.cosmology.formats import EXPORTS, IMPORTS
-from physgen.errors import InputError
+from physgen.domains.cosmology.settings import check, settle
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +68,9 @@ class Cosmology(Domain):
     Omega_b: float = _option(0.049, "baryon density", min=0.0)
     h: float = _option(0.6711, "Hubble constant over 100 km/s/Mpc", min=0.1)
     n_s: float = _option(0.9624, "slope of the primordial spectrum")
+    cosmology: str | None = _option(
+        None, "an astropy cosmology by its name, e.g. Planck18, for its Omega_m, sigma_8, Omega_b, h and n_s"
+    )
     linear_power: Literal["eisenstein_hu", "camb"] = _option("eisenstein_hu", "linear power; camb must be installed")
     painting: Literal["sheet", "particles"] = _option(
         "sheet", "what is painted: the phase-space sheet between the particles, free of their lattice, or the particles"
@@ -83,40 +85,10 @@ class Cosmology(Domain):
     device: Literal["cpu", "cuda"] = _option("cpu", "where the simulations run", execution=True)
 
     def __post_init__(self) -> None:
-        if self.dimension not in (2, 3):
-            raise InputError(f"dimension = {self.dimension} must be 2 (slabs) or 3 (boxes)")
-        for name, (low, high) in {"Omega_m": self.Omega_m, "sigma_8": self.sigma_8}.items():
-            if not 0 < low <= high:
-                raise InputError(
-                    f"{name} = [{low}, {high}] does not satisfy 0 < low <= high: give the lower bound first"
-                )
-        if self.cells > 2 * self.particles:
-            raise InputError(
-                f"cells = {self.cells} is more than twice particles = {self.particles}: most cells would be empty, "
-                "raise particles"
-            )
-        if self.snapshots > 1 and self.highest_redshift <= self.redshift:
-            raise InputError(
-                f"highest_redshift = {self.highest_redshift} must be above redshift = {self.redshift}: "
-                f"{self.snapshots} snapshots lie between them"
-            )
-        if self.dimension == 2:
-            self._check_slabs()
+        settle(self)
+        check(self)
         for Omega_m in self.Omega_m:
             self._params(Omega_m, self.sigma_8[0])
-
-    def _check_slabs(self) -> None:
-        depth = self.thickness / self.box_size * self.cells
-        if depth < 1 - 1e-6 or abs(depth - round(depth)) > 1e-6 * self.cells:
-            raise InputError(
-                f"thickness = {self.thickness} Mpc/h is {depth:g} cells of {self.box_size / self.cells:g} Mpc/h; "
-                "it must be a whole number of cells"
-            )
-        if self.slabs_per_axis * round(depth) > self.cells:
-            raise InputError(
-                f"slabs_per_axis = {self.slabs_per_axis} slabs of {self.thickness} Mpc/h do not fit in a box of "
-                f"{self.box_size} Mpc/h: lower slabs_per_axis or thickness"
-            )
 
     def _params(self, Omega_m: float, sigma_8: float) -> CosmologyParams:
         return CosmologyParams(float(Omega_m), float(sigma_8), self.Omega_b, self.h, self.n_s)
@@ -228,23 +200,9 @@ class Cosmology(Domain):
     @classmethod
     def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
         """Box (the number of cells times their size), redshift, kind and units of the field, ranges of the labels."""
-        from physgen.domains.cosmology.conditions import label_names
-        from physgen.ensemble import space_dims, spacing
+        from physgen.domains.cosmology.described import facts
 
-        dims, cells = space_dims(ensemble), spacing(ensemble)
-        unit = re.sub(r"\W+", "_", str(ensemble[dims[-1]].attrs.get("units", "Mpc/h"))).strip("_")
-        sides = [float(f"{ensemble.sizes[dim] * size:.6g}") for dim, size in zip(dims, cells, strict=True)]
-        found: dict[str, Any] = {f"box_size_{unit}": sides[0] if len(set(sides)) == 1 else sides}
-        if "slab_thickness" in ensemble.attrs:
-            found["thickness_Mpc_h"] = ensemble.attrs["slab_thickness"]
-        kept = ("redshift", "field_kind", "periodic", "Omega_b", "h", "n_s", "mean_density")
-        found |= {key: ensemble.attrs[key] for key in kept if key in ensemble.attrs}
-        found |= {"field_units": ensemble["field"].attrs.get("units", "1"), "dimension": len(dims)}
-        if "simulation" in ensemble.variables:
-            found["simulations"] = len(np.unique(ensemble["simulation"].values))
-        for name in (n for n in label_names(ensemble) if n in ensemble.variables):
-            found[f"{name}_range"] = [float(ensemble[name].min()), float(ensemble[name].max())]
-        return found
+        return facts(ensemble)
 
     # --- encoding ---------------------------------------------------------------------------------
 

@@ -114,8 +114,8 @@ def load_sources(format: str, paths: list[Path], options: Options, read: Any, so
     files = _data_files(paths, format, options.choice("order", ("natural", "given"), "natural")) if sort else paths
     named = [read(path) for path in files]
     own = own_table([parts[0] for parts in named])
-    given = _table(paths, options, files) if sort else None
-    table = given or own
+    beside = _table(paths, options, files) if sort else None
+    table = beside or own
     sources = [source for parts in named for source in parts]
     facts = settle_facts(options, sources, format)
     parts = [source.part for source in named[0]] if len(named[0]) > 1 else options.names("data")
@@ -129,7 +129,7 @@ def load_sources(format: str, paths: list[Path], options: Options, read: Any, so
     if len(values) % each:
         raise InputError(f"maps_per_simulation = {each} does not divide the {len(values)} fields: check both")
     joined = join(table, origins, each)
-    if given and own:
+    if beside and own:
         confront_labels(joined.labels, own)
     given = {
         "mass_assignment": options.text("mass_assignment"),

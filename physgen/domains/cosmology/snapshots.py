@@ -89,7 +89,7 @@ def _snapshot(files: list[Path]) -> Snapshot:
     _check_complete(files, int(np.ravel(first.get("NumFilesPerSnapshot", 1))[0]))
     for name in ("BoxSize", "Redshift", "MassTable", "NumPart_Total"):
         for path, header in zip(files, headers, strict=True):
-            if not np.array_equal(header.get(name), first.get(name)):
+            if not np.array_equal(np.ravel(header.get(name, 0)), np.ravel(first.get(name, 0))):
                 raise InputError(
                     f"{files[0]} says {name} = {first.get(name)}, {path} {header.get(name)}: files of two snapshots "
                     "are mixed, copy them again"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physgen.cli.combining import combine_command, pair_command
 from physgen.cli.parser import STOPPED, parser
 from physgen.progress import progress_bar
 
@@ -276,17 +277,6 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(f"wrote {written.folder}/report.html and figures/" + (f"; it is in MLflow at {uri}" if uri else ""))
 
 
-def _combine(arguments: argparse.Namespace) -> None:
-    from physgen.stages import CombineOptions, write_combination
-
-    options = CombineOptions(
-        arguments.statistic, arguments.by, arguments.slope, arguments.multivariate, price=arguments.price
-    )
-    found = write_combination(arguments.costly, arguments.surrogates, arguments.output, arguments.reference, options)
-    print(found.table)
-    print(f"wrote {found.folder}/report.html, summary.json, combined.nc and figures/")
-
-
 def _regimes(arguments: argparse.Namespace) -> None:
     from physgen.stages.regimes import write_regimes
 
@@ -346,7 +336,8 @@ COMMANDS = {
     "average": _average,
     "evaluate": _evaluate,
     "compare": _compare,
-    "combine": _combine,
+    "combine": combine_command,
+    "pair": pair_command,
     "regimes": _regimes,
     "ui": _ui,
     "sync": _sync,

@@ -59,6 +59,7 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--given", type=Path, metavar="FILE", help="conditions to simulate under: an import without configurations"
     )
 
+    _add_pair(commands)
     load = commands.add_parser("import", help="bring foreign files in as an ensemble")
     load.add_argument("format", metavar="FORMAT", help="a format that `physgen domains` lists")
     load.add_argument("paths", nargs="+", metavar="PATH", help="files, then options as key=value")
@@ -68,6 +69,19 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     export.add_argument("format", metavar="FORMAT", help="a format that `physgen domains` lists")
     export.add_argument("ensemble", type=Path, metavar="ENSEMBLE")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="PATH", help="a new file, or folder")
+
+
+def _add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pair = commands.add_parser(
+        "pair",
+        help="an ensemble whose fields are conditioned on those of another one, of the same random starts",
+        epilog="A network that is trained on the pairs draws TARGET given SOURCE; draw with --like a file of pairs.",
+    )
+    pair.add_argument("target", type=Path, metavar="TARGET", help="what is drawn")
+    pair.add_argument("source", type=Path, metavar="SOURCE", help="what it is drawn under")
+    pair.add_argument("--name", default="surrogate", metavar="NAME", help="of the condition (default: surrogate)")
+    pair.add_argument("--by", metavar="NAME", help="variable that names the random starts")
+    pair.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
 
 
 def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -189,8 +189,9 @@ def _encoding(ensemble: xr.Dataset) -> dict[Hashable, dict[str, Any]]:
         if not variable.ndim or variable.dtype.kind not in "fiu":
             continue
         # one chunk per sample: a reader of one configuration reads (and verifies) only that one
+        on_lattice = name == "field" or bool(set(variable.dims) & set(SPACE) and variable.ndim > 1)
         chunk = tuple(
-            size if name != "field" or dim in SPACE or dim == "component" else 1
+            size if not on_lattice or dim in SPACE or dim == "component" else 1
             for dim, size in zip(variable.dims, variable.shape, strict=True)
         )
         encoding[name] = {"chunksizes": chunk, "fletcher32": True, "contiguous": False}

@@ -2,6 +2,8 @@
 
 A variable along a sample dim with the attribute ``role = "pairing"`` holds a number for each random start (a digest of
 seed and white noise, say). Two ensembles that were made from the same starts by different means are paired by it.
+A variable over sample and space dims with ``role = "condition"`` is a further field that the field depends on: what a
+network gets as condition, and what drawing needs.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.ensemble.layout import sample_dims
+from physgen.ensemble.layout import sample_dims, space_dims, spacing
 from physgen.ensemble.units import at_samples, independent_units
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-ROLE, PAIRING = "role", "pairing"
+ROLE, PAIRING, CONDITION = "role", "pairing", "condition"
 
 
 def pairing_name(ensemble: xr.Dataset, by: str | None = None, name: str = "the ensemble") -> str:
@@ -63,3 +65,71 @@ def starts_of_units(ensemble: xr.Dataset, by: str | None = None, name: str = "th
             "their start are not independent, keep one of each"
         )
     return found
+
+
+def condition_fields(ensemble: xr.Dataset) -> list[str]:
+    """Names of the further fields that the field is conditioned on, in the order of the file."""
+    return [str(name) for name, variable in ensemble.data_vars.items() if variable.attrs.get(ROLE) == CONDITION]
+
+
+def paired_ensemble(
+    target: xr.Dataset, source: xr.Dataset, name: str = "surrogate", by: str | None = None
+) -> xr.Dataset:
+    """``target`` with the field of ``source``, from the same random starts, as its condition called ``name``.
+
+    Configurations of one start are taken in their order (maps of one box, say); those of ``source`` whose start the
+    target has not are left out.
+
+    Raises:
+        InputError: a start without a source, another lattice, another number of configurations of a start, other
+            labels, or several components.
+    """
+    _check_one_lattice(target, source, name)
+    along = str(target[pairing_name(target, by, "the target")].dims[0])
+    theirs = pairing_name(source, by, "the source")
+    if str(source[theirs].dims[0]) != along:
+        raise InputError(
+            f"random starts lie along {along!r} in the target, along {source[theirs].dims[0]!r} in the source"
+        )
+    starts, known = target[pairing_name(target, by)].values, source[theirs].values
+    order = np.full(len(starts), -1)
+    for start in np.unique(starts):
+        mine, other = np.flatnonzero(starts == start), np.flatnonzero(known == start)
+        if len(mine) != len(other):
+            raise InputError(
+                f"the random start {start} has {len(mine)} configurations in the target and {len(other)} in the "
+                "source: make both of the same starts, in the same cuts"
+            )
+        order[mine] = other
+    chosen = source.isel({along: order})
+    _check_same_labels(target, chosen, along)
+    kept = {key: str(chosen.attrs[key]) for key in ("field_kind", "generator") if key in chosen.attrs}
+    said = dict(chosen["field"].attrs) | kept | {ROLE: CONDITION, "long_name": f"{name}: condition of the field"}
+    field = chosen["field"].transpose(*target["field"].dims)
+    return target.assign({name: (field.dims, field.values, said)})
+
+
+def _check_one_lattice(target: xr.Dataset, source: xr.Dataset, name: str) -> None:
+    if name in target.variables:
+        raise InputError(f"the target has a variable {name!r} already: give the condition another name")
+    if "component" in target["field"].dims or "component" in source["field"].dims:
+        raise InputError("fields of several components cannot be paired: select one component of each")
+    same = {*target["field"].dims} == {*source["field"].dims}
+    if not same or any(target.sizes[d] != source.sizes[d] for d in space_dims(target)):
+        shapes = [{str(d): e.sizes[d] for d in e["field"].dims} for e in (target, source)]
+        raise InputError(f"the target is {shapes[0]}, the source {shapes[1]}: pair fields on one lattice")
+    if not np.allclose(spacing(target), spacing(source), rtol=1e-4):
+        raise InputError(
+            f"the target has cells of {spacing(target)}, the source of {spacing(source)}: pair equal boxes"
+        )
+
+
+def _check_same_labels(target: xr.Dataset, source: xr.Dataset, along: str) -> None:
+    for name, variable in target.variables.items():
+        if variable.dims != (along,) or variable.dtype.kind != "f" or name not in source.variables or name == along:
+            continue
+        if not np.allclose(variable.values, source[name].values, rtol=1e-6, atol=0):
+            raise InputError(
+                f"{name} differs between configurations of one random start: make both under the same conditions (a "
+                "range of labels that is laid out anew for another number of units is another one)"
+            )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from physgen.stages.data import describe_domains as describe_domains
     from physgen.stages.data import domain_of_format as domain_of_format
     from physgen.stages.data import import_files as import_files
+    from physgen.stages.data import pair as pair
     from physgen.stages.data import simulate as simulate
     from physgen.stages.ema import best_width as best_width
     from physgen.stages.ema import compare_widths as compare_widths

@@ -14,8 +14,8 @@ import numpy as np
 
 from physgen.diagnostics.combined import against, combine_results
 from physgen.domains.contract import Domain, with_units
-from physgen.ensemble import independent_units, space_dims, unread_field
-from physgen.ensemble.pairing import starts_of_units
+from physgen.ensemble import independent_units, unread_field
+from physgen.ensemble.pairing import condition_fields, starts_of_units
 from physgen.errors import InputError
 from physgen.report.combination import Combination, Cost
 from physgen.stages.data import seconds_of_each
@@ -84,7 +84,8 @@ def combine(
     if reference is not None:
         sources["the reference"] = reference
     read, physics = of_one_physics(as_ensembles(sources, box_size, domain), domain)
-    ready = {name: _without_channels(with_units(found, physics)) for name, found in read.items()}
+    # what a configuration was drawn under is no condition of its law here
+    ready = {n: with_units(e, physics).drop_vars(condition_fields(e)) for n, e in read.items()}
     mine, truth = ready.pop("reference"), ready.pop("the reference", None)
     mine = physics.confront(mine, mine, "the costly ensemble")
     first = next(iter(ready.values()))
@@ -137,12 +138,6 @@ def _chosen(physics: Domain, names: Sequence[str]) -> dict[str, Diagnostic]:
         raise InputError(f"{unknown[0]!r} is no diagnostic here: choose from {', '.join(known)}")
     chosen = list(names) or ([USUAL] if USUAL in known else list(known))
     return {name: known[name] for name in chosen}
-
-
-def _without_channels(ensemble: xr.Dataset) -> xr.Dataset:
-    """Without further fields on the lattice: what a configuration was drawn under is no condition of its law here."""
-    space = set(space_dims(ensemble))
-    return ensemble.drop_vars([n for n, v in ensemble.data_vars.items() if n != "field" and space & set(v.dims)])
 
 
 def _of_other_starts(reference: xr.Dataset, costly: xr.Dataset, by: str | None) -> xr.Dataset:

@@ -16,10 +16,12 @@ from physgen.ensemble import (
     TEMPLATE,
     is_template,
     load_conditions,
+    load_ensemble,
     open_conditions,
     sample_count,
     save_ensemble,
 )
+from physgen.ensemble.pairing import paired_ensemble
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.stages.sources import described
@@ -174,6 +176,28 @@ def import_ensemble(format: str, paths: Sequence[str | Path], options: Mapping[s
     ensemble = get_domain(owner).load(format, files, **options)
     source = {"domain": owner, "source": ", ".join(map(str, files)), "format": format}
     return with_units(ensemble.assign_attrs(source))
+
+
+def pair(
+    target: str | Path, source: str | Path, output: str | Path, name: str = "surrogate", by: str | None = None
+) -> Path:
+    """Write an ensemble whose fields are conditioned on those of another one of the same random starts.
+
+    Args:
+        target: file of what a network is to draw. source: file of what it is drawn under.
+        output: new file, returned.
+        name: of the condition. by: variable that names the random starts; None for the one that says so.
+
+    Raises:
+        InputError: starts that do not match, other lattices or labels, an output that exists.
+    """
+    output = Path(output)
+    check_new(output)
+    drawn, under = load_ensemble(target), load_ensemble(source)
+    check_same_domain(under, str(drawn.attrs.get("domain", "")), str(source), str(target))
+    made = paired_ensemble(drawn, under, name, by)
+    said = described({"target": target, "source": source})
+    return save_ensemble(made.assign_attrs({f"paired_{key}": text for key, text in said.items()}), output)
 
 
 def describe_data(path: str | Path, train: str, simulate: str = "") -> str:

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from physgen.ensemble import SPACE, TEMPLATE, sample_dims
+from physgen.ensemble.pairing import PAIRING, ROLE, condition_fields
 from physgen.errors import InputError
 
 # share of the training range by which a condition that is given may lie outside it
@@ -116,8 +117,9 @@ def request_fields(
 
     The first ``n`` of :func:`fair_order`, again from its beginning where ``n`` is more: every ``len(sample)`` of them
     have the conditions of all maps of ``like``, fewer are spread over its simulations and, within these, over the
-    distinct rows of labels. They carry the labels, the simulation numbers and the mean density of their map; nothing
-    else that is said of single samples (files, numbers of slabs) is claimed for them.
+    distinct rows of labels. They carry the labels, the simulation numbers, the mean density of their map and, where
+    they are drawn under a further field, that field with the name of its random start; nothing else that is said of
+    single samples (files, numbers of slabs) is claimed for them.
 
     The attribute ``conditions_outside_training`` says how many lie outside the training range (held-out simulations at
     the rim of a hypercube do); one of ``like`` that lies outside by more than the width of the range is refused.
@@ -164,9 +166,17 @@ def _is_claimed(like: xr.Dataset, name: str) -> bool:
     """Whether a variable holds of a new configuration under the same conditions."""
     if name == "field":
         return False
+    if name in _drawn_under(like):
+        return True
     dims = like[name].dims
     over_samples = bool(set(dims) & set(dims_of_samples(like)))
     return not over_samples or name in ("mean_density", "simulation", *like.dims, *label_names(like))
+
+
+def _drawn_under(like: xr.Dataset) -> list[str]:
+    """Conditions on the lattice, and with them the names of the random starts that they share."""
+    fields = condition_fields(like)
+    return fields + [str(n) for n, v in like.variables.items() if fields and v.attrs.get(ROLE) == PAIRING]
 
 
 def fair_order(like: xr.Dataset) -> np.ndarray:

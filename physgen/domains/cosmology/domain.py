@@ -207,10 +207,12 @@ class Cosmology(Domain):
     # --- encoding ---------------------------------------------------------------------------------
 
     def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
-        """See physgen.domains.cosmology.fitting.fit_encoding."""
+        """See physgen.domains.cosmology.fitting.fit_encoding; ``condition_fields`` of further fields (channels.py)."""
+        from physgen.domains.cosmology.channels import fit_channels
         from physgen.domains.cosmology.fitting import fit_encoding
 
-        return fit_encoding(train, self.transform, self.zero_mode)
+        found = fit_encoding(train, self.transform, self.zero_mode)
+        return found | {"condition_fields": fit_channels(train, self.transform)}
 
     def numbered(self, ensemble: xr.Dataset) -> xr.Dataset:
         """With a variable for the number along each further sample dim without a coordinate: it is a condition."""
@@ -227,10 +229,11 @@ class Cosmology(Domain):
         return encode_field(ensemble, constants), self.condition(ensemble, constants)
 
     def condition(self, ensemble: xr.Dataset, constants: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Labels scaled to [-1, 1] over their training range; empty where the training data had none."""
+        """``labels`` scaled to [-1, 1] over their training range, ``channels`` of further fields; what there is."""
+        from physgen.domains.cosmology.channels import encode_channels
         from physgen.domains.cosmology.conditions import encode_labels
 
-        return encode_labels(ensemble, constants)
+        return encode_labels(ensemble, constants) | encode_channels(ensemble, constants)
 
     def log_jacobian(self, ensemble: xr.Dataset, constants: Mapping[str, Any]) -> np.ndarray:
         """ln of the Jacobian of the encoding at each field, (B,); see physgen.domains.cosmology.jacobian."""
@@ -284,7 +287,7 @@ class Cosmology(Domain):
         draws: Draws,
         constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        """A random translation, reflection and permutation of equal axes for each sample; labels are invariant.
+        """A random translation, reflection and permutation of equal axes for each sample and its condition fields.
 
         The box is that of the ``constants``: without translations if it is not periodic.
         """
@@ -292,7 +295,8 @@ class Cosmology(Domain):
 
         box, grid = constants or {}, tuple(x.shape[2:])
         moves = random_moves(grid, draws, box.get("cell_size"), box.get("periodic", True))
-        return moves.move(x), condition
+        moved = {"channels": moves.move(condition["channels"])} if "channels" in condition else {}
+        return moves.move(x), {**condition, **moved}
 
     # --- learning and judging ---------------------------------------------------------------------
 

@@ -189,8 +189,8 @@ class Domain(ABC):
     def log_jacobian(self, ensemble: xr.Dataset, constants: Constants) -> np.ndarray | None:
         r"""ln of the Jacobian determinant of ``encode`` at each configuration, (B,) float64, natural logarithm.
 
-        :math:`\ln p(\mathrm{field}) = \ln p(x) + \ln |\partial x/\partial\,\mathrm{field}|`, per unit of the field in each
-        cell. None where there is none to state: values that are not real numbers, or an encoding of the domain's own.
+        :math:`\ln p(\mathrm{field}) = \ln p(x) + \ln |\partial x/\partial\,\mathrm{field}|`, per unit of the field in
+        each cell. None where there is none to state: values that are no real numbers, or an encoding of its own.
         """
         if type(self).encode is not Domain.encode or not isinstance(self.values, Real):
             return None

@@ -230,13 +230,9 @@ def _add_inference(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--method", default="hutchinson", metavar="NAME", help="hutchinson (default), exact, jacobian or bound"
     )
     infer.add_argument("--method", default="bound", metavar="NAME", help="bound (default, no gradients) or flow")
-    infer.add_argument(
-        "--labels", nargs="+", metavar="NAME", help="infer these alone; the others are those of the file"
-    )
+    infer.add_argument("--labels", nargs="+", metavar="NAME", help="infer these alone; others are as in the file")
     infer.add_argument("--combine", action="store_true", help="one posterior for all configurations of a unit")
-    infer.add_argument(
-        "--limit", type=int, metavar="N", help="at most N configurations, from as many units as there are"
-    )
+    infer.add_argument("--limit", type=int, metavar="N", help="at most N configurations, of as many units as can be")
 
 
 def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

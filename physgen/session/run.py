@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from physgen.runs.encoding import Encoding
     from physgen.runs.model import Model
     from physgen.stages.correction import Correction
+    from physgen.stages.inference import Inference
+    from physgen.stages.likelihood import LikelihoodOfData
 
 Denoise = Callable[..., "torch.Tensor"]
 

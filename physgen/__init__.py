@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from physgen.networks import MLP as MLP
     from physgen.networks import MessagePassing as MessagePassing
     from physgen.networks import UNet as UNet
+    from physgen.session.inferring import infer as infer
+    from physgen.session.inferring import likelihood as likelihood
     from physgen.session.judging import combine as combine
     from physgen.session.judging import compare as compare
     from physgen.session.judging import evaluate as evaluate

@@ -53,11 +53,19 @@ def _plain(value: Any) -> Any:
 
 
 def is_made_from(experiment: Experiment, ensemble: xr.Dataset) -> bool:
-    """Whether the ensemble says that it was simulated from exactly this ``data`` section."""
+    """Whether the ensemble says that it was simulated from exactly this ``data`` section.
+
+    Settings of learning say nothing of the data; one that physgen did not have then stood at its default.
+    """
     try:
         made = json.loads(ensemble.attrs["config_json"])
-        same = made["data"] == json.loads(json.dumps(data_section(experiment.data)))
-        return bool(same) and made["domain"] == experiment.domain
+        domain = experiment.data
+        section, defaults = (json.loads(json.dumps(data_section(one))) for one in (domain, type(domain)()))
+        asked, done = (
+            {key: value for key, value in one.items() if key not in domain.learning_settings}
+            for one in (section, {**defaults, **made["data"]})
+        )
+        return bool(asked == done) and made["domain"] == experiment.domain
     except (KeyError, TypeError, ValueError):
         return False
 

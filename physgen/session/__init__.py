@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.session.inferring import infer as infer
+    from physgen.session.inferring import likelihood as likelihood
     from physgen.session.judging import compare as compare
     from physgen.session.judging import evaluate as evaluate
     from physgen.session.judging import regimes as regimes

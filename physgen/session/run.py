@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from physgen.config import Experiment
 from physgen.errors import InputError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from physgen.runs.encoding import Encoding
     from physgen.runs.model import Model
     from physgen.stages.correction import Correction
+    from physgen.stages.inference import Inference
+    from physgen.stages.likelihood import LikelihoodOfData
 
 Denoise = Callable[..., "torch.Tensor"]
 
@@ -153,6 +155,61 @@ class OpenRun:
         ensembles = {name: self._adopted(ensemble) for name, ensemble in read.items()}
         judging = judging_rules(self.experiment.judging, tolerances, correction)
         return evaluate_ensembles(**ensembles, domain=self.run.domain, judging=judging)
+
+    def log_likelihood(
+        self,
+        data: Any = None,
+        *,
+        method: Literal["hutchinson", "exact", "jacobian", "bound"] = "hutchinson",
+        probes: int = 8,
+        steps: int | None = None,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> LikelihoodOfData:
+        """ln p of each configuration, with its errors, in nats and bits per dimension; nothing is written.
+
+        Args:
+            data: a Dataset, an array or the path of either; None for the test part.
+            method, probes, steps, seed: see :class:`physgen.stages.likelihood.LikelihoodOptions`.
+
+        Returns:
+            ``values`` over the sample dims, ``summary``, ``table``, ``figure``, ``write(folder)``.
+        """
+        from physgen.stages.likelihood import LikelihoodOptions, find_likelihood
+
+        options, bar = LikelihoodOptions(method, probes, steps, seed), shown_bar(progress, "likelihood")
+        source = self.data("test") if data is None else data
+        return find_likelihood(self.run, source, options, model=self.model, progress=bar)
+
+    def infer(
+        self,
+        data: Any = None,
+        *,
+        method: Literal["bound", "flow"] = "bound",
+        labels: Sequence[str] | None = None,
+        combine: bool = False,
+        draws: int | None = None,
+        steps: int | None = None,
+        limit: int | None = None,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> Inference:
+        """Posterior of the labels of each configuration, with ranks and coverage where they are known.
+
+        Args:
+            data: a Dataset, an array or the path of either; None for the test part.
+            method, labels, combine, draws, steps, limit, seed: see
+                :class:`physgen.stages.inference.InferenceOptions`.
+
+        Returns:
+            ``posterior``, ``coverage``, ``summary``, ``table``, ``figure``, ``write(folder)``; nothing is written.
+        """
+        from physgen.stages.inference import InferenceOptions, infer
+
+        chosen = None if labels is None else tuple(labels)
+        options = InferenceOptions(method, chosen, combine, draws, steps, limit, seed)
+        source = self.data("test") if data is None else data
+        return infer(self.run, source, options, model=self.model, progress=shown_bar(progress, "infer"))
 
     def regimes(self, *, seed: int = 0, progress: bool = True) -> Regimes:
         """When its data, and what it draws of them, decide classes and single samples; nothing is written.

@@ -14,7 +14,7 @@ from physgen.runs.model import load_model
 
 MODEL_FILES = ("weights.safetensors", "model.json", "levels.json", "conditions.safetensors")
 # facts of the data that are true of this machine alone
-OF_THIS_MACHINE = ("dataset", "source", "path")
+OF_THIS_MACHINE = ("file",)
 
 
 def pack_run(run: str | Path | Run, output: str | Path) -> Path:

@@ -12,11 +12,10 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from physgen.diffusion.values import Real, Values
-from physgen.ensemble.plain import PLAIN
+from physgen.domains.doors import Doors
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Domain(ABC):
+class Domain(Doors, ABC):
     r"""One physics. Shapes: B flattened samples (C order of sample dims), C channels, \*grid lattice (of vectors none).
 
     A domain must set ``name``, ``description`` and ``split_by`` and have ``simulate``; all else has a default, made for
@@ -48,15 +47,13 @@ class Domain(ABC):
                            coordinate, its positions then count
     ``labels``             variables over sample dims on which the law depends, scalar; none
     ``label_words``        one line on the labels of data where they are not fixed; the names of ``labels``
-    ``formats``            format of a foreign file -> one line; none
-    ``exports``            format that can be written -> one line; ``npy`` and ``hdf5``
+    ``formats``            format of a foreign file -> one line, none; ``exports``: of those written, npy and hdf5
     ``network_kind``       the network where a configuration names none; ``unet``
     ``array_dimension``    space dimensions of an array that does not say; None: as many as it has axes. 0: vectors
     ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
     ``simulate``           (seed) -> ensemble; must be given
     ``simulate_given``     (template, seed) -> ensemble under the conditions of a template; refuses
-    ``load``               foreign files -> ensemble; refuses
-    ``export``             ensemble -> files of other programs in a folder; those of ``exports``
+    ``load``, ``export``   foreign files -> ensemble, refuses; ensemble -> files of other programs, ``exports``
     ``adopt``              ensemble that names no physics -> one of this; its unit gets the name ``split_by``
     ``facts``              ensemble -> what it is, units in the keys; sizes of the sample dims, ranges of the labels
     ``fit_encoding``       training part -> constants, JSON-able; ``mean`` and ``std`` of each component,
@@ -102,8 +99,6 @@ class Domain(ABC):
     values: ClassVar[Values] = Real()
     labels: ClassVar[tuple[str, ...]] = ()
     label_words: ClassVar[str] = ""
-    formats: ClassVar[Mapping[str, str]] = {}
-    exports: ClassVar[Mapping[str, str]] = PLAIN
     learning_settings: ClassVar[tuple[str, ...]] = ()
     network_kind: ClassVar[str] = "unet"
     array_dimension: ClassVar[int | None] = None
@@ -122,35 +117,6 @@ class Domain(ABC):
         As ``simulate`` does. Raises InputError where the fields and the template say different things.
         """
         raise InputError(f"{self.name} cannot simulate under given conditions: leave --given out")
-
-    @classmethod
-    def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:
-        """Read foreign files. Options are strings as typed by the user. Raises InputError."""
-        how = "write an ensemble (physgen.ensemble.save_ensemble) from your own script"
-        raise InputError(f"{cls.name} cannot read files of format {format!r}, nor of any other: {how}")
-
-    @classmethod
-    def export(cls, format: str, ensemble: xr.Dataset, folder: Path, name: str) -> list[str | Path]:
-        """Write an ensemble for other programs into an empty folder: a file, or a folder, ``name``, and what is beside.
-
-        Returns the words of the ``physgen import`` that reads it back, files as Path relative to ``folder``; none where
-        no importer does. Raises InputError for another format, or what it cannot hold.
-        """
-        from physgen.ensemble.plain import write_plain
-
-        write_plain(format, ensemble, folder, name)
-        return []
-
-    @classmethod
-    def adopt(cls, ensemble: xr.Dataset, like: xr.Dataset | None = None) -> xr.Dataset:
-        """An ensemble that names no physics (:func:`physgen.from_array`) as one of this domain.
-
-        ``like``, one of this domain, says what an array does not say of itself, such as its box.
-        Raises InputError where a variable, a unit or a value says that it is none.
-        """
-        from physgen.domains.lattice_field import adopt_field
-
-        return with_units(adopt_field(ensemble, like, cls.name, cls.split_by, cls.labels), cls)
 
     @classmethod
     def facts(cls, ensemble: xr.Dataset) -> dict[str, Any]:
@@ -190,7 +156,7 @@ class Domain(ABC):
         r"""ln of the Jacobian determinant of ``encode`` at each configuration, (B,) float64, natural logarithm.
 
         :math:`\ln p(\mathrm{field}) = \ln p(x) + \ln |\partial x/\partial\,\mathrm{field}|`, per unit of the field in
-        each cell. None where there is none to state: values that are no real numbers, or an encoding of its own.
+        each cell. None where there is none to state: values that are not real numbers, or an own encoding.
         """
         if type(self).encode is not Domain.encode or not isinstance(self.values, Real):
             return None

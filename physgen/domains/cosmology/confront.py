@@ -171,6 +171,7 @@ def _same_facts(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.D
 
     facts: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
         "redshift": (redshifts, "compare fields of one epoch"),
+        "source_redshift": (redshifts, "compare maps of one source redshift"),
         "slab_thickness": (relative, "compare slabs of one thickness"),
         "box_size": (relative, "compare equal boxes"),
         "mass_assignment": (_painted_alike, "paint both by one scheme, and deconvolve both or neither"),

@@ -94,6 +94,8 @@ def import_words(format: str, ensemble: xr.Dataset, columns: dict[str, np.ndarra
         words["units"] = units
     if "redshift" not in columns and "redshift" in attrs:
         words["redshift"] = repr(float(attrs["redshift"]))
+    if "source_redshift" in attrs:
+        words["source_redshift"] = repr(float(attrs["source_redshift"]))
     if "slab_thickness" in attrs:
         words["thickness"] = f"{float(attrs['slab_thickness'])!r} Mpc/h"
     words |= {"h": repr(float(attrs["h"]))} if "h" in attrs else {}

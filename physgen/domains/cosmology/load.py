@@ -34,4 +34,6 @@ def load(format: str, paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     """
     if format not in READERS:
         raise InputError(f"unknown format {format!r}; choose one of {', '.join(READERS)}")
+    if not paths:
+        raise InputError(f"format {format} needs at least one file or folder")
     return READERS[format]([Path(p) for p in paths], options)

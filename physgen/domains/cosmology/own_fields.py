@@ -26,7 +26,7 @@ from physgen.errors import InputError
 
 OPTIONS = (
     "box_size", "labels", "field_kind", "dimension", "maps_per_simulation", "cells", "thickness", "redshift", "h",
-    "components", "channels", "periodic", "mask", "units", "mass_assignment", "order",
+    "components", "channels", "periodic", "mask", "units", "mass_assignment", "order", "source_redshift",
 )  # fmt: skip
 SUFFIXES = {
     "npy": (".npy", ".npz", ".pt", ".pth"),
@@ -52,7 +52,8 @@ def load_arrays(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     - components: names of the fields along an axis of components, or of the files; channels: first or last.
     - data: names of the arrays in an .npz or a .pt; several become components.
     - maps_per_simulation: consecutive fields that share a simulation, and a row of labels; default 1.
-    - cells: average down to so many cells on the longest side. thickness, redshift: recorded. h: little h, for units.
+    - cells: average down to so many cells on the longest side. thickness, redshift, source_redshift: recorded. h:
+      little h, for units.
     - periodic: no for maps whose opposite sides do not touch (angular maps are not unless it says yes).
     - mask: .npy of 1 where the field was seen, 0 elsewhere; ``nan`` takes the cells that are not numbers.
     - units: of the values. mass_assignment: CIC, PCS, ...: recorded. order: given keeps the order of the command.
@@ -302,6 +303,7 @@ def _column(
 def _attrs(options: Options, facts: Facts) -> dict[str, Any]:
     attrs: dict[str, Any] = {"redshift": facts.redshift, "h": options.number("h"), "periodic": int(facts.periodic)}
     attrs["mass_assignment"] = options.text("mass_assignment")
+    attrs["source_redshift"] = options.number("source_redshift")
     names = options.names("components")
     attrs["field_name"] = names[0] if len(names) == 1 else "convergence" if facts.kinds == ["convergence"] else None
     if facts.kinds == ["convergence"]:

@@ -58,6 +58,8 @@ def find_snapshots(paths: list[Path]) -> list[Snapshot]:
     Raises:
         InputError: a name of another form, a file that is missing, or headers that contradict each other.
     """
+    if not paths:
+        raise InputError("no snapshot was given: name its files (snap_004.0.hdf5, snapshot_090.hdf5) or their folder")
     stems: dict[tuple[Path, str, bool], None] = {}
     for path in paths:
         inside = [p for p in path.rglob("*") if NAME.fullmatch(p.name)] if path.is_dir() else [path]

@@ -38,7 +38,7 @@ def write_well(ensemble: xr.Dataset, columns: dict[str, np.ndarray], folder: Pat
             values = column.astype(np.float32) if column.dtype.kind == "f" else column.astype(np.int64)
             _dataset(scalars, label, values, sample_varying=True, time_varying=False)
         for label, value in constants.items():
-            _dataset(scalars, label, np.array([value], np.float32), sample_varying=False, time_varying=False)
+            _dataset(scalars, label, np.array(value, np.float32), sample_varying=False, time_varying=False)
         _write_fields(file, ensemble, shape, dims)
         for order in (1, 2):
             file.create_group(f"t{order}_fields").attrs["field_names"] = np.array([], dtype=h5py.string_dtype())

@@ -39,6 +39,7 @@ class Points(Domain):
     network_kind: ClassVar[str] = "mlp"
     array_dimension: ClassVar[int | None] = 0
     learning_settings: ClassVar[tuple[str, ...]] = ("scaling",)
+    label_words: ClassVar[str] = "none: vectors are drawn without conditions"
     formats: ClassVar[dict[str, str]] = {
         "vectors_npy": "vectors .npy (sample, component), one or more files",
         "vectors_csv": "table of numbers, a row for each sample, components separated by commas",

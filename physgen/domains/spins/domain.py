@@ -34,6 +34,7 @@ class Spins(Domain):
     split_by: ClassVar[str] = "disorder"
     exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
     unit_within: ClassVar[tuple[str, ...]] = ("chain", "replica")
+    label_words: ClassVar[str] = "none beside the conditions of the law: the temperatures and the couplings of the data"
     formats: ClassVar[dict[str, str]] = {
         "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
         "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",

@@ -17,7 +17,17 @@ from physgen.stages.exporting import export_files
 
 FORMATS = sorted(Domain.exports)
 PATHS = {"npy": "out.npy", "hdf5": "out.hdf5", "fits": "out", "the_well": "out.h5"}
-FACTS = ("field_kind", "box_size", "box_size_units", "redshift", "slab_thickness", "h", "mass_assignment", "periodic")
+FACTS = (
+    "field_kind",
+    "box_size",
+    "box_size_units",
+    "redshift",
+    "slab_thickness",
+    "h",
+    "mass_assignment",
+    "periodic",
+    "source_redshift",
+)
 
 
 def fields(*shape, seed=0):
@@ -46,7 +56,7 @@ def case(name):
     if name == "lensing":
         return make_ensemble(
             0.02 * fields(4, 8, 8), "real", Box((3.5,), "deg"), {"M_nu": np.array([0.1, 0, 0, 0.2])}, np.arange(4),
-            {"periodic": 0},
+            {"periodic": 0, "source_redshift": 1.034},
         )  # fmt: skip
     sides = Box((10.0, 20.0))
     temperature = {"field_name": "T", "field_units": "K"}

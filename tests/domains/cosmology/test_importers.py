@@ -305,4 +305,4 @@ def test_a_damaged_fits_file_is_explained(tmp_path):
 
 def test_unknown_formats_are_named():
     with pytest.raises(InputError, match="choose one of camels_maps"):
-        Domain.load("gadget", [])
+        Domain.load("ramses", [])

@@ -127,6 +127,31 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="draw with the average of the weights of this relative width, e.g. 0.15 (needs training.averages)",
     )
     sample.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    sample.add_argument(
+        "--given",
+        type=Path,
+        metavar="FILE",
+        help="observed fields, an ensemble or .npy, NaN or mask = 0 where nothing was seen: draw N fields given each",
+    )
+    sample.add_argument(
+        "--operator",
+        nargs="+",
+        metavar="WORDS",
+        help='what was done to them: mask, "noise sigma=0.1", "blur fwhm=4 Mpc/h", "downsample factor=2", by commas',
+    )
+    sample.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="the fields that were observed: coverage, ranks and figures beside FILE; observed here without --given",
+    )
+    sample.add_argument(
+        "--guidance",
+        type=float,
+        metavar="W",
+        help="classifier-free guidance towards p(x|labels)^W p(x)^(1-W); needs training.label_dropout; 1 is none",
+    )
+    sample.add_argument("--weights", action="store_true", help="with --guidance: log-weights that make that law exact")
     pack = commands.add_parser("pack", help="a run to give away: what drawing needs of it, without its data")
     pack.add_argument("run", type=Path, metavar="RUN")
     pack.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")

@@ -153,6 +153,10 @@ class TrainingConfig(Section):
         "equal up to rounding. On a CPU a U-Net is faster without",
     )  # fmt: skip
     augment: bool = True
+    label_dropout: float = Field(
+        0.0, ge=0, lt=1, description="probability with which the labels of a configuration are left out in training, "
+        "so that the law without labels is learned too: for `physgen sample --guidance W`; 0.1 to 0.2 is usual"
+    )  # fmt: skip
     validate_every: int = Field(500, ge=1, json_schema_extra=EXECUTION, description="steps between validations")
     checkpoint_every: int = Field(500, ge=1, json_schema_extra=EXECUTION, description="steps between checkpoints")
     keep_checkpoints: int = Field(3, ge=1, json_schema_extra=EXECUTION, description="newest checkpoints that are kept")

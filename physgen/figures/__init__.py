@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from physgen.figures.drawing import save_figures as save_figures
     from physgen.figures.notation import format_value as format_value
     from physgen.figures.overlay import curve_overlay as curve_overlay
+    from physgen.figures.posterior import coverage_panel as coverage_panel
+    from physgen.figures.posterior import posterior_panel as posterior_panel
     from physgen.figures.stamps import differing_conditions as differing_conditions
     from physgen.figures.stamps import gallery as gallery
     from physgen.figures.statistics import memorization_panel as memorization_panel

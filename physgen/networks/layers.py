@@ -128,13 +128,19 @@ def noise_phases(count: int) -> Tensor:
     return 2 * math.pi * torch.logspace(-3, 1, count, base=2.0)
 
 
+NULL = -4.0  # labels lie in [-1, 1]: where "no label" stands for the layers, far from any that is learned
+
+
 def labels_of(condition: Mapping[str, Tensor] | None, count: int) -> Tensor:
-    """``condition["labels"]`` (B, count). Raises ValueError where they are missing or of another number."""
+    """``condition["labels"]`` (B, count), NULL in the place of NaN, which says that a label is not given.
+
+    Raises ValueError where they are missing or of another number.
+    """
     labels = (condition or {}).get("labels")
     if labels is None or labels.shape[1] != count:
         given = "none" if labels is None else str(labels.shape[1])
         raise ValueError(f'this network needs condition["labels"] with {count} columns, got {given}')
-    return labels
+    return torch.where(torch.isnan(labels), torch.full_like(labels, NULL), labels)
 
 
 class NoiseEmbedding(nn.Module):

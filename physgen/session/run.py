@@ -102,6 +102,8 @@ class OpenRun:
         steps: int | None = None,
         levels: str | None = None,
         average: float | None = None,
+        guidance: float | None = None,
+        weights: bool = False,
         seed: int = 0,
         progress: bool = True,
     ) -> xr.Dataset:
@@ -113,15 +115,52 @@ class OpenRun:
             like: an ensemble whose conditions are taken; None for the test part.
             sampler, steps, levels: None for those of the configuration.
             average: relative width of the average of the weights; None is the run's own.
+            guidance: W of the law p(x|labels)^W p(x)^(1-W), of a run with ``training.label_dropout``; 1 is none.
+            weights: with ``guidance``: the variable ``log_weight``, without which that law is not reached.
             seed: of the noise. A sample depends on it, on its condition and its number alone.
         """
         from physgen.stages.sampling import DrawOptions, draw_ensemble
 
         conditions = Path(like) if isinstance(like, str) else like
-        options = DrawOptions(n, conditions, dict(condition or {}), sampler, steps, seed, levels, average)
+        given = dict(condition or {})
+        options = DrawOptions(n, conditions, given, sampler, steps, seed, levels, average, guidance, weights)
         model = self.model if average is None else None  # other weights are not those to keep
         bar = shown_bar(progress, f"sample {self.experiment.name}")
         return draw_ensemble(self.run, options, device=self.device, model=model, progress=bar)
+
+    def sample_given(
+        self,
+        given: Any,
+        operator: str | None = None,
+        *,
+        draws: int = 16,
+        condition: Mapping[str, float] | None = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> xr.Dataset:
+        """Draw fields given an observation of them, an ensemble with the dim ``draw``.
+
+        Args:
+            given: observed fields, an ensemble, an array (B, *measured) or a path; NaN, or 0 in a variable ``mask``,
+                where nothing was seen.
+            operator: what was done to the fields, e.g. ``"blur fwhm=4 Mpc/h, noise sigma=0.1"``; None for what the
+                observation says, else a mask.
+            draws: of each observation.
+            condition: labels, in place of those of the observation.
+        """
+        from physgen.stages.observation import PosteriorOptions, posterior_ensemble
+
+        options = PosteriorOptions(operator, draws, dict(condition or {}), sampler, steps, seed)
+        bar = shown_bar(progress, f"sample {self.experiment.name}")
+        return posterior_ensemble(self.run, given, options, device=self.device, model=self.model, progress=bar)
+
+    def observe(self, truth: xr.Dataset, operator: str, *, seed: int = 0) -> xr.Dataset:
+        """What an instrument would see of known fields; a mask takes ``hole=0.5`` or ``share=0.5``."""
+        from physgen.stages.observed import observe
+
+        return observe(self.run, self._adopted(truth), operator, seed, self.model)
 
     def evaluate(
         self,

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from physgen.stages.monitor import why_stopped as why_stopped
     from physgen.stages.monitored import monitor_curves as monitor_curves
     from physgen.stages.monitored import times_of_run as times_of_run
+    from physgen.stages.observation import PosteriorOptions as PosteriorOptions
+    from physgen.stages.observation import check_posterior as check_posterior
+    from physgen.stages.observation import posterior_ensemble as posterior_ensemble
+    from physgen.stages.observation import sample_given as sample_given
+    from physgen.stages.observed import observe as observe
     from physgen.stages.packing import describe_pack as describe_pack
     from physgen.stages.packing import pack_run as pack_run
     from physgen.stages.regimes import find_regimes as find_regimes

@@ -17,6 +17,7 @@ from physgen.runs.levels import EVEN, RULES, choose_levels, surrogate_spectra
 from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
 from physgen.stages.ema import check_width, take_average
+from physgen.stages.guidance import Guidance, check_guidance, draw_guided
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,6 +35,8 @@ class DrawOptions:
     seed: int = 0
     levels: str | None = None  # which noise levels: checked, chosen, log-uniform
     average: float | None = None  # relative width of a post-hoc EMA of the weights; None for the run's own EMA
+    guidance: float | None = None  # W of classifier-free guidance; None or 1 is none
+    weights: bool = False  # log-weights of the guided law beside the configurations
 
 
 def sample(
@@ -79,6 +82,10 @@ def draw_ensemble(
     options = options or DrawOptions()
     settings = run.experiment.sampling
     _check_options(options)
+    if options.guidance is not None:
+        check_guidance(run.experiment, options.guidance)
+    elif options.weights:
+        raise InputError("weights are those of a guided law: give guidance=W too, or leave them out")
     model = model or load_model(run.folder / "model", device)
     like, name = _conditions(options.like, run)
     check_same_domain(like, run.experiment.domain, name, "the run")
@@ -94,7 +101,11 @@ def draw_ensemble(
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
     levels = choose_levels(model, sampler, steps, _rule(options.levels, model) or settings.levels)
     started = time.perf_counter()
-    generated = draw(model, template, seed=options.seed, sampler=sampler, levels=levels, progress=progress)
+    if options.guidance is not None:
+        asked = Guidance(options.guidance, options.weights)
+        generated = draw_guided(model, template, asked, options.seed, sampler, levels, progress)
+    else:
+        generated = draw(model, template, seed=options.seed, sampler=sampler, levels=levels, progress=progress)
     made = {
         "domain": run.experiment.domain,
         "run": run.experiment.name,

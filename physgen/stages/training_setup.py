@@ -92,6 +92,7 @@ class Settings:
             clip_norm=training.clip,
             weight_decay=training.weight_decay,
             ema_exponent=training.ema_exponent,
+            label_dropout=training.label_dropout,
             precision="float32" if training.precision == "auto" else training.precision,
         )
         return cls(

@@ -140,9 +140,12 @@ class PosteriorDenoiser:
 
         centre, measured = denoised.detach(), torch.isfinite(value)
         middle, pulled = centre, torch.zeros_like(centre)
-        for further in reversed(range(self.observation.expansions + 1)):
-            seen = expand(self.observation.operator, middle)
-            residual = kept(value - seen.value - seen.slope(centre - middle), measured)
+        marginal = variance if surrogate is None else _of_a_cell(surrogate, centre)
+        for turn in range(self.observation.expansions + 1):
+            further = turn < self.observation.expansions
+            seen = expand(self.observation.operator, middle, value, marginal, turn)
+            there, noise = (ours if own is None else own for ours, own in ((value, seen.observed), (noise, seen.noise)))
+            residual = kept(there - seen.value - seen.slope(centre - middle), measured)
             if self.covariance == "dps":
                 solved = residual / noise
             elif surrogate is None or self.covariance == "pigdm":
@@ -169,15 +172,28 @@ class PosteriorDenoiser:
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """An operator about a point: its value there, its slope H and the adjoint of that."""
+    """An operator about a point: its value there, its slope H and the adjoint of that.
+
+    ``observed`` and ``noise`` are the observation and the variance of its noise where the expansion has its own.
+    """
 
     value: Tensor
     slope: Operator
     adjoint: Operator
+    observed: Tensor | None = None
+    noise: Tensor | None = None
 
     def total(self, spread: Operator, noise: Tensor, measured: Tensor) -> Operator:
         """R + H C H^T on the measured values; v must be zero elsewhere."""
         return lambda v: noise * v + kept(self.slope(spread(self.adjoint(v))), measured)
+
+
+def _of_a_cell(covariance: Operator, like_x: Tensor) -> Tensor:
+    """Variance (B, C, 1, ...) of one value under a covariance that is the same everywhere."""
+    one = torch.zeros_like(like_x)
+    first = (slice(None), slice(None), *[slice(0, 1)] * (one.ndim - 2))
+    one[first] = 1.0
+    return covariance(one)[first]
 
 
 def kept(v: Tensor, measured: Tensor) -> Tensor:
@@ -185,10 +201,14 @@ def kept(v: Tensor, measured: Tensor) -> Tensor:
     return torch.where(measured, v, torch.zeros_like(v))
 
 
-def expand(operator: Operator, point: Tensor) -> Expansion:
-    """The operator about a point, by its own method ``expand`` or by two passes of automatic differentiation."""
+def expand(operator: Operator, point: Tensor, observed: Tensor, marginal: Tensor, turn: int) -> Expansion:
+    """The operator about a point, by its own method ``expand`` or by two passes of automatic differentiation.
+
+    Args:
+        observed: a. marginal: variance of a value of x before a is known, broadcasts against x. turn: 0, 1, ...
+    """
     if hasattr(operator, "expand"):
-        return operator.expand(point)
+        return operator.expand(point, observed, marginal, turn)
     with torch.enable_grad():
         point = point.detach().requires_grad_()
         value = operator(point)

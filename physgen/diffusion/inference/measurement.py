@@ -1,13 +1,14 @@
 r"""What an instrument makes of a field: :math:`a = A\,g(x_0) + n` with g the way from encoded to physical values.
 
 A is linear on the physical field: a blur, block averages, or both in turn; n is white. The network lives in the encoded
-field x, so g makes the observation curved. It is compared through a scale T that undoes most of the curvature,
+field x, so g makes the observation curved. It is first compared through a scale T that undoes most of the curvature,
 
 .. math:: h(x) = T\big(A\,g(x)\big), \qquad T'(a) = \frac{1}{\sqrt{g'(g^{-1}(a))^2 + \sigma^2}},
 
 which is the encoded value itself where the noise is small and the physical value, up to a factor, where it is large; to
-first order in n the noise of T(a) is :math:`\sigma T'(a)`. Values that were seen without noise and without A need none
-of this: they are known in the encoded field.
+first order in n the noise of T(a) is :math:`\sigma T'(a)`. As that depends on n, noise that is not small needs another
+turn, in physical values (:meth:`Instrument.expand`). Values that were seen without noise and without A need none of
+this: they are known in the encoded field.
 
 Shapes: B batch, C channels, \*grid lattice, \*measured that of the observation.
 """
@@ -25,6 +26,11 @@ from physgen.diffusion.inference.inverse import Expansion
 
 FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in standard deviations
 SPAN, NODES = 6.0, 257  # encoded values over which T is tabulated
+# nodes and weights of a Gaussian mean, exact to the ninth power
+HERMITE = (
+    (-2.85697001, -1.35562618, 0.0, 1.35562618, 2.85697001),
+    (0.01125741, 0.22207592, 8 / 15, 0.22207592, 0.01125741),
+)
 FLAT = 1e-3  # least slope of g, in units of its median: values that are clipped have none
 
 
@@ -51,6 +57,16 @@ class Blur:
 
     adjoint = __call__
 
+    def squared(self, variance: Tensor) -> Tensor:
+        r"""Variance of what independent cells leave: the convolution with the square of the beam."""
+        narrow = Blur(tuple(width / math.sqrt(2) for width in self.fwhm))
+        return narrow(variance) * self.energy(variance.shape[2:])
+
+    def energy(self, grid: Sequence[int]) -> float:
+        """Sum of the squares of the weights that one cell has."""
+        seen = self(_one_cell(grid))
+        return float(seen.square().sum())
+
 
 @dataclass(frozen=True)
 class Downsample:
@@ -69,6 +85,10 @@ class Downsample:
             measured = measured.repeat_interleave(self.factor, axis)
         return measured / self.factor ** (measured.ndim - 2)
 
+    def squared(self, variance: Tensor) -> Tensor:
+        """Variance of what independent cells leave."""
+        return self(variance) / self.factor ** (variance.ndim - 2)
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -86,6 +106,22 @@ class Chain:
         for step in reversed(self.steps):
             measured = step.adjoint(measured)
         return measured
+
+    def squared(self, variance: Tensor) -> Tensor:
+        """Variance of what independent cells leave, as if they were so after each step."""
+        for step in self.steps:
+            variance = step.squared(variance)
+        return variance
+
+    def energy(self, grid: Sequence[int]) -> float:
+        """Sum of the squares of the weights that one cell has."""
+        return float(self(_one_cell(grid)).square().sum()) if self.steps else 1.0
+
+
+def _one_cell(grid: Sequence[int]) -> Tensor:
+    field = torch.zeros((1, 1, *grid), dtype=torch.float64)
+    field.view(-1)[0] = 1.0
+    return field
 
 
 def is_elementwise(decode: Callable[[Tensor], Tensor], shape: Sequence[int]) -> bool:
@@ -129,10 +165,6 @@ class Scale:
         """T(a), a (B, C, *measured)."""
         return self._at(a)[0]
 
-    def derivative(self, a: Tensor) -> Tensor:
-        """T'(a), a (B, C, *measured)."""
-        return self._at(a)[1]
-
     def _at(self, a: Tensor) -> tuple[Tensor, Tensor]:
         rows = a.movedim(1, 0).flatten(1).contiguous()
         node, value, slope = (part.to(a) for part in (self.node, self.value, self.slope))
@@ -161,22 +193,51 @@ class Instrument:
     scale: Scale
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.scale(self.linear(self.decode(x)))
+        return self.linear(self.decode(x))
 
-    def expand(self, x: Tensor) -> Expansion:
-        """h about x: slope T' A g', by one backward pass through g."""
+    def expand(self, x: Tensor, observed: Tensor, marginal: Tensor, turn: int) -> Expansion:
+        r"""The observation about x.
+
+        In the scale T at first, and always without noise: :math:`T' A g'`. Then, with noise, in physical values and in
+        the mean over :math:`N(x, \tau)`, which is what a Gaussian posterior sees of a curve (statistical linear
+        regression): value :math:`A \langle g \rangle`, slope :math:`A \langle g' \rangle`, and as further noise what
+        the curve has beside that line; :math:`1/\tau` is 1/marginal and what the value itself tells.
+
+        Args:
+            x: (B, C, \*grid). observed: a (B, C, \*measured). marginal: variance of a cell before a is known.
+            turn: 0, 1, ...
+        """
+        if turn == 0 or self.sigma == 0:
+            physical, gain = self._slope(x)
+            value, slope = self.scale._at(self.linear(physical))
+            seen, noise = self.observed(observed)
+            return Expansion(
+                value, lambda u: slope * self.linear(gain * u), lambda v: gain * self.linear.adjoint(slope * v),
+                seen, noise,
+            )  # fmt: skip
+        _, gain = self._slope(x)
+        spread = 1 / (1 / marginal + self.linear.energy(x.shape[2:]) * gain.square() / self.sigma**2)
+        mean, gain, square = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
+        for node, weight in zip(*HERMITE, strict=True):
+            value, slope = self._slope(x + spread.sqrt() * node)
+            mean, gain, square = mean + weight * value, gain + weight * slope, square + weight * value.square()
+        beside = (square - mean.square() - gain.square() * spread).clamp(min=0)
+        noise = self.sigma**2 + self.linear.squared(beside)
+        return Expansion(
+            self.linear(mean), lambda u: self.linear(gain * u), lambda v: gain * self.linear.adjoint(v), observed, noise
+        )
+
+    def _slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """g and g' (B, C, \*grid)."""
         with torch.enable_grad():
             point = x.detach().requires_grad_()
             physical = self.decode(point)
             (gain,) = torch.autograd.grad(physical.sum(), point)
-        value, slope = self.scale._at(self.linear(physical.detach()))
-        return Expansion(
-            value, lambda u: slope * self.linear(gain * u), lambda v: gain * self.linear.adjoint(slope * v)
-        )
+        return physical.detach(), gain
 
     def observed(self, a: Tensor) -> tuple[Tensor, Tensor]:
         r"""T(a) and the variance :math:`\sigma^2 T'(a)^2` of its noise, of physical values a; NaN stays NaN."""
         seen = torch.isfinite(a)
         filled = torch.where(seen, a, torch.zeros_like(a))
-        value, gain = self.scale(filled), self.scale.derivative(filled)
+        value, gain = self.scale._at(filled)
         return torch.where(seen, value, torch.full_like(a, math.nan)), (self.sigma * gain).square()

@@ -90,8 +90,15 @@ class Batches:
         numbers = self.places + step * self.recipe.batch_size
         if self.augment is not None:
             x0, given = self.augment(x0, given, SampleDraws(self.recipe.seed, "training augmentation", numbers))
+        if self.recipe.label_dropout and "labels" in given:
+            given = {**given, "labels": self._with_nulls(given["labels"], numbers)}
         noise = noise_like(self.recipe.seed, "training noise", numbers, x0.shape[1:], device=self.device)
         return Batch(x0, self.levels(step), noise, given)
+
+    def _with_nulls(self, labels: Tensor, numbers: Tensor) -> Tensor:
+        """Labels (b, n), NaN in rows chosen with the probability of the recipe."""
+        u = uniform_like(self.recipe.seed, "label dropout", numbers, (), device=self.device)
+        return torch.where((u < self.recipe.label_dropout)[:, None], torch.full_like(labels, torch.nan), labels)
 
     def levels(self, step: int) -> Tensor:
         """Noise levels (b,) of a step, one from each of B equally probable strata of the distribution."""

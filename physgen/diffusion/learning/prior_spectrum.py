@@ -79,7 +79,8 @@ class Spectrum(nn.Module):
         labels = (condition or {}).get("labels")
         if labels is None:
             raise ValueError('this spectrum depends on labels: give condition["labels"]')
-        features = label_features(labels.to(self.ln_power), quadratic=terms > 1 + labels.shape[1])
+        # NaN, no label: the middle of the range
+        features = label_features(labels.to(self.ln_power).nan_to_num(nan=0.0), quadratic=terms > 1 + labels.shape[1])
         if features.shape[1] != terms:
             raise ValueError(
                 f"this spectrum was fitted with {terms} label features, {labels.shape[1]} labels do not give them"

@@ -39,6 +39,7 @@ class Recipe:
         ema_exponent: weights are averaged with the profile :math:`t^\gamma` (Karras et al. 2312.02696, section 3.1);
             relative width 0.10 at 6.94, 0.05 at 16.97.
         precision: "float32" or "bfloat16" (autocast of the network alone).
+        label_dropout: probability with which the labels of a sample are NaN, the null label of every network.
     """
 
     steps: int
@@ -52,12 +53,15 @@ class Recipe:
     weight_decay: float = 0.0
     ema_exponent: float = 6.94
     precision: str = "float32"
+    label_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or self.warmup < 0:
             raise ValueError(f"a recipe needs steps, batch_size >= 1 and warmup >= 0, got {self}")
         if self.learning_rate <= 0 or self.clip_norm <= 0 or self.ema_exponent < 0:
             raise ValueError(f"learning_rate and clip_norm are positive, ema_exponent is not negative, got {self}")
+        if not 0 <= self.label_dropout < 1:
+            raise ValueError(f"label_dropout is a probability below 1, got {self.label_dropout}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f'precision is "float32" or "bfloat16", got {self.precision!r}')
 

@@ -89,7 +89,8 @@ class Correction:
             exact where the spectrum is white beyond Nyquist.
         mass_assignment: scheme that the field was made with; None for the one that its attributes state.
         shot_noise: white level that is subtracted, in units of P, with the alias sum and the window that it has in this
-            field; "poisson" for one over the ``number_density`` that the attributes state; None subtracts nothing.
+            field; "poisson" for the ``poisson_level`` that the attributes state, or one over their ``number_density``;
+            None subtracts nothing.
     """
 
     deconvolve: Deconvolution = "none"
@@ -144,6 +145,8 @@ class Correction:
             return 0.0
         if self.shot_noise != "poisson":
             return float(self.shot_noise)
+        if "poisson_level" in ensemble.attrs:
+            return float(ensemble.attrs["poisson_level"])
         density = float(ensemble.attrs.get("number_density", 0.0))
         if not density > 0:
             raise InputError(

@@ -182,11 +182,7 @@ class Removal:
     def noise_in(self, binned: ModeBins) -> np.ndarray | float:
         """Mean of :meth:`noise` over the modes of each bin, (K,)."""
         noise = self.noise()
-        if not isinstance(noise, np.ndarray):
-            return noise
-        weight = np.broadcast_to(multiplicity(self.grid).numpy(), noise.shape).ravel()
-        sums = np.bincount(binned.index(), weight * noise.ravel(), len(binned.k) + 1)[:-1]
-        return sums / binned.count
+        return mean_in_bins(noise, binned) if isinstance(noise, np.ndarray) else noise
 
     @property
     def smoothed(self) -> bool:
@@ -249,6 +245,12 @@ def alias_sum(grid: Sequence[int], assignment: MassAssignment) -> np.ndarray:
         return plain
     alternating = [np.cos(x) * _polynomial(ALTERNATING[order], np.sin(x) ** 2) for x in axes]
     return (plain + functools.reduce(np.multiply, alternating)) / 2
+
+
+def mean_in_bins(values: np.ndarray, binned: ModeBins) -> np.ndarray:
+    """Mean over the modes of each bin of a real, even function of the modes in the layout of rfftn, (K,)."""
+    weight = np.broadcast_to(multiplicity(binned.grid).numpy(), values.shape).ravel()
+    return np.bincount(binned.index(), weight * values.ravel(), len(binned.k) + 1)[:-1] / binned.count
 
 
 def _polynomial(coefficients: Sequence[float], s: np.ndarray) -> np.ndarray:

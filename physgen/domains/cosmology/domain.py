@@ -281,6 +281,12 @@ class Cosmology(Domain):
 
         return dict(statistics.DIAGNOSTICS)
 
+    def diagnostics_of(self, reference: xr.Dataset) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
+        """Those, and multipoles about the line of sight of boxes in redshift space."""
+        from physgen.domains.cosmology.statistics import multipoles_of
+
+        return self.diagnostics() | multipoles_of(reference)
+
     def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
         """The reference, stating the mean density that both are divided by: its halves then have none of their own."""
         if "mean_density" in other.attrs and "mean_density" not in reference.attrs:

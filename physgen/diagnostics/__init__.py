@@ -11,6 +11,7 @@ from physgen.diagnostics.distribution import moments, one_point
 from physgen.diagnostics.memorization import memorization
 from physgen.diagnostics.metrics import metrics_of
 from physgen.diagnostics.morphology import extrema, minkowski
+from physgen.diagnostics.multipoles import power_multipoles
 from physgen.diagnostics.result import make_result
 from physgen.diagnostics.scatter import power_correlation, power_scatter
 from physgen.diagnostics.scattering import scattering
@@ -36,6 +37,7 @@ __all__ = [
     "moments",
     "one_point",
     "power_correlation",
+    "power_multipoles",
     "power_scatter",
     "power_spectrum",
     "scattering",

@@ -113,10 +113,11 @@ def power_spectrum(
     result = spectrum_result(ensemble, power, binned.k, **said, **removal.attrs, symbol="P(k)")
     for name, edge in zip(("k_low", "k_high"), binned.edges.T, strict=True):
         result[name] = ("k", edge, {"long_name": "edge of the bin", "units": result["k"].attrs["units"]})
-    return _with_modes(result, binned.count / 2)
+    return with_modes(result, binned.count / 2)
 
 
-def _with_modes(result: xr.Dataset, modes: np.ndarray) -> xr.Dataset:
+def with_modes(result: xr.Dataset, modes: np.ndarray) -> xr.Dataset:
+    """The result with the number of independent modes of each bin."""
     return result.assign(modes=("k", modes, {"long_name": "independent modes of one field", "units": "1"}))
 
 
@@ -143,8 +144,10 @@ def inverse_length(ensemble: xr.Dataset) -> str:
     return {"1": "1", "Mpc/h": "h/Mpc", "kpc/h": "h/kpc"}.get(length, f"1/{bracketed(length)}")
 
 
-def spectrum_result(ensemble: xr.Dataset, power: np.ndarray, k: np.ndarray, **attrs: Any) -> xr.Dataset:
-    """Result of kind spectrum from per-sample spectra (B, C, K)."""
+def spectrum_result(
+    ensemble: xr.Dataset, power: np.ndarray, k: np.ndarray, first: tuple[str, Any] | None = None, **attrs: Any
+) -> xr.Dataset:
+    """Result of kind spectrum from per-sample spectra (B, C, K); ``first``: name and coordinate of a dim before k."""
     from physgen.ensemble import space_dims, spacing
 
     length, d = length_unit(ensemble), len(space_dims(ensemble))
@@ -153,7 +156,8 @@ def spectrum_result(ensemble: xr.Dataset, power: np.ndarray, k: np.ndarray, **at
         volume = f"({of})^2 {volume}".removesuffix(" 1")
     coords = {"k": (k, {"long_name": "wavenumber", "units": inverse_length(ensemble), "symbol": "k", "scale": "log"})}
     attrs = {"kind": "spectrum", "units": volume, "scale": "log", "nyquist": nyquist(spacing(ensemble))} | attrs
-    return result_of_samples(ensemble, power, ("k",), coords, **attrs)
+    dims, more = (("k",), {}) if first is None else ((first[0], "k"), {first[0]: first[1]})
+    return result_of_samples(ensemble, power, dims, more | coords, **attrs)
 
 
 def cross_spectrum(
@@ -191,9 +195,9 @@ def cross_spectrum(
         power_spectrum_array(f, steps, bins)[1] - removal.noise_in(binned)
         for f, removal in zip(fields, removals, strict=True)
     ]
-    names = {"diagnostic": "cross_spectrum", "long_name": "cross spectrum", "symbol": "P_{12}(k)"}
+    names: dict[str, Any] = {"diagnostic": "cross_spectrum", "long_name": "cross spectrum", "symbol": "P_{12}(k)"}
     names["convention"] = CONVENTION.format(removals[0].words if correction else Removal().words)
-    result = _with_modes(spectrum_result(first, cross, k, **names, **removals[0].attrs), modes)
+    result = with_modes(spectrum_result(first, cross, k, **names, **removals[0].attrs), modes)
     group, dims = units(first), result["value"].dims
     shape = result["per_unit"].shape[1:]
     stacked = np.stack([group.mean(p).reshape(group.count, *shape) for p in (cross, *autos)], axis=1)  # (U, 3, *shape)

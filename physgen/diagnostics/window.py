@@ -89,7 +89,8 @@ class Correction:
             exact where the spectrum is white beyond Nyquist.
         mass_assignment: scheme that the field was made with; None for the one that its attributes state.
         shot_noise: white level that is subtracted, in units of P, with the alias sum and the window that it has in this
-            field; "poisson" for one over the ``number_density`` that the attributes state; None subtracts nothing.
+            field; "poisson" for the ``poisson_level`` that the attributes state, or one over their ``number_density``;
+            None subtracts nothing.
     """
 
     deconvolve: Deconvolution = "none"
@@ -144,6 +145,8 @@ class Correction:
             return 0.0
         if self.shot_noise != "poisson":
             return float(self.shot_noise)
+        if "poisson_level" in ensemble.attrs:
+            return float(ensemble.attrs["poisson_level"])
         density = float(ensemble.attrs.get("number_density", 0.0))
         if not density > 0:
             raise InputError(
@@ -179,11 +182,7 @@ class Removal:
     def noise_in(self, binned: ModeBins) -> np.ndarray | float:
         """Mean of :meth:`noise` over the modes of each bin, (K,)."""
         noise = self.noise()
-        if not isinstance(noise, np.ndarray):
-            return noise
-        weight = np.broadcast_to(multiplicity(self.grid).numpy(), noise.shape).ravel()
-        sums = np.bincount(binned.index(), weight * noise.ravel(), len(binned.k) + 1)[:-1]
-        return sums / binned.count
+        return mean_in_bins(noise, binned) if isinstance(noise, np.ndarray) else noise
 
     @property
     def smoothed(self) -> bool:
@@ -246,6 +245,12 @@ def alias_sum(grid: Sequence[int], assignment: MassAssignment) -> np.ndarray:
         return plain
     alternating = [np.cos(x) * _polynomial(ALTERNATING[order], np.sin(x) ** 2) for x in axes]
     return (plain + functools.reduce(np.multiply, alternating)) / 2
+
+
+def mean_in_bins(values: np.ndarray, binned: ModeBins) -> np.ndarray:
+    """Mean over the modes of each bin of a real, even function of the modes in the layout of rfftn, (K,)."""
+    weight = np.broadcast_to(multiplicity(binned.grid).numpy(), values.shape).ravel()
+    return np.bincount(binned.index(), weight * values.ravel(), len(binned.k) + 1)[:-1] / binned.count
 
 
 def _polynomial(coefficients: Sequence[float], s: np.ndarray) -> np.ndarray:

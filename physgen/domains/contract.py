@@ -278,6 +278,10 @@ class Domain(Doors, ABC):
             "band_moments": band_moments,
         }
 
+    def diagnostics_of(self, reference: xr.Dataset) -> dict[str, Diagnostic]:
+        """Those that an evaluation against this reference takes: :meth:`diagnostics`, and what only some files have."""
+        return self.diagnostics()
+
     def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
         """``other`` (called ``name``) in the frame of the reference: its normalisation, its order of the conditions.
 

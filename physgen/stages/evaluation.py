@@ -147,7 +147,7 @@ class Evaluator:
         self.judging = judging or JudgingConfig()
         rules = self.judging
         self.correction = Correction(rules.deconvolve, rules.mass_assignment, rules.shot_noise)
-        self.diagnostics = corrected(self.domain.diagnostics(), self.correction)
+        self.diagnostics = corrected(self.domain.diagnostics_of(reference), self.correction)
         _check_tolerances(self.judging, [*self.diagnostics, MEMORIZATION])
         check_same_domain(reference, self.domain.name, "the reference", "the evaluation")
         reference = with_units(reference.assign_attrs(domain=self.domain.name), self.domain)

@@ -61,20 +61,22 @@ def painted_contrast(
     return interlace(meshes[0], meshes[1]) if interlaced else meshes[0]
 
 
-def interlace(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+def interlace(first: torch.Tensor, second: torch.Tensor, dimension: int = 3) -> torch.Tensor:
     r"""Field whose modes are :math:`\frac12(\delta_k + \delta'_k e^{i \sum_j k_j a/2})`.
 
     The images k + 2 k_N n of odd sum of n cancel, those of even sum stay. On the planes of Nyquist, where +k and -k are
     one mode, the first mesh stands alone. Values may fall below -1. Source: Sefusatti et al. 2016 (1512.07295), eq. 24.
 
     Args:
-        first: (\*grid) painted at positions x.
+        first: (..., \*grid) painted at positions x.
         second: the same painted at x + a/2, half a cell on along every axis of the grid.
+        dimension: of the grid, the number of trailing axes.
     """
-    grid = tuple(first.shape)
-    one, two = torch.fft.rfftn(first), torch.fft.rfftn(second)
-    phase, edge = torch.zeros(()), torch.zeros((), dtype=torch.bool)
+    grid, axes = tuple(first.shape[-dimension:]), tuple(range(-dimension, 0))
+    one, two = torch.fft.rfftn(first, dim=axes), torch.fft.rfftn(second, dim=axes)
+    phase = torch.zeros((), device=first.device)
+    edge = torch.zeros((), dtype=torch.bool, device=first.device)
     for k in wavenumbers(grid, dtype=torch.float32, device=first.device):
         phase, edge = phase + k / 2, edge | (k.abs() > 3.14159)
     both = (one + two * torch.polar(torch.ones_like(phase), phase)) / 2
-    return torch.fft.irfftn(torch.where(edge, one, both), s=grid)
+    return torch.fft.irfftn(torch.where(edge, one, both), s=grid, dim=axes)

@@ -169,11 +169,17 @@ def _same_facts(reference: xr.Dataset, other: xr.Dataset, found: _Found) -> xr.D
     def redshifts(a: Any, b: Any) -> bool:
         return abs(float(a) - float(b)) <= REDSHIFT_TOLERANCE * (1 + float(b))
 
+    def along_alike(a: str, b: str) -> bool:
+        # slabs say "along the line of sight", or the one axis that all of them lie across
+        return a == b or (len(space_dims(reference)) == 2 and "none" not in (a, b))
+
     facts: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
         "redshift": (redshifts, "compare fields of one epoch"),
         "source_redshift": (redshifts, "compare maps of one source redshift"),
         "slab_thickness": (relative, "compare slabs of one thickness"),
         "box_size": (relative, "compare equal boxes"),
+        "redshift_space": (along_alike, "compare real space with real space, redshift space with redshift space"),
+        "linear_power": (str.__eq__, "simulate both from one linear spectrum (data.linear_power)"),
         "mass_assignment": (_painted_alike, "paint both by one scheme, and deconvolve both or neither"),
     }
     for fact, (same, remedy) in facts.items():

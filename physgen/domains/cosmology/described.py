@@ -20,7 +20,7 @@ def facts(ensemble: xr.Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {f"box_size_{unit}": sides[0] if len(set(sides)) == 1 else sides}
     if "slab_thickness" in ensemble.attrs:
         found["thickness_Mpc_h"] = ensemble.attrs["slab_thickness"]
-    kept = ("redshift", "field_kind", "periodic", "Omega_b", "h", "n_s", "mean_density")
+    kept = ("redshift", "redshift_space", "field_kind", "periodic", "Omega_b", "h", "n_s", "mean_density")
     found |= {key: ensemble.attrs[key] for key in kept if key in ensemble.attrs}
     found |= {"field_units": ensemble["field"].attrs.get("units", "1"), "dimension": len(dims)}
     if "simulation" in ensemble.variables:

@@ -14,17 +14,33 @@ MEAN_ABSOLUTE = {1: 0.0, 2: 1 / 3, 3: 7 / 15, 4: 79 / 140}
 
 
 def of_points(ensemble: xr.Dataset) -> xr.Dataset:
-    """Counts with the attributes that their shot noise needs, as far as they say nothing themselves.
+    """The ensemble with the white level of P that a Poisson sample of its points has, root attribute ``poisson_level``.
 
-    ``number_density``: their mean over the volume (in two dimensions: the area) of a cell. ``mass_assignment``: NGP,
-    since counts that a scheme spread over cells state it. Other kinds of field are returned as they are.
+    From the ``number_density`` in the volume, (h/Mpc)^3, that an importer of particles states; of slabs by
+    :func:`slab_noise`. Counts that state none have their mean over the volume (in two dimensions: the area) of a cell,
+    and NGP, since counts that a scheme spread over cells state it. Fields without either are returned as they are.
     """
+    attrs = ensemble.attrs
+    if "poisson_level" in attrs or ensemble.sizes.get("component", 1) > 1:
+        return ensemble
+    if "number_density" in attrs:
+        density, depth, stated = (
+            float(attrs["number_density"]),
+            attrs.get("slab_thickness"),
+            MassAssignment.stated(attrs),
+        )
+        if not density > 0 or (depth is not None and stated is None):
+            return ensemble
+        if depth is None or stated is None:
+            return ensemble.assign_attrs(poisson_level=1 / density)
+        return ensemble.assign_attrs(
+            poisson_level=slab_noise(density, float(depth), float(spacing(ensemble)[0]), stated.scheme)
+        )
     if set(field_kinds(ensemble)) != {"counts"}:
         return ensemble
-    if "number_density" not in ensemble.attrs and ensemble.sizes.get("component", 1) == 1:
-        mean = 1 / float(np.mean(1 / mean_density(ensemble)))  # the mean of the noise of all
-        ensemble = ensemble.assign_attrs(number_density=mean / float(np.prod(spacing(ensemble))))
-    return ensemble if "mass_assignment" in ensemble.attrs else ensemble.assign_attrs(mass_assignment="NGP")
+    level = float(np.mean(1 / mean_density(ensemble))) * float(np.prod(spacing(ensemble)))  # the mean noise of all
+    ensemble = ensemble.assign_attrs(poisson_level=level)
+    return ensemble if "mass_assignment" in attrs else ensemble.assign_attrs(mass_assignment="NGP")
 
 
 def said_of_slabs(ensemble: xr.Dataset) -> str:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.domains.cosmology.painting import Painting
     from physgen.domains.cosmology.simulate import SimulationBox
-    from physgen.domains.cosmology.suite import Painting, Task
+    from physgen.domains.cosmology.suite import Task
     from physgen.lattice import Draws
 
 
@@ -75,6 +76,15 @@ class Cosmology(Domain):
     painting: Literal["sheet", "particles"] = _option(
         "sheet", "what is painted: the phase-space sheet between the particles, free of their lattice, or the particles"
     )
+    mass_assignment: Literal["NGP", "CIC", "TSC", "PCS"] = _option(
+        "CIC", "scheme that spreads what is painted over cells"
+    )
+    interlaced: bool = _option(
+        False, "mean with a second mesh half a cell off, which takes off half of the aliases; the field is of kind real"
+    )
+    redshift_space: bool = _option(
+        False, "positions as velocities shift them: along z in boxes, along the line of sight of each slab in slabs"
+    )
     transform: Literal["gaussian", "log", "asinh"] = _option(
         "gaussian", "encoding: normal scores of ln(1 + delta), ln(1 + delta) or asinh(delta)"
     )
@@ -120,10 +130,11 @@ class Cosmology(Domain):
         return self._simulated(tasks, numbers, processes, progress)
 
     def _painting(self) -> Painting:
-        from physgen.domains.cosmology.suite import Painting
+        from physgen.domains.cosmology.painting import Painting
 
         depth = round(self.thickness / self.box_size * self.cells)
-        return Painting(self.cells, self.dimension, depth, self.slabs_per_axis, self.painting == "sheet")
+        ways = (self.painting == "sheet", self.mass_assignment, self.interlaced, self.redshift_space)
+        return Painting(self.cells, self.dimension, depth, self.slabs_per_axis, *ways)
 
     def _box(self) -> SimulationBox:
         from physgen.domains.cosmology.simulate import SimulationBox
@@ -134,45 +145,9 @@ class Cosmology(Domain):
     def _simulated(
         self, tasks: list[Task], numbers: np.ndarray, processes: int, progress: Callable[[int, int], None] | None
     ) -> xr.Dataset:
-        """The ensemble of the tasks; ``numbers`` are those of their simulations."""
-        from physgen.domains.cosmology.simulate import PHASES, phases_digest
-        from physgen.domains.cosmology.suite import run_suite
+        from physgen.domains.cosmology.simulated import simulated
 
-        painting = self._painting()
-        tasks = [dataclasses.replace(task, linear_power=self.linear_power, device=self.device) for task in tasks]
-        fields = np.concatenate(list(run_suite(tasks, processes, progress)))
-        maps = [painting.maps_per_simulation * len(task.redshifts) for task in tasks]
-        labels = {n: np.repeat([getattr(t.params, n) for t in tasks], maps) for n in ("Omega_m", "sigma_8")}
-        redshifts = np.concatenate([np.repeat(task.redshifts, painting.maps_per_simulation) for task in tasks])
-        several = len(np.unique(redshifts)) > 1
-        if several:
-            labels["redshift"] = redshifts
-        made = self._ensemble(fields, labels, np.repeat(numbers, maps), tasks[0].box.mesh_cells)
-        phases = np.repeat([phases_digest(self.particles, task.seed) for task in tasks], maps)
-        made = made.assign(phases=("sample", phases, PHASES))
-        return made if several else made.assign_attrs(redshift=float(redshifts[0]))
-
-    def _ensemble(
-        self, fields: np.ndarray, labels: dict[str, np.ndarray], simulation: np.ndarray, mesh_cells: int
-    ) -> xr.Dataset:
-        from physgen.domains.cosmology.arrays import make_ensemble
-
-        linear = self.simulator == "linear"
-        painted = f"phase-space sheet, {2 * self.particles}^3 tracers" if self.painting == "sheet" else "particles"
-        attrs = {
-            "domain": self.name,
-            "generator": {
-                "fastpm": f"2LPT at redshift 19 + FastPM, {self.steps} steps, force mesh {mesh_cells}^3",
-                "linear": "linear theory, without particles: the contrast may lie below -1",
-            }.get(self.simulator, f"{self.simulator}, particles displaced in one step"),
-            "particles_per_side": self.particles,
-            "linear_power": self.linear_power,
-            "mass_assignment": "none" if linear else f"CIC of the {painted}; window not deconvolved",
-            **{name: getattr(self, name) for name in ("Omega_b", "h", "n_s")},
-        }
-        if self.dimension == 2:
-            attrs["slab_thickness"] = self.thickness
-        return make_ensemble(fields, "real" if linear else "delta", self.box_size, labels, simulation, attrs)
+        return simulated(self, tasks, numbers, processes, progress)
 
     @classmethod
     def load(cls, format: str, paths: Sequence[Path], **options: str) -> xr.Dataset:
@@ -305,6 +280,12 @@ class Cosmology(Domain):
         from physgen.domains.cosmology import statistics
 
         return dict(statistics.DIAGNOSTICS)
+
+    def diagnostics_of(self, reference: xr.Dataset) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
+        """Those, and multipoles about the line of sight of boxes in redshift space."""
+        from physgen.domains.cosmology.statistics import multipoles_of
+
+        return self.diagnostics() | multipoles_of(reference)
 
     def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
         """The reference, stating the mean density that both are divided by: its halves then have none of their own."""

@@ -22,9 +22,9 @@ from physgen.domains.cosmology.labels import Joined, Origin
 from physgen.domains.cosmology.mesh import cloud_in_cell, deposit
 from physgen.domains.cosmology.options import LARGEST, SMALLEST, Options
 from physgen.domains.cosmology.own_fields import finish
+from physgen.domains.cosmology.painting import Painting, project_slabs
 from physgen.domains.cosmology.sheet import sheet_contrast
 from physgen.domains.cosmology.snapshots import TYPES, Snapshot, find_snapshots, particle_blocks, total_mass
-from physgen.domains.cosmology.suite import Painting, project_slabs
 from physgen.domains.cosmology.tables import is_table, read_table
 from physgen.ensemble.scratch import scratch_array
 from physgen.errors import InputError

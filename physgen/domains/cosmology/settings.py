@@ -65,6 +65,10 @@ def check(data: Cosmology) -> None:
             f"highest_redshift = {data.highest_redshift} must be above redshift = {data.redshift}: "
             f"{data.snapshots} snapshots lie between them"
         )
+    if data.simulator == "linear" and (data.interlaced or data.redshift_space or data.mass_assignment != "CIC"):
+        raise InputError(
+            "simulator = linear has no particles: mass_assignment, interlaced and redshift_space have no effect"
+        )
     if data.dimension == 2:
         _check_slabs(data)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -163,8 +164,49 @@ def snapshots(
     same second order in the step.
     """
     if box.simulator != "fastpm":
+        for positions, _ in _displaced(modes, params, box, redshifts):
+            yield positions
+        return
+    for moment in _moments(modes, params, box, redshifts):
+        yield moment.positions.mul_(box.box_size / box.mesh_cells)
+
+
+def snapshots_in_redshift_space(
+    modes: torch.Tensor, params: CosmologyParams, box: SimulationBox, redshifts: Sequence[float]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    r"""The same with what velocities add to positions in redshift space along each axis: two of (3, n), Mpc/h.
+
+    Convention: :math:`s = x + v/(aH)` along the line of sight, v the peculiar velocity, :math:`v/(aH) = (dx/dt)/H
+    = p/(a^2 E)` with the momenta :math:`p = a^2\,dx/dt` in units of H0. They stand at the middle of a step and get the
+    rest of their kick from the force at the snapshot: one force evaluation more for each of them. In linear theory
+    s - x is f(a) times the displacement. Source: Kaiser 1987; Feng et al. 2016 (1603.00476), section 2.
+    """
+    if box.simulator != "fastpm":
         yield from _displaced(modes, params, box, redshifts)
         return
+    per_cell, Omega_m = box.box_size / box.mesh_cells, params.Omega_m
+    mesh = ParticleMesh(box.mesh_cells, modes.device)
+    for moment in _moments(modes, params, box, redshifts):
+        a = moment.scale_factor
+        kick = (_momentum_growth(a, Omega_m)[0] - moment.kicked) / float(growth_factor(a, Omega_m))
+        shifts = mesh.accelerations(moment.positions).mul_(kick).add_(moment.momenta)
+        shifts.mul_(per_cell / float(a**2 * hubble_rate(a, Omega_m)))
+        yield moment.positions.mul_(per_cell), shifts
+
+
+class _Moment(NamedTuple):
+    """Particles at one scale factor, in cells of the mesh; momenta (3, n) kicked to G = a^3 E dD/da."""
+
+    scale_factor: float
+    positions: torch.Tensor
+    momenta: torch.Tensor
+    kicked: float
+
+
+def _moments(
+    modes: torch.Tensor, params: CosmologyParams, box: SimulationBox, redshifts: Sequence[float]
+) -> Iterator[_Moment]:
+    """The run of :func:`snapshots`; positions are the caller's, momenta are not."""
     n, cells, Omega_m = box.particles, box.mesh_cells, params.Omega_m
     per_cell = cells / n
     first, second = (psi.reshape(3, -1).mul_(per_cell) for psi in displacements(modes))
@@ -184,27 +226,34 @@ def snapshots(
             kick = (momentum[step][0] - momentum[step - 1][0]) / growth[step]
             momenta.add_(mesh.accelerations(positions), alpha=kick)
         while wanted and wanted[0] < scale_factors[step + 1] * (1 - 1e-9):
-            drift = (float(growth_factor(wanted.pop(0), Omega_m)) - growth[step]) / momentum[step][0]
-            yield torch.add(positions, momenta, alpha=drift).remainder_(cells).mul_(box.box_size / cells)
+            a = wanted.pop(0)
+            drift = (float(growth_factor(a, Omega_m)) - growth[step]) / momentum[step][0]
+            yield _Moment(a, torch.add(positions, momenta, alpha=drift).remainder_(cells), momenta, momentum[step][0])
         positions.add_(momenta, alpha=(growth[step + 1] - growth[step]) / momentum[step][0])
         positions.remainder_(cells)
-    for _ in wanted:
-        yield positions.mul(box.box_size / cells)
+    for a in wanted:
+        yield _Moment(a, positions.clone(), momenta, momentum[-1][0])
 
 
 def _displaced(
     modes: torch.Tensor, params: CosmologyParams, box: SimulationBox, redshifts: Sequence[float]
-) -> Iterator[torch.Tensor]:
-    """Positions of :func:`snapshots` by Lagrangian perturbation theory alone, of second order or (zeldovich) first."""
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """As :func:`snapshots_in_redshift_space`, by Lagrangian perturbation theory of second order or (zeldovich) first.
+
+    What velocities add is dx/dlna: f D psi1 + dD2/dlna psi2.
+    """
     n, spacing = box.particles, box.box_size / box.particles
     first, second = (psi.reshape(3, -1) for psi in displacements(modes))
     for redshift in sorted(redshifts, reverse=True):
         scale_factor = 1 / (1 + redshift)
-        positions = lattice_positions(n, n, modes.device)
-        positions.add_(first, alpha=float(growth_factor(scale_factor, params.Omega_m)))
+        positions, growth = lattice_positions(n, n, modes.device), float(growth_factor(scale_factor, params.Omega_m))
+        positions.add_(first, alpha=growth)
+        shifts = first * (spacing * growth * float(growth_rate(scale_factor, params.Omega_m)))
         if box.simulator == "2lpt":
-            positions.add_(second, alpha=float(second_order_growth(scale_factor, params.Omega_m)[0]))
-        yield positions.remainder_(n).mul_(spacing)
+            amplitude, slope = second_order_growth(scale_factor, params.Omega_m)
+            positions.add_(second, alpha=float(amplitude))
+            shifts.add_(second, alpha=spacing * float(slope))
+        yield positions.remainder_(n).mul_(spacing), shifts
 
 
 def linear_contrast(modes: torch.Tensor, params: CosmologyParams, cells: int, redshift: float) -> torch.Tensor:

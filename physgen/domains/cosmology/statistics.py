@@ -11,6 +11,7 @@ import xarray as xr
 from physgen.domains.cosmology.density import density_scatter, log10, logarithm, mean_density
 from physgen.domains.cosmology.discreteness import of_points, said_of_slabs
 from physgen.domains.cosmology.encoding import field_kinds, overdensity
+from physgen.ensemble import space_dims
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -256,6 +257,23 @@ def one_point_response(ensemble: xr.Dataset) -> xr.Dataset:
     from physgen.diagnostics.response import response
 
     return response(ensemble, lambda e: one_point(e, 2))
+
+
+def power_multipoles(ensemble: xr.Dataset, correction: Correction | None = None) -> xr.Dataset:
+    """P_0, P_2 and P_4 of delta about the axis along which redshift space is, as the ensemble states it."""
+    from physgen.diagnostics.multipoles import power_multipoles
+
+    axis = str(ensemble.attrs.get("redshift_space", "")).removeprefix("along ")
+    if axis not in space_dims(ensemble):
+        raise InputError("the field states no axis of redshift space (root attribute redshift_space, e.g. along z)")
+    return power_multipoles(overdensity(of_points(ensemble)), line_of_sight=axis, correction=correction)
+
+
+def multipoles_of(reference: xr.Dataset) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
+    """The diagnostic of multipoles for boxes in redshift space; none for others."""
+    axis = str(reference.attrs.get("redshift_space", "")).removeprefix("along ")
+    dims = space_dims(reference)
+    return {"power_multipoles": power_multipoles} if len(dims) == 3 and axis in dims else {}
 
 
 DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from physgen.domains.cosmology.background import CosmologyParams
-from physgen.domains.cosmology.mesh import density_contrast
-from physgen.domains.cosmology.sheet import sheet_contrast
+from physgen.domains.cosmology.painting import Painting, paint, project_slabs
 from physgen.domains.cosmology.simulate import (
     SimulationBox,
     given_seed,
@@ -23,35 +22,12 @@ from physgen.domains.cosmology.simulate import (
     simulation_seed,
     snapshot_redshifts,
     snapshots,
+    snapshots_in_redshift_space,
 )
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-@dataclass(frozen=True)
-class Painting:
-    """How particles become fields.
-
-    Attributes:
-        cells: cells per side of the painted mesh.
-        dimension: 2 for slabs, 3 for the box.
-        slab_cells: cells averaged along the line of sight.
-        slabs_per_axis: slabs taken along each of the three axes, spread evenly over the box.
-        sheet: paint the phase-space sheet between the particles instead of the particles.
-    """
-
-    cells: int
-    dimension: int
-    slab_cells: int = 1
-    slabs_per_axis: int = 1
-    sheet: bool = False
-
-    @property
-    def maps_per_simulation(self) -> int:
-        """Configurations that one simulation gives."""
-        return 1 if self.dimension == 3 else 3 * self.slabs_per_axis
 
 
 @dataclass(frozen=True)
@@ -85,45 +61,27 @@ def latin_hypercube(
     return low + unit * (high - low)
 
 
-def project_slabs(delta: Any, painting: Painting) -> Any:
-    """Means over slabs along each axis: (3 slabs_per_axis, cells, cells), axis by axis, the others in order.
-
-    The cosmic (box) mean is kept: a slab's own mean is a physical, fluctuating number and is not subtracted.
-    """
-    available = painting.cells // painting.slab_cells
-    chosen = [available * i // painting.slabs_per_axis for i in range(painting.slabs_per_axis)]
-    maps = []
-    for axis in range(3):
-        moved = delta.movedim(axis, 0)
-        stacked = moved[: available * painting.slab_cells].reshape(available, painting.slab_cells, *moved.shape[1:])
-        maps.append(stacked.mean(1)[chosen])
-    return torch.cat(maps)
-
-
 def simulate_fields(task: Task) -> np.ndarray:
     """Density contrast of one simulation, float32: (maps, cells, cells) or (1, cells, cells, cells) for each redshift,
     one after the other in the order of ``task.redshifts``.
     """
     modes = linear_field(task.params, task.box, task.seed, task.linear_power, task.device)
     if task.box.simulator == "linear":
-        cells = task.painting.cells
+        cells, painting = task.painting.cells, task.painting
         fields = [linear_contrast(modes, task.params, cells, redshift) for redshift in task.redshifts]
-        return torch.cat([_as_maps(delta, task.painting) for delta in fields]).cpu().numpy()
-    painted = [_paint(found, task) for found in snapshots(modes, task.params, task.box, task.redshifts)]
+        maps = [delta[None] if painting.dimension == 3 else project_slabs(delta, painting) for delta in fields]
+        return torch.cat(maps).cpu().numpy()
+    moving = snapshots if not task.painting.redshift_space else snapshots_in_redshift_space
+    painted = [_paint(found, task) for found in moving(modes, task.params, task.box, task.redshifts)]
     return torch.cat(painted).cpu().numpy()
 
 
-def _paint(particles: torch.Tensor, task: Task) -> torch.Tensor:
-    painting, positions = task.painting, particles.mul_(task.painting.cells / task.box.box_size)
-    if painting.sheet:
-        delta = sheet_contrast(positions, task.box.particles, painting.cells)
-    else:
-        delta = density_contrast(positions, painting.cells)
-    return _as_maps(delta, painting)
-
-
-def _as_maps(delta: torch.Tensor, painting: Painting) -> torch.Tensor:
-    return delta[None] if painting.dimension == 3 else project_slabs(delta, painting)
+def _paint(found: torch.Tensor | tuple[torch.Tensor, torch.Tensor], task: Task) -> torch.Tensor:
+    scale = task.painting.cells / task.box.box_size
+    positions, shifts = found if isinstance(found, tuple) else (found, None)
+    return paint(
+        positions.mul_(scale), task.painting, task.box.particles, None if shifts is None else shifts.mul_(scale)
+    )
 
 
 def run_suite(

@@ -11,7 +11,7 @@ from physgen.diagnostics import Correction, bispectrum, cross_spectrum, deconvol
 from physgen.diagnostics.window import SCHEMES, MassAssignment, alias_sum, window
 from physgen.domains.cosmology import statistics
 from physgen.domains.cosmology.assignment import add_points, painted_contrast
-from physgen.domains.cosmology.discreteness import MEAN_ABSOLUTE, slab_noise
+from physgen.domains.cosmology.discreteness import MEAN_ABSOLUTE, of_points, slab_noise
 from physgen.domains.cosmology.mesh import lattice_positions
 from physgen.errors import InputError
 
@@ -196,9 +196,10 @@ def test_shot_noise_of_a_slab(scheme):
     rng, depth = np.random.default_rng(5), 4
     boxes = [painted_contrast(points(rng), CELLS, scheme).numpy() for _ in range(FIELDS)]
     slabs = np.stack(boxes).reshape(FIELDS, CELLS // depth, depth, CELLS, CELLS).mean(2).reshape(-1, CELLS, CELLS)
-    maps = ensemble(slabs, scheme, slab_thickness=float(depth))
+    maps = ensemble(slabs, scheme, slab_thickness=float(depth), number_density=POINTS / CELLS**3)
     found = power_spectrum(maps, correction=Correction("aliased"))
     level = slab_noise(POINTS / CELLS**3, depth, 1.0, scheme)
+    assert of_points(maps).attrs["poisson_level"] == level
     weight = found["modes"] / found["modes"].sum()
     mean = float((found["value"] * weight).sum())
     # neighbouring slabs share the points of an edge: three quarters of the modes are independent at least

@@ -8,9 +8,9 @@ from scipy.ndimage import map_coordinates
 from physgen.domains.cosmology import Domain, sheet
 from physgen.domains.cosmology.background import CosmologyParams
 from physgen.domains.cosmology.mesh import density_contrast, lattice_positions
+from physgen.domains.cosmology.painting import Painting, project_slabs
 from physgen.domains.cosmology.sheet import sheet_contrast
 from physgen.domains.cosmology.simulate import SimulationBox, evolve, linear_field
-from physgen.domains.cosmology.suite import Painting, project_slabs
 
 N = 32
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from physgen.domains.cosmology import Domain
-from physgen.domains.cosmology.suite import Painting, latin_hypercube, project_slabs
+from physgen.domains.cosmology.painting import Painting, project_slabs
+from physgen.domains.cosmology.suite import latin_hypercube
 from physgen.ensemble import check_ensemble, spacing
 from physgen.errors import InputError
 

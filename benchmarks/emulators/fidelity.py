@@ -1,0 +1,79 @@
+"""How faithful maps that were drawn are: bands of the power of the density and of its logarithm, beside the goals.
+
+    python -m benchmarks.emulators.fidelity GENERATED REFERENCE [NAME=FILE ...]
+
+prints one table; further files are judged against the same reference, a row each in every line.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from physgen.diagnostics.comparison import MeasuredReference
+from physgen.domains.contract import get_domain, with_units
+from physgen.ensemble import load_ensemble
+from physgen.figures import format_value
+
+# bands in units of k_Nyquist and the deviation of the mean power ratio that is the goal there
+BANDS = {(0.05, 0.2): 0.02, (0.2, 0.4): 0.02, (0.4, 0.7): 0.02, (0.7, 0.9): 0.05}
+
+
+def band_ratios(reference, generated, diagnostic):
+    r"""Mean of the ratio P_generated / P_reference over the bins of each band, (bands,), its error, worst bin of each.
+
+    The error has the covariance of the bins over units, which share their initial conditions within one simulation.
+    """
+    found = MeasuredReference(reference).compare(generated, diagnostic)[2]
+    ratio, covariance = found["ratio"].values, found["ratio_covariance"].values
+    part = found["k"].values / nyquist(reference)
+    means, errors, worst = [], [], []
+    for low, high in BANDS:
+        inside = np.flatnonzero((part >= low) & (part < high))
+        weight = np.full(len(inside), 1 / len(inside))
+        means.append(weight @ ratio[inside])
+        errors.append(np.sqrt(weight @ covariance[np.ix_(inside, inside)] @ weight))
+        deviation = np.abs(ratio[inside] - 1)
+        place = inside[deviation.argmax()]
+        worst.append((float(ratio[place]), float(np.sqrt(covariance[place, place])), float(part[place])))
+    return np.array(means), np.array(errors), worst
+
+
+def nyquist(ensemble):
+    """pi over the cell size."""
+    x = ensemble["x"].values
+    return np.pi / (x[1] - x[0])
+
+
+def reached(value, error, goal):
+    """Whether a ratio is within the goal of 1: yes, no, or open, at two errors."""
+    away = abs(value - 1)
+    return "yes" if away + 2 * error <= goal else "no" if away - 2 * error > goal else "open"
+
+
+def table(reference, sets):
+    """Markdown: a line for each band of each quantity, a column for each set."""
+    domain = get_domain(reference.attrs["domain"])()
+    diagnostics = domain.diagnostics()
+    confronted = {name: domain.confront(reference, made, name) for name, made in sets.items()}
+    lines = ["| mean power ratio | k / k_Nyquist | goal | " + " | ".join(sets) + " |", "|---" * (3 + len(sets)) + "|"]
+    for name in ("power_spectrum", "log_power_spectrum"):
+        found = {of: band_ratios(reference, made, diagnostics[name]) for of, made in confronted.items()}
+        quantity = "density" if name == "power_spectrum" else "its logarithm"
+        for i, ((low, high), goal) in enumerate(BANDS.items()):
+            cells = [f"{format_value(v[i], e[i])} ({reached(v[i], e[i], goal)})" for v, e, _ in found.values()]
+            lines.append(f"| {quantity} | {low:g} to {high:g} | within {goal:.0%} | " + " | ".join(cells) + " |")
+            worst = [f"{format_value(w[i][0], w[i][1])} at {w[i][2]:.2f}" for _, _, w in found.values()]
+            lines.append(f"| {quantity}, worst bin | {low:g} to {high:g} | | " + " | ".join(worst) + " |")
+    return "\n".join(lines)
+
+
+def main(words):
+    generated, reference, *others = words
+    files = {Path(generated).stem: generated} | dict(word.split("=", 1) for word in others)
+    read = with_units(load_ensemble(reference))
+    print(table(read, {name: with_units(load_ensemble(file)) for name, file in files.items()}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

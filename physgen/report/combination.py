@@ -96,8 +96,8 @@ class Combination:
         for name, result in self.results.items():
             if not result.attrs["is_average"]:
                 found.append(
-                    f"{words(name)} is no average over units: of its combined value a bias of the order of 1/units^2 "
-                    "stays, as it does without surrogates"
+                    f"{words(name)} of a unit depends on the other units, so that the combined value is not exactly "
+                    "unbiased, no more than it is without surrogates"
                 )
             if result.attrs.get("covariance_note"):
                 found.append(f"{words(name)}: {result.attrs['covariance_note']}")

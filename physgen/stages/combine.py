@@ -116,8 +116,8 @@ def combine(
 def is_average(diagnostic: Diagnostic, ensemble: xr.Dataset, result: xr.Dataset) -> bool:
     """Whether a diagnostic is an average over units: the row of a unit does not depend on the others.
 
-    Then the combined mean is exactly unbiased; of a nonlinear function of averages (a ratio) rows are pseudo-values of
-    the jackknife, and a bias of the order of the square of the number of units stays, as without a surrogate.
+    Then the combined mean is exactly unbiased. Else (a ratio of averages, whose rows are pseudo-values of a jackknife;
+    bins that follow the data) the combined value has a bias, as the one without surrogates has.
     """
     units = independent_units(ensemble)
     if units.along is None or units.count < 3:

@@ -83,9 +83,9 @@ def zeldovich_maps(domain, seed):
     """Slabs of the Zel'dovich approximation x = q + D psi_1 of the initial conditions that ``domain.simulate`` has."""
     from physgen.domains.cosmology.background import CosmologyParams, growth_factor
     from physgen.domains.cosmology.mesh import lattice_positions
+    from physgen.domains.cosmology.painting import Painting, project_slabs
     from physgen.domains.cosmology.sheet import sheet_contrast
     from physgen.domains.cosmology.simulate import SimulationBox, displacements, linear_field, simulation_seed
-    from physgen.domains.cosmology.suite import Painting, project_slabs
 
     params = CosmologyParams(domain.Omega_m[0], domain.sigma_8[0], domain.Omega_b, domain.h, domain.n_s)
     box = SimulationBox(domain.box_size, domain.particles, domain.mesh_factor, domain.steps, domain.redshift)

@@ -49,6 +49,7 @@ def domain(cells: int = 32, simulations: int = 240) -> Cosmology:
         particles=cells,
         mesh_factor=2,
         steps=10,
+        linear_power="eisenstein_hu",
         Omega_m=(0.3, 0.3),
         sigma_8=(0.8, 0.8),
         painting="sheet",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from physgen.domains.cosmology.linear_power import settled_method
 from physgen.errors import InputError
 from physgen.units import parse_quantity
 
@@ -15,13 +16,14 @@ OF_A_COSMOLOGY = ("Omega_m", "sigma_8", "Omega_b", "h", "n_s")
 
 
 def settle(data: Cosmology) -> None:
-    """Quantities with a unit become numbers, a cosmology becomes its five parameters.
+    """Quantities with a unit become numbers, a cosmology its five parameters, ``linear_power: auto`` a method.
 
     The cosmology itself is forgotten then: what is stored are numbers, which no later version of astropy changes.
 
     Raises:
         InputError: a cosmology that the simulator does not honour, or a parameter beside it that says something else.
     """
+    object.__setattr__(data, "linear_power", settled_method(data.linear_power))
     if data.cosmology is not None:
         _take_parameters(data)
     for field in dataclasses.fields(data):

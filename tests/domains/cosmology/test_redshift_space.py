@@ -13,7 +13,10 @@ from physgen.errors import InputError
 from physgen.lattice import wavenumbers
 
 N, SIDE = 32, 512.0
-TINY = {"cells": 16, "particles": 16, "box_size": 64.0, "thickness": 16.0, "simulations": 2, "steps": 3}
+TINY = {
+    "cells": 16, "particles": 16, "box_size": 64.0, "thickness": 16.0, "simulations": 2, "steps": 3,
+    "linear_power": "eisenstein_hu",
+}  # fmt: skip
 
 
 def spaces(params, box, redshift):

@@ -97,6 +97,7 @@ def test_void_maps_come_closer_to_a_run_with_eight_times_the_particles(coarse_an
 
 def test_both_paintings_can_be_chosen_and_are_recorded():
     tiny = {"cells": 16, "particles": 16, "box_size": 32.0, "thickness": 8.0, "simulations": 1, "steps": 3}
+    tiny["linear_power"] = "eisenstein_hu"
     painted, plain = (Domain(**tiny, painting=name).simulate(seed=1) for name in ("sheet", "particles"))
     assert "32^3 tracers" in painted.attrs["mass_assignment"] and "particles" in plain.attrs["mass_assignment"]
     assert float(painted.field.min()) > float(plain.field.min())

@@ -10,7 +10,10 @@ from physgen.domains.cosmology.suite import latin_hypercube
 from physgen.ensemble import check_ensemble, spacing
 from physgen.errors import InputError
 
-TINY = {"cells": 16, "particles": 16, "box_size": 32.0, "thickness": 8.0, "simulations": 3, "steps": 3}
+TINY = {
+    "cells": 16, "particles": 16, "box_size": 32.0, "thickness": 8.0, "simulations": 3, "steps": 3,
+    "linear_power": "eisenstein_hu",
+}  # fmt: skip
 
 
 def test_every_interval_of_the_hypercube_holds_one_point():

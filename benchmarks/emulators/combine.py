@@ -19,6 +19,7 @@ from physgen.diagnostics.spectrum import power_spectrum
 from physgen.domains.cosmology import Domain
 
 PAIRS, SEED = 8, 3
+PLAIN = {"mean": "plain", "variance": "plain_variance"}  # estimate -> the same from the simulations alone
 SURROGATES = {  # name -> settings that differ from those of the simulation
     "3-step PM": {"steps": 3, "mesh_factor": 1.0, "painting": "particles"},
     "2LPT": {"simulator": "2lpt"},
@@ -73,23 +74,26 @@ def groups(spectra: Spectra) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in found.items()}
 
 
-def largest_bias(spectra: Spectra, found: dict[str, np.ndarray], name: str, wanted: np.ndarray) -> tuple[float, float]:
-    """Largest |z| over the bins of (mean of the combined - mean of the plain) of the groups, and its p-value.
-
-    Both are estimates from the same simulations, so their scatter drops out; the mean of the further surrogates is
-    common to all groups and its error is added.
-    """
-    plain = {"mean": "plain", "variance": "plain_variance"}[name]
-    difference = found[name] - found[plain]
-    count = len(difference)
+def error_of_the_cheap_mean(spectra: Spectra, name: str) -> np.ndarray:
+    """Variance (K,) that the mean (or variance) of the further surrogates gives to every group alike."""
     beta = controlled_mean(spectra.costly, spectra.paired, spectra.cheap).slope
-    common = beta**2 * spectra.cheap.var(axis=0, ddof=1) / len(spectra.cheap)
+    centred = spectra.cheap - spectra.cheap.mean(axis=0)
     if name == "variance":
-        centred = spectra.cheap - spectra.cheap.mean(axis=0)
-        common = beta**4 * (centred**2).var(axis=0, ddof=1) / len(spectra.cheap)
+        return beta**4 * (centred**2).var(axis=0, ddof=1) / len(centred)
+    return beta**2 * centred.var(axis=0, ddof=1) / len(centred)
+
+
+def largest_bias(spectra: Spectra, found: dict[str, np.ndarray], name: str) -> tuple[float, float]:
+    """Largest |z| over all bins of (mean of the combined - mean of the plain) of the groups, and its p-value.
+
+    Both are estimates from the same simulations, so their scatter drops out; the error of the mean of the further
+    surrogates, common to all groups, is added.
+    """
+    difference = found[name] - found[PLAIN[name]]
+    count, common = len(difference), error_of_the_cheap_mean(spectra, name)
     z = difference.mean(axis=0) / np.sqrt(difference.var(axis=0, ddof=1) / count + common)
-    largest = float(np.abs(z[wanted]).max())
-    return largest, float(min(1.0, wanted.sum() * 2 * stats.t.sf(largest, count - 1)))
+    largest = float(np.abs(z).max())
+    return largest, float(min(1.0, len(z) * 2 * stats.t.sf(largest, count - 1)))
 
 
 def rows(
@@ -99,38 +103,46 @@ def rows(
     spectra = spectra or simulate(simulations, surrogates, cells, box)
     found, wanted = groups(spectra), spectra.k <= 0.5 * np.pi * cells / box
     count, truth = len(found["mean"]), spectra.costly.mean(axis=0)
-    what = f"{PAIRS} simulations of {cells}^3 in {box:g} Mpc/h + {len(spectra.cheap)} surrogates, k < k_Nyq / 2"
-    note = f"{count} disjoint groups of {PAIRS}, seed {SEED}; one cosmology; median over {wanted.sum()} bins"
-    chance = np.sqrt(4 / (count - 1))  # of the ratio of two variances of independent scatter; ours are correlated
-    made = []
-    relative = (found["mean"].std(axis=0, ddof=1) / truth)[wanted]
-    alone = (found["plain"].std(axis=0, ddof=1) / truth)[wanted]
-    share = 1 / np.sqrt(2 * (count - 1))
-    largest = float(relative.max())
-    made.append(Row(f"relative scatter of the mean P(k), {what}", float(np.median(relative)),
-        float(np.median(relative) * share), None, "", bool(largest < 0.01 * (1 + 2 * share)),
-        f"{note}; the largest {largest:.4f}; alone {np.median(alone):.4f}; kept: largest below 1 % within its error"))  # fmt: skip
-    for name, plain, label in (("mean", "plain", "mean"), ("variance", "plain_variance", "variance of P(k)")):
-        gain = (found[plain].var(axis=0, ddof=1) / found[name].var(axis=0, ddof=1))[wanted]
-        middle = float(np.median(gain))
-        kept = None if name == "mean" else bool(middle * (1 + 2 * chance) > 10)
-        made.append(Row(f"variance alone over combined, {label}, {what}", middle, middle * chance, None,
-            "> 10 for covariances at k < .05 (CARPool covariance, abstract)" if name == "variance" else "", kept,
-            f"{note}; the smallest {gain.min():.3g}" + ("" if kept is None else "; kept: 10 within two errors")))  # fmt: skip
-        z, p_value = largest_bias(spectra, found, name, np.ones_like(wanted))
-        made.append(Row(f"largest bias over its error, {label}, all k", z, 0.0, None, "", bool(p_value > 0.003),
-            f"{count} groups against their own simulations, p = {p_value:.2f} for {len(wanted)} bins; kept: p > 0.003"))  # fmt: skip
-    ratio = float(np.median((found["error"] ** 2).mean(axis=0)[wanted] / found["mean"].var(axis=0, ddof=1)[wanted]))
-    made.append(Row(f"stated over found variance of the combined mean, {what}", ratio, ratio * np.sqrt(2 / (count - 1)),
-        1.0, "", bool(ratio * (1 + 4 * np.sqrt(2 / (count - 1))) > 1),
-        f"{note}; the surrogates are common to all groups and do not scatter; kept: not below 1 by four errors"))  # fmt: skip
+    what = f"{PAIRS} of {cells}^3 in {box:g} Mpc/h + {len(spectra.cheap)} surrogates"
+    note = f"k < k_Nyq/2, median of {wanted.sum()} bins; {count} disjoint groups, seed {SEED}"
+    total = found["mean"].var(axis=0, ddof=1) + error_of_the_cheap_mean(spectra, "mean")
+    relative, share = np.sqrt(total)[wanted] / truth[wanted], 1 / np.sqrt(2 * (count - 1))
+    alone, largest = found["plain"].std(axis=0, ddof=1)[wanted] / truth[wanted], float(relative.max())
+    middle, beside = float(np.median(relative)), f"largest {largest:.4f}, alone {np.median(alone):.4f}"
+    within = f"{note}; {beside}; kept: the largest below 1 % within two errors"
+    kept = largest < 0.01 * (1 + 2 * share)
+    made = [Row(f"relative error of the mean P(k), {what}", middle, middle * share, None, "", kept, within)]
+    for name in PLAIN:
+        made += gain_rows(spectra, found, name, wanted, (what, note))
+    ratio = float(np.median((found["error"] ** 2).mean(axis=0)[wanted] / total[wanted]))
+    error = ratio * np.sqrt(2 / (count - 1))
+    within = f"{note}; kept: not below 1 by four errors (few pairs err on the safe side)"
+    stated = f"stated over found variance of the combined mean, {what}"
+    return [*made, Row(stated, ratio, error, 1.0, "", bool(ratio + 4 * error > 1), within)]
+
+
+def gain_rows(
+    spectra: Spectra, found: dict[str, np.ndarray], name: str, wanted: np.ndarray, said: tuple[str, str]
+) -> list[Row]:
+    """What is won of the mean or of the variance of P(k), at equal cost too, and the largest bias."""
+    (what, note), plain, count = said, found[PLAIN[name]], len(found[name])
+    gain = plain.var(axis=0, ddof=1) / (found[name].var(axis=0, ddof=1) + error_of_the_cheap_mean(spectra, name))
+    middle, lowest = float(np.median(gain[wanted])), float(gain[wanted].min())
+    chance = np.sqrt(4 / (count - 1))  # of the ratio of two independent variances
+    label = {"mean": "mean P(k)", "variance": "variance of P(k)"}[name]
+    kept = None if name == "mean" else bool(middle * (1 + 2 * chance) > 10)
+    paper = "" if name == "mean" else "10 at k < .05 h/Mpc (2106.11718, abstract)"
+    within = f"{note}; the smallest {lowest:.3g}" + ("" if kept is None else "; kept: 10 within two errors")
     price = spectra.seconds[0] / spectra.seconds[1]
     equal = PAIRS + (PAIRS + len(spectra.cheap)) / price
-    gain = (found["plain"].var(axis=0, ddof=1) / found["mean"].var(axis=0, ddof=1))[wanted]
-    made.append(Row(f"the gain of the mean at equal cost, {what}", float(np.median(gain) * PAIRS / equal),
-        float(np.median(gain) * PAIRS / equal * chance), None, "", None,
-        f"a simulation costs {price:.1f} surrogates; the same cost buys {equal:.0f} simulations"))  # fmt: skip
-    return made
+    costs = f"{note}; one costs {price:.1f} surrogates, so that all cost as much as {equal:.0f} simulations"
+    at_equal, z = middle * PAIRS / equal, largest_bias(spectra, found, name)
+    against = f"{count} groups against their own simulations, p = {z[1]:.2f}, {len(spectra.k)} bins; kept: p > .003"
+    return [
+        Row(f"variance alone over combined, {label}, {what}", middle, middle * chance, None, paper, kept, within),
+        Row(f"the same at equal cost, {label}, {what}", at_equal, at_equal * chance, None, "", None, costs),
+        Row(f"largest bias over its error, {label}, all k", z[0], 0.0, None, "", bool(z[1] > 0.003), against),
+    ]
 
 
 def main() -> None:

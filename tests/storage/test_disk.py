@@ -7,7 +7,7 @@ from collections import namedtuple
 import pytest
 
 from physgen.storage import disk
-from physgen.storage.disk import leftovers, reserve, whole_file, write_atomically
+from physgen.storage.disk import fresh_folder, leftovers, reserve, whole_file, write_atomically
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -24,6 +24,27 @@ def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_rest(tmp_path):
         assert path.read_text() == "old" and fresh.parent == tmp_path
         assert leftovers(tmp_path, "numbers.*") == [fresh] and leftovers(tmp_path, "other.*") == []
     assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["numbers.txt"]
+
+
+def test_files_that_belong_together_take_their_places_together_or_not_at_all(tmp_path, monkeypatch):
+    """The named one comes last; where moving it fails, those before it go too."""
+    with pytest.raises(RuntimeError), fresh_folder(tmp_path / "a") as folder:
+        (folder / "a").write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    moved, rename = [], disk.os.rename
+
+    def failing(source, target):
+        moved.append(target.name)
+        if target.name == "a":
+            raise OSError(errno.EACCES, "no")
+        rename(source, target)
+
+    monkeypatch.setattr(disk.os, "rename", failing)
+    with pytest.raises(OSError), fresh_folder(tmp_path / "a") as folder:
+        (folder / "a").write_text("whole")
+        (folder / "table").write_text("whole")
+    assert moved == ["table", "a"] and not list(tmp_path.iterdir())
 
 
 def test_the_content_is_on_the_disk_before_the_file_takes_its_name(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from physgen.domains.cosmology.options import LARGEST, SMALLEST, Options
 from physgen.domains.cosmology.own_fields import finish
 from physgen.domains.cosmology.painting import Painting, project_slabs
 from physgen.domains.cosmology.sheet import sheet_contrast
-from physgen.domains.cosmology.snapshots import TYPES, Snapshot, find_snapshots, particle_blocks, total_mass
+from physgen.domains.cosmology.snapshots import TYPES, Snapshot, find_snapshots, has_mass, particle_blocks, total_mass
 from physgen.domains.cosmology.tables import is_table, read_table
 from physgen.ensemble.scratch import scratch_array
 from physgen.errors import InputError
@@ -110,13 +110,13 @@ def _choose(snapshots: list[Snapshot], redshift: str | None) -> list[Snapshot]:
 
 def kinds_of(snapshot: Snapshot, said: str | None) -> list[int]:
     """Numbers of the types to paint; asked for where there are several that could be meant."""
-    there = [kind for kind, count in enumerate(snapshot.counts) if count]
+    there = massive_kinds(snapshot)
     if said == "all" or (said is None and len(there) == 1):
         return there
     named = {"dark": [1]}.get(said or "", [int(word) for word in (said or "").split(",") if word.strip().isdigit()])
     if named and set(named) <= set(there):
         return named
-    held = ", ".join(f"{kind} ({TYPES[kind]}, {snapshot.counts[kind]})" for kind in there)
+    held = ", ".join(f"{kind} ({TYPES[kind]}, {snapshot.counts[kind]})" for kind in there)  # those with a mass
     raise InputError(
         f"{snapshot} holds particles of the types {held}"
         + (f", not {said}" if said else "")
@@ -124,14 +124,25 @@ def kinds_of(snapshot: Snapshot, said: str | None) -> list[int]:
     )
 
 
+def massive_kinds(snapshot: Snapshot) -> list[int]:
+    """The types with particles that have a mass; where none has one, an only type is taken with equal masses."""
+    there = [kind for kind, count in enumerate(snapshot.counts) if count]
+    massive = [kind for kind in there if has_mass(snapshot, kind)]
+    if not massive and len(there) > 1:
+        raise InputError(
+            f"{snapshot} holds particles of the types {there} and no mass of any: the header has no MassTable"
+        )
+    return massive or there
+
+
 def side_of(snapshot: Snapshot, kinds: list[int], options: Options) -> float:
     """Side in Mpc/h in the unit that makes the matter in the box that of the header's Omega_m; else refused."""
     said = options.choice("length_unit", tuple(UNITS))
     units = [UNITS[said]] if said else [snapshot.unit] if snapshot.unit else list(UNITS.values())
-    mass, whole = total_mass(snapshot, kinds), set(kinds) >= {k for k, count in enumerate(snapshot.counts) if count}
+    mass, whole = total_mass(snapshot, kinds), set(kinds) >= set(massive_kinds(snapshot))
     tried = []
     for unit in units:
-        side = snapshot.box * unit
+        side = float(f"{snapshot.box * unit:.9g}")
         if not SMALLEST <= side <= LARGEST:
             tried.append(f"a box of {side:g} Mpc/h")
             continue
@@ -179,7 +190,7 @@ def _particles(snapshot: Snapshot, side: float, way: Way, kinds: list[int]) -> t
     """Cloud-in-cell of the mass of all types, summed in double precision."""
     total = torch.zeros(way.cells**3, dtype=torch.float64)
     for kind in kinds:
-        own = not snapshot.masses[kind] and total_mass(snapshot, [kind]) is not None
+        own = not snapshot.masses[kind] and has_mass(snapshot, kind)
         for positions, weights in _blocks(snapshot, kind, side, way, ("Masses",) if own else ()):
             if own:
                 index, weight = cloud_in_cell(positions, way.cells)

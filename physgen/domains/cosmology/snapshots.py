@@ -168,15 +168,22 @@ def particle_blocks(snapshot: Snapshot, kind: int, names: tuple[str, ...]) -> It
                 yield [read_rows(one, path, slice(start, start + BLOCK)) for one in sets]
 
 
+def has_mass(snapshot: Snapshot, kind: int) -> bool:
+    """Whether the particles of a type have a mass, of the table or of their own (tracers of gas have none)."""
+    if snapshot.masses[kind]:
+        return True
+    for path in snapshot.files:
+        with open_hdf5(path) as file:
+            if f"PartType{kind}" in file:
+                return "Masses" in file[f"PartType{kind}"]
+    return False
+
+
 def total_mass(snapshot: Snapshot, kinds: list[int]) -> float | None:
-    """1e10 Msun/h in all particles of these types; None where neither a table nor the particles say it."""
-    total = 0.0
-    for kind in kinds:
-        if snapshot.masses[kind]:
-            total += snapshot.masses[kind] * snapshot.counts[kind]
-            continue
-        with open_hdf5(snapshot.files[0]) as file:
-            if "Masses" not in file.get(f"PartType{kind}", {}):
-                return None
+    """1e10 Msun/h in all particles of these types; None where some have no mass."""
+    if not all(has_mass(snapshot, kind) for kind in kinds):
+        return None
+    total = sum(snapshot.masses[kind] * snapshot.counts[kind] for kind in kinds)
+    for kind in (kind for kind in kinds if not snapshot.masses[kind]):
         total += sum(float(masses.sum(dtype=np.float64)) for (masses,) in particle_blocks(snapshot, kind, ("Masses",)))
     return total

@@ -5,6 +5,7 @@ import shlex
 import h5py
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import physgen as pg
 from physgen.cli import main
@@ -132,6 +133,23 @@ def test_nothing_is_overwritten_and_nothing_is_left_behind(tmp_path, monkeypatch
         export_files("npy", masked, "masked.npy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.h5", "out_params.txt"]
     assert (tmp_path / "out_params.txt").read_text() == "mine"
+
+
+def test_labels_of_headers_are_read_and_confronted(tmp_path):
+    """OMEGAM and SIGMA8 of anybody's images are labels; a table that says others belongs to others."""
+    for i in range(3):
+        image = fits.PrimaryHDU(fields(8, 8, seed=i))
+        image.header.update(BOXSIZE=25.0, BUNIT="delta", OMEGAM=0.2 + 0.1 * i, SIGMA8=0.8)
+        image.writeto(tmp_path / f"map_{i}.fits")
+    paths = [tmp_path / f"map_{i}.fits" for i in range(3)]
+    ensemble = Domain.load("fits", paths)
+    np.testing.assert_allclose(ensemble.Omega_m, [0.2, 0.3, 0.4])
+    assert ensemble.sigma_8.values.tolist() == [0.8] * 3 and ensemble.simulation.values.tolist() == [0, 1, 2]
+    (tmp_path / "table.txt").write_text("#Omega_m h\n0.2 0.7\n0.4 0.7\n0.3 0.7\n")
+    with pytest.raises(InputError, match="say Omega_m = 0.3 of field 1, the table 0.4: the rows belong"):
+        Domain.load("fits", [*paths, tmp_path / "table.txt"])
+    with pytest.raises(InputError, match="would hold 6 fields, FITS has one a file: name a folder, -o maps"):
+        export_files("fits", case("slabs").assign_attrs(domain="cosmology"), tmp_path / "maps.fits")
 
 
 def test_plain_hdf5_says_what_the_ensemble_says(tmp_path):

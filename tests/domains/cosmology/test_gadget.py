@@ -132,18 +132,19 @@ def test_snapshots_of_several_redshifts_are_asked_for(tmp_path, particles):
 
 
 def test_all_matter_is_the_mass_of_every_type(tmp_path, particles):
-    """Gas with masses of its own beside dark matter: asked for, weighed, and the density is that of Omega_m."""
+    """Gas with masses of its own beside dark matter: asked for, weighed; tracers without a mass are no matter."""
     path = write(tmp_path / "LH_3", particles, parts=1, Omega_m=0.3)
     dark = 0.25 / 0.3
     with h5py.File(path, "a") as file:
         table = file["Header"].attrs["MassTable"]
         each = table[1]
         file["Header"].attrs["MassTable"] = table * dark
-        counts = np.array([N**3, N**3, 0, 0, 0, 0])
+        counts = np.array([N**3, N**3, 0, 5, 0, 0])
         file["Header"].attrs["NumPart_Total"] = file["Header"].attrs["NumPart_ThisFile"] = counts
         half = file["PartType1/Coordinates"][:].copy()
         file["PartType0/Coordinates"] = half[:, [1, 2, 0]]
         file["PartType0/Masses"] = (each * (1 - dark) * np.linspace(0, 2, N**3)).astype(np.float32)
+        file["PartType3/Coordinates"] = half[:5]
         masses, gas = file["PartType0/Masses"][:], half[:, [1, 2, 0]].T / 1e3
     with pytest.raises(InputError, match="0 .gas, 4096., 1 .dark matter, 4096.: say particles=all"):
         Domain.load("gadget", [path], cells="8")

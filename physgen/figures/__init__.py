@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from physgen.figures.clouds import cloud as cloud
     from physgen.figures.curves import curve_comparison as curve_comparison
     from physgen.figures.drawing import save_figures as save_figures
+    from physgen.figures.matrices import correlation_matrices as correlation_matrices
     from physgen.figures.notation import format_value as format_value
     from physgen.figures.overlay import curve_overlay as curve_overlay
+    from physgen.figures.pairs import nearest_pairs as nearest_pairs
+    from physgen.figures.result import result_figure as result_figure
     from physgen.figures.stamps import differing_conditions as differing_conditions
     from physgen.figures.stamps import gallery as gallery
     from physgen.figures.statistics import memorization_panel as memorization_panel

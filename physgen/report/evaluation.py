@@ -38,6 +38,11 @@ MEMORIZATION_CAPTION = (
     "Similarity of each configuration to its nearest neighbour in the training set: generated, and held-out data "
     "that no model has seen. Copies would stand to the right of the held-out law."
 )
+PAIRS = "nearest_pairs"
+PAIRS_CAPTION = (
+    "The likest pairs: a configuration, its nearest training configuration after the best translation, turn and "
+    "reflection with their correlation, and the difference. Of a copy nothing would be left in the difference."
+)
 GROUP_BYTES = 2**15  # of the tables that HDF5 keeps for a group, above its values
 
 
@@ -106,10 +111,12 @@ class Evaluation:
             return figures.gallery(self.reference, self.generated)
         if diagnostic == MEMORIZATION and self.memorization is not None:
             return figures.memorization_panel(self.memorization)
+        if diagnostic == PAIRS and self.memorization is not None and "pair_field" in self.memorization:
+            return figures.nearest_pairs(self.memorization)
         if diagnostic not in self.results:
             known = [GALLERY, *self.results, *([] if self.memorization is None else [MEMORIZATION])]
             raise InputError(f"there is no figure {diagnostic!r}: choose one of {', '.join(known)}")
-        return figures.curve_comparison(*self.results[diagnostic])
+        return figures.result_figure(*self.results[diagnostic])
 
     def __repr__(self) -> str:
         return self.table
@@ -170,7 +177,9 @@ def _sections(evaluation: Evaluation, folder: Path, training: Training | None, p
         sections.append(diagnostic_section(truth, found, comparison, svg[name], name))
     if evaluation.memorization is not None:
         reason = next(v.reason for v in evaluation.verdicts if v.diagnostic == MEMORIZATION)
-        sections.append(Section(MEMORIZATION, reason, [Picture(svg[MEMORIZATION], MEMORIZATION_CAPTION)]))
+        pictures = [Picture(svg[MEMORIZATION], MEMORIZATION_CAPTION)]
+        pictures += [Picture(svg[PAIRS], PAIRS_CAPTION)] if PAIRS in svg else []
+        sections.append(Section(MEMORIZATION, reason, pictures))
     if training is not None:
         sections.append(_training_section(training, svg))
     return [*sections, Section("sampler bias and cost", cost_paragraph(generated, reference))]
@@ -179,9 +188,11 @@ def _sections(evaluation: Evaluation, folder: Path, training: Training | None, p
 def _drawings(evaluation: Evaluation) -> dict[str, Callable[[], Figure]]:
     """What each figure is made of, by the name of its file."""
     drawings: dict[str, Callable[[], Figure]]
-    drawings = {name: partial(figures.curve_comparison, *three) for name, three in evaluation.results.items()}
+    drawings = {name: partial(figures.result_figure, *three) for name, three in evaluation.results.items()}
     if evaluation.memorization is not None:
         drawings[MEMORIZATION] = partial(figures.memorization_panel, evaluation.memorization)
+        if "pair_field" in evaluation.memorization:
+            drawings[PAIRS] = partial(figures.nearest_pairs, evaluation.memorization)
     return drawings
 
 

@@ -175,7 +175,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from physgen.stages import DrawOptions, describe_average, sample
+    from physgen.stages import DrawOptions, describe_average, extrapolation, sample
 
     given = {k: _number(v, k) for k, v in _pairs(arguments.condition, "condition").items()}
     options = DrawOptions(
@@ -191,6 +191,8 @@ def _sample(arguments: argparse.Namespace) -> None:
     path = sample(arguments.run, arguments.output, options, arguments.device, progress_bar("sample"))
     if arguments.average is not None:
         print(describe_average(arguments.run, arguments.average))
+    if words := extrapolation(path):
+        print(f"extrapolation: {words} of the labels, where nothing was learned")
     print(f"wrote {path}\n{_after_sample(arguments, path, given)}")
 
 

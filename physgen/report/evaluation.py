@@ -18,6 +18,7 @@ from physgen.provenance import git_commit
 from physgen.report.evaluation_prose import (
     cost_paragraph,
     evaluation_title,
+    extrapolation_banner,
     gallery_caption,
     made_with,
     not_tested,
@@ -160,6 +161,7 @@ class Evaluation:
             self.metrics,
             sections,
             provenance=_provenance(self, sources or {}, training),
+            banner=extrapolation_banner(self.generated),
             not_tested=not_tested(self.verdicts, self.generated, comparisons, self.memorization is not None),
         )
         return replace(self, folder=folder)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from physgen.figures.overlay import curve_overlay as curve_overlay
     from physgen.figures.pairs import nearest_pairs as nearest_pairs
     from physgen.figures.result import result_figure as result_figure
+    from physgen.figures.row import curve_row as curve_row
     from physgen.figures.stamps import differing_conditions as differing_conditions
     from physgen.figures.stamps import gallery as gallery
     from physgen.figures.statistics import memorization_panel as memorization_panel

@@ -43,7 +43,9 @@ def test_the_third_side_closes_the_triangle_below_its_reach():
 def test_small_lattices_of_any_shape_have_triangles(cells):
     dims = ("z", "y", "x")[-len(cells) :]
     field = np.random.default_rng(1).standard_normal((6, *cells))
-    ensemble = xr.Dataset({"field": (("sample", *dims), field)}, {d: np.arange(float(n)) for d, n in zip(dims, cells)})
+    ensemble = xr.Dataset(
+        {"field": (("sample", *dims), field)}, {d: np.arange(float(n)) for d, n in zip(dims, cells, strict=True)}
+    )
     assert int(isosceles_bispectrum(ensemble)["triples"].min()) > 0
 
 

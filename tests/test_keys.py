@@ -61,6 +61,7 @@ GENERAL = {
     "split.units": (6, {}, "parts"),
     "split.train_units": (3, {}, "parts"),
     "split.train_from": (1, {"split.train_units": 3}, "parts"),
+    "split.corner": ({"Omega_m": [0.1, 0.25]}, {}, "parts with labels"),
     "seed": (5, {}, "weights"),
     "diffusion.s_min": (0.3, {}, "weights"),
     "diffusion.s_max": (7.0, {}, "weights"),
@@ -244,6 +245,10 @@ def test_a_key_changes_what_it_governs(domain, key, runs):
     if "refused" in shown and (shown == "refused" or not runs.experiment(domain).data.values.has_prior):
         with pytest.raises(InputError, match="network kind" if shown == "refused" else key):
             runs.weights(domain, {key: value})
+        return
+    if "labels" in shown and domain != "cosmology":
+        with pytest.raises(InputError, match="which is no label of these data"):
+            runs.parts(domain, {key: value})
         return
     outcome = getattr(runs, shown.split()[0])
     held_by_split = key in ("split.train", "split.validation", "split.test")

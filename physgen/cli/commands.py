@@ -182,7 +182,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from physgen.stages import DrawOptions, describe_average, sample
+    from physgen.stages import DrawOptions, describe_average, extrapolation, sample
 
     if any(getattr(arguments, name) is not None for name in ("given", "operator", "truth")):
         _sample_given(arguments)
@@ -207,6 +207,8 @@ def _sample(arguments: argparse.Namespace) -> None:
         from physgen.stages.guidance import describe_weights
 
         print(describe_weights(path))
+    if words := extrapolation(path):
+        print(f"extrapolation: {words} of the labels, where nothing was learned")
     print(f"wrote {path}\n{_after_sample(arguments, path, given)}")
 
 

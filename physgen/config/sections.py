@@ -37,6 +37,18 @@ class SplitConfig(Section):
         "give two disjoint sets of n"
     )  # fmt: skip
 
+    corner: dict[str, tuple[float, float]] = Field(
+        {}, description="label -> [low, high]: units with all these labels in their ranges are held out of train, "
+        "validation and test, as a part of their own (data/corner.h5). What is drawn there is marked as extrapolation"
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _ranges(self) -> SplitConfig:
+        wrong = {name: [low, high] for name, (low, high) in self.corner.items() if not low < high}
+        if wrong:
+            raise ValueError(f"corner: each label needs [low, high] with low < high, got {wrong}")
+        return self
+
     @model_validator(mode="after")
     def _passed_over(self) -> SplitConfig:
         if self.train_from and self.train_units is None:

@@ -16,6 +16,7 @@ from physgen.diagnostics.copy_verdict import FIGURES, finding
 from physgen.diagnostics.copying import FEWEST, find_copies
 from physgen.diagnostics.leak import leaked_rows, with_leak
 from physgen.diagnostics.nearest import Nearest, in_box, nearest_binary, nearest_euclidean, nearest_field
+from physgen.diagnostics.nearest_pairs import likest_pairs
 from physgen.diagnostics.result import make_result, units
 from physgen.diagnostics.spectrum import transformed
 from physgen.diagnostics.two_sample import auc, ks_p_value, ks_statistic, resample
@@ -74,7 +75,8 @@ def memorization(
         tolerance, false_alarms: of :func:`memorization_test`.
 
     Returns:
-        Dataset of :func:`memorization_test`.
+        Dataset of :func:`memorization_test`; of fields with the likest pairs of each kind to look at, ``pair_field``
+        (kind, pair, side, \*grid) and ``pair_similarity`` (:func:`physgen.diagnostics.nearest_pairs.likest_pairs`).
     """
     if similarity not in SEARCHES:
         raise InputError(f"similarity {similarity!r} is unknown: choose one of {', '.join(SEARCHES)}")
@@ -83,23 +85,35 @@ def memorization(
     _check_lattices(arrays)
     search, symmetries = in_box(SEARCHES[similarity], train)
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
-    found, labels, groups = {}, {}, {}
+    found, labels, groups, queries = {}, {}, {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
         rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
+        queries[name] = rows
         found[name] = _nearest(arrays[name], arrays["t"], _same_conditions(ensemble, train), rows, search)
         labels[name], groups[name] = _unit_labels(ensemble, rows)
         if name == "h":
             leaked = leaked_rows(found["h"], heldout, train, rows, similarity)
     null, kept = found["h"], np.flatnonzero(~leaked)
     if len(kept) >= FEWEST:  # else the verdict rests on exact duplicates alone, see with_leak
-        null = _chosen(null, kept)
+        null, queries["h"] = _chosen(null, kept), queries["h"][kept]
         labels["h"], groups["h"] = None if labels["h"] is None else labels["h"][kept], groups["h"][kept]
     result = memorization_test(
         found["g"], null, labels["g"], labels["h"], seed=seed, groups=(groups["g"], groups["h"]),
         distance=similarity == "euclidean", tolerance=tolerance, false_alarms=false_alarms,
     )  # fmt: skip
     facts = {"similarity": similarity, "n_train": len(arrays["t"]), "leaked": int(leaked.sum())}
+    if similarity == "field":
+        shown = {"generated": (arrays["g"][queries["g"]], found["g"]), "held-out": (arrays["h"][queries["h"]], null)}
+        result = result.assign(_pairs_of(shown, arrays["t"], train))
     return with_leak(result, leaked, heldout).assign_attrs(facts)
+
+
+def _pairs_of(queries: dict[str, tuple[np.ndarray, Nearest]], train: np.ndarray, ensemble: xr.Dataset) -> Any:
+    """The likest pairs, to look at: ``pair_field``, ``pair_similarity``."""
+    from physgen.ensemble import space_dims, spacing
+
+    periodic = bool(int(ensemble.attrs.get("periodic", 1)))
+    return likest_pairs(queries, train, space_dims(ensemble), spacing(ensemble), periodic)
 
 
 def _check_lattices(arrays: dict[str, np.ndarray]) -> None:

@@ -258,6 +258,7 @@ def minkowski(
         "the lattice, boundaries by Crofton's formula along the axes."
     )
     attrs |= {"tolerance": 0.05, "tolerance_kind": "difference", "tolerance_of": f"{functional} / its largest value"}
+    attrs["figure"] = "Minkowski functionals"  # results of one figure stand side by side
     return _curve(ensemble, found, points, axis, **attrs)
 
 

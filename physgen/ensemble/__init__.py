@@ -13,6 +13,7 @@ HDF5 file with a flipped bit loads without complaint.
 
 from physgen.ensemble.blocks import BLOCK_VALUES, sample_blocks, sample_regions
 from physgen.ensemble.check import TEMPLATE, check_ensemble, check_template, is_template
+from physgen.ensemble.corner import CORNER, EXTRAPOLATED, corner_of, cut_corner, in_corner, marked, outside_corner
 from physgen.ensemble.files import (
     SCHEMA,
     load_conditions,
@@ -41,28 +42,35 @@ from physgen.ensemble.view import computed_field, unread_field
 
 __all__ = [
     "BLOCK_VALUES",
-    "IndependentUnits",
+    "CORNER",
+    "EXTRAPOLATED",
     "SCHEMA",
     "SHARED",
     "SPACE",
     "TEMPLATE",
+    "IndependentUnits",
     "at_samples",
     "check_ensemble",
     "check_template",
     "computed_field",
+    "corner_of",
+    "cut_corner",
     "exchangeable_dims",
     "flatten",
     "from_array",
     "in_box_of",
+    "in_corner",
     "independent_units",
     "is_template",
     "load_conditions",
     "load_ensemble",
     "map_ensemble",
+    "marked",
     "move_selection",
     "open_conditions",
     "open_ensemble",
     "open_verified",
+    "outside_corner",
     "sample_blocks",
     "sample_count",
     "sample_dims",

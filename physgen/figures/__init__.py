@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from physgen.figures.control_variate import combined_estimates as combined_estimates
     from physgen.figures.curves import curve_comparison as curve_comparison
     from physgen.figures.drawing import save_figures as save_figures
+    from physgen.figures.matrices import correlation_matrices as correlation_matrices
     from physgen.figures.notation import format_value as format_value
     from physgen.figures.overlay import curve_overlay as curve_overlay
+    from physgen.figures.pairs import nearest_pairs as nearest_pairs
     from physgen.figures.posterior import coverage_panel as coverage_panel
     from physgen.figures.posterior import posterior_panel as posterior_panel
+    from physgen.figures.result import result_figure as result_figure
+    from physgen.figures.row import curve_row as curve_row
     from physgen.figures.stamps import differing_conditions as differing_conditions
     from physgen.figures.stamps import gallery as gallery
     from physgen.figures.statistics import memorization_panel as memorization_panel

@@ -53,12 +53,12 @@ def curve_comparison(
         label_lines=1 + ordinate(reference).count("\n"), title_lines=int(bool(panels[0])),
     )  # fmt: skip
     for axes, where in zip(grid.T, panels, strict=True):
-        _main_panel(axes[0], reference.isel(where), generated.isel(where), names)
+        draw_main(axes[0], reference.isel(where), generated.isel(where), names)
         axes[0].set_title(condition_title(reference, where))
         if kind == "histogram":
             _write_distance(axes[0], comparison, where)
         for panel, which in zip(axes[1:], lower, strict=True):
-            _lower_panel(panel, comparison, where, which)
+            draw_lower(panel, comparison, where, which)
         finish_column(axes, reference)
     finish_main_row(grid[0], reference, generated)
     if kind == "histogram":
@@ -83,7 +83,8 @@ def chosen_panels(value: xr.DataArray, most: int) -> list[dict[str, int]]:
     return [places[i] for i in chosen]
 
 
-def _main_panel(axes: Axes, reference: xr.Dataset, generated: xr.Dataset, names: tuple[str, str]) -> None:
+def draw_main(axes: Axes, reference: xr.Dataset, generated: xr.Dataset, names: tuple[str, str]) -> None:
+    """Both results over the last dim: line and band of the reference, points with error bars of the generated."""
     kind, x = reference.attrs.get("kind", "curve"), abscissa(reference["value"])
     truth, spread, drawn, error = (
         np.atleast_1d(np.asarray(result[name], dtype=float))
@@ -159,7 +160,8 @@ def _write_distance(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int]
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=10, linespacing=1.35)
 
 
-def _lower_panel(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int], which: str) -> None:
+def draw_lower(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int], which: str) -> None:
+    """The panel below: ``ratio`` or ``pull`` of a comparison at one place."""
     _, name, error_name, centre, bands, smallest, largest = LOWER[which]
     errors = comparison[error_name] if error_name else None
     reach = np.asarray(np.abs(comparison[name] - centre) + (0.0 if errors is None else errors))

@@ -23,7 +23,13 @@ GAP = 0.075  # between panels
 
 
 def panel_grid(
-    heights: Sequence[float], columns: int, width: float, label_lines: int = 1, title_lines: int = 0
+    heights: Sequence[float],
+    columns: int,
+    width: float,
+    label_lines: int = 1,
+    title_lines: int = 0,
+    gap: float = GAP,
+    share_ordinate: bool = True,
 ) -> tuple[Figure, np.ndarray]:
     """A figure and its axes (rows, columns): columns share their abscissa, rows their ordinate.
 
@@ -33,9 +39,11 @@ def panel_grid(
         width: of each column, inches.
         label_lines: lines of the longest label of an ordinate.
         title_lines: lines above the first row.
+        gap: between columns, inches.
+        share_ordinate: else each panel has its own.
     """
     left, top = TICKS + LINE * label_lines + 0.04, TOP + LINE * title_lines
-    size = left + columns * width + (columns - 1) * GAP + RIGHT, BOTTOM + sum(heights) + (len(heights) - 1) * GAP + top
+    size = left + columns * width + (columns - 1) * gap + RIGHT, BOTTOM + sum(heights) + (len(heights) - 1) * GAP + top
     figure = Figure(figsize=size)
     place = {
         "left": left / size[0],
@@ -43,11 +51,12 @@ def panel_grid(
         "bottom": BOTTOM / size[1],
         "top": 1 - top / size[1],
         "hspace": GAP * len(heights) / sum(heights),
-        "wspace": GAP / width,
+        "wspace": gap / width,
     }
     grid = figure.subplots(
-        len(heights), columns, squeeze=False, sharex="col", sharey="row", height_ratios=list(heights), gridspec_kw=place
-    )
+        len(heights), columns, squeeze=False, sharex="col", sharey="row" if share_ordinate else False,
+        height_ratios=list(heights), gridspec_kw=place,
+    )  # fmt: skip
     for axes in grid[:, 0]:
         axes.yaxis.set_label_coords(-TICKS / width, 0.5)
     return figure, grid

@@ -18,6 +18,7 @@ from physgen.provenance import git_commit
 from physgen.report.evaluation_prose import (
     cost_paragraph,
     evaluation_title,
+    extrapolation_banner,
     gallery_caption,
     made_with,
     not_tested,
@@ -38,6 +39,12 @@ MEMORIZATION_CAPTION = (
     "Similarity of each configuration to its nearest neighbour in the training set: generated, and held-out data "
     "that no model has seen. Copies would stand to the right of the held-out law."
 )
+PAIRS = "nearest_pairs"
+PAIRS_CAPTION = (
+    "The likest pairs: a configuration, its nearest training configuration after the best translation, turn and "
+    "reflection with their correlation, and the difference. Of a copy nothing would be left in the difference."
+)
+GROUP_CAPTION = "Grey: reference, blue: generated, with the standard errors of their means; below, the pull."
 GROUP_BYTES = 2**15  # of the tables that HDF5 keeps for a group, above its values
 
 
@@ -106,10 +113,20 @@ class Evaluation:
             return figures.gallery(self.reference, self.generated)
         if diagnostic == MEMORIZATION and self.memorization is not None:
             return figures.memorization_panel(self.memorization)
+        if diagnostic == PAIRS and self.memorization is not None and "pair_field" in self.memorization:
+            return figures.nearest_pairs(self.memorization)
+        for title, members in figure_groups(self.results).items():
+            if diagnostic == _file(title):
+                return figures.curve_row([self.results[name] for name in members])
         if diagnostic not in self.results:
-            known = [GALLERY, *self.results, *([] if self.memorization is None else [MEMORIZATION])]
+            known = [
+                GALLERY,
+                *self.results,
+                *map(_file, figure_groups(self.results)),
+                *([] if self.memorization is None else [MEMORIZATION]),
+            ]
             raise InputError(f"there is no figure {diagnostic!r}: choose one of {', '.join(known)}")
-        return figures.curve_comparison(*self.results[diagnostic])
+        return figures.result_figure(*self.results[diagnostic])
 
     def __repr__(self) -> str:
         return self.table
@@ -153,6 +170,7 @@ class Evaluation:
             self.metrics,
             sections,
             provenance=_provenance(self, sources or {}, training),
+            banner=extrapolation_banner(self.generated),
             not_tested=not_tested(self.verdicts, self.generated, comparisons, self.memorization is not None),
         )
         return replace(self, folder=folder)
@@ -166,11 +184,17 @@ def _sections(evaluation: Evaluation, folder: Path, training: Training | None, p
     svg = figures.save_figures(drawings, folder / "figures", processes)
     caption = gallery_caption(reference, figures.differing_conditions(reference, generated))
     sections = [Section("configurations", pictures=[Picture(svg[GALLERY], caption)])]
-    for name, (truth, found, comparison) in evaluation.results.items():
-        sections.append(diagnostic_section(truth, found, comparison, svg[name], name))
+    grouped = figure_groups(evaluation.results)
+    for name, three in evaluation.results.items():
+        sections.append(diagnostic_section(*three, None if name in sum(grouped.values(), []) else svg[name], name))
+        for title, members in grouped.items():
+            if members[-1] == name:
+                sections.append(Section(title, pictures=[Picture(svg[_file(title)], GROUP_CAPTION)]))
     if evaluation.memorization is not None:
         reason = next(v.reason for v in evaluation.verdicts if v.diagnostic == MEMORIZATION)
-        sections.append(Section(MEMORIZATION, reason, [Picture(svg[MEMORIZATION], MEMORIZATION_CAPTION)]))
+        pictures = [Picture(svg[MEMORIZATION], MEMORIZATION_CAPTION)]
+        pictures += [Picture(svg[PAIRS], PAIRS_CAPTION)] if PAIRS in svg else []
+        sections.append(Section(MEMORIZATION, reason, pictures))
     if training is not None:
         sections.append(_training_section(training, svg))
     return [*sections, Section("sampler bias and cost", cost_paragraph(generated, reference))]
@@ -179,10 +203,29 @@ def _sections(evaluation: Evaluation, folder: Path, training: Training | None, p
 def _drawings(evaluation: Evaluation) -> dict[str, Callable[[], Figure]]:
     """What each figure is made of, by the name of its file."""
     drawings: dict[str, Callable[[], Figure]]
-    drawings = {name: partial(figures.curve_comparison, *three) for name, three in evaluation.results.items()}
+    grouped = figure_groups(evaluation.results)
+    alone = [name for name in evaluation.results if name not in sum(grouped.values(), [])]
+    drawings = {name: partial(figures.result_figure, *evaluation.results[name]) for name in alone}
+    for title, members in grouped.items():
+        drawings[_file(title)] = partial(figures.curve_row, [evaluation.results[name] for name in members])
     if evaluation.memorization is not None:
         drawings[MEMORIZATION] = partial(figures.memorization_panel, evaluation.memorization)
+        if "pair_field" in evaluation.memorization:
+            drawings[PAIRS] = partial(figures.nearest_pairs, evaluation.memorization)
     return drawings
+
+
+def figure_groups(results: Mapping[str, tuple[xr.Dataset, xr.Dataset, xr.Dataset]]) -> dict[str, list[str]]:
+    """Title -> names of the results that stand side by side in one figure: those of one attribute ``figure``."""
+    groups: dict[str, list[str]] = {}
+    for name, (reference, _, _) in results.items():
+        if "figure" in reference.attrs:
+            groups.setdefault(str(reference.attrs["figure"]), []).append(name)
+    return {title: members for title, members in groups.items() if len(members) > 1}
+
+
+def _file(title: str) -> str:
+    return title.lower().replace(" ", "_")
 
 
 def _training_drawings(training: Training) -> dict[str, Callable[[], Figure]]:

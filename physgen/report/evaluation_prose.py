@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from physgen.diagnostics.verdict import Verdict
-from physgen.ensemble import sample_count, sample_dims, space_dims
+from physgen.ensemble import EXTRAPOLATED, sample_count, sample_dims, space_dims
 from physgen.figures.notation import format_value
 from physgen.report.fidelity import words
 
@@ -35,6 +35,12 @@ def gallery_caption(reference: xr.Dataset, differing: Sequence[str]) -> str:
 def made_with(generated: xr.Dataset) -> str:
     """How an ensemble was drawn, as it says itself."""
     return ", ".join(f"{name} {generated.attrs[name]}" for name in MADE_WITH if name in generated.attrs)
+
+
+def extrapolation_banner(generated: xr.Dataset) -> str:
+    """One sentence where an ensemble was drawn at labels that its training did not hold; empty else."""
+    words = str(generated.attrs.get(EXTRAPOLATED, "") or generated.attrs.get("conditions_outside_training", ""))
+    return f"Extrapolation: {words}. These verdicts are on labels that the model was not trained on." if words else ""
 
 
 def samples_and_lattice(generated: xr.Dataset) -> dict[str, int]:

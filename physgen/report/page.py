@@ -31,6 +31,7 @@ def write_report(
     *,
     provenance: Mapping[str, Any],
     not_tested: Sequence[str],
+    banner: str = "",
 ) -> Path:
     """Write ``report.html`` into ``folder``: no request leaves the page, pictures are embedded.
 
@@ -42,12 +43,14 @@ def write_report(
         sections: in the order of the page; those of diagnostics from :func:`diagnostic_section`.
         provenance: name -> text, number or a nested mapping (shown folded), e.g. the config.
         not_tested: sentences; what a reader must not conclude from this page.
+        banner: a sentence above all else, where there is one.
     """
     return write_page(
         Path(folder) / "report.html",
         TEMPLATE,
         title=title,
         headline=verdict_sentence(verdicts),
+        banner=banner,
         overall=overall_status(verdicts),
         verdicts=verdict_rows(verdicts),
         rows=metric_rows(metrics),

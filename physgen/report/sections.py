@@ -47,16 +47,20 @@ class Section:
 
 
 def diagnostic_section(
-    reference: xr.Dataset, generated: xr.Dataset, comparison: xr.Dataset, picture: Path, title: str | None = None
+    reference: xr.Dataset, generated: xr.Dataset, comparison: xr.Dataset, picture: Path | None, title: str | None = None
 ) -> Section:
     """Figure, caption and table of distances of one diagnostic; all words come from the attrs of its results.
 
     ``title`` defaults to the attr ``diagnostic``. Attr ``convention`` of the reference, if there, opens the section.
+    ``picture`` is None where a figure shows several diagnostics together.
     """
     name = words(title or reference.attrs.get("diagnostic", "diagnostic"))
     caption = Markup(" ".join([quantity(reference), _errors_meaning(reference, generated, comparison)]))
     tables = [table for table in (distance_table(comparison), point_table(comparison)) if table.rows]
-    return Section(name, reference.attrs.get("convention", ""), [Picture(picture, caption)], tables)
+    text = reference.attrs.get("convention", "")
+    if picture is None:
+        return Section(name, Markup("{} {}").format(text, caption), tables=tables)
+    return Section(name, text, [Picture(picture, caption)], tables)
 
 
 def quantity(result: xr.Dataset) -> Markup:

@@ -6,8 +6,9 @@
       encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
       precision.json           the precision of training that `precision: auto` chose here
       data/                    train.h5, validation.h5, test.h5: the parts of the data, each a file that every command
-                               reads. Of up to 64 MiB of data they hold the values; of more (``copy_dataset``) they say
-                               which samples of the one file of the data they are, with its sha256
+                               reads; corner.h5, where split.corner holds out a corner of the label space. Of up to
+                               64 MiB of data they hold the values; of more (``copy_dataset``) they say which samples of
+                               the one file of the data they are, with its sha256
         ensemble.h5            that file, where the data came from memory
         encoded/               what the network is trained on, where it is large; made anew where it is missing
       run.json                 who the run is, here and in MLflow (physgen.tracking.identity)
@@ -40,6 +41,8 @@ import numpy as np
 from physgen.config import Experiment, check_config
 from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import (
+    CORNER,
+    cut_corner,
     load_ensemble,
     move_selection,
     open_conditions,
@@ -82,7 +85,7 @@ class Run:
         return self.experiment.data
 
     def part(self, name: str) -> Any:
-        """One part of the data in memory: train, validation or test."""
+        """One part of the data in memory: train, validation, test, or the corner that was held out."""
         return with_units(load_ensemble(self.path_of_part(name)), self.domain)
 
     def open_part(self, name: str) -> Any:
@@ -158,11 +161,16 @@ def create_run(experiment: Experiment, folder: Path, ensemble: Any, dataset: Pat
     by = splitting_label(ensemble, domain.split_by, len(fractions))
     dim = str(next(iter(ensemble[by].dims), by)) if by in ensemble.variables else by
     numbered = ensemble.assign({PLACE: (dim, np.arange(ensemble.sizes[dim]))}) if dim in ensemble.dims else ensemble
+    corner = None
+    if shares.corner:
+        numbered, corner = cut_corner(numbered, shares.corner, by)
     if shares.units is not None:
         numbered = subset(numbered, shares.units, experiment.seed, by)
     parts = split(numbered, by, fractions, experiment.seed)
     if shares.train_units is not None:
         parts["train"] = subset(parts["train"], shares.train_units, experiment.seed, by, shares.train_from)
+    if corner is not None:
+        parts[CORNER] = corner
     places = {part: members[PLACE].values for part, members in parts.items()}
     parts = {part: members.drop_vars(PLACE).assign_attrs(part=part) for part, members in parts.items()}
     (folder / "data").mkdir(parents=True, exist_ok=True)
@@ -187,13 +195,19 @@ def point_to(run: Run, dataset: Path) -> None:
     Raises InputError where it is another file than that of the run.
     """
     if dataset.is_file():
-        for part in PARTS:
+        for part in (*PARTS, *([CORNER] if run.experiment.split.corner else [])):
             move_selection(run.path_of_part(part), dataset)
 
 
 def withdraw_run(run: Run) -> None:
     """Take back what :func:`create_run` made, of a run without a step, so that its name is free again."""
-    for name in ("experiment.yaml", FACTS, ENCODING, f"data/{WHOLE}", *(f"data/{part}.h5" for part in PARTS)):
+    for name in (
+        "experiment.yaml",
+        FACTS,
+        ENCODING,
+        f"data/{WHOLE}",
+        *(f"data/{part}.h5" for part in (*PARTS, CORNER)),
+    ):
         (run.folder / name).unlink(missing_ok=True)
     shutil.rmtree(store_folder(run.folder), ignore_errors=True)
     for folder in (run.folder / "data", run.folder):

@@ -85,11 +85,13 @@ class OpenRun:
         return self.run.domain.decode(x.cpu(), self._adopted(template), self.encoding.domain)
 
     def data(self, part: str = "train") -> xr.Dataset:
-        """A part of the data: train, validation or test."""
+        """A part of the data: train, validation or test; ``corner`` where ``split.corner`` holds one out."""
+        from physgen.ensemble import CORNER
         from physgen.runs.folder import PARTS
 
-        if part not in PARTS:
-            raise InputError(f"{part!r} is not a part of the data: choose one of {', '.join(PARTS)}")
+        known = (*PARTS, *([CORNER] if self.experiment.split.corner else []))
+        if part not in known:
+            raise InputError(f"{part!r} is not a part of the data: choose one of {', '.join(known)}")
         return self.run.part(part)
 
     def sample(

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from physgen.stages.regimes import write_regimes as write_regimes
     from physgen.stages.sampling import DrawOptions as DrawOptions
     from physgen.stages.sampling import conditions_without_data as conditions_without_data
+    from physgen.stages.sampling import extrapolation as extrapolation
     from physgen.stages.sampling import reference_settings as reference_settings
     from physgen.stages.sampling import sample as sample
     from physgen.stages.training import is_complete as is_complete

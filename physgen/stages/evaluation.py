@@ -20,7 +20,15 @@ from physgen.diagnostics.metrics import metrics_of
 from physgen.diagnostics.verdict import Verdict, judge, not_computed
 from physgen.diagnostics.window import Correction, corrected
 from physgen.domains.contract import Domain, check_same_domain, domain_of, with_units
-from physgen.ensemble import SHARED, independent_units, sample_count, space_dims
+from physgen.ensemble import (
+    EXTRAPOLATED,
+    SHARED,
+    corner_of,
+    independent_units,
+    outside_corner,
+    sample_count,
+    space_dims,
+)
 from physgen.errors import InputError
 from physgen.report.evaluation import MEMORIZATION, Evaluation, Training
 from physgen.runs.facts import data_facts, shown_data
@@ -181,6 +189,7 @@ class Evaluator:
                 check_comparable(generated, ensemble, name)
         generated = self.domain.confront(self.reference, generated, "the generated ensemble")
         self.correction.of(generated)
+        generated = without_extrapolation(generated)
         measured = self._restricted_to(generated)
         rate = self.judging.false_alarms / (len(self.diagnostics) + 1)
         results, metrics, verdicts = {}, {}, []
@@ -194,6 +203,8 @@ class Evaluator:
             verdict = judge(comparison, limit, confidence=self.judging.confidence, false_alarms=rate)
             metrics[name] = metrics_of(comparison, verdict)
             verdicts.append(_without_sample_variance(replace(verdict, diagnostic=name), generated, measured.ensemble))
+        if EXTRAPOLATED in generated.attrs:
+            verdicts = [replace(v, reason=f"by extrapolation: {v.reason}") for v in verdicts]
         found = None
         if train is not None:
             unseen = measured.ensemble
@@ -211,6 +222,8 @@ class Evaluator:
     def _restricted_to(self, generated: xr.Dataset) -> MeasuredReference:
         """The reference at the conditions that it shares with an ensemble; the same object for the same conditions."""
         reference = self.domain.restrict(self.reference, generated)
+        if EXTRAPOLATED not in generated.attrs:  # what is judged holds no extrapolation: neither does its reference
+            reference = outside_corner(reference, corner_of(generated))
         for known, measured in self._measured:
             if known is reference or known.identical(reference):
                 return measured
@@ -221,6 +234,24 @@ class Evaluator:
         limit = self.judging.tolerances.get(MEMORIZATION)
         judged = {"false_alarms": rate} | ({} if limit is None else {"tolerance": limit})
         return self.domain.memorization(generated, train, heldout, **judged)
+
+
+def without_extrapolation(generated: xr.Dataset) -> xr.Dataset:
+    """An ensemble without what was drawn in a held-out corner, with a note of it; one that lies there whole stays.
+
+    Verdicts on both together would say nothing of either.
+    """
+    words = str(generated.attrs.get(EXTRAPOLATED, ""))
+    kept = outside_corner(generated, corner_of(generated)) if words else generated
+    if kept is generated or not sample_count(kept):
+        return generated
+    note = (
+        f"Drawn by extrapolation: {words}; they are left out here. Judge them by themselves: physgen sample RUN "
+        "--like RUN/data/corner.h5, then physgen evaluate with --reference RUN/data/corner.h5."
+    )
+    notes = "\n".join(filter(None, [str(generated.attrs.get("frame_notes", "")), note]))
+    kept.attrs = {k: v for k, v in generated.attrs.items() if k != EXTRAPOLATED} | {"frame_notes": notes}
+    return kept
 
 
 def _without_sample_variance(verdict: Verdict, generated: xr.Dataset, reference: xr.Dataset) -> Verdict:

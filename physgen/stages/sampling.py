@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 from physgen.diffusion.names import LevelRule
 from physgen.domains.contract import check_same_domain, with_units
-from physgen.ensemble import SPACE, is_template, load_conditions, open_conditions, save_ensemble, space_dims
+from physgen.ensemble import (
+    CORNER,
+    EXTRAPOLATED,
+    SPACE,
+    is_template,
+    load_conditions,
+    marked,
+    open_conditions,
+    save_ensemble,
+    space_dims,
+)
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.folder import Run, open_run
@@ -113,6 +123,8 @@ def draw_ensemble(
         "draw_seconds": round(time.perf_counter() - started, 2),
         "draw_device": str(model.device),
     }
+    generated.attrs = {k: v for k, v in generated.attrs.items() if k not in (CORNER, EXTRAPOLATED)}  # those of like
+    made |= marked(template, run.experiment.split.corner)
     return with_units(generated.assign_attrs(made | averaged), run.domain)
 
 
@@ -127,6 +139,12 @@ def conditions_without_data(reference: str | Path, given: dict[str, float]) -> l
     """Which of the given conditions, as name=value, no configuration of the reference was made under."""
     known = load_conditions(reference)
     return [f"{name}={value:g}" for name, value in given.items() if value not in known[name].values]
+
+
+def extrapolation(generated: str | Path) -> str:
+    """Which configurations of a file lie in the corner that its training held out, in words; empty for none."""
+    with open_conditions(generated) as drawn:
+        return str(drawn.attrs.get(EXTRAPOLATED, ""))
 
 
 def reference_settings(like: str | Path, generated: str | Path) -> list[str] | None:

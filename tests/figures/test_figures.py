@@ -16,7 +16,7 @@ from physgen.diagnostics.memorization import memorization_test
 from physgen.diagnostics.nearest import Nearest
 from physgen.diagnostics.result import make_result
 from physgen.ensemble import unit_attrs
-from physgen.figures.style import STYLE
+from physgen.figures.style import STYLE, condition_title
 from physgen.figures.sweep import times_against_n
 
 NYQUIST = 6.0
@@ -371,3 +371,56 @@ def test_times_of_a_single_n_are_drawn_without_a_warning(tmp_path):
         figure.savefig(tmp_path / "times.png")
     low, high = figure.axes[0].get_xlim()
     assert low < 32 < high
+
+
+def test_matrices_hold_the_reference_below_and_the_generated_above_the_diagonal():
+    k = np.array([0.1, 0.2, 0.4])
+    first, second = np.triu_indices(3, 1)
+    results = []
+    for seed in range(2):
+        per_unit = np.random.default_rng(seed).normal(0.3, 0.1, (12, 3))
+        said = {"diagnostic": "power_covariance", "kind": "scalar", "matrix": "k_low k_high", "symbol": r"\rho"}
+        one = make_result(per_unit, ("pair",), {"pair": np.arange(3)}, np.arange(12), **said)
+        described = {"long_name": "wavenumber", "symbol": "k", "units": "h/Mpc"}
+        results.append(one.assign(k_low=("pair", k[first], described), k_high=("pair", k[second], described)))
+    comparison = compare_results(*results)
+    figure = figures.result_figure(*results, comparison)
+    both, pull = figure.axes[0].images[0].get_array(), figure.axes[2].images[0].get_array()
+    np.testing.assert_allclose(both[second, first], results[0]["value"])
+    np.testing.assert_allclose(both[first, second], results[1]["value"])
+    np.testing.assert_allclose(np.asarray(pull)[first, second], comparison["z"])
+    assert figure.axes[0].get_xlabel() == r"wavenumber $k$ [$h/\mathrm{Mpc}$]"
+
+
+def test_pairs_stand_beside_their_difference():
+    field = np.random.default_rng(0).normal(size=(2, 2, 2, 6, 6))
+    said = {"long_name": "map", "units": "1"}
+    pairs = xr.Dataset(
+        {
+            "pair_field": (("kind", "pair", "side", "y", "x"), field, said),
+            "pair_similarity": (("kind", "pair"), np.full((2, 2), 0.4)),
+        },
+        {"kind": ["generated", "held-out"]},
+    )
+    figure = figures.nearest_pairs(pairs)
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    assert len(shown) == 12
+    np.testing.assert_allclose(shown[2], shown[0] - shown[1])
+    assert texts(figure).count("0.400") == 4
+
+
+def test_the_band_of_single_configurations_is_drawn_where_it_is_known():
+    reference, generated, comparison = compared(spectrum)
+    low, high = 0.8 * reference["value"], 1.3 * reference["value"]
+    known = [one.assign(sample_low=low, sample_high=high) for one in (reference, generated)]
+    main = figures.curve_comparison(*known, comparison).axes[0]
+    edges = main.collections[1].get_paths()[0].vertices[:, 1]
+    assert np.isin(np.round(low.values, 9), np.round(edges, 9)).all()
+    assert np.isin(np.round(high.values, 9), np.round(edges, 9)).all()
+    assert any("16" in word and "84" in word for word in (t.get_text() for t in main.get_legend().get_texts()))
+
+
+def test_a_word_is_its_own_title_and_a_greek_one_its_letter():
+    result = xr.Dataset(coords={"label": ["sigma_8", "tilt_angle"]})
+    assert condition_title(result, {"label": 0}) == r"$\sigma_{8}$"
+    assert condition_title(result, {"label": 1}) == "tilt angle"

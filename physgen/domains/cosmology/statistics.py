@@ -148,6 +148,13 @@ def log_bispectrum(ensemble: xr.Dataset) -> xr.Dataset:
     return bispectrum(contrast, transform=logarithm(contrast)).assign_attrs(said)
 
 
+def isosceles_bispectrum(ensemble: xr.Dataset) -> xr.Dataset:
+    """Reduced bispectrum of delta in isosceles triangles against their angle."""
+    from physgen.diagnostics.isosceles import isosceles_bispectrum
+
+    return isosceles_bispectrum(overdensity(ensemble))
+
+
 def band_moments(ensemble: xr.Dataset) -> xr.Dataset:
     """Skewness and kurtosis of log10(1 + delta) in octave bands."""
     from physgen.diagnostics.band_moments import band_moments
@@ -193,6 +200,13 @@ def minima(ensemble: xr.Dataset) -> xr.Dataset:
     from physgen.diagnostics.morphology import extrema
 
     return extrema(_density(ensemble), minima=True, **ON_LOG10)
+
+
+def volume_fraction(ensemble: xr.Dataset) -> xr.Dataset:
+    """Part of the cells at or above thresholds of log10(1 + delta)."""
+    from physgen.diagnostics.morphology import minkowski
+
+    return minkowski(_density(ensemble), "volume", **ON_LOG10)
 
 
 def boundary(ensemble: xr.Dataset) -> xr.Dataset:
@@ -291,11 +305,13 @@ DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "one_point": one_point,
     "bispectrum": bispectrum,
     "log_bispectrum": log_bispectrum,
+    "isosceles_bispectrum": isosceles_bispectrum,
     "band_moments": band_moments,
     "phase_moments": phase_moments,
     "scattering": scattering,
     "peaks": peaks,
     "minima": minima,
+    "volume_fraction": volume_fraction,
     "boundary": boundary,
     "euler_characteristic": euler_characteristic,
     "features": features,

@@ -174,6 +174,11 @@ class TrainingConfig(Section):
     keep_checkpoints: int = Field(3, ge=1, json_schema_extra=EXECUTION, description="newest checkpoints that are kept")
     log_every: int = Field(20, ge=1, json_schema_extra=EXECUTION, description="steps between logged losses")
     validation_size: int = Field(256, ge=2, description="configurations of the validation split that are used")
+    calibration: int = Field(
+        0, ge=0, description="configurations of the training part by which, after the last step, the linear part of "
+        "the denoiser is made exact in each Fourier mode at 17 noise levels, so that samples have the spectrum of the "
+        "data; 2048 for a percent, 0 for none. Real values on a lattice only",
+    )  # fmt: skip
     monitor: MonitorConfig = MonitorConfig()
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from physgen.config import Experiment, check_config
+from physgen.diffusion.learning.calibration import LinearCalibration
 from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, LogUniform
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
@@ -73,6 +74,16 @@ def save_model(
     return export_weights(folder, weights, {"experiment": dict(experiment), "encoding": encoding.to_json()})
 
 
+CALIBRATION = "calibration."
+
+
+def kept_calibration(weights: Mapping[str, torch.Tensor]) -> LinearCalibration | None:
+    """The calibration among the weights of a model, None where there is none."""
+    if f"{CALIBRATION}ln_s" not in weights:
+        return None
+    return LinearCalibration(*(weights[CALIBRATION + name] for name in ("ln_s", "coefficients", "shell")))
+
+
 def save_conditions(folder: Path, condition: Mapping[str, torch.Tensor]) -> None:
     """Keep conditions that were trained, of which those beyond labels cannot be made up when levels are checked."""
     if set(condition) - {"labels"}:
@@ -94,6 +105,7 @@ def load_model(folder: Path, device: str = "auto") -> Model:
         spectrum = Spectrum(weights["spectrum.ln_power"], encoding.grid, weights.get("spectrum.axes"))
     options = experiment.network.model_dump()
     denoiser = build_denoiser(experiment.data, options, experiment.seed, encoding, spectrum)
+    denoiser.calibration = kept_calibration(weights)
     denoiser.load_state_dict(weights)
     place = choose_device(device, 0)
     kept = folder / CONDITIONS

@@ -121,7 +121,7 @@ def read_average(run: str | Path | Run, width: float) -> tuple[list[Snapshot], A
 
 
 def take_average(denoiser: torch.nn.Module, run: Run, width: float) -> AverageFacts:
-    """Load the post-hoc EMA of a relative width into a denoiser; its buffers stay.
+    """Load the post-hoc EMA of a relative width into a denoiser; its buffers stay, a calibration of others goes.
 
     Raises:
         InputError: see read_average, and where the snapshots are of another network.
@@ -132,6 +132,8 @@ def take_average(denoiser: torch.nn.Module, run: Run, width: float) -> AverageFa
         raise InputError(f"{run.folder}: averages/ and model/ are of different networks; copy the whole run again")
     weights, _ = synthesize(snapshots, width)
     denoiser.load_state_dict(weights, strict=False)
+    if getattr(denoiser, "calibration", None) is not None:  # it is that of the run's own EMA
+        denoiser.calibration = None
     return facts
 
 

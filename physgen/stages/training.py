@@ -51,6 +51,7 @@ from physgen.runs.levels import choose_levels
 from physgen.runs.model import load_model, save_conditions, save_model
 from physgen.runs.serving import DESCRIPTION as SERVED
 from physgen.runs.serving import save_template
+from physgen.stages.calibration import calibrate
 from physgen.stages.ema import AverageRecord
 from physgen.stages.monitor import Monitor, stopped_at, why_stopped
 from physgen.stages.monitored import times_of_run
@@ -114,6 +115,7 @@ def _train(
             loop = _Loop(folder, run.domain, settings, state, data, here, journal, encoding, averages, monitor)
             if loop.go(stop, progress):
                 _conclude(tracker, run, state.step, monitor)
+                _calibrate(run, here, journal)
                 _choose_levels(run, here, journal)
                 _register(tracker, run, encoding, state.step)
             else:
@@ -177,6 +179,13 @@ def _conclude(tracker: Tracker, run: Run, step: int, monitor: Monitor) -> None:
             monitor.journal.log(step, {f"regimes/{name}": value for name, value in known.items()})
     if monitor.stops and stopped_at(run.folder) == step:
         tracker.tags({"physgen.stopped": why_stopped(run.folder)})
+
+
+def _calibrate(run: Run, here: Launch, journal: Journal) -> None:
+    """The linear part of the denoiser made exact, where the configuration asks for it."""
+    configurations = run.experiment.training.calibration
+    if here.is_main and configurations:
+        journal.event("calibration", **calibrate(run, configurations, str(here.device)))
 
 
 def _choose_levels(run: Run, here: Launch, journal: Journal) -> None:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from physgen.diffusion.convention import Condition, Denoiser, in_dtype, like
+from physgen.diffusion.learning.calibration import LinearCalibration
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 
 
@@ -94,14 +95,19 @@ class FieldDenoiser(nn.Module):
     loss is the squared error over that of the Wiener filter, which is also, up to a factor of the level, the
     likelihood weighting of modes.
 
+    ``calibration``, None at first, corrects the linear part of a trained network
+    (:mod:`physgen.diffusion.learning.calibration`).
+
     Args:
         network: module F(x, c_noise, condition).
         spectrum: Spectrum (see fit_spectrum) or None. sigma_data: used without a spectrum.
     """
 
+    calibration: LinearCalibration | None
+
     def __init__(self, network: nn.Module, spectrum: Spectrum | None = None, sigma_data: float = 1.0) -> None:
         super().__init__()
-        self.network, self.spectrum = network, spectrum
+        self.network, self.spectrum, self.calibration = network, spectrum, None
         self.sigma_data = sigma_data
 
     @property
@@ -117,8 +123,10 @@ class FieldDenoiser(nn.Module):
         variance = like(s, modes).square()
         total = power + variance
         output = self.network(self._field(modes / total.sqrt()), s.log() / 4, condition).to(dtype)
-        gain = (power * variance / total).sqrt()
-        return self._field(power / total * modes + gain * self._modes(output))
+        gain, learned = (power * variance / total).sqrt(), self._modes(output)
+        if self.calibration is not None:
+            learned = learned + self.calibration(s, condition) * (modes / total.sqrt())
+        return self._field(power / total * modes + gain * learned)
 
     def baseline(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         """The Wiener filter alone: what Gaussian information gives."""
@@ -182,9 +190,11 @@ class FieldDenoiser(nn.Module):
         power, clean, white = self._power(x0, condition), self._modes(x0), self._modes(noise)
         level = like(s, power)
         shrink = (power + level.square()).rsqrt()
-        field = self._field((clean + level * white) * shrink)
-        output = self.network(field, s.log() / 4, condition).to(dtype)
-        missed = (power * white - level * clean) * shrink + power.sqrt() * self._modes(output)
+        scaled = (clean + level * white) * shrink
+        learned = self._modes(self.network(self._field(scaled), s.log() / 4, condition).to(dtype))
+        if self.calibration is not None:
+            learned = learned + self.calibration(s, condition) * scaled
+        missed = (power * white - level * clean) * shrink + power.sqrt() * learned
         weight = (level * shrink).square()
         squares = torch.view_as_real(missed).square().sum(-1) if missed.is_complex() else missed.square()
         error = self.spectrum.mean_over_modes(weight * squares)

@@ -94,8 +94,9 @@ def import_words(format: str, ensemble: xr.Dataset, columns: dict[str, np.ndarra
         words["units"] = units
     if "redshift" not in columns and "redshift" in attrs:
         words["redshift"] = repr(float(attrs["redshift"]))
-    if "source_redshift" in attrs:
-        words["source_redshift"] = repr(float(attrs["source_redshift"]))
+    numbers = ("source_redshift", "number_density")
+    words |= {name: repr(float(attrs[name])) for name in numbers if name in attrs}
+    words |= {"redshift_space": str(attrs["redshift_space"])} if "redshift_space" in attrs else {}
     if "slab_thickness" in attrs:
         words["thickness"] = f"{float(attrs['slab_thickness'])!r} Mpc/h"
     words |= {"h": repr(float(attrs["h"]))} if "h" in attrs else {}

@@ -1,6 +1,7 @@
 r"""Density fields of particle snapshots (Gadget, Quijote, CAMELS HDF5), painted with the meshes of the simulator.
 
-Convention of cells: as in Pylians, whose Quijote grids these are, cloud-in-cell takes cell i to stand at i L/N.
+Convention of cells: cloud-in-cell takes cell i to stand at i L/N, as in Pylians, whose grids [x, y, z] are these
+[z, y, x] transposed.
 Redshift space: :math:`s = x + v (1 + z) / H(z)` along one axis, with peculiar velocities
 :math:`v = \sqrt{a} \times` what the file holds; a flat or curved background without w or radiation.
 """
@@ -31,7 +32,7 @@ from physgen.errors import InputError
 
 OPTIONS = ("cells", "thickness", "slabs", "particles", "painting", "rsd", "redshift", "length_unit", "params", "h")
 CRITICAL_DENSITY = 27.7536627  # 1e10 Msun/h / (Mpc/h)^3
-AXES = ("x", "y", "z")
+AXES = ("z", "y", "x")  # of the field; files have x, y, z
 UNITS = {"kpc/h": 1e-3, "Mpc/h": 1.0}
 MASS_TOLERANCE = 0.02  # of the density parameter in all particles; masses of headers have few digits
 LEAST_SHARE = 0.5  # of the matter, in the dark matter alone
@@ -209,9 +210,9 @@ def _blocks(
     """Positions (3, n) in cells, in redshift space where asked for, and further data sets."""
     names = ("Coordinates", *(("Velocities",) if way.rsd is not None else ()), *more)
     for first, *rest in particle_blocks(snapshot, kind, names):
-        cells = first.astype(np.float64) * (way.cells / snapshot.box)
+        cells = first[:, ::-1].astype(np.float64) * (way.cells / snapshot.box)
         if way.rsd is not None:
-            cells[:, way.rsd] += rest.pop(0)[:, way.rsd] * (_per_velocity(snapshot) * way.cells / side)
+            cells[:, way.rsd] += rest.pop(0)[:, 2 - way.rsd] * (_per_velocity(snapshot) * way.cells / side)
         cells %= way.cells
         yield torch.from_numpy(np.ascontiguousarray(cells.T, dtype=np.float32)), rest
 
@@ -275,8 +276,7 @@ def _attrs(
         attrs["redshift"] = first.redshift
     if "h" not in labels and len({one.h for one in snapshots}) == 1 and np.isfinite(first.h):
         attrs["h"] = first.h
-    if way.rsd is not None:
-        attrs["redshift_space"] = f"along {AXES[way.rsd]}"
+    attrs["redshift_space"] = "none" if way.rsd is None else f"along {AXES[way.rsd]}"
     if way.depth:
         attrs["slab_thickness"] = way.depth * side / way.cells
     return attrs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +47,17 @@ def source_names(origins: list[Origin]) -> list[str]:
     paths = {origin.path for origin in origins}
     twins = len({path.name for path in paths}) < len(paths)
     return [origin.text(twins) for origin in origins]
+
+
+def order_note(files: Sequence[Path]) -> str:
+    """In which order files were joined; nothing of a single one."""
+    if len(files) == 1:
+        return ""
+    names = [path.name for path in files]
+    if len(set(names)) < len(names):
+        names = [f"{path.parent.name}/{path.name}" for path in files]
+    listed = names if len(names) <= 12 else [*names[:6], "...", *names[-2:]]
+    return f"order of the {len(files)} files: {', '.join(listed)}"
 
 
 def join(table: Table | None, origins: list[Origin], each: int) -> Joined:

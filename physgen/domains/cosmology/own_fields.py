@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from physgen.domains.cosmology.facts import Facts, settle_facts
 from physgen.domains.cosmology.fits_images import has_units, read_fits
 from physgen.domains.cosmology.inner_tables import read_inner_table
 from physgen.domains.cosmology.kinds import KINDS, confront, mean_note
-from physgen.domains.cosmology.labels import Joined, Origin, confront_labels, join, own_table, source_names
+from physgen.domains.cosmology.labels import Joined, Origin, confront_labels, join, order_note, own_table, source_names
 from physgen.domains.cosmology.layout import arrange
 from physgen.domains.cosmology.masks import coarse_mask, read_mask, whole_mask
 from physgen.domains.cosmology.options import Options
@@ -27,6 +26,7 @@ from physgen.errors import InputError
 OPTIONS = (
     "box_size", "labels", "field_kind", "dimension", "maps_per_simulation", "cells", "thickness", "redshift", "h",
     "components", "channels", "periodic", "mask", "units", "mass_assignment", "order", "source_redshift",
+    "redshift_space", "number_density",
 )  # fmt: skip
 SUFFIXES = {
     "npy": (".npy", ".npz", ".pt", ".pth"),
@@ -52,8 +52,8 @@ def load_arrays(paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     - components: names of the fields along an axis of components, or of the files; channels: first or last.
     - data: names of the arrays in an .npz or a .pt; several become components.
     - maps_per_simulation: consecutive fields that share a simulation, and a row of labels; default 1.
-    - cells: average down to so many cells on the longest side. thickness, redshift, source_redshift: recorded. h:
-      little h, for units.
+    - cells: average down to so many cells on the longest side. h: little h, for units.
+    - thickness, redshift, source_redshift, redshift_space, number_density ((h/Mpc)^3 of the particles): recorded.
     - periodic: no for maps whose opposite sides do not touch (angular maps are not unless it says yes).
     - mask: .npy of 1 where the field was seen, 0 elsewhere; ``nan`` takes the cells that are not numbers.
     - units: of the values. mass_assignment: CIC, PCS, ...: recorded. order: given keeps the order of the command.
@@ -143,7 +143,7 @@ def load_sources(format: str, paths: list[Path], options: Options, read: Any, so
         confront(values[:, c][:, seen] if mask is not None else values[:, c], k, joined.simulation, s, given)
         for c, (k, s) in enumerate(zip(kinds, _named_sources(sources, arrays), strict=True))
     ]
-    notes = [_order_note(files), *facts.notes, *joined.notes]
+    notes = [order_note(files), *facts.notes, *joined.notes]
     notes += [
         mean_note(values[:, c], joined.simulation)
         for c, (kind, said) in enumerate(zip(confronted, facts.kinds, strict=False))
@@ -303,7 +303,8 @@ def _column(
 def _attrs(options: Options, facts: Facts) -> dict[str, Any]:
     attrs: dict[str, Any] = {"redshift": facts.redshift, "h": options.number("h"), "periodic": int(facts.periodic)}
     attrs["mass_assignment"] = options.text("mass_assignment")
-    attrs["source_redshift"] = options.number("source_redshift")
+    attrs |= {name: options.number(name) for name in ("source_redshift", "number_density")}
+    attrs["redshift_space"] = options.text("redshift_space")
     names = options.names("components")
     attrs["field_name"] = names[0] if len(names) == 1 else "convergence" if facts.kinds == ["convergence"] else None
     if facts.kinds == ["convergence"]:
@@ -317,13 +318,3 @@ def _attrs(options: Options, facts: Facts) -> dict[str, Any]:
                 f"thickness = {options.text('thickness')} is more than the {max(facts.box.sides):g} Mpc/h of the box"
             )
     return {name: value for name, value in attrs.items() if value is not None}
-
-
-def _order_note(files: Sequence[Path]) -> str:
-    if len(files) == 1:
-        return ""
-    names = [path.name for path in files]
-    if len(set(names)) < len(names):
-        names = [f"{path.parent.name}/{path.name}" for path in files]
-    listed = names if len(names) <= 12 else [*names[:6], "...", *names[-2:]]
-    return f"order of the {len(files)} files: {', '.join(listed)}"

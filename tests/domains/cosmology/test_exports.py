@@ -28,6 +28,8 @@ FACTS = (
     "mass_assignment",
     "periodic",
     "source_redshift",
+    "redshift_space",
+    "number_density",
 )
 
 
@@ -40,6 +42,7 @@ def case(name):
     labels = {"Omega_m": np.repeat([0.1 + 0.2, 1 / 3], 3), "sigma_8": np.repeat([0.7, 0.9], 3)}
     blocks = np.repeat([0, 1], 3)
     told = {"redshift": 0.5, "h": 0.6711, "slab_thickness": 5.0, "mass_assignment": "CIC"}
+    told |= {"redshift_space": "along the line of sight", "number_density": 1 / 3}
     if name == "slabs":
         return make_ensemble(fields(6, 8, 8), "delta", 25.0, labels, blocks, told)
     if name == "shuffled":  # fields of one simulation do not follow each other, each has a redshift of its own

@@ -38,13 +38,13 @@ def write(folder, positions, parts=2, redshift=0.0, Omega_m=0.3175, kpc=True, st
     }  # fmt: skip
     for part, some in enumerate(np.array_split(order, parts)):
         name = f"{stem}.{part}.hdf5" if parts > 1 else f"{stem}.hdf5"
-        with h5py.File(folder / name, "w") as file:
+        with h5py.File(folder / name, "w") as file:  # columns x, y, z; axes of a box are z, y, x
             file.create_group("Header").attrs.update(header)
             file["Header"].attrs["NumPart_ThisFile"] = np.array([0, len(some), 0, 0, 0, 0], np.int32)
             group = file.create_group("PartType1")
-            coordinates = (positions.numpy().T[some] * unit).astype(np.float32)
+            coordinates = (positions.numpy()[::-1].T[some] * unit).astype(np.float32)
             group.create_dataset("Coordinates", data=coordinates, **options.get("blosc", {}))
-            group["Velocities"] = velocities.T[some].astype(np.float32)
+            group["Velocities"] = velocities[::-1].T[some].astype(np.float32)
             group["ParticleIDs"] = (some + 1).astype(np.uint32)
     return folder / (f"{stem}.0.hdf5" if parts > 1 else f"{stem}.hdf5")
 
@@ -93,15 +93,15 @@ def test_redshift_space_shifts_along_one_axis(tmp_path, particles):
     rate = 100 * np.sqrt(0.3175 * (1 + z) ** 3 + 0.6825)
     peculiar = SIDE / CELLS * rate / (1 + z)
     velocities = np.zeros((3, N**3))
-    velocities[1] = peculiar * np.sqrt(1 + z)
+    velocities[0] = peculiar * np.sqrt(1 + z)  # along z, the first axis of a box
     path = write(tmp_path / "run", particles, redshift=z, velocities=velocities)
-    plain, shifted = (Domain.load("gadget", [path], cells="16", **more) for more in ({}, {"rsd": "y"}))
+    plain, shifted = (Domain.load("gadget", [path], cells="16", **more) for more in ({}, {"rsd": "z"}))
     # single precision of stored velocities: 1e-7 of a cell times the gradient
-    np.testing.assert_allclose(shifted.field.values, np.roll(plain.field.values, 1, axis=2), atol=1e-3)
-    assert shifted.attrs["redshift_space"] == "along y"
-    slabs = Domain.load("gadget", [path], cells="16", rsd="y", slabs="2")
+    np.testing.assert_allclose(shifted.field.values, np.roll(plain.field.values, 1, axis=1), atol=1e-3)
+    assert shifted.attrs["redshift_space"] == "along z" and plain.attrs["redshift_space"] == "none"
+    slabs = Domain.load("gadget", [path], cells="16", rsd="z", slabs="2")
     assert slabs.field.shape == (2, 16, 16)
-    np.testing.assert_allclose(slabs.field.values[0], shifted.field.values[0][:, :8].mean(1), atol=1e-5)
+    np.testing.assert_allclose(slabs.field.values[0], shifted.field.values[0][:8].mean(0), atol=1e-5)
 
 
 def test_rows_of_a_table_belong_to_folders_and_are_confronted(tmp_path, particles):
@@ -145,7 +145,7 @@ def test_all_matter_is_the_mass_of_every_type(tmp_path, particles):
         file["PartType0/Coordinates"] = half[:, [1, 2, 0]]
         file["PartType0/Masses"] = (each * (1 - dark) * np.linspace(0, 2, N**3)).astype(np.float32)
         file["PartType3/Coordinates"] = half[:5]
-        masses, gas = file["PartType0/Masses"][:], half[:, [1, 2, 0]].T / 1e3
+        masses, gas = file["PartType0/Masses"][:], half[:, [0, 2, 1]].T / 1e3
     with pytest.raises(InputError, match="0 .gas, 4096., 1 .dark matter, 4096.: say particles=all"):
         Domain.load("gadget", [path], cells="8")
     whole = Domain.load("gadget", [path], cells="8", particles="all").field.values[0]

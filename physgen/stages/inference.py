@@ -202,8 +202,8 @@ class _Measure:
         self.round = 0
 
     def __call__(self, which: np.ndarray, labels: np.ndarray, last: bool) -> np.ndarray:
-        """Before the last round two draws do."""
-        draws = self.plan.draw_count if last else 2
+        """Before the last round one draw, of two probes, does."""
+        draws = self.plan.draw_count if last else 1 if self.plan.method == "bound" else 2
         point = np.concatenate([np.full(len(self.members[u]), t) for t, u in enumerate(which)])
         config = np.concatenate([self.members[u] for u in which])
         total = np.zeros((draws, len(which)))

@@ -211,7 +211,8 @@ class _Measure:
         for first in range(0, len(config), ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
             drawn = self._rows(config[rows], labels[point[rows]], draws)
-            np.add.at(total, (slice(None), point[rows]), drawn)
+            for into, values in zip(total, drawn, strict=True):
+                np.add.at(into, point[rows], values)
             if self.progress is not None:
                 self.progress(min(first + ROWS_AT_ONCE, len(config)), len(config), f"round {self.round}")
         return total
@@ -336,5 +337,5 @@ def _dataset(
 def _coverage(posterior: xr.Dataset, independent: np.ndarray, plan: InferenceOptions) -> xr.Dataset | None:
     if "truth" not in posterior or len(np.unique(independent)) < 2:
         return None
-    given = (posterior[name].values for name in ("draws", "truth", "low", "high"))
-    return coverage_curve(credibilities(*given, seed=plan.seed), independent)
+    draws, truth, low, high = (posterior[name].values for name in ("draws", "truth", "low", "high"))
+    return coverage_curve(credibilities(draws, truth, low, high, plan.seed), independent)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,7 +110,7 @@ def _levels(plan: BoundSettings, s_min: float, s_max: float) -> tuple[Tensor, fl
 class _Block:
     """Rows that are computed together."""
 
-    def __init__(self, denoiser: Denoiser, x: Tensor, condition: Condition, numbers: Tensor, seed: int) -> None:
+    def __init__(self, denoiser: Any, x: Tensor, condition: Condition, numbers: Tensor, seed: int) -> None:
         self.denoiser, self.x, self.condition = denoiser, x, condition
         self.numbers, self.seed = numbers, seed
         self.linear = hasattr(denoiser, "surrogate_log_density")

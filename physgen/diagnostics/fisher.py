@@ -132,7 +132,7 @@ def _check(x: np.ndarray, theta: np.ndarray, point: np.ndarray, index: np.ndarra
 def _features(offset: np.ndarray, degree: int) -> np.ndarray:
     """Monomials (B, K) up to a total degree: 1, the n labels in order, then the others."""
     columns = [np.ones(len(offset)), *offset.T]
-    previous = [((i,), offset[:, i]) for i in range(offset.shape[1])]
+    previous: list[tuple[tuple[int, ...], np.ndarray]] = [((i,), offset[:, i]) for i in range(offset.shape[1])]
     for _ in range(degree - 1):
         previous = [((*p, i), c * offset[:, i]) for p, c in previous for i in range(p[-1], offset.shape[1])]
         columns += [column for _, column in previous]

@@ -9,6 +9,7 @@ Shapes: U posteriors, S draws of each, n labels, A credibility levels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,7 +86,7 @@ def coverage_curve(
     )
 
 
-def coverage_at(curve: xr.Dataset, levels: ArrayLike = NAMED) -> dict[float, tuple[float, float]]:
+def coverage_at(curve: xr.Dataset, levels: Sequence[float] = NAMED) -> dict[float, tuple[float, float]]:
     """Level -> (coverage, error) at levels that the curve has."""
-    picked = curve.sel(level=np.asarray(levels, dtype=float), method="nearest")
-    return {float(a): (float(v), float(e)) for a, v, e in zip(levels, picked["value"], picked["error"], strict=True)}
+    picked = curve.sel(level=list(levels), method="nearest")
+    return {a: (float(v), float(e)) for a, v, e in zip(levels, picked["value"], picked["error"], strict=True)}

@@ -202,8 +202,8 @@ class _Measure:
         self.round = 0
 
     def __call__(self, which: np.ndarray, labels: np.ndarray, last: bool) -> np.ndarray:
-        """Before the last round two draws do."""
-        draws = self.plan.draw_count if last else 2
+        """Before the last round one draw, of two probes, does."""
+        draws = self.plan.draw_count if last else 1 if self.plan.method == "bound" else 2
         point = np.concatenate([np.full(len(self.members[u]), t) for t, u in enumerate(which)])
         config = np.concatenate([self.members[u] for u in which])
         total = np.zeros((draws, len(which)))
@@ -211,7 +211,8 @@ class _Measure:
         for first in range(0, len(config), ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
             drawn = self._rows(config[rows], labels[point[rows]], draws)
-            np.add.at(total, (slice(None), point[rows]), drawn)
+            for into, values in zip(total, drawn, strict=True):
+                np.add.at(into, point[rows], values)
             if self.progress is not None:
                 self.progress(min(first + ROWS_AT_ONCE, len(config)), len(config), f"round {self.round}")
         return total
@@ -336,5 +337,5 @@ def _dataset(
 def _coverage(posterior: xr.Dataset, independent: np.ndarray, plan: InferenceOptions) -> xr.Dataset | None:
     if "truth" not in posterior or len(np.unique(independent)) < 2:
         return None
-    given = (posterior[name].values for name in ("draws", "truth", "low", "high"))
-    return coverage_curve(credibilities(*given, seed=plan.seed), independent)
+    draws, truth, low, high = (posterior[name].values for name in ("draws", "truth", "low", "high"))
+    return coverage_curve(credibilities(draws, truth, low, high, plan.seed), independent)

@@ -231,16 +231,16 @@ def flow_likelihood(
     model: Model, x: torch.Tensor, condition: Any, numbers: list[int], plan: LikelihoodOptions, progress: Any = None
 ) -> Any:
     """ln p by the probability flow from s_min to s_max, of x with its noise; probes and noise by ``numbers``."""
-    from physgen.diffusion.inference.likelihood import log_likelihood
+    from physgen.diffusion.inference.likelihood import Divergence, log_likelihood
     from physgen.diffusion.levels import log_uniform
     from physgen.diffusion.sampling.tiles import tile_of
 
     s_min, s_max = noise_levels(model)
     y = noised(model, x, numbers, plan.seed).to(model.device)
-    mapped = plan.method == "jacobian"
+    divergence: Divergence = "hutchinson" if plan.method == "bound" else plan.method
     return log_likelihood(
         model.denoiser, log_uniform(s_max, s_min, plan.count + 1), y, condition,
-        method="heun" if mapped else "rk4", divergence=plan.method, probes=plan.probes, seed=plan.seed,
+        method="heun" if divergence == "jacobian" else "rk4", divergence=divergence, probes=plan.probes, seed=plan.seed,
         batch=tile_of(tuple(x.shape[1:]), model.device.type), dtype=_working_dtype(model), streams=numbers,
         progress=progress,
     )  # fmt: skip

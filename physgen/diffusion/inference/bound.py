@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,13 +33,15 @@ from physgen.diffusion.exact.law import LOG_2PI
 from physgen.diffusion.noise import Stream, noise_like
 from physgen.diffusion.sampling.tiles import check_condition, tile_of
 
+FEWEST_VALUES = 2**14  # in one call of the denoiser: small configurations are many
+
 
 @dataclass(frozen=True)
 class BoundSettings:
     """How :func:`denoising_bound` draws.
 
     Args:
-        draws: R >= 2, independent estimates, from whose scatter the error comes.
+        draws: R, independent estimates, from whose scatter the error comes: one has none.
         strata: noise levels of each: one at random in each of so many equal intervals of ln s.
         seed: of levels and noise.
         dtype: what the denoiser sees.
@@ -50,10 +53,8 @@ class BoundSettings:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        if self.draws < 2 or self.strata < 1:
-            raise ValueError(
-                f"a bound needs draws >= 2, for their error, and strata >= 1, got {self.draws} and {self.strata}"
-            )
+        if self.draws < 1 or self.strata < 1:
+            raise ValueError(f"a bound needs draws >= 1 and strata >= 1, got {self.draws} and {self.strata}")
 
 
 @torch.no_grad()
@@ -85,7 +86,7 @@ def denoising_bound(
         raise ValueError(f"streams must name one stream for each of the {len(x)} rows, got {len(numbers)}")
     levels, width = _levels(plan, s_min, s_max)
     found = torch.empty(plan.draws, len(x), dtype=torch.float64)
-    size = tile_of(tuple(x.shape[1:]), x.device.type)
+    size = max(tile_of(tuple(x.shape[1:]), x.device.type), FEWEST_VALUES // x[0].numel())
     for first in range(0, len(x), size):
         rows = slice(first, first + size)
         given = in_dtype(condition and {name: value[rows] for name, value in condition.items()}, plan.dtype)
@@ -109,7 +110,7 @@ def _levels(plan: BoundSettings, s_min: float, s_max: float) -> tuple[Tensor, fl
 class _Block:
     """Rows that are computed together."""
 
-    def __init__(self, denoiser: Denoiser, x: Tensor, condition: Condition, numbers: Tensor, seed: int) -> None:
+    def __init__(self, denoiser: Any, x: Tensor, condition: Condition, numbers: Tensor, seed: int) -> None:
         self.denoiser, self.x, self.condition = denoiser, x, condition
         self.numbers, self.seed = numbers, seed
         self.linear = hasattr(denoiser, "surrogate_log_density")

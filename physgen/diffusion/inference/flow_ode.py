@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,15 +59,15 @@ class Flow:
         Taken off Hutchinson's estimate of tr D it leaves the scatter of D - W alone: none at all for a Gaussian field.
         None for a denoiser without such a part (``FieldDenoiser.linear_trace``).
         """
-        trace = getattr(self.denoiser, "linear_trace", None)
-        if trace is None:
+        denoiser: Any = self.denoiser
+        if not hasattr(denoiser, "linear_trace"):
             return None
         rows = probes.flatten(0, 1).to(self.dtype)
         s = torch.full((len(rows),), math.exp(u), dtype=self.dtype, device=rows.device)
         with torch.no_grad():
             condition = for_copies(self.condition, len(rows))
-            seen = (rows * self.denoiser.baseline(rows, s, condition)).flatten(1).sum(1)
-            return (trace(rows, s, condition) - seen).to(probes.dtype).reshape(probes.shape[:2])
+            seen = (rows * denoiser.baseline(rows, s, condition)).flatten(1).sum(1)
+            return (denoiser.linear_trace(rows, s, condition) - seen).to(probes.dtype).reshape(probes.shape[:2])
 
 
 def stepper(flow: Flow, u: float, h: float, method: str) -> Callable[[Tensor], Tensor]:

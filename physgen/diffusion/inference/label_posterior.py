@@ -29,7 +29,7 @@ ROUNDS = 5  # at most: to find the peak, to cover it, to measure it
 GRID = {1: 257, 2: 65}  # points of the quadrature along each label; else SOBOL points in all
 SOBOL = 2**13
 DEGREE = {1: 4, 2: 4}  # of the polynomial, in all labels together
-SIDE = {1: 9, 2: 6}  # points of a design along each label; else three for each term
+SIDE = {1: (9, 7), 2: (6, 5)}  # points of the first and of further designs along each label; else three a term
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,8 @@ def _design(box: np.ndarray, number: int) -> np.ndarray:
     """Points of one round (T, n): Chebyshev nodes for one or two labels, else a Sobol sequence."""
     labels = box.shape[1]
     if labels in SIDE:
-        nodes = -np.cos((np.arange(SIDE[labels]) + 0.5) * math.pi / SIDE[labels])
+        side = SIDE[labels][min(number, 1)]
+        nodes = -np.cos((np.arange(side) + 0.5) * math.pi / side)
         unit = np.stack(np.meshgrid(*[nodes] * labels, indexing="ij"), axis=-1).reshape(-1, labels)
     else:
         terms = math.comb(labels + (3 if labels < 5 else 2), labels)

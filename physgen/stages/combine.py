@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from physgen.domains.contract import Diagnostic
 
 USUAL = "power_spectrum"  # where a physics has it and none is named
+LEARNED = (
+    "surrogates were drawn by a network: the combined value is unbiased where none of the costly units was among its "
+    "training data, since what it draws under a start that it has learned from has another law"
+)
 SAME_ROW = 1e-6  # relative difference of a unit's row when it is measured among few units and among all
 
 
@@ -95,6 +99,8 @@ def combine(
     starts = starts_of_units(mine, options.by, "the costly ensemble")
     of_cheap = [starts_of_units(one, options.by, name) for one, name in zip(cheap, ready, strict=True)]
     results, notes = {}, _notes_on_conditions([(mine, starts), *zip(cheap, of_cheap, strict=True)])
+    if any("run" in one.attrs for one in cheap):
+        notes.append(LEARNED)
     for name, diagnostic in _chosen(physics, options.statistics).items():
         try:
             of_costly, of_surrogates = diagnostic(mine), [diagnostic(one) for one in cheap]

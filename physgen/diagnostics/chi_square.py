@@ -2,8 +2,8 @@ r"""Reduced chi^2 of single configurations against the true law, beside that of 
 
 Protocol of Diffusion-HMC (Mudur, Cuesta-Lazaro and Finkbeiner 2023, arXiv:2312.07534): :math:`\chi^2` of generated maps
 against the mean and scatter of true ones, over the same of a true map against all others. There the true maps of one
-set of labels come from one simulation, whose modes they share: a perfect emulator, which draws another simulation each
-time, then has a ratio above 1. Here a whole unit is left out, and the mean at its labels is that of the regression over
+set of labels are cut out of one box, whose modes they share: a perfect emulator, which draws another box each time,
+then has a ratio above 1. Here a whole unit is left out, and the mean at its labels is that of the regression over
 all other units (:mod:`physgen.diagnostics.label_fit`), so that equal laws have the ratio 1.
 """
 

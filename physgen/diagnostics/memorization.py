@@ -87,8 +87,7 @@ def memorization(
     allowed = int(limit / (2 * arrays["t"].size * symmetries))
     found, labels, groups, queries = {}, {}, {}, {}
     for name, ensemble in (("g", generated), ("h", heldout)):
-        rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
-        queries[name] = rows
+        queries[name] = rows = np.sort(rng.permutation(len(arrays[name]))[: max(allowed, 20)])
         found[name] = _nearest(arrays[name], arrays["t"], _same_conditions(ensemble, train), rows, search)
         labels[name], groups[name] = _unit_labels(ensemble, rows)
         if name == "h":
@@ -103,7 +102,7 @@ def memorization(
     )  # fmt: skip
     facts = {"similarity": similarity, "n_train": len(arrays["t"]), "leaked": int(leaked.sum())}
     if similarity == "field":
-        shown = {"generated": (arrays["g"][queries["g"]], found["g"]), "held-out": (arrays["h"][queries["h"]], null)}
+        shown = {n: (arrays[n][rows], null if n == "h" else found[n]) for n, rows in queries.items()}
         result = result.assign(_pairs_of(shown, arrays["t"], train))
     return with_leak(result, leaked, heldout).assign_attrs(facts)
 
@@ -113,6 +112,7 @@ def _pairs_of(queries: dict[str, tuple[np.ndarray, Nearest]], train: np.ndarray,
     from physgen.ensemble import space_dims, spacing
 
     periodic = bool(int(ensemble.attrs.get("periodic", 1)))
+    queries = {{"g": "generated", "h": "held-out"}[name]: fields for name, fields in queries.items()}
     return likest_pairs(queries, train, space_dims(ensemble), spacing(ensemble), periodic)
 
 

@@ -71,7 +71,7 @@ def marked(ensemble: xr.Dataset, corner: Corner) -> dict[str, str]:
 
 def outside_corner(ensemble: xr.Dataset, corner: Corner) -> xr.Dataset:
     """The samples that do not lie in a corner; the ensemble itself where none does, or where it has no such label."""
-    if not set(corner) <= set(map(str, ensemble.variables)):
+    if not corner or not set(corner) <= set(map(str, ensemble.variables)):
         return ensemble
     inside = in_corner(ensemble, corner)
     if not inside.any() or inside.ndim != 1:
@@ -85,5 +85,5 @@ def corner_of(ensemble: xr.Dataset) -> dict[str, tuple[float, float]]:
 
 
 def said(corner: Corner) -> str:
-    """``Omega_m 0.4 to 0.5, sigma_8 0.9 to 1``."""
+    """``tilt 0.4 to 0.5, size 0.9 to 1``."""
     return ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in corner.items())

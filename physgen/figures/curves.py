@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from physgen.figures.notation import mathtext_value
-from physgen.figures.panels import few_ticks, panel_grid
+from physgen.figures.panels import panel_grid
 from physgen.figures.style import GENERATED, REFERENCE, THIRD, abscissa, condition_title, label, plain_log_ticks, styled
 
 if TYPE_CHECKING:
@@ -180,7 +180,6 @@ def draw_lower(axes: Axes, comparison: xr.Dataset, where: Mapping[str, int], whi
         beyond = outside & (side * (values - centre) > 0)
         axes.plot(x[beyond], np.full(int(beyond.sum()), centre + side * 0.88 * half), marker, color=THIRD, ms=5)
     axes.set_ylim(centre - half, centre + half)
-    few_ticks(axes)
 
 
 def finish_column(axes: Sequence[Axes], reference: xr.Dataset) -> None:

@@ -18,7 +18,7 @@ from physgen.figures.curves import (
     lower_panels,
     ordinate,
 )
-from physgen.figures.panels import few_ticks, panel_grid
+from physgen.figures.panels import panel_grid
 from physgen.figures.style import REFERENCE, abscissa, condition_title, styled
 
 if TYPE_CHECKING:
@@ -106,7 +106,6 @@ def _below(axes: Axes, comparisons: Mapping[str, xr.Dataset], where: Mapping[str
             edge = np.full(int(beyond.sum()), centre + side * 0.88 * half)
             axes.plot(at[beyond], edge, marker, color=_colour(i), mfc="white", ms=5.5)
     axes.set_ylim(centre - half, centre + half)
-    few_ticks(axes)
 
 
 def _numbers(result: xr.Dataset) -> list[np.ndarray]:

@@ -7,14 +7,9 @@ engine that does (constrained layout) takes as long as the drawing itself, and a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TICKS = 0.55  # inches for the tick labels of the ordinate
 LINE = 0.2  # of a line of a label
@@ -60,8 +55,3 @@ def panel_grid(
     for axes in grid[:, 0]:
         axes.yaxis.set_label_coords(-TICKS / width, 0.5)
     return figure, grid
-
-
-def few_ticks(axes: Axes) -> None:
-    """No small ticks on the ordinate of a low panel: each tick is drawn, and costs as much as a point."""
-    axes.yaxis.set_minor_locator(NullLocator())

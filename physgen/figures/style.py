@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart by every eye and on grey paper
 REFERENCE, GENERATED, THIRD, FOURTH = "#3b3b3b", "#0072b2", "#d55e00", "#009e73"
-STYLE: Any = {  # its keys are literals for the type checker, but not all are listed there
+# its keys are literals for the type checker, but not all are listed there. Small ticks are those of logarithmic axes: a
+# tick costs as much as a point
+STYLE: Any = {
     "font.family": "STIXGeneral", "mathtext.fontset": "stix", "font.size": 11, "axes.labelsize": 12,
     "axes.titlesize": 11.5, "legend.fontsize": 10.5, "legend.frameon": False, "axes.linewidth": 0.7,
     "axes.edgecolor": "#333333", "axes.labelcolor": "#1a1a1a", "text.color": "#1a1a1a",
     "xtick.direction": "in", "ytick.direction": "in", "xtick.top": True, "ytick.right": True,
-    "xtick.minor.visible": True, "ytick.minor.visible": True, "xtick.labelsize": 10, "ytick.labelsize": 10,
+    "xtick.labelsize": 10, "ytick.labelsize": 10,
     "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.minor.width": 0.5, "ytick.minor.width": 0.5,
     "lines.linewidth": 1.3, "lines.markersize": 3.6, "errorbar.capsize": 0, "figure.dpi": 100,
     "svg.fonttype": "path", "svg.hashsalt": "physgen", "savefig.facecolor": "white", "image.interpolation": "nearest",

@@ -44,7 +44,7 @@ def lognormal(sigma, shape=(1, 1, 1)):
 
 @pytest.mark.parametrize(("sigma", "most"), [(0.05, 0.08), (0.5, 0.16), (2.0, 0.36)])
 def test_the_posterior_mean_of_a_lognormal_value_is_that_of_quadrature(sigma, most):
-    """x0 of unit variance, a = exp(x0) + n: largest error of D_a over a and s, in standard deviations of x0.
+    """x0 of unit variance, a = exp(x0) + n: largest error of D_a over a and s, in those of x0.
 
     The posterior of a curve is skewed, and the Gaussian that stands for it is not: no further expansion takes this away.
     """

@@ -80,6 +80,7 @@ GENERAL = {
     "training.averages": (2, {}, "files"),
     "training.precision": ("bfloat16", {}, "weights"),
     "training.augment": (False, {}, "weights"),
+    "training.label_dropout": (0.9, {}, "weights"),
     "training.validation_size": (2, {}, "record"),
     "sampling.sampler": ("ancestral", {}, "samples"),
     "sampling.steps": (5, {"sampling.sampler": "ancestral"}, "samples"),

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.ensemble import SPACE, flatten, sample_dims, space_dims, spacing, units_of_samples
+from physgen.diagnostics.spectrum import inverse_length
+from physgen.ensemble import SPACE, flatten, sample_dims, spacing, units_of_samples
 from physgen.errors import InputError
 from physgen.lattice import shells, wavenumber
 
@@ -61,7 +62,6 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
     k = np.bincount(numbers.ravel(), wavenumber([*x.shape[2:]], spacing(truth)).ravel()) / np.bincount(numbers.ravel())
     modes = _mode_coverage(x, drawn, numbers, random)
     mode_value, mode_error = _over_units(modes, units)
-    length = str(truth[space_dims(truth)[-1]].attrs.get("units", "cells"))
     found: dict[str, tuple] = {
         "value": ("level", value, {"long_name": "coverage of cells", "units": "1"}),
         "error": ("level", error, {"long_name": "standard error over units", "units": "1"}),
@@ -81,7 +81,7 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
     coords = {
         "level": ("level", level, {"long_name": "credibility", "units": "1"}),
         "rank": ("rank", (np.arange(BINS) + 0.5) / BINS, {"long_name": "rank of the truth", "units": "1"}),
-        "k": ("k", k, {"long_name": "wavenumber", "symbol": "k", "units": f"1/({length})"}),
+        "k": ("k", k, {"long_name": "wavenumber", "symbol": "k", "units": inverse_length(truth)}),
     }
     attrs = {
         "diagnostic": "posterior_coverage",

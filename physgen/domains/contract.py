@@ -68,8 +68,9 @@ class Domain(Doors, ABC):
                            own units; None, the default of an own encoding: they are of the encoded field
     ``label_ranges``       name -> training range of the labels that ``condition`` maps linearly to [-1, 1], in order
     ``decode``             inverse of ``encode``, snapped to the allowed values
-    ``decode_values``      physical values of encoded x in differentiable torch operations, for observations that act
-                           on the physical field; scale and shift of real values, else refuses
+    ``decode_values``      physical values of encoded x, each from itself, in differentiable torch operations, for
+                           observations that act on the physical field; scale and shift of real values, else refuses
+    ``decode_shift``       what is added to all cells of x before that, differentiable; None: nothing
     ``request``            template of what to draw: n configurations under the conditions of an ensemble
     ``streams``            template -> noise stream of each sample (B,); the flattened index. A domain whose samples
                            have more than one dim gives it, so that a sample depends on its condition and its number
@@ -182,6 +183,8 @@ class Domain(Doors, ABC):
     def decode_values(self, x: torch.Tensor, constants: Constants) -> torch.Tensor:
         r"""Values of the physical field (B, C, \*grid) of encoded x, as ``decode`` gives them, differentiable in x.
 
+        Each from the value in its own place, after ``decode_shift`` was added.
+
         Raises InputError where the values are not real numbers, which have no slope.
         """
         if not isinstance(self.values, Real):
@@ -192,6 +195,10 @@ class Domain(Doors, ABC):
         view = (1, -1, *[1] * (x.ndim - 2))
         std, mean = (x.new_tensor(constants[name]).reshape(view) for name in ("std", "mean"))
         return x * std + mean
+
+    def decode_shift(self, x: torch.Tensor, constants: Constants) -> torch.Tensor | None:
+        """What ``decode`` adds to all cells of a component (B, C, 1, ...) before each decodes alone; None: nothing."""
+        return None
 
     def request(
         self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Constants | None = None

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def draw_guided(
     guided = guided_denoiser(model, asked.strength)
     said = {"guidance": asked.strength}
     if not asked.weights:
-        other = dataclasses.replace(model, denoiser=guided)
+        other = dataclasses.replace(model, denoiser=cast(torch.nn.Module, guided))
         made = draw(other, template, seed=seed, sampler=sampler, levels=levels, progress=progress)
         return made.assign_attrs(said)
     condition = dict(model.domain.condition(template, model.encoding.domain))
@@ -105,7 +105,7 @@ def _weighted(
 def describe_weights(path: Path) -> str:
     """What the weights of a file are worth: no effective sample size without a tail that allows one."""
     ensemble = load_ensemble(path)
-    names = [n for n in ensemble.data_vars if ensemble[n].dtype.kind == "f" and n not in ("field", LOG_WEIGHT)]
+    names = [str(n) for n, v in ensemble.data_vars.items() if v.dtype.kind == "f" and n not in ("field", LOG_WEIGHT)]
     rows = np.stack([np.broadcast_to(ensemble[n], ensemble[LOG_WEIGHT].shape).reshape(-1) for n in sorted(names)], 1)
     law = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
     logs = torch.from_numpy(ensemble[LOG_WEIGHT].values.reshape(-1))

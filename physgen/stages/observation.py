@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from physgen.stages.operators import Operator
 if TYPE_CHECKING:
     import xarray as xr
 
-METHOD = "wiener"  # the Jacobian of a small network is no covariance: mmps diverges in some draws
+METHOD: Final = "wiener"  # the Jacobian of a small network is no covariance: mmps diverges in some draws
 DRAWS, STREAMS = 16, 2**20  # draws of an observation where nothing is said, and at most
 TOLERANCE, EXPANSIONS = 1e-3, 2
 DRAW = "draw"
@@ -183,18 +183,19 @@ def _observation(frame: Frame, operator: Operator, observed: Observed) -> tuple[
     values = torch.from_numpy(observed.values)
     if not is_elementwise(frame.decode, frame.model.encoding.shape):
         raise InputError(
-            "the encoding of this run joins the cells of a field, so that a value seen in one of them is not known in "
-            "the encoded field: train with an encoding of single cells to draw given an observation"
+            "the encoding of this run joins the cells of a field by more than a shift, so that an observation of one "
+            "is none of its encoded value: train with an encoding of single cells to draw given an observation"
         )
     seen = torch.isfinite(values)
-    if operator.is_direct:
+    shift = frame.shift
+    if operator.is_direct and shift is None:
         middle = frame.decode(torch.zeros(1, *frame.model.encoding.shape, dtype=torch.float64))
         full = frame.filled(torch.where(seen, values, middle).numpy(), observed.template)
         x, condition = frame.model.domain.encode(full, frame.constants)
         known = {OBSERVED: torch.where(seen, x, torch.nan), VARIANCE: torch.zeros_like(x)}
         return Observation(lambda x: x), {**condition, **known}
     scale = Scale.of(frame.decode, frame.model.encoding.shape, operator.sigma)
-    instrument = Instrument(frame.decode, operator.linear, operator.sigma, scale)
+    instrument = Instrument(frame.decode, operator.linear, operator.sigma, scale, shift)
     empty = frame.filled(np.zeros((len(values), *frame.model.encoding.shape)), observed.template)
     condition = frame.model.domain.condition(empty, frame.constants)
     expansions = EXPANSIONS if operator.sigma else 1

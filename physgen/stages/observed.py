@@ -54,6 +54,20 @@ class Frame:
         """Physical values of encoded ones, differentiable."""
         return lambda x: self.model.domain.decode_values(x, self.constants)
 
+    @property
+    def shift(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """What is added to all cells before :attr:`decode`; None where nothing is."""
+        domain, constants = self.model.domain, self.constants
+        if domain.decode_shift(torch.zeros(1, *self.model.encoding.shape), constants) is None:
+            return None
+
+        def shift(x: torch.Tensor) -> torch.Tensor:
+            found = domain.decode_shift(x, constants)
+            assert found is not None
+            return found
+
+        return shift
+
     def operator(self, text: str) -> Operator:
         """The operator that was written, on this lattice."""
         dims = space_dims(self.like)

@@ -118,7 +118,7 @@ class PosteriorDenoiser:
             )
 
     @property
-    def _surrogate(self) -> Callable[..., Tensor] | None:
+    def _surrogate(self) -> Callable[..., Operator] | None:
         return getattr(self.denoiser, "prior_covariance", None)
 
     def __call__(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physgen.diffusion.inference.inverse import Expansion
+from physgen.diffusion.inference.inverse import Expansion, Operator
 
 FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian, in standard deviations
 SPAN, NODES = 6.0, 257  # encoded values over which T is tabulated
@@ -183,6 +183,7 @@ class Instrument:
         decode: g, differentiable, (B, C, \*grid) to the same, each value from the one in its place
             (:func:`is_elementwise`).
         linear: A.
+        shift: what is added to all cells of a channel of x before g, (B, C, 1, ...), differentiable; None: nothing.
         sigma: standard deviation of n, in physical units.
         scale: T, of :meth:`Scale.of`.
     """
@@ -191,9 +192,10 @@ class Instrument:
     linear: Chain
     sigma: float
     scale: Scale
+    shift: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.linear(self.decode(x))
+        return self.linear(self.decode(x if self.shift is None else x + self.shift(x)))
 
     def expand(self, x: Tensor, observed: Tensor, marginal: Tensor, turn: int) -> Expansion:
         r"""The observation about x.
@@ -207,14 +209,18 @@ class Instrument:
             x: (B, C, \*grid). observed: a (B, C, \*measured). marginal: variance of a cell before a is known.
             turn: 0, 1, ...
         """
+        x, moved, pulled = self._shifted(x)
         if turn == 0 or self.sigma == 0:
             physical, gain = self._slope(x)
             value, slope = self.scale._at(self.linear(physical))
             seen, noise = self.observed(observed)
             return Expansion(
-                value, lambda u: slope * self.linear(gain * u), lambda v: gain * self.linear.adjoint(slope * v),
-                seen, noise,
-            )  # fmt: skip
+                value,
+                lambda u: slope * self.linear(gain * moved(u)),
+                lambda v: pulled(gain * self.linear.adjoint(slope * v)),
+                seen,
+                noise,
+            )
         _, gain = self._slope(x)
         spread = 1 / (1 / marginal + self.linear.energy(x.shape[2:]) * gain.square() / self.sigma**2)
         mean, gain, square = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
@@ -224,11 +230,30 @@ class Instrument:
         beside = (square - mean.square() - gain.square() * spread).clamp(min=0)
         noise = self.sigma**2 + self.linear.squared(beside)
         return Expansion(
-            self.linear(mean), lambda u: self.linear(gain * u), lambda v: gain * self.linear.adjoint(v), observed, noise
+            self.linear(mean),
+            lambda u: self.linear(gain * moved(u)),
+            lambda v: pulled(gain * self.linear.adjoint(v)),
+            observed,
+            noise,
+        )
+
+    def _shifted(self, x: Tensor) -> tuple[Tensor, Operator, Operator]:
+        """x + c(x), the slope u + dc/dx u of that, and its adjoint."""
+        if self.shift is None:
+            return x, lambda u: u, lambda v: v
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            shift = self.shift(point)
+            (slope,) = torch.autograd.grad(shift.sum(), point)
+        cells = tuple(range(2, x.ndim))
+        return (
+            x + shift.detach(),
+            lambda u: u + (slope * u).sum(cells, keepdim=True),
+            lambda v: v + slope * v.sum(cells, keepdim=True),
         )
 
     def _slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """g and g' (B, C, \*grid)."""
+        r"""g and g' (B, C, \*grid)."""
         with torch.enable_grad():
             point = x.detach().requires_grad_()
             physical = self.decode(point)

@@ -247,6 +247,12 @@ class Cosmology(Domain):
 
         return decoded_values(x, constants)
 
+    def decode_shift(self, x: torch.Tensor, constants: Mapping[str, Any]) -> torch.Tensor | None:
+        """The shift that gives each field the mean of its zero mode; see torch_values.zero_mode_shift."""
+        from physgen.domains.cosmology.torch_values import zero_mode_shift
+
+        return zero_mode_shift(x, constants)
+
     def request(
         self, like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
     ) -> xr.Dataset:

@@ -1,7 +1,9 @@
 r"""Physical values of encoded fields in differentiable torch operations: what an observation model sees.
 
-The same map as :func:`physgen.domains.cosmology.encoding.decode_field`, without the count of what was clipped. Shapes:
-B fields, C components, \*grid lattice.
+Together the same map as :func:`physgen.domains.cosmology.encoding.decode_field`, without the count of what was
+clipped.
+
+Shapes: B fields, C components, \*grid lattice.
 """
 
 from __future__ import annotations
@@ -16,11 +18,43 @@ from torch import Tensor
 from physgen.domains.cosmology.encoding import LOWEST, component_constants
 from physgen.domains.cosmology.gaussianise import _segments
 
+# as many steps for all: what one field decodes to does not depend on those beside it
+NEWTON_STEPS, LONGEST_STEP, LEAST_SLOPE = 8, 1.0, 1e-6
+
 
 def decoded_values(x: Tensor, constants: Mapping[str, Any]) -> Tensor:
     r"""Field values (B, C, \*grid) of encoded x; the gradient is zero where a value is clipped."""
     parts = component_constants(constants)
     return torch.stack([_decoded(x[:, c], part) for c, part in enumerate(parts)], dim=1)
+
+
+def zero_mode_shift(x: Tensor, constants: Mapping[str, Any]) -> Tensor | None:
+    r"""c (B, C, 1, ...) with which x + c decodes to the mean that the zero mode of x stands for; None without these.
+
+    Newton steps; the gradient is that of the implicit function. See :mod:`physgen.domains.cosmology.zero_mode`.
+    """
+    parts = component_constants(constants)
+    if not any("zero_mode" in part for part in parts):
+        return None
+    shifts = [_shift(x[:, c], part) if "zero_mode" in part else x[:, c].mean() * 0 for c, part in enumerate(parts)]
+    one = [len(x), *[1] * (x.ndim - 2)]
+    return torch.stack([shift.expand(one) for shift in shifts], dim=1)
+
+
+def _shift(x: Tensor, part: Mapping[str, Any]) -> Tensor:
+    zero_mode, cells = part["zero_mode"], tuple(range(1, x.ndim))
+    zero = x.mean(cells, keepdim=True)
+    wanted = zero_mode["mean"] + (zero / zero_mode["slope"] if zero_mode["slope"] else 0 * zero)
+    still, shift = x.detach(), torch.zeros_like(zero.detach())
+    for _ in range(NEWTON_STEPS):
+        with torch.enable_grad():
+            point = shift.requires_grad_()
+            mean = _decoded(still + point, part).mean(cells, keepdim=True) / part["scale"]
+            (slope,) = torch.autograd.grad(mean.sum(), point)
+        miss, slope = mean.detach() - wanted.detach(), slope.clamp(min=LEAST_SLOPE)
+        shift = shift.detach() - (miss / slope).clamp(-LONGEST_STEP, LONGEST_STEP)
+    left = _decoded(x + shift, part).mean(cells, keepdim=True) / part["scale"] - wanted
+    return shift - (left - left.detach()) / slope
 
 
 def _decoded(x: Tensor, part: Mapping[str, Any]) -> Tensor:

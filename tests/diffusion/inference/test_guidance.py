@@ -169,3 +169,14 @@ def test_exponents_that_name_no_law_are_refused(denoisers, exponents):
 def test_a_threshold_that_is_no_fraction_is_refused():
     with pytest.raises(ValueError, match="threshold"):
         sample_guided(tempered(UPPER, 2), GRID, (2, 1, 1), torch.Generator(), threshold=2.0)
+
+
+def test_the_tail_of_weights_is_that_of_the_pareto_law_that_made_them():
+    """Shape k of weights u^-k, 4000 of them: error of the estimate about (1 + k)/sqrt(190)."""
+    from physgen.diffusion.inference.weight_statistics import summarise_weights, tail_shape
+
+    u = torch.rand(4000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for k in (0.2, 0.5, 1.0):
+        assert abs(tail_shape(-k * u.log()) - k) < 3 * (1 + k) / math.sqrt(190)
+    assert math.isnan(tail_shape(u[:10])) and not summarise_weights(u[:10]).is_reliable
+    assert summarise_weights(0.1 * u).is_reliable and not summarise_weights(-1.2 * u.log()).is_reliable

@@ -81,6 +81,7 @@ GENERAL = {
     "training.precision": ("bfloat16", {}, "weights"),
     "training.augment": (False, {}, "weights"),
     "training.label_dropout": (0.9, {}, "weights"),
+    "training.calibration": (4, {}, "weights or refused"),
     "training.validation_size": (2, {}, "record"),
     "sampling.sampler": ("ancestral", {}, "samples"),
     "sampling.steps": (5, {"sampling.sampler": "ancestral"}, "samples"),

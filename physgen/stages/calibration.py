@@ -32,12 +32,7 @@ def calibrate(run: Run, configurations: int, device: str = "auto") -> dict[str, 
         InputError: the run has no prior spectrum of a lattice.
     """
     started, model = time.perf_counter(), load_model(run.folder / "model", device)
-    denoiser = model.denoiser
-    if not isinstance(denoiser, FieldDenoiser) or denoiser.spectrum is None or not denoiser.spectrum.grid:
-        raise InputError(
-            f"training.calibration={configurations} needs fields of real numbers on a lattice, {run.experiment.domain} "
-            "has none here: leave it out"
-        )
+    denoiser = can_be_calibrated(model.denoiser, configurations)
     chosen = _spread(run, configurations)
     found = encoded_part(run, "train", model.encoding.domain, chosen, write=False)
     condition = {name: value.to(model.device) for name, value in found.condition.items()}
@@ -53,6 +48,16 @@ def calibrate(run: Run, configurations: int, device: str = "auto") -> dict[str, 
         "largest": float(middle.abs().max()),
         "root_mean_square": float(middle.square().mean().sqrt()),
     }
+
+
+def can_be_calibrated(denoiser: torch.nn.Module, configurations: int) -> FieldDenoiser:
+    """The denoiser, of real numbers on a lattice. Raises InputError for another: said before it is trained."""
+    if not isinstance(denoiser, FieldDenoiser) or denoiser.spectrum is None or not denoiser.spectrum.grid:
+        raise InputError(
+            f"training.calibration={configurations} needs fields of real numbers on a lattice, which these data are "
+            "not: leave it out"
+        )
+    return denoiser
 
 
 def _spread(run: Run, configurations: int) -> np.ndarray:

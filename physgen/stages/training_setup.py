@@ -35,6 +35,7 @@ from physgen.runs.folder import (
     write_json,
 )
 from physgen.runs.model import build_denoiser, level_distribution
+from physgen.stages.calibration import can_be_calibrated
 from physgen.stages.data import default_dataset
 from physgen.tracking.server import clean_tracking_uri
 
@@ -62,6 +63,7 @@ class Settings:
         validation_size: configurations to validate on, at most.
         cadence: when to log, validate and save.
         augment: apply the symmetries of the domain. compile: compile the network.
+        calibration: configurations for the calibration at the end; 0 for none.
         automatic_precision: the precision of the recipe is not the one to take, but chosen for the machine.
         description: the resolved experiment, stored with the weights. digest: of it, stored with the checkpoints.
     """
@@ -74,6 +76,7 @@ class Settings:
     validation_size: int
     cadence: Cadence
     augment: bool
+    calibration: int
     automatic_precision: bool
     compile: bool
     description: Mapping[str, Any]
@@ -107,6 +110,7 @@ class Settings:
                 training.keep_checkpoints,
             ),
             augment=training.augment,
+            calibration=training.calibration,
             automatic_precision=training.precision == "auto",
             compile=training.compile,
             description=experiment.resolved(),
@@ -193,6 +197,8 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
             denoiser(x[:1], torch.ones(1, device=here.device), one)
     except (ValueError, RuntimeError) as error:
         raise InputError(f"network: {error}") from None
+    if settings.calibration:
+        can_be_calibrated(denoiser, settings.calibration)
     network = cast(torch.nn.Module, denoiser.network)
     if settings.compile:
         compile_network(network, here.device)

@@ -175,7 +175,10 @@ def _check_launch(experiment: Experiment, here: Launch) -> None:
 def _check_same(experiment: Experiment, run: Run) -> None:
     """A resume with another configuration would be another experiment under the same name."""
     asked, stands = (e.flat() for e in (experiment, run.experiment))
-    free = ("tracking.", "sampling.", "training.steps", "training.keep_checkpoints", "training.monitor.", "dataset")
+    free = (
+        "tracking.", "sampling.", "training.steps", "training.keep_checkpoints", "training.monitor.",
+        "training.calibration", "dataset",
+    )  # fmt: skip
     changed = [k for k in sorted(asked | stands) if asked.get(k) != stands.get(k) and not k.startswith(free)]
     if changed:
         key = changed[0]

@@ -13,13 +13,20 @@ from pathlib import Path
 from physgen.errors import InputError
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
-SEPARATOR = ":"
+SEPARATOR, CARD = ":", "card.md"
 
 
 def shipped_names() -> list[str]:
     """``<collection>:<name>`` of all, in order."""
     folders = sorted(path.parent for path in SHIPPED.glob("*/*/experiment.yaml"))
     return [f"{folder.parent.name}{SEPARATOR}{folder.name}" for folder in folders]
+
+
+def about_shipped(name: str) -> str:
+    """The title of the card of one of :func:`shipped_names`."""
+    card = SHIPPED.joinpath(*name.split(SEPARATOR)) / CARD
+    lines = card.read_text().splitlines() if card.is_file() else [""]
+    return lines[0].lstrip("# ")
 
 
 def folder_of(run: str | Path) -> Path:

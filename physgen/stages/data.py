@@ -24,6 +24,7 @@ from physgen.ensemble import (
 from physgen.ensemble.pairing import paired_ensemble
 from physgen.errors import InputError
 from physgen.progress import Progress
+from physgen.runs.shipped import about_shipped, shipped_names
 from physgen.stages.sources import described
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
 
 def describe_domains() -> str:
-    """One paragraph for each domain: what it is, its labels, diagnostics, importers and exports."""
+    """One paragraph for each domain: what it is, its labels, diagnostics, importers and exports; and the networks that
+    come with the package.
+    """
     paragraphs = []
     for name in list_domains():
         domain = get_domain(name)
@@ -48,6 +51,9 @@ def describe_domains() -> str:
                 for f, text in formats.items()
             )
         )
+    shipped = [f"  physgen sample {name:<18} {about_shipped(name)}" for name in shipped_names()]
+    if shipped:
+        paragraphs.append("networks that come with physgen:\n" + "\n".join(shipped))
     return "\n\n".join(paragraphs)
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physgen.cli import inferring
 from physgen.cli.combining import combine_command, pair_command
 from physgen.cli.parser import STOPPED, parser
 from physgen.progress import progress_bar
@@ -334,34 +335,6 @@ def _regimes(arguments: argparse.Namespace) -> None:
         print(f"next, does a model of these data copy them: {_command('regimes', 'runs/NAME')} after physgen train")
 
 
-def _likelihood(arguments: argparse.Namespace) -> None:
-    from physgen.stages.likelihood import LikelihoodOptions, write_likelihood
-
-    probes = {} if arguments.probes is None else {"probes": arguments.probes}
-    options = LikelihoodOptions(arguments.method, steps=arguments.steps, seed=arguments.seed, **probes)
-    found = write_likelihood(
-        arguments.run, arguments.file, options, arguments.output, device=arguments.device,
-        progress=progress_bar("likelihood"),
-    )  # fmt: skip
-    print(found.table)
-    print(f"wrote {found.folder}/summary.json, likelihood.nc and figures/")
-
-
-def _infer(arguments: argparse.Namespace) -> None:
-    from physgen.stages.inference import InferenceOptions, write_inference
-
-    labels = None if arguments.labels is None else tuple(arguments.labels)
-    options = InferenceOptions(
-        arguments.method, labels, arguments.combine, arguments.probes, arguments.steps, arguments.limit, arguments.seed
-    )
-    found = write_inference(
-        arguments.run, arguments.file, options, arguments.output, device=arguments.device,
-        progress=progress_bar("infer"),
-    )  # fmt: skip
-    print(found.table)
-    print(f"wrote {found.folder}/summary.json, posteriors.nc and figures/")
-
-
 def _ui(arguments: argparse.Namespace) -> int:
     from physgen.errors import InputError
     from physgen.tracking.server import default_tracking_uri
@@ -408,8 +381,8 @@ COMMANDS = {
     "combine": combine_command,
     "pair": pair_command,
     "regimes": _regimes,
-    "likelihood": _likelihood,
-    "infer": _infer,
+    "likelihood": inferring.likelihood,
+    "infer": inferring.infer,
     "ui": _ui,
     "sync": _sync,
     "config": _config,

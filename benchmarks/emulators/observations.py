@@ -53,8 +53,9 @@ def gaussian_rows(fields: int = FIELDS, draws: int = DRAWS) -> list[Row]:
         if hole:
             a[..., SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4] = torch.nan
         given = {OBSERVED: a, VARIANCE: torch.full_like(a, sigma**2)}
+        denoiser = PosteriorDenoiser(law, Observation(linear), "wiener", tolerance=1e-4)
         x = sample(
-            PosteriorDenoiser(law, Observation(linear), "wiener", tolerance=1e-4), log_uniform(120, 0.01, STEPS), (fields * draws, 1, SIDE, SIDE), 3,
+            denoiser, log_uniform(120, 0.01, STEPS), (fields * draws, 1, SIDE, SIDE), 3,
             {key: value.repeat_interleave(draws, 0) for key, value in given.items()}, tile=draws * fields // 4,
         )  # fmt: skip
         drawn = x.reshape(fields, draws, SIDE, SIDE).numpy()

@@ -2,8 +2,8 @@
 
     python -m benchmarks.emulators.observations [RUN]
 
-The denoiser of the Gaussian field is exact and so is its covariance: what is left is the bias of the sampler. RUN is the
-folder of a trained run of maps, whose test part is observed and drawn again.
+The denoiser of the Gaussian field is exact and so is its covariance: what is left is the bias of the sampler. RUN is
+the folder of a trained run of maps, whose test part is observed and drawn again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import xarray as xr
 
 from benchmarks.regimes.row import Row
 from physgen.diffusion.exact import GaussianField
-from physgen.diffusion.inference.inverse import OBSERVED, VARIANCE, Observation, wiener
+from physgen.diffusion.inference.inverse import OBSERVED, VARIANCE, Observation, PosteriorDenoiser
 from physgen.diffusion.inference.measurement import Blur, Chain, Downsample
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.sampling.samplers import sample
@@ -53,8 +53,9 @@ def gaussian_rows(fields: int = FIELDS, draws: int = DRAWS) -> list[Row]:
         if hole:
             a[..., SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4] = torch.nan
         given = {OBSERVED: a, VARIANCE: torch.full_like(a, sigma**2)}
+        denoiser = PosteriorDenoiser(law, Observation(linear), "wiener", tolerance=1e-4)
         x = sample(
-            wiener(law, Observation(linear)), log_uniform(120, 0.01, STEPS), (fields * draws, 1, SIDE, SIDE), 3,
+            denoiser, log_uniform(120, 0.01, STEPS), (fields * draws, 1, SIDE, SIDE), 3,
             {key: value.repeat_interleave(draws, 0) for key, value in given.items()}, tile=draws * fields // 4,
         )  # fmt: skip
         drawn = x.reshape(fields, draws, SIDE, SIDE).numpy()

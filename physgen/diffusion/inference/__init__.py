@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.path_weights import WeightedSamples as WeightedSamples
     from physgen.diffusion.inference.path_weights import noising_log_weight as noising_log_weight
     from physgen.diffusion.inference.path_weights import weighted_sample as weighted_sample
+    from physgen.diffusion.inference.posterior_weights import weighted_posterior as weighted_posterior
     from physgen.diffusion.inference.reverse_kernels import Ancestral as Ancestral
     from physgen.diffusion.inference.reverse_kernels import EulerMaruyama as EulerMaruyama
     from physgen.diffusion.inference.reverse_kernels import FourierCovariance as FourierCovariance
@@ -48,5 +49,6 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.weight_statistics import resample as resample
     from physgen.diffusion.inference.weight_statistics import reweighted_mean as reweighted_mean
     from physgen.diffusion.inference.weight_statistics import summarise_weights as summarise_weights
+    from physgen.diffusion.inference.weight_statistics import tail_shape as tail_shape
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

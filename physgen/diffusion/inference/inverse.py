@@ -19,7 +19,7 @@ found by Gauss-Newton steps from D. The methods differ in C alone:
 
 :func:`repaint` changes the sampler and not the denoiser; it is biased even for Gaussian laws. Numbers on one problem,
 variance included, are in tests/diffusion/inference/test_inverse.py. The covariance of a non-Gaussian law depends on y,
-and there none is exact: :mod:`physgen.diffusion.inference.posterior_moves` makes the posterior their fixed point.
+and there none is exact without :func:`physgen.diffusion.inference.posterior_weights.weighted_posterior`.
 
 Shapes: B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,), observations (B or 1, \*measured).
 """

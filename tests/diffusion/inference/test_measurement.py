@@ -46,7 +46,7 @@ def lognormal(sigma, shape=(1, 1, 1)):
 def test_the_posterior_mean_of_a_lognormal_value_is_that_of_quadrature(sigma, most):
     """x0 of unit variance, a = exp(x0) + n: largest error of D_a over a and s, in those of x0.
 
-    The posterior of a curve is skewed, and the Gaussian that stands for it is not: no further expansion takes this away.
+    The posterior of a curve is skewed and the Gaussian that stands for it is not: no further expansion helps.
     """
     grid = torch.linspace(-8, 8, 8001, dtype=torch.float64)
     white, errors = GaussianField(torch.ones(1, 1, dtype=torch.float64)), []

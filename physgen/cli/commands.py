@@ -183,7 +183,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from physgen.stages import DrawOptions, describe_average, extrapolation, sample
+    from physgen.stages import DrawOptions, describe_average, extrapolation, labels_not_held, sample
 
     if any(getattr(arguments, name) is not None for name in ("given", "operator", "truth")):
         _sample_given(arguments)
@@ -210,6 +210,9 @@ def _sample(arguments: argparse.Namespace) -> None:
         print(describe_weights(path))
     if words := extrapolation(path):
         print(f"extrapolation: {words} of the labels, where nothing was learned")
+    varying = labels_not_held(arguments.run, path, given)
+    if varying:
+        print(f"not held fixed, as in {arguments.like or 'the test part'}: {varying}")
     print(f"wrote {path}\n{_after_sample(arguments, path, given)}")
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from physgen.stages.sampling import DrawOptions as DrawOptions
     from physgen.stages.sampling import conditions_without_data as conditions_without_data
     from physgen.stages.sampling import extrapolation as extrapolation
+    from physgen.stages.sampling import labels_not_held as labels_not_held
     from physgen.stages.sampling import reference_settings as reference_settings
     from physgen.stages.sampling import sample as sample
     from physgen.stages.training import is_complete as is_complete

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,6 +146,19 @@ def extrapolation(generated: str | Path) -> str:
     """Which configurations of a file lie in the corner that its training held out, in words; empty for none."""
     with open_conditions(generated) as drawn:
         return str(drawn.attrs.get(EXTRAPOLATED, ""))
+
+
+def labels_not_held(run: str | Path | Run, generated: str | Path, given: Mapping[str, float]) -> str:
+    """Which labels of the run vary in the generated file though others were given, in words; empty for none."""
+    run = run if isinstance(run, Run) else open_run(run)
+    names = [key.removesuffix("_range") for key in run.facts() if key.endswith("_range")]
+    said = []
+    with open_conditions(generated) as drawn:
+        for name in names if given else []:
+            if name not in given and name in drawn.variables:
+                low, high = float(drawn[name].min()), float(drawn[name].max())
+                said += [f"{name} {low:.3g} to {high:.3g}"] if high > low else []
+    return ", ".join(said)
 
 
 def reference_settings(like: str | Path, generated: str | Path) -> list[str] | None:

@@ -56,7 +56,7 @@ def test_a_network_that_comes_with_the_package_has_a_name(run, tmp_path, monkeyp
     words = ["sample", "emulator:tiny", "-n", "3", "--condition", "Omega_m=0.3,sigma_8=0.8", "--steps", "6"]
     assert main([*words, "-o", "new.h5", "--device", "cpu"]) == 0
     said = capsys.readouterr().out
-    assert "--given new.h5" in said
+    assert "--given new.h5" in said and "not held fixed, as in the test part: redshift" in said
     drawn = pg.load_ensemble("new.h5")
     assert drawn.sizes["sample"] == 3 and (drawn["Omega_m"] == 0.3).all()
     assert {file: file.read_bytes() for file in (tmp_path / "shipped").rglob("*") if file.is_file()} == before

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 SamplerName = Literal[
     "euler", "ancestral", "heun", "dpmpp_2m", "euler_maruyama", "dpmpp_3m", "exponential_4m", "dpmpp_2m_sde",
-    "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5",
+    "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5", "modal_2m",
 ]  # fmt: skip
 SDEName = Literal["ou", "vp", "sub_vp", "ve", "cosine", "rectified_flow"]
 LevelRule = Literal["checked", "chosen", "log-uniform"]

@@ -287,7 +287,7 @@ class KernelSampler:
         denoised = denoiser(y, torch.full((y.shape[0],), s, dtype=y.dtype, device=y.device), condition)
         return self.kernel.mean(y, denoised, s, s_next), self.kernel.variance(denoised, s, s_next).sqrt()
 
-    def start(self, white: Tensor, s: float) -> Tensor:
+    def start(self, white: Tensor, s: float, condition: Condition = None) -> Tensor:
         """y at the first level from white noise of unit variance."""
         return self.kernel.start_mean(white) + self.kernel.colour(white, self.kernel.start_variance(white, s))
 

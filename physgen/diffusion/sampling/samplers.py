@@ -16,7 +16,8 @@ bit: not on N, ``start_index``, how much is kept in memory or how the work is sp
 A deterministic one gives the one point that the probability flow assigns to y; its law over all y is :math:`p(x_0)`
 too. The sampler takes the level s, then those of ``levels`` below it (:func:`physgen.diffusion.levels.levels_from`).
 The noise in y must not come from the streams "sampler start" and "sampler step" of the same seed, which are used here.
-A sampler with a method ``start(white, s)`` makes its own y at the first level, where none is given.
+A sampler with a method ``of(denoiser)`` is bound to what that denoiser knows of its data, first of all; one with a
+method ``start(white, s, condition)`` makes its own y at the first level, where none is given.
 
 Shapes: N samples, B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,).
 """
@@ -36,6 +37,7 @@ from physgen.diffusion.noise import noise_like
 from physgen.diffusion.recording import recorded
 from physgen.diffusion.sampling.adaptive import AdaptiveFlow
 from physgen.diffusion.sampling.deterministic import dpmpp_2m, euler, exponential_multistep, heun
+from physgen.diffusion.sampling.modal import ModalFlow
 from physgen.diffusion.sampling.solver import Sampler, Solver
 from physgen.diffusion.sampling.stochastic import (
     ancestral,
@@ -60,6 +62,7 @@ SAMPLERS: dict[str, Sampler] = {
     "predictor_corrector": predictor_corrector(),
     "annealed_langevin": annealed_langevin(),
     "dopri5": AdaptiveFlow(),
+    "modal_2m": ModalFlow(),
 }
 
 
@@ -120,18 +123,19 @@ def sample(
     plan = Execution(tile, start_index, device, home, dtype, streams, progress, workers)
     count, one = int(shape[0]), tuple(shape[1:])
     levels = _levels_of_start(levels, start, from_level, (count, *one))
-    integrate, s_first, tiles = find_sampler(sampler), check_levels(levels)[0], plan.tiles(count, one)
+    integrate, s_first, tiles = _bound(find_sampler(sampler), denoiser), check_levels(levels)[0], plan.tiles(count, one)
     counted = _counted(recorded(denoiser, device), progress, len(tiles) * evaluations(sampler, levels))
     samples = torch.empty((count, *one), dtype=dtype, device=home or device)
     check_condition(condition, count)
 
     def draw(part: Tile) -> None:
         noise = partial(_noise, seed, torch.tensor(part.numbers, device=device), one, plan)
+        own = plan.condition(condition, part)
         if start is None:
-            y = _first(integrate, noise("sampler start", 0), s_first)
+            y = _first(integrate, noise("sampler start", 0), s_first, own)
         else:
             y = part.take(start).to(device, dtype)
-        x = integrate(counted, levels, y, plan.condition(condition, part), partial(noise, "sampler step"))
+        x = integrate(counted, levels, y, own, partial(noise, "sampler step"))
         samples[part.place] = x[part.inside]
 
     plan.each(draw, tiles)
@@ -149,10 +153,16 @@ def _levels_of_start(levels: Tensor, start: Tensor | None, from_level: float | N
     return levels_from(levels, from_level)
 
 
-def _first(sampler: Sampler, white: Tensor, s: float) -> Tensor:
+def _bound(sampler: Sampler, denoiser: Denoiser) -> Sampler:
+    """The sampler for this denoiser, before that is wrapped."""
+    of = getattr(sampler, "of", None)
+    return sampler if of is None else of(denoiser)
+
+
+def _first(sampler: Sampler, white: Tensor, s: float, condition: Condition) -> Tensor:
     """y at the first level from white noise of unit variance."""
     own = getattr(sampler, "start", None)
-    return white * s if own is None else own(white, s)
+    return white * s if own is None else own(white, s, condition)
 
 
 def _noise(seed: int, index: Tensor, shape: tuple[int, ...], plan: Execution, stream: str, step: int) -> Tensor:

@@ -1,0 +1,71 @@
+"""The flow in the angles of the modes: exact for Gaussian fields in two steps, of order 2 for what is not Gaussian."""
+
+import math
+
+import pytest
+import torch
+
+from physgen.diffusion.exact import GaussianMixture
+from physgen.diffusion.learning.denoisers import FieldDenoiser
+from physgen.diffusion.learning.prior_spectrum import Spectrum
+from physgen.diffusion.levels import log_uniform
+from physgen.diffusion.sampling.modal import ModalFlow
+from physgen.diffusion.sampling.samplers import sample
+from physgen.lattice import wavenumber
+
+GRID = (16, 16)
+
+
+class Nothing(torch.nn.Module):
+    """A network that has learned nothing: the denoiser is the Wiener filter."""
+
+    def forward(self, x, c_noise, condition=None):
+        return torch.zeros_like(x)
+
+
+def red_field():
+    """A denoiser of Gaussian fields with P between 1e-2 and 1e2, and that P."""
+    k = torch.from_numpy(wavenumber(GRID))
+    ln_power = torch.where(k > 0, -4 * torch.log(k.clamp(min=0.1) / 1.2), 3.0)[None, None].float()
+    return FieldDenoiser(Nothing(), Spectrum(ln_power, GRID)), ln_power.exp()[0, 0]
+
+
+@pytest.mark.parametrize("steps", [2, 16])
+def test_gaussian_fields_have_their_spectrum_at_any_number_of_steps(steps):
+    denoiser, power = red_field()
+    levels = log_uniform(3.0, 0.3, steps)  # far inside the range of sqrt(P): other solvers lose most of the power
+    x = sample(denoiser, levels, (400, 1, *GRID), seed=1, sampler="modal_2m")
+    ratio = torch.fft.rfftn(x[:, 0], dim=(1, 2)).abs().square().mean(0) / 256 / power
+    # chi-squared of 2 x 400 degrees of freedom, of 400 at the modes that are real
+    real = torch.zeros_like(ratio, dtype=torch.bool)
+    real[[[0], [8]], [0, 8]] = True
+    scatter = torch.where(real, math.sqrt(2 / 400), math.sqrt(1 / 400))
+    pull = ((ratio - 1) / scatter).flatten()
+    assert pull.abs().max() < 5 and abs(float(pull.mean())) < 4 / math.sqrt(len(pull))
+    other = sample(denoiser, levels, (50, 1, *GRID), seed=1, sampler="dpmpp_2m")
+    assert other.var() < 0.3 * x.var()
+
+
+def test_what_is_drawn_is_the_noise_coloured_whatever_the_steps():
+    denoiser, _ = red_field()
+    few, many = (sample(denoiser, log_uniform(5.0, 0.1, n), (3, 1, *GRID), seed=2, sampler="modal_2m") for n in (2, 40))
+    torch.testing.assert_close(few, many, atol=2e-4, rtol=0)
+
+
+def test_a_start_that_is_given_is_taken_as_it_is():
+    denoiser, power = red_field()
+    y = torch.randn(2, 1, *GRID, generator=torch.Generator().manual_seed(0))
+    found = sample(denoiser, log_uniform(3.0, 0.3, 4), y.shape, seed=0, sampler="modal_2m", start=y, from_level=2.0)
+    modes = torch.fft.rfftn(y, dim=(2, 3)) * (power / (power + 4.0)).sqrt()
+    torch.testing.assert_close(found, torch.fft.irfftn(modes, s=GRID, dim=(2, 3)), atol=1e-5, rtol=1e-5)
+
+
+def test_flow_through_a_mixture_is_of_second_order():
+    """A law that has no prior spectrum: unit variance is the frame."""
+    means = torch.tensor([-1.0, 0.6], dtype=torch.float64)[:, None, None]
+    law = GaussianMixture(means, torch.tensor([0.15, 0.3], dtype=torch.float64) ** 2, torch.tensor([0.3, 0.7]))
+    y = 80.0 * torch.linspace(-2, 2, 41, dtype=torch.float64)[:, None, None]
+    ends = {n: ModalFlow()(law, log_uniform(80.0, 0.002, n), y) for n in (256, 512, 4096)}
+    coarse, fine = (float((ends[n] - ends[4096]).abs().mean()) for n in (256, 512))
+    missing = [(n / 4096) ** 2 for n in (256, 512)]
+    assert abs(math.log2(coarse / (1 - missing[0])) - math.log2(fine / (1 - missing[1])) - 2) < 0.15

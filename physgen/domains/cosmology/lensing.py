@@ -31,6 +31,7 @@ KTNG_FILE = re.compile(r"LP(?P<planes>\d+)_run(?P<run>\d+)_maps\.hdf5|kappa(?P<p
 KTNG_FOLDERS = re.compile(r"(?:LP(?P<planes>\d+)/)?run(?P<run>\d+)$")
 OPTIONS = ("source_redshift", "realisations", "cells", "box_size", "field_kind")
 KTNG_REDSHIFTS = (  # zs.dat of 0satoken/kappaTNG, planes 1 to 40
+    # plane 23: 1.034093; an older page of that repository called it 1.023
     0.034467, 0.069515, 0.105182, 0.14151, 0.178545, 0.216332, 0.254921, 0.294363, 0.334713, 0.376027,
     0.418368, 0.461799, 0.506387, 0.552205, 0.599329, 0.647838, 0.697818, 0.749361, 0.802561, 0.857522,
     0.914352, 0.973168, 1.034093, 1.09726, 1.162811, 1.230896, 1.301678, 1.37533, 1.45204, 1.532007,

@@ -14,6 +14,7 @@ from physgen.domains.cosmology.arrays import make_ensemble
 from physgen.domains.cosmology.options import Box
 from physgen.ensemble import load_ensemble, save_ensemble
 from physgen.errors import InputError
+from physgen.stages.data import describe_domains
 from physgen.stages.exporting import export_files
 
 FORMATS = sorted(Domain.exports)
@@ -153,6 +154,14 @@ def test_labels_of_headers_are_read_and_confronted(tmp_path):
         Domain.load("fits", [*paths, tmp_path / "table.txt"])
     with pytest.raises(InputError, match="would hold 6 fields, FITS has one a file: name a folder, -o maps"):
         export_files("fits", case("slabs").assign_attrs(domain="cosmology"), tmp_path / "maps.fits")
+
+
+def test_each_physics_says_which_labels_its_data_have():
+    """Those of fields come with the data: "none" would be false."""
+    told = {part.split(":")[0]: part for part in describe_domains().split("\n\n")}
+    assert "labels: those that the data have: Omega_m and sigma_8 of simulations" in told["cosmology"]
+    assert all(f"physgen export {format}" in told["cosmology"] for format in FORMATS)
+    assert "physgen export npy" in told["spins"] and "labels: none beside the conditions" in told["spins"]
 
 
 def test_plain_hdf5_says_what_the_ensemble_says(tmp_path):

@@ -40,6 +40,7 @@ DATA = {
         "particles": (10, {}), "mesh_factor": (2.0, {}), "steps": (3, {}), "redshift": (1.0, {}),
         "Omega_m": ([0.1, 0.4], {}), "sigma_8": ([0.7, 1.0], {}), "Omega_b": (0.03, {}), "h": (0.7, {}),
         "n_s": (1.0, {}), "linear_power": ("camb", {}), "painting": ("particles", {}),
+        "simulator": ("2lpt", {}), "first_simulation": (3, {}),
         "mass_assignment": ("TSC", {}), "interlaced": (True, {"data.transform": "asinh"}), "redshift_space": (True, {}),
         "transform": ("log", {}),
         "snapshots": (2, {}), "highest_redshift": (1.0, {"data.snapshots": 2}), "zero_mode": ("encoded", {}),

@@ -35,7 +35,7 @@ METHODS = ("bound", "flow")
 DRAWS = {"bound": 4, "flow": 4}
 LEVELS = {"bound": 32, "flow": 12}
 FOLDER, POSTERIOR_DRAWS = "inference", 1000
-ROWS_AT_ONCE = 4096  # of (configuration, labels): what is copied of the data at a time
+VALUES_AT_ONCE = 2**24  # of configurations, a copy for each point of a design
 
 
 @dataclass(frozen=True)
@@ -208,13 +208,14 @@ class _Measure:
         config = np.concatenate([self.members[u] for u in which])
         total = np.zeros((draws, len(which)))
         self.round += 1
-        for first in range(0, len(config), ROWS_AT_ONCE):
-            rows = slice(first, first + ROWS_AT_ONCE)
+        block = max(VALUES_AT_ONCE // self.data.x[0].numel(), 1)
+        for first in range(0, len(config), block):
+            rows = slice(first, first + block)
             drawn = self._rows(config[rows], labels[point[rows]], draws)
             for into, values in zip(total, drawn, strict=True):
                 np.add.at(into, point[rows], values)
             if self.progress is not None:
-                self.progress(min(first + ROWS_AT_ONCE, len(config)), len(config), f"round {self.round}")
+                self.progress(min(first + block, len(config)), len(config), f"round {self.round}")
         return total
 
     def _rows(self, config: np.ndarray, labels: np.ndarray, draws: int) -> np.ndarray:

@@ -84,7 +84,7 @@ def _notes(posterior: xr.Dataset, coverage: xr.Dataset | None, count: int, plan:
             notes.append(f"MISCALIBRATED: coverage deviates by {deviation:.2f}, above chance ({floor:.2f} on average)")
     worst = float((posterior["mean_error"] / posterior["std"]).max())
     if worst > ERROR_OF_NOTE:
-        notes.append(f"the Monte Carlo error of a mean reaches {worst:.2f} posterior deviations: raise --draws")
+        notes.append(f"the Monte Carlo error of a mean reaches {worst:.2f} posterior deviations: raise --probes")
     if float(posterior["misfit"].max()) > MISFIT_OF_NOTE:
         notes.append(f"ln p is missed by up to {float(posterior['misfit'].max()):.2f} nats near its peak")
     if float(posterior["outside"].max()) > OUTSIDE_OF_NOTE:

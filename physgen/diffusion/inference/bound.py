@@ -31,6 +31,7 @@ from torch import Tensor
 from physgen.diffusion.convention import Condition, Denoiser, in_dtype
 from physgen.diffusion.exact.law import LOG_2PI
 from physgen.diffusion.noise import Stream, noise_like
+from physgen.diffusion.recording import recorded
 from physgen.diffusion.sampling.tiles import check_condition, tile_of
 
 FEWEST_VALUES = 2**14  # in one call of the denoiser: small configurations are many
@@ -85,12 +86,13 @@ def denoising_bound(
     if len(numbers) != len(x):
         raise ValueError(f"streams must name one stream for each of the {len(x)} rows, got {len(numbers)}")
     levels, width = _levels(plan, s_min, s_max)
+    call = recorded(denoiser, x.device)
     found = torch.empty(plan.draws, len(x), dtype=torch.float64)
     size = max(tile_of(tuple(x.shape[1:]), x.device.type), FEWEST_VALUES // x[0].numel())
     for first in range(0, len(x), size):
         rows = slice(first, first + size)
         given = in_dtype(condition and {name: value[rows] for name, value in condition.items()}, plan.dtype)
-        block = _Block(denoiser, x[rows].to(plan.dtype), given, numbers[rows].to(x.device), plan.seed)
+        block = _Block((denoiser, call), x[rows].to(plan.dtype), given, numbers[rows].to(x.device), plan.seed)
         start = block.known(s_min, s_max)
         for draw, row in enumerate(levels):
             drawn = sum(block.excess(float(s), draw * plan.strata + i) for i, s in enumerate(row))
@@ -110,10 +112,13 @@ def _levels(plan: BoundSettings, s_min: float, s_max: float) -> tuple[Tensor, fl
 class _Block:
     """Rows that are computed together."""
 
-    def __init__(self, denoiser: Any, x: Tensor, condition: Condition, numbers: Tensor, seed: int) -> None:
-        self.denoiser, self.x, self.condition = denoiser, x, condition
+    def __init__(
+        self, denoiser: tuple[Any, Denoiser], x: Tensor, condition: Condition, numbers: Tensor, seed: int
+    ) -> None:
+        self.denoiser, self.call = denoiser  # itself, and as it is called: on a GPU it may be a recording
+        self.x, self.condition = x, condition
         self.numbers, self.seed = numbers, seed
-        self.linear = hasattr(denoiser, "surrogate_log_density")
+        self.linear = hasattr(self.denoiser, "surrogate_log_density")
 
     def known(self, s_min: float, s_max: float) -> Tensor:
         """What needs no draw (B,): the bound of the linear part, or the entropy of the noise less the prior's KL."""
@@ -127,7 +132,7 @@ class _Block:
         shape = tuple(self.x.shape[1:])
         z = noise_like(self.seed, "bound noise", self.numbers, shape, step, self.x.dtype, self.x.device)
         y, level = self.x + s * z, self._level(s)
-        guess = self.denoiser(y, level, self.condition).to(y.dtype)
+        guess = self.call(y, level, self.condition).to(y.dtype)
         if not self.linear:
             return (self.x - guess).double().square().flatten(1).sum(1) / s**2
         filtered = self.denoiser.baseline(y, level, self.condition).to(y.dtype)

@@ -100,8 +100,8 @@ def combine(
     Raises:
         InputError: random starts that are not known or do not match, too few of them, an unknown diagnostic.
     """
-    from physgen.stages.combine import CombineOptions
-    from physgen.stages.combine import combine as combine_stage
+    from physgen.stages.combining import CombineOptions
+    from physgen.stages.combining import combine as combine_stage
 
     options = CombineOptions(statistics, by, slope, multivariate, price=price)
     return combine_stage(costly, surrogates, reference, options)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
-    from physgen.stages.combine import CombineOptions as CombineOptions
-    from physgen.stages.combine import combine as combine
-    from physgen.stages.combine import write_combination as write_combination
+    from physgen.stages.combining import CombineOptions as CombineOptions
+    from physgen.stages.combining import combine as combine
+    from physgen.stages.combining import write_combination as write_combination
     from physgen.stages.data import default_dataset as default_dataset
     from physgen.stages.data import describe_data as describe_data
     from physgen.stages.data import describe_domains as describe_domains

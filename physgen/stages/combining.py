@@ -82,32 +82,21 @@ def combine(
     options = options or CombineOptions()
     if options.price is not None and not options.price > 0:
         raise InputError(f"price = {options.price} must be positive: what a costly unit costs, in surrogates")
-    sources = {"reference": costly} | {f"surrogate {i + 1}": source for i, source in enumerate(surrogates)}
     if not surrogates:
         raise InputError("no surrogates were given: a control variate needs those of the same random starts")
-    if reference is not None:
-        sources["the reference"] = reference
-    read, physics = of_one_physics(as_ensembles(sources, box_size, domain), domain)
-    # what a configuration was drawn under is no condition of its law here
-    ready = {n: with_units(e, physics).drop_vars(condition_fields(e)) for n, e in read.items()}
-    mine, truth = ready.pop("reference"), ready.pop("the reference", None)
-    mine = physics.confront(mine, mine, "the costly ensemble")
-    first = next(iter(ready.values()))
-    cheap = [physics.confront(first, one, name) for name, one in ready.items()]
-    if truth is not None:
-        truth = _of_other_starts(physics.confront(mine, truth, "the reference"), mine, options.by)
+    sources = {"reference": costly} | {f"surrogate {i + 1}": source for i, source in enumerate(surrogates)}
+    sources |= {} if reference is None else {"the reference": reference}
+    mine, cheap, truth, physics = _in_one_frame(sources, options.by, box_size, domain)
     starts = starts_of_units(mine, options.by, "the costly ensemble")
-    of_cheap = [starts_of_units(one, options.by, name) for one, name in zip(cheap, ready, strict=True)]
-    results, notes = {}, _notes_on_conditions([(mine, starts), *zip(cheap, of_cheap, strict=True)])
-    if any("run" in one.attrs for one in cheap):
-        notes.append(LEARNED)
+    of_cheap = [starts_of_units(one, options.by, name) for name, one in cheap.items()]
+    notes = _notes_on_conditions([(mine, starts), *zip(cheap.values(), of_cheap, strict=True)])
+    notes += [LEARNED] if any("run" in one.attrs for one in cheap.values()) else []
+    settings = {name: getattr(options, name) for name in ("slope", "multivariate", "covariance")}
+    results = {}
     for name, diagnostic in _chosen(physics, options.statistics).items():
         try:
-            of_costly, of_surrogates = diagnostic(mine), [diagnostic(one) for one in cheap]
-            found = combine_results(
-                of_costly, of_surrogates, starts, of_cheap,
-                slope=options.slope, multivariate=options.multivariate, covariance=options.covariance,
-            )  # fmt: skip
+            of_costly, of_surrogates = diagnostic(mine), [diagnostic(one) for one in cheap.values()]
+            found = combine_results(of_costly, of_surrogates, starts, of_cheap, **settings)
             found = found.assign_attrs(is_average=int(is_average(diagnostic, mine, of_costly)))
             results[name] = found if truth is None else against(found, diagnostic(truth))
         except InputError as error:
@@ -116,7 +105,24 @@ def combine(
             notes.append(f"{name} was not combined: {error}")
     if not results:
         raise InputError("; ".join(notes))
-    return Combination(results, _cost(mine, cheap, options.price), tuple(notes), _facts(sources, options, physics))
+    cost = _cost(mine, list(cheap.values()), options.price)
+    return Combination(results, cost, tuple(notes), _facts(sources, options, physics))
+
+
+def _in_one_frame(
+    sources: dict[str, Any], by: str | None, box_size: Any, domain: str | None
+) -> tuple[xr.Dataset, dict[str, xr.Dataset], xr.Dataset | None, Domain]:
+    """The costly ensemble, the surrogates by name (in the frame of the first), the reference, and their physics."""
+    read, physics = of_one_physics(as_ensembles(sources, box_size, domain), domain)
+    # what a configuration was drawn under is no condition of its law here
+    ready = {n: with_units(e, physics).drop_vars(condition_fields(e)) for n, e in read.items()}
+    mine, truth = ready.pop("reference"), ready.pop("the reference", None)
+    mine = physics.confront(mine, mine, "the costly ensemble")
+    first = next(iter(ready.values()))
+    cheap = {name: physics.confront(first, one, name) for name, one in ready.items()}
+    if truth is not None:
+        truth = _of_other_starts(physics.confront(mine, truth, "the reference"), mine, by)
+    return mine, cheap, truth, physics
 
 
 def is_average(diagnostic: Diagnostic, ensemble: xr.Dataset, result: xr.Dataset) -> bool:

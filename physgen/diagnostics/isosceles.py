@@ -89,12 +89,14 @@ def isosceles_bispectrum(ensemble: xr.Dataset, transform: Transform | None = Non
     dims, units = ("side", "angle"), inverse_length(ensemble)
     coords = {
         "side": (sides, {"long_name": "equal sides", "units": units, "symbol": "k"}),
-        "angle": (angle, {"long_name": "angle between the equal sides / pi", "symbol": r"\vartheta/\pi", "units": "1"}),
+        "angle": (angle, {"long_name": "angle over pi", "symbol": r"\vartheta/\pi", "units": "1"}),
     }
     said: dict[str, Any] = {"diagnostic": "isosceles_bispectrum", "kind": "curve", "units": "1", "symbol": "Q"}
     said |= {"long_name": "reduced bispectrum", "tolerance": 0.1, "tolerance_kind": "difference"}
     said["tolerance_of"] = "reduced bispectrum Q"
-    said["convention"] = "Q = B/(P1 P2 + P2 P3 + P3 P1) of each configuration, averaged; triangles with two sides k."
+    said["convention"] = (
+        "Q = B/(P1 P2 + P2 P3 + P3 P1) of each configuration, averaged; two sides k, against their angle."
+    )
     result = result_of_samples(ensemble, value.reshape(*value.shape[:2], *triangles.shape), dims, coords, **said)
     described = {"long_name": "closed triples of modes", "units": "1"}
     return result.assign(triples=(dims, plan.triples.reshape(triangles.shape), described))

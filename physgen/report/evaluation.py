@@ -26,7 +26,7 @@ from physgen.report.evaluation_prose import (
 )
 from physgen.report.fidelity import verdict_html, verdict_table
 from physgen.report.page import Metrics, flat_summary, write_report, write_summary
-from physgen.report.sections import Picture, Section, diagnostic_section
+from physgen.report.sections import Picture, Section, diagnostic_section, group_section
 from physgen.storage.disk import whole_file
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ PAIRS_CAPTION = (
     "The likest pairs: a configuration, its nearest training configuration after the best translation, turn and "
     "reflection with their correlation, and the difference. Of a copy nothing would be left in the difference."
 )
-GROUP_CAPTION = "Grey: reference, blue: generated, with the standard errors of their means; below, the pull."
 GROUP_BYTES = 2**15  # of the tables that HDF5 keeps for a group, above its values
 
 
@@ -186,10 +185,12 @@ def _sections(evaluation: Evaluation, folder: Path, training: Training | None, p
     sections = [Section("configurations", pictures=[Picture(svg[GALLERY], caption)])]
     grouped = figure_groups(evaluation.results)
     for name, three in evaluation.results.items():
-        sections.append(diagnostic_section(*three, None if name in sum(grouped.values(), []) else svg[name], name))
-        for title, members in grouped.items():
-            if members[-1] == name:
-                sections.append(Section(title, pictures=[Picture(svg[_file(title)], GROUP_CAPTION)]))
+        title = next((title for title, members in grouped.items() if name in members), None)
+        if title is None:
+            sections.append(diagnostic_section(*three, svg[name], name))
+        elif name == grouped[title][0]:
+            shown = [evaluation.results[member] for member in grouped[title]]
+            sections.append(group_section(title, shown, svg[_file(title)]))
     if evaluation.memorization is not None:
         reason = next(v.reason for v in evaluation.verdicts if v.diagnostic == MEMORIZATION)
         pictures = [Picture(svg[MEMORIZATION], MEMORIZATION_CAPTION)]

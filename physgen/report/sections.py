@@ -47,20 +47,31 @@ class Section:
 
 
 def diagnostic_section(
-    reference: xr.Dataset, generated: xr.Dataset, comparison: xr.Dataset, picture: Path | None, title: str | None = None
+    reference: xr.Dataset, generated: xr.Dataset, comparison: xr.Dataset, picture: Path, title: str | None = None
 ) -> Section:
     """Figure, caption and table of distances of one diagnostic; all words come from the attrs of its results.
 
     ``title`` defaults to the attr ``diagnostic``. Attr ``convention`` of the reference, if there, opens the section.
-    ``picture`` is None where a figure shows several diagnostics together.
     """
     name = words(title or reference.attrs.get("diagnostic", "diagnostic"))
-    caption = Markup(" ".join([quantity(reference), _errors_meaning(reference, generated, comparison)]))
+    said = f"{quantity(reference)} {_errors_meaning(reference, generated, comparison)}{_joint_test(comparison)}"
+    caption = Markup(said)
     tables = [table for table in (distance_table(comparison), point_table(comparison)) if table.rows]
-    text = reference.attrs.get("convention", "")
-    if picture is None:
-        return Section(name, Markup("{} {}").format(text, caption), tables=tables)
-    return Section(name, text, [Picture(picture, caption)], tables)
+    return Section(name, reference.attrs.get("convention", ""), [Picture(picture, caption)], tables)
+
+
+def group_section(title: str, results: Sequence[tuple[xr.Dataset, xr.Dataset, xr.Dataset]], picture: Path) -> Section:
+    """Several diagnostics that one figure shows side by side: what each is, its joint test, and the meaning of errors.
+
+    Args:
+        title: of the section.
+        results: (of the reference, of the generated, comparison) of each, in the order of the figure.
+        picture: the figure.
+    """
+    reference, generated, comparison = results[0]
+    each = " ".join(quantity(truth) + Markup(_joint_test(compared)) for truth, _, compared in results)
+    caption = Markup(f"{each} {_errors_meaning(reference, generated, comparison)}")
+    return Section(title, reference.attrs.get("convention", ""), [Picture(picture, caption)])
 
 
 def quantity(result: xr.Dataset) -> Markup:
@@ -87,13 +98,18 @@ def _errors_meaning(reference: xr.Dataset, generated: xr.Dataset, comparison: xr
     )
     if comparison.attrs.get("paired"):
         text += f" Both have the same conditions, so ratio and pull are taken {unit} by {unit}; its scatter drops out."
-    p_value = float(comparison["p_value"]) if "p_value" in comparison else math.nan
-    if math.isfinite(p_value):
-        chi2 = f"χ² = {float(comparison['chi2']):.1f} for {int(comparison['dof'])} degrees of freedom, "
-        if not math.isfinite(float(comparison["chi2"])):  # too few units for a covariance; permutations still give p
-            chi2 = ""
-        text += f" All points together, with their full covariance: {chi2}<i>p</i> = {format_value(p_value)}."
     return text
+
+
+def _joint_test(comparison: xr.Dataset) -> str:
+    """The joint test of all points in words; empty where there is none."""
+    p_value = float(comparison["p_value"]) if "p_value" in comparison else math.nan
+    if not math.isfinite(p_value):
+        return ""
+    chi2 = f"χ² = {float(comparison['chi2']):.1f} for {int(comparison['dof'])} degrees of freedom, "
+    if not math.isfinite(float(comparison["chi2"])):  # too few units for a covariance; permutations still give p
+        chi2 = ""
+    return f" All points together, with their full covariance: {chi2}<i>p</i> = {format_value(p_value)}."
 
 
 def distance_table(comparison: xr.Dataset) -> Table:

@@ -59,8 +59,8 @@ class ModalFlow:
     """Adams-Bashforth of order 2 in the angles of the modes, one evaluation a step; deterministic.
 
     Order 2 on any levels, the step to s = 0 is one like the others; on Gaussian data of the denoiser's prior spectrum
-    it makes no error at all. The modes are those of ``denoiser.spectrum``; a denoiser that has none is taken in the frame
-    of unit variance.
+    it makes no error at all. The modes are those of ``denoiser.spectrum``; a denoiser that has none is taken in the
+    frame of unit variance.
     """
 
     order: int = 2

@@ -186,7 +186,9 @@ def _sample(arguments: argparse.Namespace) -> None:
     from physgen.stages import DrawOptions, describe_average, extrapolation, labels_not_held, sample
 
     if any(getattr(arguments, name) is not None for name in ("given", "operator", "truth")):
-        _sample_given(arguments)
+        from physgen.cli.given import sample_given_observation
+
+        sample_given_observation(arguments, _conditions(arguments))
         return
     given = _conditions(arguments)
     options = DrawOptions(
@@ -219,32 +221,6 @@ def _sample(arguments: argparse.Namespace) -> None:
 def _conditions(arguments: argparse.Namespace) -> dict[str, float]:
     words = [word for several in arguments.condition for word in several.split(",") if word]
     return {k: _number(v, k) for k, v in _pairs(words, "condition").items()}
-
-
-def _sample_given(arguments: argparse.Namespace) -> None:
-    from physgen.errors import InputError
-    from physgen.stages import PosteriorOptions, check_posterior, sample_given
-
-    if arguments.given is None and arguments.truth is None:
-        raise InputError("--operator says what was done to an observation: give its file by --given FILE")
-    for name in ("like", "levels", "average", "guidance", "weights"):
-        if getattr(arguments, name) not in (None, False):
-            raise InputError(f"--{name} has no effect on draws given an observation: leave it out")
-    options = PosteriorOptions(
-        operator=None if arguments.operator is None else " ".join(arguments.operator),
-        condition=_conditions(arguments),
-        sampler=arguments.sampler,
-        steps=arguments.steps,
-        seed=arguments.seed,
-        **({} if arguments.n is None else {"draws": arguments.n}),
-    )
-    bar = progress_bar("sample")
-    path = sample_given(
-        arguments.run, arguments.given, arguments.output, options, arguments.device, bar, truth=arguments.truth
-    )
-    print(f"wrote {path}")
-    if arguments.truth is not None:
-        print(check_posterior(path, arguments.truth))
 
 
 def _after_sample(arguments: argparse.Namespace, path: Path, given: dict[str, float]) -> str:

@@ -127,6 +127,17 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="draw with the average of the weights of this relative width, e.g. 0.15 (needs training.averages)",
     )
     sample.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    _add_given(sample)
+    pack = commands.add_parser("pack", help="a run to give away: what drawing needs of it, without its data")
+    pack.add_argument("run", type=Path, metavar="RUN")
+    pack.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    average = commands.add_parser("average", help="validation loss by the width of the average of the weights")
+    average.add_argument("run", type=Path, metavar="RUN")
+    average.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+
+def _add_given(sample: argparse.ArgumentParser) -> None:
+    """Draws given an observation, and guided ones."""
     sample.add_argument(
         "--given",
         type=Path,
@@ -152,12 +163,6 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="classifier-free guidance towards p(x|labels)^W p(x)^(1-W); needs training.label_dropout; 1 is none",
     )
     sample.add_argument("--weights", action="store_true", help="with --guidance: log-weights that make that law exact")
-    pack = commands.add_parser("pack", help="a run to give away: what drawing needs of it, without its data")
-    pack.add_argument("run", type=Path, metavar="RUN")
-    pack.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    average = commands.add_parser("average", help="validation loss by the width of the average of the weights")
-    average.add_argument("run", type=Path, metavar="RUN")
-    average.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -58,8 +58,7 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
     level = np.array(NOMINAL)
     value, error = _over_units(np.stack([_inside(cell, p) for p in level], axis=1), units)
     counts = np.histogram(cell[np.isfinite(cell)], np.linspace(0, 1, BINS + 1), density=True)[0]
-    numbers = shells([*x.shape[2:]], spacing(truth), half=True)
-    k = np.bincount(numbers.ravel(), wavenumber([*x.shape[2:]], spacing(truth)).ravel()) / np.bincount(numbers.ravel())
+    numbers, k = _shells(truth, x.shape[2:])
     modes = _mode_coverage(x, drawn, numbers, random)
     mode_value, mode_error = _over_units(modes, units)
     found: dict[str, tuple] = {
@@ -90,6 +89,13 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
         "free": float(free.mean()),
     }
     return xr.Dataset(found, coords, attrs)
+
+
+def _shells(truth: xr.Dataset, grid: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the shell of each mode of the half-spectrum, and the mean wavenumber of each shell (K,)."""
+    numbers = shells(list(grid), spacing(truth), half=True)
+    count = np.bincount(numbers.ravel())
+    return numbers, np.bincount(numbers.ravel(), wavenumber(list(grid), spacing(truth)).ravel()) / count
 
 
 def coverage_table(found: xr.Dataset) -> str:

@@ -37,13 +37,14 @@ if TYPE_CHECKING:
 
 METHOD: Final = "wiener"  # the Jacobian of a small network is no covariance: mmps diverges in some draws
 DRAWS, STREAMS = 16, 2**20  # draws of an observation where nothing is said, and at most
+SAMPLER = "dpmpp_2m"  # with which coverage was measured; that of a run may rest on the prior alone
 TOLERANCE, EXPANSIONS = 1e-3, 2
 DRAW = "draw"
 
 
 @dataclass(frozen=True)
 class PosteriorOptions:
-    """What to draw given what was observed. What is left out comes from the run's configuration."""
+    """What to draw given what was observed. Steps that are left out are the run's; the sampler is dpmpp_2m then."""
 
     operator: str | None = None
     draws: int = DRAWS
@@ -102,7 +103,7 @@ def posterior_ensemble(
     operator = frame.operator(options.operator or said_operator(given))
     observed = read_observation(given, frame, operator, options.condition)
     settings = run.experiment.sampling
-    sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
+    sampler, steps = options.sampler or SAMPLER, options.steps or settings.steps
     levels = choose_levels(model, sampler, steps, settings.levels)
     observation, condition = _observation(frame, operator, observed)
     posterior = PosteriorDenoiser(model.denoiser, observation, METHOD, tolerance=TOLERANCE)

@@ -22,6 +22,7 @@ from physgen.diffusion.discretization.gaussian import sampled_power
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.names import RULES, LevelRule
+from physgen.diffusion.sampling.modal import ModalFlow
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
 from physgen.runs.encoding import Encoding
@@ -33,6 +34,9 @@ CHECKED, CHOSEN, EVEN = RULES
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
 KEPT_IN = "levels.json"
 CORNERS = 64
+# of the trained range, 10 sqrt(P) of the largest mode to sqrt(P)/10 of the smallest: the flow in the angles of the
+# modes is exact for Gaussian ones from any level; it begins where noise is 4 and ends where it is 1/4 of sqrt(P)
+MODAL_START, MODAL_END = 0.4, 2.5
 VALUES, FEWEST, MOST = 2**13, 8, 64  # samples of a check, by their size; any 8 of 64^2 took the same levels
 
 
@@ -81,12 +85,15 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None
             the best of these on the surrogate.
 
     For denoisers without a prior spectrum, and for samplers that choose their own, the levels are log-uniform over the
-    trained range; for stochastic samplers, whose samples do not follow the noise of the start, and where conditions are
-    needed of which none were kept, "checked" is "chosen". The outcome is stored beside the weights, where that is
-    possible: a training does so for the configured sampler and steps, a request for others pays once.
+    trained range, for one that is exact for Gaussian modes over a part of it; for stochastic samplers, whose samples do
+    not follow the noise of the start, and where conditions are needed of which none were kept, "checked" is "chosen".
+    The outcome is stored beside the weights, where that is possible: a training does so for the configured sampler and
+    steps, a request for others pays once.
     """
     s_min, s_max = trained = model.encoding.s_min, model.encoding.s_max
     spectra, solver = surrogate_spectra(model), _solver(sampler)
+    if spectra is not None and isinstance(SAMPLERS[sampler], ModalFlow):
+        return Levels(log_uniform(MODAL_START * s_max, MODAL_END * s_min, steps), EVEN)
     if spectra is None or solver is None:
         return Levels(log_uniform(s_max, s_min, steps), EVEN)
     if rule != EVEN:
@@ -171,6 +178,11 @@ def sampler_bias(model: Model, sampler: str, levels: torch.Tensor) -> dict[str, 
     power = spectra[0].flatten()
     error = (sampled_power(solver, levels, power) / power - 1).abs()
     return {"sampler_bias_max": float(error.max()), "sampler_bias_mean": float(error.mean())}
+
+
+def takes_levels(sampler: str) -> bool:
+    """Whether the levels of a sampler are chosen by its error on the Gaussian surrogate."""
+    return _solver(sampler) is not None
 
 
 def _solver(sampler: str) -> Solver | None:

@@ -24,7 +24,7 @@ from physgen.ensemble import (
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.folder import Run, open_run
-from physgen.runs.levels import EVEN, RULES, choose_levels, surrogate_spectra
+from physgen.runs.levels import EVEN, RULES, choose_levels, surrogate_spectra, takes_levels
 from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
 from physgen.stages.ema import check_width, take_average
@@ -110,7 +110,7 @@ def draw_ensemble(
         )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
-    levels = choose_levels(model, sampler, steps, _rule(options.levels, model) or settings.levels)
+    levels = choose_levels(model, sampler, steps, _rule(options.levels, model, sampler) or settings.levels)
     started = time.perf_counter()
     if options.guidance is not None:
         asked = Guidance(options.guidance, options.weights)
@@ -176,13 +176,20 @@ def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int
     return {"average_width": width, "average_residual": facts.residual, "average_update": facts.update}
 
 
-def _rule(asked: str | None, model: Model) -> LevelRule | None:
-    """The rule that was asked for; one that rests on the Gaussian surrogate needs a denoiser that has one."""
+def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
+    """The rule that was asked for; one that rests on the Gaussian surrogate needs a denoiser that has one, and a sampler
+    that errs on it.
+    """
     rule = next((known for known in RULES if known == asked), None)
     if rule not in (None, EVEN) and surrogate_spectra(model) is None:
         raise InputError(
             f"levels = {rule!r} has no effect on this run: its denoiser holds no spectrum of the data, so the noise "
             f"levels are {EVEN}; leave levels out"
+        )
+    if rule not in (None, EVEN) and not takes_levels(sampler):
+        raise InputError(
+            f"levels = {rule!r} has no effect on the sampler {sampler}, whose error on the Gaussian surrogate is not of "
+            f"that kind: its noise levels are {EVEN}; leave levels out"
         )
     return rule
 

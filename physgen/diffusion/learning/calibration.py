@@ -20,6 +20,7 @@ Shapes: B samples, C channels, \*grid, \*rfft its half-spectrum, S shells, F lab
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -85,7 +86,7 @@ def calibration_shells(grid: tuple[int, ...]) -> Tensor:
 
 def calibration_levels(s_min: float, s_max: float, count: int) -> Tensor:
     """``count`` levels, even in ln s over the trained range, float64."""
-    return torch.logspace(*torch.tensor([s_min, s_max]).log10().tolist(), count, dtype=torch.float64)
+    return torch.logspace(math.log10(s_min), math.log10(s_max), count, dtype=torch.float64)
 
 
 def fit_calibration(

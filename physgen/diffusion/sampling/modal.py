@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -69,7 +69,9 @@ class ModalFlow:
     def of(self, denoiser: Denoiser) -> BoundModalFlow:
         """The sampler in the modes of one denoiser."""
         spectrum = getattr(denoiser, "spectrum", None)
-        return BoundModalFlow(spectrum if hasattr(spectrum, "modes") else White())
+        if not hasattr(spectrum, "modes"):
+            return BoundModalFlow(White())
+        return BoundModalFlow(cast(Modes, spectrum))
 
     def __call__(
         self,

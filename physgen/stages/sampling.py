@@ -177,8 +177,8 @@ def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int
 
 
 def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
-    """The rule that was asked for; one that rests on the Gaussian surrogate needs a denoiser that has one, and a sampler
-    that errs on it.
+    """The rule that was asked for; one that rests on the Gaussian surrogate needs a denoiser that has one, and a
+    sampler that errs on it.
     """
     rule = next((known for known in RULES if known == asked), None)
     if rule not in (None, EVEN) and surrogate_spectra(model) is None:
@@ -188,8 +188,8 @@ def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
         )
     if rule not in (None, EVEN) and not takes_levels(sampler):
         raise InputError(
-            f"levels = {rule!r} has no effect on the sampler {sampler}, whose error on the Gaussian surrogate is not of "
-            f"that kind: its noise levels are {EVEN}; leave levels out"
+            f"levels = {rule!r} has no effect on the sampler {sampler}, whose error on the Gaussian surrogate is not "
+            f"of that kind: its noise levels are {EVEN}; leave levels out"
         )
     return rule
 

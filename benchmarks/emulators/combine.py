@@ -131,7 +131,8 @@ def gain_rows(
     chance = np.sqrt(4 / (count - 1))  # of the ratio of two independent variances
     label = {"mean": "mean P(k)", "variance": "variance of P(k)"}[name]
     kept = None if name == "mean" else bool(middle * (1 + 2 * chance) > 10)
-    paper = "" if name == "mean" else "10 at k < .05 h/Mpc (2106.11718, abstract)"
+    abstracts = "10 at k < .05 h/Mpc, Zel'dovich (2605.28817); 10 to 10^4, COLA (2106.11718)"
+    paper = "" if name == "mean" else abstracts
     within = f"{note}; the smallest {lowest:.3g}" + ("" if kept is None else "; kept: 10 within two errors")
     price = spectra.seconds[0] / spectra.seconds[1]
     equal = PAIRS + (PAIRS + len(spectra.cheap)) / price

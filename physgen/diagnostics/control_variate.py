@@ -37,7 +37,9 @@ class Controlled:
         cheap, cheap_error: the further cheap draws alone, whose bias against ``value`` is that of the surrogate.
         slope: weighted mean of the betas that were used, the finite number of cheap draws included.
         correlation, correlation_error: rho of the pairs; :math:`(1-\\rho^2)/\\sqrt{N-3}`.
-        gain, gain_low, gain_high: :func:`expected_gain` at rho, and one error of Fisher's z below and above.
+        gain, gain_low, gain_high: of a mean :func:`expected_gain` at rho, and one error of Fisher's z below and above;
+            of a covariance the ratio of the squares of the two errors, within a factor exp(2/sqrt(G-1)), since its
+            slopes are not those that rho of the products would allow.
         freedom: degrees of freedom of the errors, G - 1.
     """
 
@@ -138,17 +140,21 @@ def controlled_covariance(
             used = np.einsum("kp,kq,k->pq", slopes, slopes, number) / total
     estimates = np.array(plain) - np.array(corrections)
     of_known = np.maximum((pairs.cheap**2).T @ pairs.cheap**2 / pairs.draws - known**2, 0) / pairs.draws
+    error = np.sqrt(pairs.jackknife_variance(estimates) + used**2 * of_known)
+    alone = pairs.jackknife_variance(np.array(plain))
     products = [_products(values - values.mean(axis=0)) for values in (pairs.x, pairs.c)]
-    correlation = _correlation(*products).reshape(known.shape)
+    found = _gains(_correlation(*products).reshape(known.shape), len(pairs.x), pairs.draws, slope is None)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gain, factor = alone / error**2, np.exp(2 / np.sqrt(pairs.groups - 1))
     return Controlled(
         value=estimates[0],
-        error=np.sqrt(pairs.jackknife_variance(estimates) + used**2 * of_known),
+        error=error,
         plain=plain[0],
-        plain_error=np.sqrt(pairs.jackknife_variance(np.array(plain))),
+        plain_error=np.sqrt(alone),
         cheap=known,
         cheap_error=np.sqrt(of_known),
         slope=used,
-        **_gains(correlation, len(pairs.x), pairs.draws, slope is None),
+        **found | {"gain": gain, "gain_low": gain / factor, "gain_high": gain * factor},
         freedom=pairs.groups - 1,
     )
 

@@ -34,7 +34,7 @@ MEANINGS = {
     "largest_error": "largest of these relative errors",
     "gain": "median over points of the variance of the costly mean over that of the combined one",
     "gain_at_equal_cost": "the same against as many more costly units as the surrogates cost",
-    "covariance_gain": "median gain over the diagonal of the covariance",
+    "covariance_gain": "median over the diagonal of the covariance of (error alone / error)^2",
     "covariance_gain_at_equal_cost": "the same at equal cost",
     "largest_z": "largest difference from the reference over its error",
     "bias_p_value": "chance of a larger one where nothing is biased, for all points together",

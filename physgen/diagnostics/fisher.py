@@ -1,10 +1,10 @@
-r"""Fisher information of a statistic about labels, from simulations at scattered labels: what any unbiased estimate
+r"""Fisher information of a statistic about labels, from samples at scattered labels: what any unbiased estimate
 of the labels from this statistic can reach.
 
 .. math:: F_{ij} = \frac{\partial \mu}{\partial \theta_i}^T C^{-1} \frac{\partial \mu}{\partial \theta_j}, \qquad
           \sigma_i \ge \sqrt{(F^{-1})_{ii}} .
 
-The mean :math:`\mu(\theta)` is a polynomial fitted to all simulations, C the covariance of what the fit leaves over.
+The mean :math:`\mu(\theta)` is a polynomial fitted to all samples, C the covariance of what the fit leaves over.
 An inverse of an estimated covariance is too large: by the factor of Hartlap, Simon, Schneider 2007
 (astro-ph/0608064), or, for a posterior in which C is integrated out, that of Sellentin and Heavens (1511.05969). The
 derivatives carry noise too, which adds information that is not there: its mean is taken off. Jackknife over units
@@ -108,7 +108,7 @@ def correction_factor(count: float, size: int, correction: str) -> float:
     if count <= size + 2:
         raise InputError(
             f"a covariance of {size} numbers needs more than {size + 2} independent units beyond the terms of the fit, "
-            f"got {count:.0f}: bin the statistic more coarsely, or simulate more"
+            f"got {count:.0f}: bin the statistic more coarsely, or take more samples"
         )
     if correction == "hartlap":
         return (count - size - 2) / (count - 1)

@@ -1,7 +1,7 @@
 r"""Ranks of the truth among draws of its posterior: uniform where posteriors are calibrated.
 
 Shapes: U units, S draws of a posterior, n labels.
-Source: Talts et al., arXiv:1804.06788 (simulation-based calibration).
+Source: Talts et al., arXiv:1804.06788.
 """
 
 from __future__ import annotations

@@ -17,19 +17,21 @@ from physgen.diagnostics.coverage import coverage_curve, credibilities
 from physgen.diagnostics.ranks import ranks, standard_scores
 from physgen.diffusion.inference.bound import BoundSettings, denoising_bound
 from physgen.diffusion.inference.label_posterior import LabelPosterior, label_posterior
-from physgen.ensemble import sample_dims, units_of_samples
+from physgen.ensemble import units_of_samples
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.report.evaluation import write_groups
 from physgen.report.page import write_summary
 from physgen.runs.folder import Run, open_run
 from physgen.runs.model import Model, load_model
+from physgen.stages.encoded_data import EncodedData, at_samples, encoded_data, limited, noise_levels
 from physgen.stages.inference_summary import summary_of
-from physgen.stages.likelihood import EncodedData, LikelihoodOptions, encoded_data, flow_likelihood, noise_levels
+from physgen.stages.likelihood import LikelihoodOptions, flow_likelihood
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
+
+    from physgen.figures.style import Figure
 
 METHODS = ("bound", "flow")
 DRAWS = {"bound": 4, "flow": 4}
@@ -170,7 +172,7 @@ def infer(
     plan = options or InferenceOptions()
     model = model or load_model(run.folder / "model", device)
     names = _names(run, model, plan)
-    data = _limited(encoded_data(run, model, source, tuple(names)), plan)
+    data = limited(encoded_data(run, model, source, tuple(names)), plan.limit)
     unit = units_of_samples(data.ensemble) if plan.combine else np.arange(len(data.x))
     cells = np.unique(unit, return_inverse=True)[1]
     _check_combined(data, names, cells)
@@ -254,36 +256,15 @@ def _column(run: Run, model: Model, name: str) -> int:
     return list(run.domain.label_ranges(model.encoding.domain)).index(name)
 
 
-def _limited(data: EncodedData, plan: InferenceOptions) -> EncodedData:
-    """At most ``limit`` configurations: the first of every unit, then the second of every unit, and so on."""
-    if plan.limit is None or plan.limit >= len(data.x):
-        return data
-    if len(sample_dims(data.ensemble)) > 1:
-        raise InputError("limit counts along one sample dim, and these data have several: take a part of the file")
-    unit = units_of_samples(data.ensemble)
-    turn = np.zeros(len(unit), dtype=int)
-    for name in np.unique(unit):
-        turn[unit == name] = np.arange((unit == name).sum())
-    kept = np.sort(np.lexsort((np.arange(len(unit)), turn))[: plan.limit])
-    first = data.ensemble["field"].dims[0]
-    condition = {name: value[torch.from_numpy(kept)] for name, value in data.condition.items()}
-    return EncodedData(data.ensemble.isel({first: kept}), data.x[torch.from_numpy(kept)], condition)
-
-
 def _check_combined(data: EncodedData, names: list[str], cells: np.ndarray) -> None:
     """Configurations that share a posterior must share their labels."""
     for name in (n for n in names if n in data.ensemble.variables):
-        values = _at_samples(data.ensemble, name)
+        values = at_samples(data.ensemble, name)
         for unit in range(int(cells.max()) + 1):
             if len(np.unique(values[cells == unit])) > 1:
                 raise InputError(
                     f"combine needs one value of {name!r} in each unit, and one unit has several: leave combine out"
                 )
-
-
-def _at_samples(ensemble: xr.Dataset, name: str) -> np.ndarray:
-    sizes = {d: ensemble.sizes[d] for d in sample_dims(ensemble)}
-    return ensemble[name].variable.set_dims(sizes).transpose(*sizes).values.reshape(-1).astype(float)
 
 
 def _independent(data: EncodedData, cells: np.ndarray) -> np.ndarray:
@@ -326,7 +307,7 @@ def _dataset(
     }
     if all(name in data.ensemble.variables for name in names):
         first = [int(np.flatnonzero(cells == unit)[0]) for unit in range(len(found.mean))]
-        truth = np.stack([_at_samples(data.ensemble, name)[first] for name in names], axis=1)
+        truth = np.stack([at_samples(data.ensemble, name)[first] for name in names], axis=1)
         columns["truth"] = (over, truth, {"long_name": "label of the file"})
         columns["rank"] = (over, ranks(draws, truth), {"long_name": "rank of the truth", "units": "1"})
         columns["score"] = (over, standard_scores(columns["mean"][1], columns["std"][1], truth))

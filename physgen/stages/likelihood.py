@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from physgen.domains.contract import check_same_domain, with_units
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.report.evaluation import write_groups
 from physgen.report.page import write_summary
 from physgen.runs.folder import Run, open_run
 from physgen.runs.model import Model, load_model
-from physgen.stages.sources import as_ensembles
+from physgen.stages.encoded_data import EncodedData, encoded_data, noise_levels, noised
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
-    from matplotlib.figure import Figure
+
+    from physgen.figures.style import Figure
 
 Method = Literal["hutchinson", "exact", "jacobian", "bound"]
 METHODS = ("hutchinson", "exact", "jacobian", "bound")
@@ -163,47 +163,6 @@ def find_likelihood(
     return LikelihoodOfData(subject, values, summary)
 
 
-# --- data ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class EncodedData:
-    r"""Configurations as the network takes them: x (N, C, \*grid), condition, and the ensemble that they are."""
-
-    ensemble: xr.Dataset
-    x: torch.Tensor
-    condition: dict[str, torch.Tensor]
-
-
-def encoded_data(run: Run, model: Model, source: Any, unknown: tuple[str, ...] = ()) -> EncodedData:
-    """A source as encoded configurations of the run's lattice; labels ``unknown`` need not be known of it."""
-    domain, encoding = run.domain, model.encoding
-    ensemble = as_ensembles({"data": source}, domain=domain.name)["data"]
-    check_same_domain(ensemble, domain.name, "the data", "the run")
-    first = ensemble["field"].dims[0]
-    ranges = domain.label_ranges(encoding.domain)
-    stand_ins = {}
-    for name in unknown:
-        if name not in ensemble.variables:
-            stand_ins[name] = (first, np.full(ensemble.sizes[first], sum(ranges[name]) / 2))
-    ensemble = ensemble.assign(stand_ins)
-    if not ensemble.attrs.get("domain"):
-        ensemble = domain.adopt(ensemble)
-    ensemble = with_units(ensemble, domain)
-    x, condition = domain.encode(ensemble, encoding.domain)
-    if tuple(x.shape[1:]) != encoding.shape:
-        raise InputError(f"the data have configurations of {tuple(x.shape[1:])}, the run of {encoding.shape}")
-    return EncodedData(ensemble.drop_vars(list(stand_ins)), x, dict(condition))
-
-
-def noised(model: Model, x: torch.Tensor, numbers: list[int], seed: int) -> torch.Tensor:
-    """x + s_min z, with noise that belongs to (seed, number), float64."""
-    from physgen.diffusion.noise import noise_like
-
-    z = noise_like(seed, "likelihood noise", numbers, tuple(x.shape[1:]))
-    return x.double() + model.encoding.s_min * z.double()
-
-
 # --- measuring ----------------------------------------------------------------------------------------
 
 
@@ -244,11 +203,6 @@ def flow_likelihood(
         batch=tile_of(tuple(x.shape[1:]), model.device.type), dtype=_working_dtype(model), streams=numbers,
         progress=progress,
     )  # fmt: skip
-
-
-def noise_levels(model: Model) -> tuple[float, float]:
-    """(s_min, s_max) that were trained."""
-    return model.encoding.s_min, model.encoding.s_max
 
 
 def _working_dtype(model: Model) -> torch.dtype:

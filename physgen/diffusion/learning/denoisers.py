@@ -159,9 +159,8 @@ class FieldDenoiser(nn.Module):
         x, s, condition = x.to(dtype), s.to(dtype), in_dtype(condition, dtype)
         variance = like(s, x).square() + self._power(x, condition)
         modes = self._modes(x)
-        square = torch.view_as_real(modes).square().sum(-1) if modes.is_complex() else modes.square()
-        sites = max(1, math.prod(x.shape[2:])) if self.spectrum is not None else 1
-        terms = (square / sites + like(s, square).square()) / variance + torch.log(2 * math.pi * variance)
+        sites = 1 if self.spectrum is None else math.prod(x.shape[2:])
+        terms = (modes.abs().square() / sites + like(s, x).square()) / variance + torch.log(2 * math.pi * variance)
         if self.spectrum is None:
             return -0.5 * terms.flatten(1).sum(1)
         return -0.5 * x[0].numel() * self.spectrum.mean_over_modes(terms)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FRAME = "label_frame"  # root attribute: where derivatives are taken, and the order of the fit, JSON
+SAME = 1e-6  # relative difference of equal labels
 SPARE = 4  # units beyond the coefficients that a fit needs
 GENEROUS = 3  # units for each coefficient of the quadratic fit, else it is linear
 
@@ -39,7 +40,10 @@ class UnitLabels:
 
 
 def unit_labels(ensemble: xr.Dataset) -> UnitLabels:
-    """Floating-point variables along the dim of the units alone that vary; InputError where there is none."""
+    """Floating-point variables along the dim of the units alone whose mean differs between units.
+
+    Raises InputError where there is none.
+    """
     from physgen.ensemble import at_samples, independent_units
 
     group, along = units(ensemble), independent_units(ensemble).condition_dim
@@ -47,10 +51,15 @@ def unit_labels(ensemble: xr.Dataset) -> UnitLabels:
         str(n) for n, v in ensemble.data_vars.items()
         if v.dims == (along,) and v.dtype.kind == "f" and v.attrs.get("is_condition", 1) and np.ptp(v.values)
     ]  # fmt: skip
-    if not names or group.ids is None or along is None:
+    known = group.ids is not None and along is not None
+    columns = [group.mean(at_samples(ensemble, str(along), ensemble[n].values)) for n in names] if known else []
+    of_units = [column.reshape(group.count, -1)[:, 0] for column in columns]
+    # a label that takes the same values in every unit, such as a time of its snapshots, tells no unit apart
+    varies = [np.ptp(one) > SAME * np.abs(one).max() for one in of_units]
+    names = [name for name, differs in zip(names, varies, strict=bool(of_units)) if differs]
+    if not names or not of_units:
         raise InputError("no label varies between independent units: the response to conditions needs such labels")
-    columns = [group.mean(at_samples(ensemble, along, ensemble[n].values)) for n in names]
-    values = np.stack([c.reshape(group.count, -1)[:, 0] for c in columns], axis=1)
+    values = np.stack([one for one, differs in zip(of_units, varies, strict=True) if differs], axis=1)
     return UnitLabels(group, tuple(names), values, tuple(str(ensemble[n].attrs.get("units", "1")) for n in names))
 
 

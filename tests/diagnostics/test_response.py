@@ -96,6 +96,13 @@ def test_few_units_have_a_linear_fit(units, order):
     assert json.loads(label_frame(maps(rng, *labels(rng, units))))["order"] == order
 
 
+def test_a_label_that_every_unit_takes_alike_tells_none_apart():
+    rng = np.random.default_rng(6)
+    ensemble = maps(rng, *labels(rng, 12))
+    ensemble["time"] = ("sample", np.tile([0.0, 1.0], 12))  # of two snapshots of each unit
+    assert unit_labels(ensemble).names == ("amplitude", "tilt")
+
+
 def test_bad_input_is_said():
     rng = np.random.default_rng(5)
     few = maps(rng, *labels(rng, 6))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from physgen.cli.commands import _command, _free
+from physgen.cli.words import command, free_path
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -14,5 +14,5 @@ def export(arguments: argparse.Namespace) -> None:
     written = export_files(arguments.format, arguments.ensemble, arguments.output)
     print(f"wrote {', '.join(map(str, written.paths))}")
     if written.back:
-        back = _free(arguments.output.with_name(f"{arguments.output.stem}-back.h5"))
-        print(f"next, to read it back: {_command('import', *written.back, '-o', back)}")
+        back = free_path(arguments.output.with_name(f"{arguments.output.stem}-back.h5"))
+        print(f"next, to read it back: {command('import', *written.back, '-o', back)}")

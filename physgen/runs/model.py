@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from physgen.config import Experiment, check_config
 from physgen.diffusion.learning.calibration import LinearCalibration
-from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, LogUniform
+from physgen.diffusion.learning.denoisers import FieldDenoiser, LevelDistribution, LogNormal, LogUniform
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
 from physgen.diffusion.sampling.tiles import tile_of
@@ -105,7 +105,8 @@ def load_model(folder: Path, device: str = "auto") -> Model:
         spectrum = Spectrum(weights["spectrum.ln_power"], encoding.grid, weights.get("spectrum.axes"))
     options = experiment.network.model_dump()
     denoiser = build_denoiser(experiment.data, options, experiment.seed, encoding, spectrum)
-    denoiser.calibration = kept_calibration(weights)
+    if isinstance(denoiser, FieldDenoiser):
+        denoiser.calibration = kept_calibration(weights)
     denoiser.load_state_dict(weights)
     place = choose_device(device, 0)
     kept = folder / CONDITIONS

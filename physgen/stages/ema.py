@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from physgen.diffusion.learning.denoisers import FieldDenoiser
 from physgen.diffusion.learning.ema import PowerEMA, Snapshot, exponent_of, synthesis_coefficients, synthesize
 from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.errors import InputError
@@ -132,7 +133,7 @@ def take_average(denoiser: torch.nn.Module, run: Run, width: float) -> AverageFa
         raise InputError(f"{run.folder}: averages/ and model/ are of different networks; copy the whole run again")
     weights, _ = synthesize(snapshots, width)
     denoiser.load_state_dict(weights, strict=False)
-    if getattr(denoiser, "calibration", None) is not None:  # it is that of the run's own EMA
+    if isinstance(denoiser, FieldDenoiser):  # a calibration is that of the run's own EMA
         denoiser.calibration = None
     return facts
 

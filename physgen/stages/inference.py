@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 METHODS = ("bound", "flow")
 DRAWS = {"bound": 4, "flow": 4}
-LEVELS = {"bound": 32, "flow": 12}
+LEVELS = {"bound": 32, "flow": 24}
 FOLDER, POSTERIOR_DRAWS = "inference", 1000
 VALUES_AT_ONCE = 2**24  # of configurations, a copy for each point of a design
 
@@ -51,7 +51,7 @@ class InferenceOptions:
         combine: one posterior for all configurations of an independent unit, as if they were independent of each
             other; False: one for each configuration.
         draws: of noise (bound) or probes (flow); None for 4.
-        steps: noise levels of a draw (bound), steps (flow); None for 32 and 12.
+        steps: noise levels of a draw (bound), steps (flow); None for 32 and 24.
         limit: configurations at most, of the first of each unit on; None for all.
         seed: of noise, levels, probes and draws of the posteriors.
     """

@@ -100,7 +100,7 @@ def agreement_rows(law: Law, denoiser: FieldDenoiser, name: str) -> Iterator[Row
         found = log_likelihood(denoiser, levels, y, condition, **{**settings, **more})
         value = float((found.nats - exact.nats).mean())
         random = float(found.probe_error.square().sum().sqrt()) / 8
-        systematic = float(exact.step_error.mean()) if how == "the Jacobian" else 0.0
+        systematic = float(exact.step_error.mean()) if how == "Jacobian" else 0.0
         kept = abs(value) < 4 * random + systematic
         note = f"24 Heun steps, 8 fields; within 4 probe errors and the stated step error of {systematic:.3g}"
         yield Row(f"{name}: ln p by {how} less that by the exact trace, nats", value, random, 0.0, "", kept, note)

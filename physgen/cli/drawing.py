@@ -52,12 +52,11 @@ def _conditions(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def _after_sample(arguments: argparse.Namespace, path: Path, given: dict[str, float]) -> str:
-    from physgen.runs.shipped import folder_of
-    from physgen.stages import conditions_without_data, reference_settings
+    from physgen.stages import conditions_without_data, packed_config, reference_settings
 
-    run = folder_of(arguments.run)
-    if not arguments.like and not (run / "data" / "train.h5").exists():  # packed: there is nothing to judge it by
-        config, output = run / "experiment.yaml", free_path(path.with_stem(f"{path.stem}-reference"))
+    config = None if arguments.like else packed_config(arguments.run)
+    if config is not None:
+        output = free_path(path.with_stem(f"{path.stem}-reference"))
         return f"next, a reference to judge it by: {command('simulate', config, '--given', path, '-o', output)}"
     data = arguments.run / "data"
     settings = reference_settings(arguments.like, path) if arguments.like else None

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from physgen.diagnostics.band_kernels import band_kernels
 from physgen.diagnostics.bands import Windows, filtered, fundamental, half_modes, quick_grid, unit_rms
 from physgen.diagnostics.batches import each_sample
 from physgen.diagnostics.result import result_of_samples
+from physgen.diagnostics.triangles import Triangles, configurations, reach
 from physgen.diagnostics.window import Correction, without_transform
 from physgen.errors import InputError
 from physgen.lattice import half_grid, multiplicity, wavenumber
@@ -36,45 +36,7 @@ if TYPE_CHECKING:
 
 
 CONFIGURATIONS = ("equilateral", "squeezed", "folded")
-HALF_WIDTH = 0.15  # of a shell, in units of its wavenumber; at least half a fundamental wavenumber
 CHUNK_CELLS = 2**16  # cells at once: all shells of them stay in the cache
-STEP = 1.35  # smallest ratio of neighbouring wavenumbers: shells of half-width 0.15 just touch
-
-
-@dataclass(frozen=True)
-class Triangles:
-    """Triples of shells of wavenumbers."""
-
-    edges: np.ndarray  # (S, 2)
-    shells: np.ndarray  # (T, 3) which shells
-    shape: tuple[int, ...]  # of the result: (3, K) for the configurations, (T,) for all
-
-
-def reach(grid: Sequence[int], spacing: Sequence[float]) -> float:
-    """Largest wavenumber of a shell: two thirds of Nyquist, beyond which triangles close over the lattice's edge."""
-    return 2 / 3 * np.pi / max(spacing) * (1 - 1e-9)
-
-
-def configurations(grid: Sequence[int], spacing: Sequence[float], points: int = 5) -> Triangles:
-    r"""Equilateral (k, k, k), squeezed (k_long, k, k) and folded (k, k/2, k/2) triangles at a few wavenumbers.
-
-    The wavenumbers are geometric, from 5.5 fundamental ones to two thirds of Nyquist; k_long is the lowest shell, half
-    to two and a half of the fundamental.
-    """
-    unit, top = fundamental(grid, spacing), reach(grid, spacing)
-    highest = min(top / (1 + HALF_WIDTH), top - unit / 2)
-    if highest < 2 * unit:
-        raise InputError(f"a grid of {tuple(grid)} cells is too small for triangles of waves: use 8 cells or more")
-    lowest = min(5.5 * unit, highest)
-    count = min(points, int(np.log(highest / lowest) / np.log(STEP) * (1 + 1e-9)) + 1)
-    k = np.geomspace(lowest, highest, count) if count > 1 else np.array([highest])
-    half = [np.maximum(HALF_WIDTH * q, unit / 2) for q in (k, k / 2)]
-    long = unit * np.array([[0.5, 2.5 if lowest >= 5 * unit else 1.5]])
-    edges = np.concatenate([long, *(np.stack([q - h, q + h], 1) for q, h in zip((k, k / 2), half, strict=True))])
-    side, folded = 1 + np.arange(count), 1 + count + np.arange(count)
-    zero = np.zeros(count, int)
-    shells = [np.stack(t, 1) for t in ((side, side, side), (zero, side, side), (side, folded, folded))]
-    return Triangles(edges, np.concatenate(shells), (3, count))
 
 
 def all_triangles(grid: Sequence[int], spacing: Sequence[float], bins: int | ArrayLike = 8) -> Triangles:
@@ -232,9 +194,8 @@ def bispectrum(
         reduced: False gives B itself, units length^2d, with a ``yardstick`` so that deviations are those of Q.
         bins: shells for "all": a number or edges.
         points: wavenumbers for the three configurations, at most.
-        correction: window and shot noise that are taken off. Noise of level N leaves
-            :math:`B - N(P_1+P_2+P_3) - N^2`, P its own free of noise; the images of the noise are in P alone. Of points
-            without correlation, CIC and all shells below 2/3 of Nyquist, up to 0.1 N^2 is left.
+        correction: window and shot noise that are taken off: :math:`N(P_1+P_2+P_3) + N^2`, P free of noise; its images
+            are in P alone, of points without correlation, CIC, shells below 2/3 of Nyquist, up to 0.1 N^2 is left.
 
     Returns:
         Dataset of kind curve over (``configuration``, ``k``), or over ``triangle`` with ``k1``, ``k2``, ``k3``:
@@ -242,17 +203,11 @@ def bispectrum(
     """
     from physgen.ensemble import space_dims, spacing
 
-    steps = spacing(ensemble)
-    grid = tuple(ensemble.sizes[d] for d in space_dims(ensemble))
-    shells = bins if isinstance(bins, int) else tuple(np.asarray(bins, dtype=float).tolist())
-    shape, plan, shell_k = _planned(grid, tuple(steps), triangles, shells, points)
+    steps, grid = spacing(ensemble), tuple(ensemble.sizes[d] for d in space_dims(ensemble))
+    shape, plan, shell_k = _planned(grid, tuple(steps), triangles, _hashable(bins), points)
     count = len(shape.shells)
     removal = (correction or Correction()).of(ensemble)
-    noise, level = plan.shell_means(removal.noise()), removal.level
-    if level and removal.smoothed:
-        raise InputError(
-            "the shot noise of a bispectrum has no closed form on a smoothed field: give deconvolve=window as well"
-        )
+    noise, level = _shot_noise(plan, removal)
 
     def measure(values: np.ndarray) -> np.ndarray:
         found, power = plan.measure(values)
@@ -269,16 +224,36 @@ def bispectrum(
     attrs["convention"] += f" {removal.words.capitalize()}." if removal.attrs else ""
     value, scale = (x.reshape(*x.shape[:2], *shape.shape) for x in (value, scale))
     result = result_of_samples(ensemble, value, dims, coords, **attrs)
-    said = {"long_name": "closed triples of modes", "units": "1"}
-    result["triples"] = (dims, plan.triples.reshape(shape.shape), said)
+    result["triples"] = (
+        dims,
+        plan.triples.reshape(shape.shape),
+        {"long_name": "closed triples of modes", "units": "1"},
+    )
     if triangles == "all":
-        for i in range(3):
-            result[f"k{i + 1}"] = ("triangle", shell_k[shape.shells[:, i]], {"units": _inverse(ensemble)})
-    if not reduced:
-        yardstick = result_of_samples(ensemble, scale, dims, coords, **attrs)["value"]
-        said = {"long_name": "P1 P2 + P2 P3 + P3 P1", "units": attrs["units"]}
-        result["yardstick"] = yardstick.assign_attrs(said)
-    return result
+        result = _with_sides(result, shell_k[shape.shells], _inverse(ensemble))
+    if reduced:
+        return result
+    yardstick = result_of_samples(ensemble, scale, dims, coords, **attrs)["value"]
+    said = {"long_name": "P1 P2 + P2 P3 + P3 P1", "units": attrs["units"]}
+    return result.assign(yardstick=yardstick.assign_attrs(said))
+
+
+def _hashable(bins: int | Sequence[float] | np.ndarray) -> int | tuple[float, ...]:
+    return bins if isinstance(bins, int) else tuple(np.asarray(bins, dtype=float).tolist())
+
+
+def _with_sides(result: xr.Dataset, sides: np.ndarray, units: str) -> xr.Dataset:
+    """The result with the sides (triangles, 3) of its triangles."""
+    return result.assign({f"k{i + 1}": ("triangle", sides[:, i], {"units": units}) for i in range(3)})
+
+
+def _shot_noise(plan: TrianglePlan, removal: Any) -> tuple[np.ndarray, float]:
+    """Its mean over the shells with its aliases, and its level."""
+    if removal.level and removal.smoothed:
+        raise InputError(
+            "the shot noise of a bispectrum has no closed form on a smoothed field: give deconvolve=window as well"
+        )
+    return plan.shell_means(removal.noise()), removal.level
 
 
 @functools.lru_cache(maxsize=4)

@@ -16,7 +16,7 @@ Shapes: B samples, n labels, m numbers of the statistic, U units.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -63,8 +63,6 @@ def fisher_matrix(
     Raises:
         InputError: shapes that do not fit, a point outside the labels, too few units for the covariance.
     """
-    import xarray as xr
-
     x, theta, point = (np.asarray(value, dtype=float) for value in (statistic, labels, at))
     index = np.unique(np.arange(len(x)) if units is None else np.asarray(units), return_inverse=True)[1]
     _check(x, theta, point, index, correction)
@@ -87,7 +85,21 @@ def fisher_matrix(
     sigma, sigmas = _bound(fisher), np.stack([_bound(one) for one in others])
     sigma_error = np.sqrt(factor * ((sigmas - sigmas.mean(0)) ** 2).sum(0))
     called = names or [f"label_{i}" for i in range(theta.shape[1])]
-    over = ("label", "other")
+    said = {"effective_count": full[1], "correction_factor": full[2], "statistics": x.shape[1]}
+    return _as_dataset((fisher, error), (sigma, sigma_error), point, called, said)
+
+
+def _as_dataset(
+    information: tuple[np.ndarray, np.ndarray],
+    bound: tuple[np.ndarray, np.ndarray],
+    point: np.ndarray,
+    called: list[str],
+    said: dict[str, Any],
+) -> xr.Dataset:
+    """What :func:`fisher_matrix` returns; each figure with its error."""
+    import xarray as xr
+
+    over, (fisher, error), (sigma, sigma_error) = ("label", "other"), information, bound
     return xr.Dataset(
         {
             "fisher": (over, fisher, {"long_name": "Fisher information of one sample"}),
@@ -97,7 +109,7 @@ def fisher_matrix(
             "at": ("label", point, {"long_name": "labels at which it is taken"}),
         },
         {"label": called, "other": called},
-        {"diagnostic": "fisher", "effective_count": full[1], "correction_factor": full[2], "statistics": x.shape[1]},
+        {"diagnostic": "fisher", **said},
     )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from physgen.diagnostics.bands import fundamental
 from physgen.diagnostics.batches import each_sample
-from physgen.diagnostics.bispectrum import HALF_WIDTH, TrianglePlan, Triangles, permutations, reach
+from physgen.diagnostics.bispectrum import TrianglePlan, permutations
 from physgen.diagnostics.result import result_of_samples
 from physgen.diagnostics.spectrum import inverse_length
+from physgen.diagnostics.triangles import HALF_WIDTH, Triangles, reach
 from physgen.errors import InputError
 
 if TYPE_CHECKING:

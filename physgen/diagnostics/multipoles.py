@@ -56,10 +56,7 @@ def power_multipoles(
     from physgen.ensemble import space_dims, spacing
 
     dims, steps = space_dims(ensemble), spacing(ensemble)
-    if line_of_sight not in dims:
-        raise InputError(f"line_of_sight = {line_of_sight!r} is no axis of the field: choose one of {', '.join(dims)}")
-    if not orders or orders[0] != 0 or any(order % 2 or order < 0 for order in orders):
-        raise InputError(f"orders = {tuple(orders)} must be even and start with 0: a real field has no odd multipoles")
+    _check(dims, line_of_sight, orders)
     grid = tuple(ensemble.sizes[d] for d in dims)
     mu = cosines(grid, steps, dims.index(line_of_sight))
     weights = [(2 * order + 1) * eval_legendre(order, mu) for order in orders]
@@ -91,6 +88,13 @@ def power_multipoles(
     result["yardstick"] = first.broadcast_like(result["value"]).transpose(*result["value"].dims)
     result["yardstick"].attrs |= {"long_name": "P_0", "units": result["value"].attrs["units"]}
     return with_modes(result, binned.count / 2)
+
+
+def _check(dims: Sequence[str], line_of_sight: str, orders: Sequence[int]) -> None:
+    if line_of_sight not in dims:
+        raise InputError(f"line_of_sight = {line_of_sight!r} is no axis of the field: choose one of {', '.join(dims)}")
+    if not orders or orders[0] != 0 or any(order % 2 or order < 0 for order in orders):
+        raise InputError(f"orders = {tuple(orders)} must be even and start with 0: a real field has no odd multipoles")
 
 
 def _weighted(values: np.ndarray, weight: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:

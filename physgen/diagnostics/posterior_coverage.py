@@ -82,13 +82,8 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
         "rank": ("rank", (np.arange(BINS) + 0.5) / BINS, {"long_name": "rank of the truth", "units": "1"}),
         "k": ("k", k, {"long_name": "wavenumber", "symbol": "k", "units": inverse_length(truth)}),
     }
-    attrs = {
-        "diagnostic": "posterior_coverage",
-        "n_independent": count,
-        "draws": drawn.shape[1],
-        "free": float(free.mean()),
-    }
-    return xr.Dataset(found, coords, attrs)
+    attrs = {"n_independent": count, "draws": drawn.shape[1], "free": float(free.mean())}
+    return xr.Dataset(found, coords, {"diagnostic": "posterior_coverage", **attrs})
 
 
 def _shells(truth: xr.Dataset, grid: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,7 @@ def cut_corner(ensemble: xr.Dataset, corner: Corner, by: str) -> tuple[xr.Datase
 
 
 def marked(ensemble: xr.Dataset, corner: Corner) -> dict[str, str]:
-    """Root attributes of what was drawn by a model whose training held out a corner."""
+    """Root attributes, name -> value, of what was drawn by a model whose training held out a corner."""
     if not corner:
         return {}
     inside = in_corner(ensemble, corner)
@@ -70,7 +70,7 @@ def marked(ensemble: xr.Dataset, corner: Corner) -> dict[str, str]:
 
 
 def outside_corner(ensemble: xr.Dataset, corner: Corner) -> xr.Dataset:
-    """The samples that do not lie in a corner; the ensemble itself where none does, or where it has no such label."""
+    """The samples outside of a corner, label -> [low, high]; the ensemble itself where it has no such label."""
     if not corner or not set(corner) <= set(map(str, ensemble.variables)):
         return ensemble
     inside = in_corner(ensemble, corner)
@@ -80,7 +80,7 @@ def outside_corner(ensemble: xr.Dataset, corner: Corner) -> xr.Dataset:
 
 
 def corner_of(ensemble: xr.Dataset) -> dict[str, tuple[float, float]]:
-    """The corner that the training behind an ensemble held out; empty for none."""
+    """The corner that the training behind an ensemble held out, label -> [low, high]; {} for none."""
     return {k: (v[0], v[1]) for k, v in json.loads(ensemble.attrs.get(CORNER, "{}")).items()}
 
 

@@ -60,7 +60,10 @@ def posterior_panel(posterior: xr.Dataset, truth: xr.Dataset | None = None, numb
 
 @styled
 def coverage_panel(found: xr.Dataset) -> Figure:
-    """Ranks of cells, coverage of modes by wavenumber, and the correlation with the truth; from posterior_coverage."""
+    """Ranks of cells, coverage of modes by wavenumber, and the correlation with the truth.
+
+    ``found`` is what :func:`physgen.diagnostics.posterior_coverage.posterior_coverage` gave.
+    """
     figure = Figure(figsize=(9.6, 2.9), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     left.stairs(found["ranks"].values, np.linspace(0, 1, len(found["ranks"]) + 1), color=GENERATED)

@@ -20,7 +20,10 @@ def result_figure(
     comparison: xr.Dataset,
     names: tuple[str, str] = ("reference", "generated"),
 ) -> Figure:
-    """Matrices of results over pairs (:func:`correlation_matrices`), curves of all else (:func:`curve_comparison`)."""
+    """Matrices of results over pairs (:func:`correlation_matrices`), curves of all else (:func:`curve_comparison`).
+
+    ``reference`` and ``generated`` are results of one diagnostic, ``comparison`` what compares them.
+    """
     if MATRIX in reference.attrs:
         return correlation_matrices(reference, generated, comparison, names)
     return curve_comparison(reference, generated, comparison, names=names)

@@ -64,6 +64,12 @@ def _write(run: Run, folder: Path) -> None:
     save_ensemble(conditions.assign_attrs({TEMPLATE: about}), folder / "data" / "test.h5")
 
 
+def packed_config(run: str | Path) -> Path | None:
+    """The configuration of a run that has no data, whose samples want a reference of their own; None of another."""
+    folder = open_run(run).folder
+    return None if (folder / "data" / "train.h5").exists() else folder / "experiment.yaml"
+
+
 def describe_pack(folder: str | Path) -> str:
     """Size and facts of a packed run, for people."""
     folder = Path(folder)

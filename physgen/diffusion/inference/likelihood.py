@@ -153,13 +153,8 @@ def log_likelihood(
     plan = FlowSettings(method, divergence, probes, seed, chunk, tolerance)
     values = [level for level in check_levels(levels) if level > 0]
     if len(values) < 3:
-        raise ValueError(
-            f"an error of the integration needs at least three positive levels, got {values}: give more of them"
-        )
-    numbers = list(range(len(y)) if streams is None else streams)
-    if len(numbers) != len(y):
-        raise ValueError(f"streams must name one stream for each of the {len(y)} samples, got {len(numbers)}")
-    parts = []
+        raise ValueError(f"an error of the integration needs three positive levels or more, got {values}")
+    numbers, parts = _numbers(streams, len(y)), []
     for first in range(0, len(y), batch):
         rows = range(first, min(first + batch, len(y)))
         flow = Flow(denoiser, _rows(condition, rows, len(y)), dtype)
@@ -167,6 +162,17 @@ def log_likelihood(
         parts.append(_block(flow, values, block, numbers[rows.start : rows.stop], (plan, prior)))
         if progress is not None:
             progress(rows.stop, len(y))
+    return _joined(parts)
+
+
+def _numbers(streams: Sequence[int] | None, count: int) -> list[int]:
+    numbers = list(range(count) if streams is None else streams)
+    if len(numbers) != count:
+        raise ValueError(f"streams must name one stream for each of the {count} samples, got {len(numbers)}")
+    return numbers
+
+
+def _joined(parts: Sequence[Likelihood]) -> Likelihood:
     fields = ("nats", "probe_error", "step_error", "prior_error", "latent")
     joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in fields}
     joined["per_probe"] = torch.cat([part.per_probe for part in parts], dim=1)

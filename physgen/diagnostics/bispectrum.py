@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 CONFIGURATIONS = ("equilateral", "squeezed", "folded")
+TRIPLES = {"long_name": "closed triples of modes", "units": "1"}
 CHUNK_CELLS = 2**16  # cells at once: all shells of them stay in the cache
 
 
@@ -224,11 +225,7 @@ def bispectrum(
     attrs["convention"] += f" {removal.words.capitalize()}." if removal.attrs else ""
     value, scale = (x.reshape(*x.shape[:2], *shape.shape) for x in (value, scale))
     result = result_of_samples(ensemble, value, dims, coords, **attrs)
-    result["triples"] = (
-        dims,
-        plan.triples.reshape(shape.shape),
-        {"long_name": "closed triples of modes", "units": "1"},
-    )
+    result["triples"] = (dims, plan.triples.reshape(shape.shape), TRIPLES)
     if triangles == "all":
         result = _with_sides(result, shell_k[shape.shells], _inverse(ensemble))
     if reduced:

@@ -11,8 +11,9 @@ from physgen.errors import InputError
 from physgen.runs.folder import ENCODING, FACTS, Run, open_run, read_json, write_config, write_json
 from physgen.runs.levels import choose_levels
 from physgen.runs.model import load_model
+from physgen.storage.weights import export_weights, load_weights
 
-MODEL_FILES = ("weights.safetensors", "model.json", "levels.json", "conditions.safetensors")
+BESIDE_THE_WEIGHTS = ("levels.json", "conditions.safetensors")
 # facts of the data that are true of this machine alone
 OF_THIS_MACHINE = ("file",)
 
@@ -49,9 +50,11 @@ def pack_run(run: str | Path | Run, output: str | Path) -> Path:
 
 
 def _write(run: Run, folder: Path) -> None:
-    (folder / "model").mkdir()
     (folder / "data").mkdir()
-    for name in MODEL_FILES:
+    weights, described = load_weights(run.folder / "model")
+    described["experiment"]["dataset"] = None
+    export_weights(folder / "model", weights, described)
+    for name in BESIDE_THE_WEIGHTS:
         if (run.folder / "model" / name).exists():
             shutil.copyfile(run.folder / "model" / name, folder / "model" / name)
     shutil.copyfile(run.folder / ENCODING, folder / ENCODING)

@@ -171,7 +171,12 @@ def one_of(domain, count=1):
     real = data(domain)[0]
     some = dict(list(real.diagnostics().items())[:count])
     return SimpleNamespace(
-        name=domain, diagnostics=lambda: some, confront=real.confront, restrict=real.restrict, split_by=real.split_by
+        name=domain,
+        diagnostics=lambda: some,
+        diagnostics_of=lambda reference: some,
+        confront=real.confront,
+        restrict=real.restrict,
+        split_by=real.split_by,
     )
 
 

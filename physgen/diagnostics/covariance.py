@@ -120,7 +120,10 @@ def off_diagonal_correlation(ensemble: xr.Dataset, transform: Transform | None =
     _, x, (first, second) = _bands(ensemble, transform)
     said: dict[str, Any] = {"diagnostic": "off_diagonal_correlation", "kind": "scalar", "units": "1"}
     said |= {"long_name": "mean correlation of ln P between bands", "symbol": r"\langle\rho\rangle"}
-    said |= {"tolerance": 0.1, "tolerance_kind": "ratio", "tolerance_of": "mean off-diagonal correlation of ln P"}
+    # a difference in units of the reference, not a ratio: few units may have a mean correlation below zero
+    said |= {"tolerance": 0.1, "tolerance_kind": "difference", "tolerance_of": "mean off-diagonal correlation of ln P"}
     said["convention"] = "Mean over all pairs of bands of the correlation of ln P at fixed labels."
     raw = _products(x, first, second)
-    return jackknifed_result(ensemble, raw, lambda m: _correlations(m, first, second).mean(axis=-1), (), {}, **said)
+    found = jackknifed_result(ensemble, raw, lambda m: _correlations(m, first, second).mean(axis=-1), (), {}, **said)
+    described = {"long_name": "mean correlation of ln P between bands, without its sign", "units": "1"}
+    return found.assign(yardstick=abs(found["value"]).assign_attrs(described))

@@ -24,6 +24,6 @@ def result_figure(
 
     ``reference`` and ``generated`` are results of one diagnostic, ``comparison`` what compares them.
     """
-    if MATRIX in reference.attrs:
+    if MATRIX in reference.attrs and reference["value"].ndim == 1:  # of several components: curves over the pairs
         return correlation_matrices(reference, generated, comparison, names)
     return curve_comparison(reference, generated, comparison, names=names)

@@ -170,14 +170,11 @@ def one_of(domain, count=1):
     """The first diagnostics of a domain alone, in its frame."""
     real = data(domain)[0]
     some = dict(list(real.diagnostics().items())[:count])
-    return SimpleNamespace(
-        name=domain,
-        diagnostics=lambda: some,
-        diagnostics_of=lambda reference: some,
-        confront=real.confront,
-        restrict=real.restrict,
-        split_by=real.split_by,
+    made = SimpleNamespace(
+        name=domain, diagnostics=lambda: some, confront=real.confront, restrict=real.restrict, split_by=real.split_by
     )
+    made.diagnostics_of = lambda reference: made.diagnostics()
+    return made
 
 
 @every_domain

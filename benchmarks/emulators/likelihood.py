@@ -168,7 +168,7 @@ def calibration_rows(draws: np.ndarray, found: object, truth: np.ndarray) -> Ite
         error = (score**2).std(ddof=1) / math.sqrt(len(score))
         kept = abs((score**2).mean() - 1) < 4 * max(error, math.sqrt(2 / len(score)))
         yield Row(f"mean square of (mean - truth)/std of the {label}", float((score**2).mean()), float(error), 1.0, "",
-                  kept, "within four errors")  # fmt: skip
+                  kept, "within four errors, sqrt(2/N) of a calibrated one where that is larger")  # fmt: skip
     curve = coverage_curve(credibilities(draws, truth, [-1, -1], [1, 1]))
     for level, (value, error) in coverage_at(curve).items():
         floor = math.sqrt(level * (1 - level) / UNITS)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from physgen.diffusion.names import LevelRule, SamplerName, SDEName
+from physgen.diffusion.names import RULES, WITHOUT_RULE, LevelRule, SamplerName, SDEName
 
 
 class Section(BaseModel):
@@ -202,6 +202,15 @@ class SamplingConfig(Section):
         "which have no such surrogate"
     )  # fmt: skip
     n: int = Field(256, ge=1, description="configurations to draw: in all, or under each condition")
+
+    @model_validator(mode="after")
+    def _levels_act(self) -> SamplingConfig:
+        if self.levels not in (None, RULES[-1]) and self.sampler in WITHOUT_RULE:
+            raise ValueError(
+                f"levels={self.levels!r} has no effect on the sampler {self.sampler}, whose noise levels are "
+                f"{RULES[-1]}: leave levels out"
+            )
+        return self
 
 
 class TrackingConfig(Section):

@@ -50,6 +50,7 @@ def left_out_chi_square(
     truth = _Truth.of(reference, transform)
 
     def measure(ensemble: xr.Dataset) -> xr.Dataset:
+        """Mean over units of the squared deviation from the law of the reference."""
         group, log_power = _measured(ensemble, transform)
         at = truth.places(group, group.mean(log_power))
         deviation = log_power - truth.mean(ensemble, at)[group.index]

@@ -59,7 +59,7 @@ from physgen.provenance import file_digest
 from physgen.runs.encoded import store_folder
 from physgen.runs.encoding import Encoding
 from physgen.runs.facts import data_facts, is_made_from, settings_in_use
-from physgen.runs.shipped import folder_of
+from physgen.runs.shipped import check_own, folder_of
 from physgen.storage.disk import write_atomically
 
 FACTS, ENCODING, PRECISION = "facts.json", "encoding.json", "precision.json"
@@ -133,6 +133,19 @@ def open_run(folder: str | Path) -> Run:
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged (no keys in it): restore it from a copy")
     return Run(folder, check_config(content, str(path)))
+
+
+def result_folder(run: Run, output: str | Path | None, name: str) -> Path:
+    """Where results on a run are written: ``output``, or the folder ``name`` in that of the run.
+
+    Raises InputError where a file has that name, or the run comes with the package and stays as it is.
+    """
+    if output is None:
+        check_own(run.folder, name)
+    folder = run.folder / name if output is None else Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose a folder")
+    return folder
 
 
 def _facts(experiment: Experiment, ensemble: Any, dataset: Path | None) -> dict[str, Any]:

@@ -36,10 +36,10 @@ def folder_of(run: str | Path) -> Path:
     """
     collection, separator, name = str(run).partition(SEPARATOR)
     path = Path(run)
-    known = shipped_names()
-    collections = {one.partition(SEPARATOR)[0] for one in known}
     if not separator or path.exists() or "/" in collection:
         return path
+    known = shipped_names()
+    collections = {one.partition(SEPARATOR)[0] for one in known}
     if f"{collection}{SEPARATOR}{name}" in known:
         return SHIPPED / collection / name
     near = difflib.get_close_matches(str(run), known, 1)

@@ -33,6 +33,7 @@ from physgen.errors import InputError
 from physgen.report.evaluation import MEMORIZATION, Evaluation, Training
 from physgen.runs.facts import data_facts, shown_data
 from physgen.runs.folder import Run, open_run
+from physgen.runs.shipped import check_own
 from physgen.stages.sources import as_ensembles, described, of_one_physics
 from physgen.tracking.evaluation_log import log_evaluation
 from physgen.tracking.journal import read_journal, read_validation
@@ -112,6 +113,7 @@ def write_to_run(
     processes: int = 1,
 ) -> Evaluation:
     """Write an evaluation with the training behind it, and log it to the run; see :meth:`Evaluation.write`."""
+    check_own(run.folder, "the record of an evaluation")
     written = evaluation.write(folder, sources, training_of(run), processes)
     settings, tracking = run.experiment, run.experiment.tracking
     log_evaluation(run.folder, folder, written.summary, settings.name, tracking.experiment, tracking.uri)

@@ -22,7 +22,7 @@ from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.report.evaluation import write_groups
 from physgen.report.page import write_summary
-from physgen.runs.folder import Run, open_run
+from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
 from physgen.stages.encoded_data import EncodedData, at_samples, encoded_data, limited, noise_levels
 from physgen.stages.inference_summary import summary_of
@@ -149,9 +149,7 @@ def write_inference(
 ) -> Inference:
     """Posteriors of a file under a run, written into a folder (``RUN/inference`` where ``output`` is None)."""
     found_run = open_run(run)
-    folder = Path(output) if output is not None else found_run.folder / FOLDER
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: choose a folder")
+    folder = result_folder(found_run, output, FOLDER)
     return infer(found_run, source, options, device=device, progress=progress).write(folder)
 
 

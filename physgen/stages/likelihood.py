@@ -16,7 +16,7 @@ from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.report.evaluation import write_groups
 from physgen.report.page import write_summary
-from physgen.runs.folder import Run, open_run
+from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
 from physgen.stages.encoded_data import EncodedData, encoded_data, noise_levels, noised
 
@@ -132,9 +132,7 @@ def write_likelihood(
         InputError: no run, a file that is not of its physics and lattice, a folder name that is taken.
     """
     found_run = open_run(run)
-    folder = Path(output) if output is not None else found_run.folder / FOLDER
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: choose a folder")
+    folder = result_folder(found_run, output, FOLDER)
     return find_likelihood(found_run, source, options, device=device, progress=progress).write(folder)
 
 

@@ -42,7 +42,7 @@ class Frame:
                 f"{run.experiment.name} draws {model.domain.values.name} values: only fields of real numbers can be "
                 "observed here"
             )
-        return cls(run, model, run.part("test"))
+        return cls(run, model, _fields_like(run, model))
 
     @property
     def constants(self) -> Mapping[str, Any]:
@@ -180,6 +180,19 @@ def _labelled(frame: Frame, count: int, condition: Mapping[str, float]) -> xr.Da
             + (" by --condition NAME=VALUE" if missing else "")
         )
     return frame.run.domain.request(like, count, condition, frame.constants)
+
+
+def _fields_like(run: Run, model: Model) -> xr.Dataset:
+    """The test part; of a packed run, which has its conditions alone, with one field for all to show the frame."""
+    conditions = run.open_conditions("test")
+    if "field" in conditions:
+        conditions.close()
+        return run.part("test")
+    dims, encoding = model.encoding.sample_dims, model.encoding
+    one = conditions.load().isel({dim: [0] for dim in dims})
+    field = model.domain.decode(torch.zeros(1, *encoding.shape), one, encoding.domain)["field"]
+    shown = field.isel(dict.fromkeys(dims, 0)).expand_dims({dim: conditions.sizes[dim] for dim in dims})
+    return conditions.assign(field=shown.transpose(*field.dims))
 
 
 def said_operator(given: Any) -> str:

@@ -17,7 +17,7 @@ from physgen.progress import Progress
 from physgen.report.regimes import Regimes
 from physgen.report.regimes_findings import NOT_TESTED, NOT_TESTED_WITHOUT_MODEL, findings_of
 from physgen.runs.facts import data_facts
-from physgen.runs.folder import Run, open_run
+from physgen.runs.folder import Run, open_run, result_folder
 from physgen.stages.regimes_data import Found, Samples, described_lattice, encoded_samples, measure_data
 from physgen.stages.sources import as_ensembles, described
 from physgen.tracking.evaluation_log import log_regimes
@@ -63,9 +63,7 @@ def write_regimes(
     """
     source = Path(source)
     run = _run_in(source)
-    folder = Path(output) if output is not None else default_folder(source, run)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: choose a folder for the page")
+    folder = _folder(source, run, output)
     found = find_regimes(
         source if run is None else run, box_size=box_size, domain=domain, seed=seed, device=device, progress=progress
     )
@@ -77,9 +75,14 @@ def write_regimes(
     return written
 
 
-def default_folder(source: Path, run: Run | None) -> Path:
-    """Where the page goes if nobody says so."""
-    return source.with_name(f"{source.stem}-{FOLDER}") if run is None else run.folder / FOLDER
+def _folder(source: Path, run: Run | None, output: str | Path | None) -> Path:
+    """Where the page goes."""
+    if run is not None:
+        return result_folder(run, output, FOLDER)
+    folder = source.with_name(f"{source.stem}-{FOLDER}") if output is None else Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose a folder")
+    return folder
 
 
 def find_regimes(

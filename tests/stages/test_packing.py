@@ -46,6 +46,15 @@ def test_a_packed_run_draws_as_the_run_does_without_its_data(run, tmp_path):
     assert "physgen simulate" in str(pytest.raises(InputError, pg.open_run(packed).data, "test").value)
 
 
+def test_a_packed_run_draws_given_an_observation(run, tmp_path):
+    packed = pg.open_run(pack_run(run.run, tmp_path / "packed"), "cpu")
+    truth = run.data("test").isel(sample=[0, 5])
+    found = [one.observe(truth, "noise sigma=0.3", seed=1) for one in (run, packed)]
+    np.testing.assert_array_equal(found[0]["field"], found[1]["field"])
+    drawn = [one.sample_given(found[0], draws=2, steps=4, progress=False) for one in (run, packed)]
+    np.testing.assert_array_equal(drawn[0]["field"], drawn[1]["field"])
+
+
 def test_a_network_that_comes_with_the_package_has_a_name(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "shipped")
     (tmp_path / "shipped" / "emulator").mkdir(parents=True)
@@ -59,6 +68,12 @@ def test_a_network_that_comes_with_the_package_has_a_name(run, tmp_path, monkeyp
     assert "--given new.h5" in said and "not held fixed, as in the test part: redshift" in said
     drawn = pg.load_ensemble("new.h5")
     assert drawn.sizes["sample"] == 3 and (drawn["Omega_m"] == 0.3).all()
+    assert {file: file.read_bytes() for file in (tmp_path / "shipped").rglob("*") if file.is_file()} == before
+    # nothing else writes there either, unless it is told where
+    for words in (["likelihood", "emulator:tiny", "new.h5"], ["infer", "emulator:tiny", "new.h5"]):
+        assert main([*words, "--device", "cpu"]) == 2
+        assert "comes with physgen and stays as it is" in capsys.readouterr().err
+    assert main(["evaluate", "new.h5", "--reference", "new.h5", "--run", "emulator:tiny", "-o", "judged"]) == 2
     assert {file: file.read_bytes() for file in (tmp_path / "shipped").rglob("*") if file.is_file()} == before
     assert main(["sample", "emulator:tinny", "-o", "other.h5"]) == 2
     assert "did you mean emulator:tiny?" in capsys.readouterr().err

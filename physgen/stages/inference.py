@@ -6,9 +6,9 @@ one configuration, so that differences of ln p between labels are precise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,7 @@ from physgen.diffusion.inference.label_posterior import LabelPosterior, label_po
 from physgen.ensemble import units_of_samples
 from physgen.errors import InputError
 from physgen.progress import Progress
-from physgen.report.evaluation import write_groups
-from physgen.report.page import write_summary
+from physgen.report.found import Found
 from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
 from physgen.stages.encoded_data import EncodedData, at_samples, encoded_data, limited, noise_levels
@@ -83,7 +82,7 @@ class InferenceOptions:
 
 
 @dataclass(frozen=True, repr=False)
-class Inference:
+class Inference(Found):
     """Posteriors of labels.
 
     Attributes:
@@ -96,22 +95,13 @@ class Inference:
         folder: where it was written; None before.
     """
 
+    stem: ClassVar[str] = "posteriors"
+    columns: ClassVar[tuple[int, int]] = (34, 16)
     subject: str
     posterior: xr.Dataset
     coverage: xr.Dataset | None
     summary: dict[str, Any]
     folder: Path | None = None
-
-    @property
-    def table(self) -> str:
-        """What came out, in lines."""
-        from physgen.figures.notation import format_value
-
-        lines = [self.subject]
-        for name, entry in self.summary.items():
-            if isinstance(entry, dict) and "value" in entry:
-                lines.append(f"  {name:34} {format_value(entry['value'], entry['error']):>16}  {entry['meaning']}")
-        return "\n".join([*lines, *(f"note: {text}" for text in self.summary["notes"])])
 
     @property
     def figure(self) -> Figure:
@@ -120,22 +110,11 @@ class Inference:
 
         return posterior_panel(self.posterior, self.coverage)
 
-    def write(self, folder: str | Path) -> Inference:
-        """Write ``summary.json``, ``posteriors.nc`` and the figure into a folder."""
-        from physgen.figures.style import save_figure
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        groups = {"posterior": self.posterior}
-        write_groups(
-            groups if self.coverage is None else groups | {"coverage": self.coverage}, folder / "posteriors.nc"
-        )
-        write_summary(folder, self.summary)
-        save_figure(self.figure, folder / "figures", "posteriors")
-        return replace(self, folder=folder)
-
-    def __repr__(self) -> str:
-        return self.table
+    @property
+    def groups(self) -> dict[str, xr.Dataset]:
+        """``posterior``, and ``coverage`` where the truth is known."""
+        known = {} if self.coverage is None else {"coverage": self.coverage}
+        return {"posterior": self.posterior, **known}
 
 
 def write_inference(

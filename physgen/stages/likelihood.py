@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from physgen.errors import InputError
 from physgen.progress import Progress
-from physgen.report.evaluation import write_groups
-from physgen.report.page import write_summary
+from physgen.report.found import Found
 from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
 from physgen.stages.encoded_data import EncodedData, encoded_data, noise_levels, noised
@@ -66,7 +65,7 @@ class LikelihoodOptions:
 
 
 @dataclass(frozen=True, repr=False)
-class LikelihoodOfData:
+class LikelihoodOfData(Found):
     """ln p of each configuration under a run, with its errors.
 
     Attributes:
@@ -78,22 +77,12 @@ class LikelihoodOfData:
         folder: where it was written; None before.
     """
 
+    stem: ClassVar[str] = "likelihood"
+    columns: ClassVar[tuple[int, int]] = (28, 18)
     subject: str
     values: xr.Dataset
     summary: dict[str, Any]
     folder: Path | None = None
-
-    @property
-    def table(self) -> str:
-        """Means with their errors, and what they are the density of."""
-        from physgen.figures.notation import format_value
-
-        lines = [self.subject]
-        for name, entry in self.summary.items():
-            if isinstance(entry, dict) and "value" in entry:
-                said = format_value(entry["value"], entry["error"])
-                lines.append(f"  {name:28} {said:>18}  {entry['meaning']}")
-        return "\n".join([*lines, *(f"note: {text}" for text in self.summary["notes"])])
 
     @property
     def figure(self) -> Figure:
@@ -102,19 +91,10 @@ class LikelihoodOfData:
 
         return likelihood_panel(self.values)
 
-    def write(self, folder: str | Path) -> LikelihoodOfData:
-        """Write ``summary.json``, ``likelihood.nc`` and the figure into a folder."""
-        from physgen.figures.style import save_figure
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_groups({"likelihood": self.values}, folder / "likelihood.nc")
-        write_summary(folder, self.summary)
-        save_figure(self.figure, folder / "figures", "likelihood")
-        return replace(self, folder=folder)
-
-    def __repr__(self) -> str:
-        return self.table
+    @property
+    def groups(self) -> dict[str, xr.Dataset]:
+        """``likelihood``."""
+        return {"likelihood": self.values}
 
 
 def write_likelihood(

@@ -24,9 +24,9 @@ def band_ratios(reference, generated, diagnostic):
 
     The error has the covariance of the bins over units, which share their initial conditions within one simulation.
     """
-    found = MeasuredReference(reference).compare(generated, diagnostic)[2]
+    measured, _, found = MeasuredReference(reference).compare(generated, diagnostic)
     ratio, covariance = found["ratio"].values, found["ratio_covariance"].values
-    part = found["k"].values / nyquist(reference)
+    part = found["k"].values / measured.attrs["nyquist"]
     means, errors, worst = [], [], []
     for low, high in BANDS:
         inside = np.flatnonzero((part >= low) & (part < high))
@@ -37,12 +37,6 @@ def band_ratios(reference, generated, diagnostic):
         place = inside[deviation.argmax()]
         worst.append((float(ratio[place]), float(np.sqrt(covariance[place, place])), float(part[place])))
     return np.array(means), np.array(errors), worst
-
-
-def nyquist(ensemble):
-    """pi over the cell size."""
-    x = ensemble["x"].values
-    return np.pi / (x[1] - x[0])
 
 
 def reached(value, error, goal):

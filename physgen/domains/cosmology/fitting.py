@@ -181,7 +181,6 @@ class _ShellSpectrum:
         self._power, self._moments = torch.zeros(int(self._shell.max()) + 1, dtype=torch.float64), Moments()
         self._means = Moments()  # of the mean of each sample
         self._field_means: list[np.ndarray] = []
-        self._encoded_means: list[np.ndarray] = []
 
     def add(self, values: np.ndarray, transform: Callable[[np.ndarray], np.ndarray], field_means: np.ndarray) -> None:
         rows = max(1, BLOCK // values[0].size)
@@ -198,7 +197,6 @@ class _ShellSpectrum:
             self._moments.merge(moments)
             self._means.add(means)
             self._power += power
-            self._encoded_means.append(means)
         self._field_means.append(field_means)
 
     def constants(self) -> dict[str, Any]:
@@ -211,7 +209,6 @@ class _ShellSpectrum:
         power[0] = cells * (self._means.std**2 + (self._means.mean - mean) ** 2)
         constants: dict[str, Any] = {"mean": mean, "std": std}
         if self._mean_mode:
-            encoded = np.concatenate(self._encoded_means) / std
-            constants["zero_mode"] = fit_zero_mode(np.concatenate(self._field_means), encoded)
+            constants["zero_mode"] = fit_zero_mode(np.concatenate(self._field_means), self._means.std / std)
         filled = np.divide(power, count * std**2, out=np.zeros_like(power), where=count > 0)
         return constants | {"spectrum": filled.tolist()}

@@ -32,13 +32,16 @@ FIRST_STEP, DOUBLINGS, STEPS = 0.05, 12, 60
 Misses = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def fit_zero_mode(field_means: np.ndarray, encoded_means: np.ndarray) -> dict[str, float]:
-    """{"mean": m_0, "slope": b} of the means of each training sample; slope 0 where the mean of the field is fixed."""
+def fit_zero_mode(field_means: np.ndarray, encoded_scatter: float) -> dict[str, float]:
+    """{"mean": m_0, "slope": b} of the means of the training samples, and the scatter of the means of the encoded ones.
+
+    The slope is 0 where the mean of the field is fixed.
+    """
     centre = float(field_means.mean())
     scatter = float(field_means.std())
     if scatter < CONSERVED * max(1.0, abs(centre)):
         return {"mean": centre, "slope": 0.0}
-    return {"mean": centre, "slope": max(float(encoded_means.std()), CONSERVED) / scatter}
+    return {"mean": centre, "slope": max(encoded_scatter, CONSERVED) / scatter}
 
 
 def encoded_zero_mode(field_means: np.ndarray, constants: Mapping[str, float]) -> np.ndarray:

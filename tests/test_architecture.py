@@ -28,7 +28,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "networks": {"lattice"},
     "diffusion": {"networks", "lattice"},
     "diagnostics": {"ensemble", "lattice"},
-    "figures": {"ensemble", "diagnostics"},
+    "figures": {"ensemble", "diagnostics", "processes"},
     "tracking": {"storage", "processes"},
     "domains/contract": {"ensemble", "diffusion", "networks", "diagnostics", "lattice"},
     "domains/doors": {"ensemble"},
@@ -54,6 +54,7 @@ A_DOMAIN = {
     "diffusion.exact",
     "diffusion.symmetry",
     "diffusion.values",
+    "processes",
 }
 HEAVY = {"mlflow": "tracking", "matplotlib": "figures", "astropy": "units", "pydantic": "config"}
 BARE = {"torch", "numpy", "scipy"}

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from physgen.figures.style import Figure, save_figure
+from physgen.processes.spawning import begin_alone
 
 Draw = Callable[[], Figure]
 
@@ -18,12 +19,19 @@ def save_figures(drawings: Mapping[str, Draw], folder: str | Path, processes: in
     Args:
         drawings: name of the files -> function that makes the figure; picklable where several processes draw.
         folder: made if absent.
-        processes: how many draw, this one included; the files do not depend on it. They are spawned: a script keeps
-            its own work under ``if __name__ == "__main__"``.
+        processes: how many draw at most, this one included, where there is enough to draw; the files do not depend
+            on it. They are spawned: a script keeps its own work under ``if __name__ == "__main__"``.
     """
-    helpers = min(processes, len(drawings)) - 1
-    if helpers < 1:
-        return {name: _save(draw, folder, name) for name, draw in drawings.items()}
+    names = list(reversed(drawings))
+    mine = begin_alone(lambda name: _save(drawings[name], folder, name), names, min(processes, len(names)))
+    drawn = dict(zip(names, mine, strict=False))
+    left = {name: draw for name, draw in drawings.items() if name not in drawn}
+    if left:
+        drawn |= _drawn_together(left, folder, min(processes - 1, len(left)))
+    return {name: drawn[name] for name in drawings}
+
+
+def _drawn_together(drawings: Mapping[str, Draw], folder: str | Path, helpers: int) -> dict[str, Path]:
     with ProcessPoolExecutor(helpers, mp_context=get_context("spawn")) as pool:
         try:
             waiting = {name: pool.submit(_save, draw, folder, name) for name, draw in drawings.items()}

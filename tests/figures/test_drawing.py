@@ -5,6 +5,12 @@ import functools
 import pytest
 
 from physgen import figures
+from physgen.processes import spawning
+
+
+@pytest.fixture(autouse=True)
+def _spawned_however_short(monkeypatch):
+    monkeypatch.setattr(spawning, "START_SECONDS", 0.0)
 
 
 def losses(scale):

@@ -25,6 +25,7 @@ from physgen.domains.cosmology.simulate import (
     snapshots_in_redshift_space,
 )
 from physgen.errors import InputError
+from physgen.processes.spawning import begin_alone
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -89,24 +90,30 @@ def run_suite(
 ) -> Iterator[np.ndarray]:
     """Fields of every task, in the order of the tasks, bit for bit the same for any number of processes.
 
-    Each simulation runs in one thread: many small transforms gain more from processes. Processes are spawned, so a
-    script that asks for several must keep its own work under ``if __name__ == "__main__"``.
+    Each simulation runs in one thread: many small transforms gain more from processes. Processes are spawned, where the
+    work is worth their start (:func:`physgen.processes.spawning.begin_alone`), so a script that asks for several must
+    keep its own work under ``if __name__ == "__main__"``.
     """
-    if processes <= 1 or len(tasks) <= 1:
-        with _one_thread():
-            for done, task in enumerate(tasks, 1):
-                yield simulate_fields(task)
-                if progress:
-                    progress(done, len(tasks))
-        return
-    workers = min(processes, len(tasks))
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        for done, fields in enumerate(pool.map(simulate_fields, tasks), 1):
+    done = 0
+    with _one_thread():
+        for fields in begin_alone(simulate_fields, tasks, min(processes, len(tasks))):
             yield fields
-            if progress:
-                progress(done, len(tasks))
+            done = _count(done, len(tasks), progress)
+    left = tasks[done:]
+    if not left:
+        return
+    with ProcessPoolExecutor(
+        min(processes, len(left)), mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        for fields in pool.map(simulate_fields, left):
+            yield fields
+            done = _count(done, len(tasks), progress)
+
+
+def _count(done: int, total: int, progress: Callable[[int, int], None] | None) -> int:
+    if progress:
+        progress(done + 1, total)
+    return done + 1
 
 
 @contextlib.contextmanager

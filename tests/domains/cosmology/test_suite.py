@@ -9,6 +9,7 @@ from physgen.domains.cosmology.painting import Painting, project_slabs
 from physgen.domains.cosmology.suite import latin_hypercube
 from physgen.ensemble import check_ensemble, spacing
 from physgen.errors import InputError
+from physgen.processes import spawning
 
 TINY = {
     "cells": 16, "particles": 16, "box_size": 32.0, "thickness": 8.0, "simulations": 3, "steps": 3,
@@ -38,7 +39,8 @@ def test_slabs_are_means_along_each_axis_and_keep_the_cosmic_mean():
     torch.testing.assert_close(some[:2], maps[[0, 2]])
 
 
-def test_the_number_of_processes_changes_nothing_to_the_last_bit():
+def test_the_number_of_processes_changes_nothing_to_the_last_bit(monkeypatch):
+    monkeypatch.setattr(spawning, "START_SECONDS", 0.0)  # spawned however short
     seen = []
     alone = Domain(**TINY).simulate(seed=7, progress=lambda done, total: seen.append((done, total)))
     together = Domain(**TINY).simulate(seed=7, processes=2)

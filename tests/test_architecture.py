@@ -32,6 +32,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "tracking": {"storage", "processes"},
     "domains/contract": {"ensemble", "diffusion", "networks", "diagnostics", "lattice"},
     "domains/doors": {"ensemble"},
+    "domains/law": set(),
     "domains/known": {"ensemble"},
     "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains", "diffusion"},

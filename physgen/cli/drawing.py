@@ -35,15 +35,20 @@ def sample_command(arguments: argparse.Namespace) -> None:
     if arguments.average is not None:
         print(describe_average(arguments.run, arguments.average))
     if arguments.weights:
-        from physgen.stages.guidance import describe_weights
-
-        print(describe_weights(path))
+        print(_worth_of_weights(path, arguments.guidance is not None))
     if words := extrapolation(path):
         print(f"extrapolation: {words} of the labels, where nothing was learned")
     varying = labels_not_held(arguments.run, path, given)
     if varying:
         print(f"not held fixed, as in {arguments.like or 'the test part'}: {varying}")
     print(f"wrote {path}\n{_after_sample(arguments, path, given)}")
+
+
+def _worth_of_weights(path: Path, guided: bool) -> str:
+    from physgen.stages.guidance import describe_weights
+    from physgen.stages.weighing import describe_draws
+
+    return describe_weights(path) if guided else describe_draws(path)
 
 
 def _conditions(arguments: argparse.Namespace) -> dict[str, float]:

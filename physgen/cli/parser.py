@@ -162,7 +162,12 @@ def _add_given(sample: argparse.ArgumentParser) -> None:
         metavar="W",
         help="classifier-free guidance towards p(x|labels)^W p(x)^(1-W); needs training.label_dropout; 1 is none",
     )
-    sample.add_argument("--weights", action="store_true", help="with --guidance: log-weights that make that law exact")
+    sample.add_argument(
+        "--weights",
+        action="store_true",
+        help="log-weights that make the law exact, where the physics knows it, or with --guidance that of the guided "
+        "one; and what they are worth: effective sample size, ln Z, tail",
+    )
 
 
 def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from physgen.diffusion.inference.path_weights import Readout
+    from physgen.diffusion.inference.reverse_kernels import PathKernel
     from physgen.diffusion.learning.prior_covariance import Vectors
     from physgen.diffusion.learning.prior_spectrum import ShellPower, Spectrum
 
@@ -122,6 +124,10 @@ class Values(ABC):
         """The nearest allowed value of each number that a sampler drew."""
         return x
 
+    def path_kernel(self) -> tuple[PathKernel, Readout] | None:
+        """How paths with weights are drawn, of :mod:`physgen.diffusion.inference.path_weights`; None: not yet."""
+        return None
+
 
 @dataclass(frozen=True)
 class Real(Values):
@@ -188,3 +194,9 @@ class Binary(Values):
         import numpy as np
 
         return np.where(x >= 0, 1.0, -1.0)
+
+    def path_kernel(self) -> tuple[PathKernel, Readout]:
+        """A mixture of both values at each site, with a Bernoulli read-out."""
+        from physgen.diffusion.inference.reverse_kernels import SpinMixture
+
+        return SpinMixture(), "bernoulli"

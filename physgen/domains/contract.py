@@ -19,6 +19,7 @@ from physgen.domains.known import domain_of as domain_of
 from physgen.domains.known import get_domain as get_domain
 from physgen.domains.known import list_domains as list_domains
 from physgen.domains.known import with_units as with_units
+from physgen.domains.law import Law
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Domain(Doors, ABC):
+class Domain(Doors, Law, ABC):
     r"""One physics. Shapes: B flattened samples (C order of sample dims), C channels, \*grid lattice (of vectors none).
 
     A domain must set ``name``, ``description`` and ``split_by`` and have ``simulate``; all else has a default, made for
@@ -80,7 +81,9 @@ class Domain(Doors, ABC):
                            within it, not on how many are drawn of the others
     ``augment``            random symmetry of the law, of configuration and condition; identity
     ``network``            untrained F(x, c_noise, condition); a U-Net of the shapes of the data
+    ``fits_lattice``       whether a trained network is one of another lattice too; of its own alone
     ``exact_denoiser``     exact D(y, s, condition) for a template; None
+    ``log_target``         template -> ln of the law of x up to a constant of each condition; None where it is not known
     ``diagnostics``        name -> diagnostic; spectrum, correlation, one-point distribution, band moments
     ``confront``           another ensemble in the frame of a reference; same lattice and units, else refused
     ``restrict``           what of a reference another ensemble is compared with, e.g. some of its conditions; all
@@ -267,10 +270,6 @@ class Domain(Doors, ABC):
             return UNet(len(constants["grid"]), channels, channels, **sizes, **options)
         except TypeError as error:
             raise InputError(f"network: {error}; known options: {', '.join(option_names(UNet))}") from None
-
-    def exact_denoiser(self, template: xr.Dataset, constants: Constants) -> Callable[..., torch.Tensor] | None:
-        """Exact D(y, s, condition) for the samples of ``template``; None where the law has none in closed form."""
-        return None
 
     # --- judging --------------------------------------------------------------------------------
 

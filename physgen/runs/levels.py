@@ -18,13 +18,16 @@ from typing import Any, Protocol
 import torch
 
 from physgen.diffusion.discretization.check import Convergence, candidate_levels, convergence, most_converged
+from physgen.diffusion.discretization.dissipation import least_dissipation
 from physgen.diffusion.discretization.gaussian import sampled_power
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels
+from physgen.diffusion.inference.path_weights import weighted_sample
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.names import RULES, LevelRule
 from physgen.diffusion.sampling.modal import ModalFlow
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
+from physgen.diffusion.values import Values
 from physgen.runs.encoding import Encoding
 from physgen.runs.shipped import is_shipped
 from physgen.storage.disk import write_atomically
@@ -33,6 +36,7 @@ from physgen.storage.weights import weights_digest
 CHECKED, CHOSEN, EVEN = RULES
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
 KEPT_IN = "levels.json"
+LEAST, PILOT = "least dissipation", 24  # levels of weighted paths, and those of the draws on which they are measured
 CORNERS = 64
 # of the trained range, 10 sqrt(P) of the largest mode to sqrt(P)/10 of the smallest: the flow in the angles of the
 # modes is exact for Gaussian ones from any level; it begins where noise is 4 and ends where it is 1/4 of sqrt(P)
@@ -108,6 +112,31 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None
         else:
             search = best_log_uniform if rule == EVEN else optimal_levels
             levels = Levels(search(spectra, steps, sampler, trained, trained)[0], rule)
+        _keep(model.folder, key, levels)
+    return levels
+
+
+def path_levels(model: Model, values: Values, steps: int, condition: Mapping[str, torch.Tensor]) -> Levels:
+    """Levels for paths with weights: of least dissipation for values +-1, else log-uniform.
+
+    :func:`physgen.diffusion.discretization.dissipation.least_dissipation`, on configurations that the model draws under
+    ``condition``, rows as it was trained on; stored beside the weights.
+    """
+    trained, how = (model.encoding.s_max, model.encoding.s_min), values.path_kernel()
+    if how is None or how[1] != "bernoulli":
+        return Levels(log_uniform(*trained, steps), EVEN)
+    key = f"{weights_digest(model.denoiser.state_dict())[:16]}/weighted paths/{steps}"
+    levels = _recall(model.folder, key)
+    if levels is None:
+        count = len(next(iter(condition.values()))) if condition else MOST
+        rows = torch.linspace(0, count - 1, min(count, MOST)).long()  # spread over what was trained
+        some = {name: value[rows].to(model.device) for name, value in condition.items()} or None
+        drawn = weighted_sample(
+            model.denoiser, how[0], log_uniform(*trained, PILOT), (len(rows), *model.encoding.shape), CHECK_SEED,
+            lambda x: x.flatten(1).sum(1), readout=how[1], condition=some, device=model.device,
+        )  # fmt: skip
+        found = least_dissipation(model.denoiser, drawn.x, steps, trained, some, CHECK_SEED)
+        levels = Levels(found, LEAST)
         _keep(model.folder, key, levels)
     return levels
 

@@ -118,7 +118,8 @@ class OpenRun:
             sampler, steps, levels: None for those of the configuration.
             average: relative width of the average of the weights; None is the run's own.
             guidance: W of the law p(x|labels)^W p(x)^(1-W), of a run with ``training.label_dropout``; 1 is none.
-            weights: with ``guidance``: the variable ``log_weight``, without which that law is not reached.
+            weights: the variable ``log_weight``, with which means are those of the exact law, and what it is worth
+                (:func:`physgen.stages.weighing.draw_weighted`); with ``guidance`` that of the guided law.
             seed: of the noise. A sample depends on it, on its condition and its number alone.
         """
         from physgen.stages.sampling import DrawOptions, draw_ensemble

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,12 @@ from physgen.ensemble import (
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.folder import Run, open_run
-from physgen.runs.levels import EVEN, RULES, choose_levels, surrogate_spectra, takes_levels
+from physgen.runs.levels import EVEN, RULES, choose_levels, path_levels, surrogate_spectra, takes_levels
 from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
 from physgen.stages.ema import check_width, take_average
 from physgen.stages.guidance import Guidance, check_guidance, draw_guided
+from physgen.stages.weighing import draw_weighted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +48,7 @@ class DrawOptions:
     levels: str | None = None  # which noise levels: checked, chosen, log-uniform
     average: float | None = None  # relative width of a post-hoc EMA of the weights; None for the run's own EMA
     guidance: float | None = None  # W of classifier-free guidance; None or 1 is none
-    weights: bool = False  # log-weights of the guided law beside the configurations
+    weights: bool = False  # log-weights beside the configurations: of the guided law, else of that of the domain
 
 
 def sample(
@@ -95,26 +96,30 @@ def draw_ensemble(
     _check_options(options)
     if options.guidance is not None:
         check_guidance(run.experiment, options.guidance)
-    elif options.weights:
-        raise InputError("weights are those of a guided law: give guidance=W too, or leave them out")
+    elif options.weights and (options.sampler or options.levels):
+        raise InputError("weights belong to paths of their own kernel and levels: leave sampler and levels out")
     model = model or load_model(run.folder / "model", device)
     like, name = _conditions(options.like, run)
     check_same_domain(like, run.experiment.domain, name, "the run")
     template = run.domain.request(like, options.n or settings.n, options.given, model.encoding.domain)
     dims = space_dims(like) if "field" in like else [d for d in SPACE if d in like.dims]
     grid = tuple(like.sizes[d] for d in dims)
-    if grid != model.encoding.grid:
-        raise InputError(
-            f"{name} has the lattice {grid}, the run {model.encoding.grid}: "
-            "take conditions on the lattice that the model was trained on"
-        )
     averaged = {} if options.average is None else _take_average(model, run, options.average)
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
-    levels = choose_levels(model, sampler, steps, _rule(options.levels, model, sampler) or settings.levels)
+    weighted = options.weights and options.guidance is None
+    if weighted:
+        known = run.domain.request(run.open_conditions("test"), 1, {}, model.encoding.domain)
+        condition = run.domain.condition(known, model.encoding.domain)
+        levels = path_levels(model, run.domain.values, steps, condition)
+    else:
+        levels = choose_levels(model, sampler, steps, _rule(options.levels, model, sampler) or settings.levels)
+    model = _on_lattice(model, grid, name)
     started = time.perf_counter()
     if options.guidance is not None:
         asked = Guidance(options.guidance, options.weights)
         generated = draw_guided(model, template, asked, options.seed, sampler, levels, progress)
+    elif weighted:
+        generated = draw_weighted(model, template, options.seed, levels, progress)
     else:
         generated = draw(model, template, seed=options.seed, sampler=sampler, levels=levels, progress=progress)
     made = {
@@ -127,6 +132,19 @@ def draw_ensemble(
     generated.attrs = {k: v for k, v in generated.attrs.items() if k not in (CORNER, EXTRAPOLATED)}  # those of like
     made |= marked(template, run.experiment.split.corner)
     return with_units(generated.assign_attrs(made | averaged), run.domain)
+
+
+def _on_lattice(model: Model, grid: tuple[int, ...], name: str) -> Model:
+    """The model for another lattice than that of its training, where its network is one for any."""
+    trained = model.encoding.grid
+    if grid == trained:
+        return model
+    if not model.domain.fits_lattice(model.experiment.network.model_dump(), trained, grid):
+        raise InputError(
+            f"{name} has the lattice {grid}, the run {trained}: "
+            "take conditions on the lattice that the model was trained on"
+        )
+    return replace(model, encoding=replace(model.encoding, grid=grid))
 
 
 def _conditions(like: str | Path | xr.Dataset | None, run: Run) -> tuple[xr.Dataset, str]:

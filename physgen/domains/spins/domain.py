@@ -268,6 +268,17 @@ class Spins(Domain):
 
         return TransferMatrixDenoiser.for_template(template)
 
+    def log_target(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+        """-beta H of the couplings and the temperature of each sample."""
+        from physgen.domains.spins.target import log_boltzmann
+
+        return log_boltzmann(template)
+
+    def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
+        """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""
+        local = options.get("kind", self.network_kind) == "message_passing"
+        return len(trained) == len(grid) if local else tuple(trained) == tuple(grid)
+
     # --- judging --------------------------------------------------------------------------------
 
     def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:

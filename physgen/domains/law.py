@@ -1,0 +1,32 @@
+"""What is known of the law of a domain without data: a denoiser, a density. Part of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+
+    LogTarget = Callable[[torch.Tensor, int], torch.Tensor]
+
+
+class Law:
+    """What a :class:`physgen.domains.contract.Domain` knows of its law; see there for the words."""
+
+    def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
+        """Exact D(y, s, condition) for the samples of ``template``; None where the law has none in closed form."""
+        return None
+
+    def log_target(self, template: xr.Dataset, constants: Mapping[str, Any]) -> LogTarget | None:
+        r"""ln of the law of encoded x up to a constant of each condition, :math:`\ln\tilde p(x|c) = \ln p + \ln Z_c`.
+
+        A function of x (b, C, \*grid) float64 and the number of a flattened sample of ``template``, whose condition c
+        is meant: (b,) float64. None where only data are known.
+        """
+        return None
+
+    def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
+        """Whether a network of these ``options``, trained on the lattice ``trained``, knows the law on ``grid`` too."""
+        return tuple(trained) == tuple(grid)

@@ -1,0 +1,104 @@
+"""Weights of a run: ln Z and means are exact on couplings and lattices that it has never seen, or no claim is made."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physgen.cli import main
+from physgen.config import load_config
+from physgen.diffusion.inference.weight_statistics import reweighted_mean
+from physgen.domains.spins.exact import log_partition
+from physgen.ensemble import load_ensemble, save_ensemble
+from physgen.errors import InputError
+from physgen.stages import DrawOptions, sample, simulate, train
+from physgen.stages.weighing import STATISTICS, describe_draws
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SPINS = ["data.instances=10", "network={kind: message_passing, width: 8, depth: 4}", "data.temperatures=[1.5 J, 3.0 J]"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(domain, words) -> folder of a run of two steps; message passing is belief propagation then."""
+
+    @functools.cache
+    def make(name, *words):
+        folder = tmp_path_factory.mktemp(name)
+        quick = ["tracking.uri=off", "training.steps=2", "training.warmup=1", *words]
+        asked = load_config(CONFIGS / name / "smoke.yaml", [*quick, f"dataset={folder / 'data.h5'}"])
+        simulate(asked, folder / "data.h5")
+        return train(asked, folder / "runs", device="cpu")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def drawn(trained, tmp_path_factory):
+    """Draws with weights on two unseen glasses of another lattice, 5 x 6."""
+    folder = tmp_path_factory.mktemp("drawn")
+    like = load_ensemble(trained("spins", *SPINS) / "data" / "test.h5").drop_vars(["field", "energy"])
+    bonds = np.random.default_rng(5).standard_normal((2, 2, 5, 6))
+    bonds[:, 0, -1] = 0  # free along the first dim
+    glasses = like.isel(disorder=slice(2), replica=slice(1)).drop_dims(["y", "x"]).drop_dims("temperature")
+    glasses = glasses.assign(couplings=(("disorder", "direction", "y", "x"), bonds, like["couplings"].attrs))
+    path = save_ensemble(glasses.drop_dims("replica"), folder / "glasses.h5")
+    options = DrawOptions(256, path, steps=12, weights=True, seed=1)
+    return sample(trained("spins", *SPINS), folder / "drawn.h5", options), bonds
+
+
+def test_ln_z_and_energies_are_exact_on_another_lattice(drawn):
+    made, bonds = load_ensemble(drawn[0]), drawn[1]
+    assert made["log_weight"].dims == ("disorder", "temperature", "replica")
+    assert all(made[name].dims == ("disorder", "temperature") for name in STATISTICS)
+    assert made.attrs["levels"] == "least dissipation" and made.sizes["x"] == 6
+    for i in range(2):
+        for j, temperature in enumerate(made["temperature"].values.tolist()):
+            law = made.isel(disorder=i, temperature=j)
+            log_z, energy = log_partition(bonds[i], temperature)
+            assert abs(float(law["log_Z"]) - log_z) < 4 * float(law["log_Z_error"])
+            assert float(law["log_Z_bound"]) < log_z
+            values, weights = (torch.from_numpy(law[name].values.astype(float)) for name in ("energy", "log_weight"))
+            mean, error = reweighted_mean(values, weights)
+            assert abs(float(mean) - energy) < 4 * float(error)
+    hot = made.sel(temperature=3.0)
+    assert (hot["tail"] < 0.7).all() and (hot["effective_fraction"] > 0.3).all()
+
+
+def test_no_effective_sample_size_is_said_of_a_heavy_tail(drawn, tmp_path):
+    made = load_ensemble(drawn[0])
+    assert describe_draws(drawn[0]).count("effective sample size 0.") == 2  # a line for each temperature
+    heavy = made.assign(tail=(made["tail"].dims, np.array([[0.9, 0.1], [1.2, 0.8]]), made["tail"].attrs))
+    cold, hot = describe_draws(save_ensemble(heavy, tmp_path / "heavy.h5")).split("\n")
+    assert "allows no effective sample size in any of 2 laws" in cold and "0.90 at least" in cold
+    assert "effective sample size 0." in hot and "1 of 2 laws have too heavy a tail" in hot
+
+
+def test_the_command_says_what_the_weights_are_worth(trained, tmp_path, capsys):
+    run = trained("spins", *SPINS)
+    words = ["sample", str(run), "-n", "25", "--steps", "6", "--weights", "-o", str(tmp_path / "new.h5")]
+    assert main(words) == 0
+    assert "temperature 3 J: effective sample size 0." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"n": 8}, "at least 25"),
+        ({"n": 25, "sampler": "heun"}, "their own kernel and levels"),
+        ({"n": 25, "levels": "log-uniform"}, "their own kernel and levels"),
+    ],
+)
+def test_weights_that_would_say_nothing_are_refused(words, said, trained, tmp_path):
+    with pytest.raises(InputError, match=said):
+        sample(trained("spins", *SPINS), tmp_path / "new.h5", DrawOptions(**words, steps=4, weights=True))
+
+
+def test_a_physics_without_a_law_and_a_network_of_one_lattice_are_refused(trained, drawn, tmp_path):
+    with pytest.raises(InputError, match="does not know of its data"):
+        sample(trained("cosmology"), tmp_path / "new.h5", DrawOptions(25, steps=4, weights=True))
+    like = drawn[0].parent / "glasses.h5"
+    with pytest.raises(InputError, match=r"lattice \(5, 6\), the run \(4, 4\)"):
+        sample(trained("spins"), tmp_path / "new.h5", DrawOptions(25, like, steps=4))

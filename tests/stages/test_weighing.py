@@ -37,27 +37,22 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drawn(trained, tmp_path_factory):
-    """Draws with weights on two unseen glasses of another lattice, 5 x 6."""
+    """Draws with weights on two unseen glasses of another lattice, 6 x 6."""
     folder = tmp_path_factory.mktemp("drawn")
-    like = load_ensemble(trained("spins", *SPINS) / "data" / "test.h5").drop_vars(["field", "energy"])
-    bonds = np.random.default_rng(5).standard_normal((2, 2, 5, 6))
-    bonds[:, 0, -1] = 0  # free along the first dim
-    glasses = like.isel(disorder=slice(2), replica=slice(1)).drop_dims(["y", "x"]).drop_dims("temperature")
-    glasses = glasses.assign(couplings=(("disorder", "direction", "y", "x"), bonds, like["couplings"].attrs))
-    path = save_ensemble(glasses.drop_dims("replica"), folder / "glasses.h5")
-    options = DrawOptions(256, path, steps=12, weights=True, seed=1)
-    return sample(trained("spins", *SPINS), folder / "drawn.h5", options), bonds
+    words = ["data.length=6", "data.instances=2", "data.replicas=1", "data.temperatures=[1.5 J, 3.0 J]", "seed=9"]
+    like = simulate(load_config(CONFIGS / "spins" / "smoke.yaml", words), folder / "glasses.h5")
+    return sample(trained("spins", *SPINS), folder / "drawn.h5", DrawOptions(256, like, steps=12, weights=True, seed=1))
 
 
 def test_ln_z_and_energies_are_exact_on_another_lattice(drawn):
-    made, bonds = load_ensemble(drawn[0]), drawn[1]
+    made = load_ensemble(drawn)
     assert made["log_weight"].dims == ("disorder", "temperature", "replica")
     assert all(made[name].dims == ("disorder", "temperature") for name in STATISTICS)
     assert made.attrs["levels"] == "least dissipation" and made.sizes["x"] == 6
     for i in range(2):
         for j, temperature in enumerate(made["temperature"].values.tolist()):
             law = made.isel(disorder=i, temperature=j)
-            log_z, energy = log_partition(bonds[i], temperature)
+            log_z, energy = log_partition(law["couplings"].values, temperature)
             assert abs(float(law["log_Z"]) - log_z) < 4 * float(law["log_Z_error"])
             assert float(law["log_Z_bound"]) < log_z
             values, weights = (torch.from_numpy(law[name].values.astype(float)) for name in ("energy", "log_weight"))
@@ -68,8 +63,8 @@ def test_ln_z_and_energies_are_exact_on_another_lattice(drawn):
 
 
 def test_no_effective_sample_size_is_said_of_a_heavy_tail(drawn, tmp_path):
-    made = load_ensemble(drawn[0])
-    assert describe_draws(drawn[0]).count("effective sample size 0.") == 2  # a line for each temperature
+    made = load_ensemble(drawn)
+    assert describe_draws(drawn).count("effective sample size 0.") == 2  # a line for each temperature
     heavy = made.assign(tail=(made["tail"].dims, np.array([[0.9, 0.1], [1.2, 0.8]]), made["tail"].attrs))
     cold, hot = describe_draws(save_ensemble(heavy, tmp_path / "heavy.h5")).split("\n")
     assert "allows no effective sample size in any of 2 laws" in cold and "0.90 at least" in cold
@@ -99,6 +94,6 @@ def test_weights_that_would_say_nothing_are_refused(words, said, trained, tmp_pa
 def test_a_physics_without_a_law_and_a_network_of_one_lattice_are_refused(trained, drawn, tmp_path):
     with pytest.raises(InputError, match="does not know of its data"):
         sample(trained("cosmology"), tmp_path / "new.h5", DrawOptions(25, steps=4, weights=True))
-    like = drawn[0].parent / "glasses.h5"
-    with pytest.raises(InputError, match=r"lattice \(5, 6\), the run \(4, 4\)"):
+    like = drawn.parent / "glasses.h5"
+    with pytest.raises(InputError, match=r"lattice \(6, 6\), the run \(4, 4\)"):
         sample(trained("spins"), tmp_path / "new.h5", DrawOptions(25, like, steps=4))

@@ -1,4 +1,4 @@
-"""The flow in the angles of the modes: exact for Gaussian fields in two steps, of order 2 for what is not Gaussian."""
+"""The flow in the angles of the modes: exact for Gaussian fields in two steps, of its order for all others."""
 
 import math
 
@@ -9,7 +9,7 @@ from physgen.diffusion.exact import GaussianMixture
 from physgen.diffusion.learning.denoisers import FieldDenoiser
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.levels import log_uniform
-from physgen.diffusion.sampling.modal import ModalFlow
+from physgen.diffusion.sampling.modal import ModalFlow, extrapolate
 from physgen.diffusion.sampling.samplers import sample
 from physgen.lattice import wavenumber
 
@@ -30,11 +30,11 @@ def red_field():
     return FieldDenoiser(Nothing(), Spectrum(ln_power, GRID)), ln_power.exp()[0, 0]
 
 
-@pytest.mark.parametrize("steps", [2, 16])
-def test_gaussian_fields_have_their_spectrum_at_any_number_of_steps(steps):
+@pytest.mark.parametrize(("name", "steps"), [("modal_2m", 2), ("modal_2m", 16), ("modal_4m", 6)])
+def test_gaussian_fields_have_their_spectrum_at_any_number_of_steps(name, steps):
     denoiser, power = red_field()
     levels = log_uniform(3.0, 0.3, steps)  # far inside the range of sqrt(P): other solvers lose most of the power
-    x = sample(denoiser, levels, (400, 1, *GRID), seed=1, sampler="modal_2m")
+    x = sample(denoiser, levels, (400, 1, *GRID), seed=1, sampler=name)
     ratio = torch.fft.rfftn(x[:, 0], dim=(1, 2)).abs().square().mean(0) / 256 / power
     # chi-squared of 2 x 400 degrees of freedom, of 400 at the modes that are real
     real = torch.zeros_like(ratio, dtype=torch.bool)
@@ -46,9 +46,10 @@ def test_gaussian_fields_have_their_spectrum_at_any_number_of_steps(steps):
     assert other.var() < 0.3 * x.var()
 
 
-def test_what_is_drawn_is_the_noise_coloured_whatever_the_steps():
+@pytest.mark.parametrize("name", ["modal_2m", "modal_4m"])
+def test_what_is_drawn_is_the_noise_coloured_whatever_the_steps(name):
     denoiser, _ = red_field()
-    few, many = (sample(denoiser, log_uniform(5.0, 0.1, n), (3, 1, *GRID), seed=2, sampler="modal_2m") for n in (2, 40))
+    few, many = (sample(denoiser, log_uniform(5.0, 0.1, n), (3, 1, *GRID), seed=2, sampler=name) for n in (2, 40))
     torch.testing.assert_close(few, many, atol=2e-4, rtol=0)
 
 
@@ -60,12 +61,33 @@ def test_a_start_that_is_given_is_taken_as_it_is():
     torch.testing.assert_close(found, torch.fft.irfftn(modes, s=GRID, dim=(2, 3)), atol=1e-5, rtol=1e-5)
 
 
-def test_flow_through_a_mixture_is_of_second_order():
+@pytest.mark.parametrize(("order", "steps"), [(2, 128), (4, 96)])
+def test_flow_through_a_mixture_has_the_stated_order(order, steps):
     """A law that has no prior spectrum: unit variance is the frame."""
     means = torch.tensor([-1.0, 0.6], dtype=torch.float64)[:, None, None]
     law = GaussianMixture(means, torch.tensor([0.15, 0.3], dtype=torch.float64) ** 2, torch.tensor([0.3, 0.7]))
     y = 80.0 * torch.linspace(-2, 2, 41, dtype=torch.float64)[:, None, None]
-    ends = {n: ModalFlow()(law, log_uniform(80.0, 0.002, n), y) for n in (256, 512, 4096)}
-    coarse, fine = (float((ends[n] - ends[4096]).abs().mean()) for n in (256, 512))
-    missing = [(n / 4096) ** 2 for n in (256, 512)]
-    assert abs(math.log2(coarse / (1 - missing[0])) - math.log2(fine / (1 - missing[1])) - 2) < 0.15
+    ends = {n: ModalFlow(order)(law, log_uniform(80.0, 0.002, n), y) for n in (steps, 2 * steps, 8 * steps)}
+    coarse, fine = (float((ends[n] - ends[8 * steps]).abs().mean()) for n in (steps, 2 * steps))
+    missing = [(n / (8 * steps)) ** order for n in (steps, 2 * steps)]
+    assert abs(math.log2(coarse / (1 - missing[0])) - math.log2(fine / (1 - missing[1])) - order) < 0.2
+
+
+def test_a_step_is_exact_for_polynomials():
+    """Uneven steps: integral, end and correction of 1, t, t^2, t^3 from t = .7 on, from values at .7, .4, 0."""
+    places, h = torch.tensor([0.7, 0.4, 0.0], dtype=torch.float64), torch.tensor(0.25, dtype=torch.float64)
+    for power in range(4):
+        now, *before = places**power
+        past = [(before[0], places[0] - places[1]), (before[1], places[1] - places[2])]
+        end, exact = 0.95**power, (0.95 ** (power + 1) - 0.7 ** (power + 1)) / (power + 1)
+        for known in range(max(power - 1, 0), 3):
+            step = extrapolate(now, h, past[:known])
+            assert float(step.integral + step.gain * (end - step.expected)) == pytest.approx(exact, rel=1e-12)
+            if known >= power:
+                assert float(step.integral) == pytest.approx(exact, rel=1e-12)
+                assert float(step.expected) == pytest.approx(end, rel=1e-12)
+
+
+def test_no_other_order_is_to_be_had():
+    with pytest.raises(ValueError, match="of order 2 or 4, got 3"):
+        ModalFlow(3)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from physgen.diffusion.exact import GaussianMixture
+from physgen.diffusion.inference.inverse import Observation, PosteriorDenoiser
 from physgen.diffusion.learning.denoisers import FieldDenoiser
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.levels import log_uniform
@@ -91,3 +92,27 @@ def test_a_step_is_exact_for_polynomials():
 def test_no_other_order_is_to_be_had():
     with pytest.raises(ValueError, match="of order 2 or 4, got 3"):
         ModalFlow(3)
+
+
+def test_given_an_observation_the_modes_are_those_of_the_prior():
+    """A Gaussian field seen with noise outside a hole: mean and variance along the 20 widest axes of its posterior."""
+    denoiser, power = red_field()
+    eye = torch.eye(256, dtype=torch.float64).view(256, *GRID)
+    prior = torch.fft.irfftn(power.double() * torch.fft.rfftn(eye, dim=(1, 2)), s=GRID, dim=(1, 2)).view(256, 256)
+    seen = torch.ones(GRID, dtype=torch.bool)
+    seen[4:12, 4:12] = False
+    rows = prior[seen.flatten()]
+    gain = torch.linalg.solve(rows[:, seen.flatten()] + 0.05 * torch.eye(len(rows)), rows).T
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.linalg.cholesky(prior + 1e-9 * torch.eye(256)) @ torch.randn(256, generator=generator).double()
+    value = truth[seen.flatten()] + 0.05**0.5 * torch.randn(len(rows), generator=generator)
+    variance, axes = torch.linalg.eigh(prior - gain @ rows)
+    shown = torch.full(GRID, torch.nan).masked_scatter(seen, value.float())[None, None]
+    posterior = PosteriorDenoiser(denoiser, Observation(lambda x: x, shown, 0.05), "wiener", tolerance=1e-4)
+    assert posterior.spectrum is denoiser.spectrum
+    levels = log_uniform(100.0, 0.15, 16)
+    x = sample(posterior, levels, (100, 1, *GRID), seed=3, sampler="modal_4m").view(100, 256).double()
+    pull = ((x - gain @ value) @ axes / variance.sqrt())[:, -20:]
+    # 100 draws of 20 axes: a mean square of means of 1/100, up to sqrt(2/20) of it, and an offset of a tenth at most
+    assert float(pull.mean(0).square().mean()) < 0.01 * (1 + 4 * math.sqrt(2 / 20)) + 0.1**2
+    assert abs(float(pull.var(0).mean()) - 1) < 4 * math.sqrt(2 / 2000)

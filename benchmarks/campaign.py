@@ -1,7 +1,7 @@
 """A campaign: the topics of one folder, measured and written to one page of docs/ with their figures.
 
 A topic is a module of the folder with ``rows() -> list[Row]`` (:mod:`benchmarks.regimes.row`) and, where it draws,
-``figures(folder) -> list`` of (file name, caption).
+``figures(folder) -> list`` of (file name, caption). One with ``SLOW = True`` is measured only when it is named.
 """
 
 import datetime
@@ -61,7 +61,7 @@ def run(campaign, words):
     if unknown:
         sys.exit(f"unknown topic {sorted(unknown)[0]!r}; choose from {', '.join(names)}")
     broken, count = [], 0
-    for name in wanted or names:
+    for name in wanted or [name for name in names if not slow(campaign, name)]:
         with tempfile.TemporaryDirectory() as folder:
             section, rows, failed = measure(campaign, name, Path(folder))
             broken += failed
@@ -81,6 +81,11 @@ def topics(campaign):
     """Modules of this folder that measure something: by their text, without importing what takes seconds."""
     files = sorted((ROOT / "benchmarks" / campaign.name).glob("*.py"))
     return [file.stem for file in files if "\ndef rows(" in file.read_text()]
+
+
+def slow(campaign, name):
+    """Whether a topic takes minutes of training: it is measured when it is named, its section stays otherwise."""
+    return "\nSLOW = True" in (ROOT / "benchmarks" / campaign.name / f"{name}.py").read_text()
 
 
 def measure(campaign, name, folder):

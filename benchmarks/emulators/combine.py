@@ -21,9 +21,9 @@ from physgen.domains.cosmology import Domain
 PAIRS, SEED = 8, 3
 SIDES = ("value", "plain")
 KINDS = {  # of estimates: name -> what, and of what there are several
-    "mean": ("mean P(k)", "bins"),
-    "variance": ("variance of P(k)", "bins"),
-    "covariance": ("off-diagonal covariance of P(k)", "pairs of bins"),
+    "mean": ("mean", "bins"),
+    "variance": ("variance of", "bins"),
+    "covariance": ("off-diagonal covariance of", "pairs of bins"),
 }
 SURROGATES = {  # name -> settings that differ from those of the simulation
     "3-step PM": {"steps": 3, "mesh_factor": 1.0, "painting": "particles"},
@@ -135,7 +135,11 @@ def rows(
     kept = largest < 0.01 * (1 + 2 * share)
     made = [Row(f"relative error of the mean P(k), {what}", middle, middle * share, None, "", kept, within)]
     for name in KINDS:
-        made += gain_rows(spectra, found[name], name, what)
+        made += gain_rows(spectra, found[name], name, ("P(k)", what))
+    logarithms, _ = groups(logarithmic(spectra), 0.5 * np.pi * cells / box)
+    for name in ("variance", "covariance"):
+        made += gain_rows(spectra, logarithms[name], name, ("ln P(k)", what))
+    made.append(tail_row(spectra, wanted))
     ratio = float(np.median((stated**2).mean(axis=0)[wanted] / total[wanted]))
     error = ratio * np.sqrt(2 / (count - 1))
     within = f"{note}; kept: not below 1 by four errors (few pairs err on the safe side)"
@@ -143,16 +147,33 @@ def rows(
     return [*made, Row(said, ratio, error, 1.0, "", bool(ratio + 4 * error > 1), within)]
 
 
-def gain_rows(spectra: Spectra, found: Estimates, name: str, what: str) -> list[Row]:
+def logarithmic(spectra: Spectra) -> Spectra:
+    """ln P(k) of each simulation and surrogate."""
+    return spectra._replace(**{name: np.log(getattr(spectra, name)) for name in ("costly", "paired", "cheap")})
+
+
+def tail_row(spectra: Spectra, wanted: np.ndarray) -> Row:
+    """How much of the variance of P(k) rests on single simulations, which no slope changes."""
+    centred = (spectra.costly - spectra.costly.mean(axis=0))[:, wanted] ** 2
+    share = float(np.median(centred.max(axis=0) / centred.sum(axis=0)))
+    logarithm = np.log(spectra.costly)[:, wanted]
+    other = (logarithm - logarithm.mean(axis=0)) ** 2
+    note = f"median of {wanted.sum()} bins below k_Nyq/2, {len(centred)} simulations; of ln P(k) "
+    note += f"{np.median(other.max(axis=0) / other.sum(axis=0)):.3f}"
+    return Row("share of one simulation in the variance of P(k)", share, 0.0, None, "", None, note)
+
+
+def gain_rows(spectra: Spectra, found: Estimates, name: str, said: tuple[str, str]) -> list[Row]:
     """What is won of one kind of estimate, at equal cost too, and the largest bias."""
-    label, entries = KINDS[name]
+    (of, what), (kind, entries) = said, KINDS[name]
+    label = f"{kind} {of}"
     count, gain = len(found.combined), found.gain
     note = f"k < k_Nyq/2, median of {len(gain)} {entries}; {count} disjoint groups, seed {SEED}"
     middle, lowest = float(np.median(gain)), float(gain.min())
     chance = np.sqrt(4 / (count - 1))  # of the ratio of two independent variances
     kept = None if name == "mean" else bool(middle * (1 + 2 * chance) > 10)
     abstracts = "10 at k < .05 h/Mpc, Zel'dovich (2605.28817); 10 to 10^4, COLA (2106.11718)"
-    paper = abstracts if name == "variance" else ""
+    paper = abstracts if label == "variance of P(k)" else ""
     within = f"{note}; the smallest {lowest:.3g}" + ("" if kept is None else "; kept: 10 within two errors")
     price = spectra.seconds[0] / spectra.seconds[1]
     equal = PAIRS + (PAIRS + len(spectra.cheap)) / price

@@ -103,7 +103,7 @@ def estimate_rows(name: str, found: Spectra) -> Iterator[Row]:
             f"median of {len(gain)} {entries} below k_Nyq/2, the smallest {gain.min():.3g}; {count} groups; largest "
             f"bias {z[0]:.2f} errors of all k, p = {z[1]:.2g}; kept: p > .003"
         )
-        what = f"{name}: variance alone over combined, {label}, {WHAT} + {len(found.cheap)}"
+        what = f"{name}: variance alone over combined, {label} P(k), {WHAT} + {len(found.cheap)}"
         yield Row(what, value, value * np.sqrt(4 / (count - 1)), None, "", bool(z[1] > 0.003), note)
     price = found.seconds[0] / found.seconds[1]
     note = f"{found.seconds[0]:.3f} and {found.seconds[1]:.3f} CPU s; its own mean P(k) is off by {100 * bias:.1f} %"

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.speed.__main__ import _processor as processor
+from benchmarks.steps import Steps
 from physgen.figures import format_value
 from physgen.provenance import git_commit
 
@@ -100,6 +101,8 @@ def measure(campaign, name, folder):
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"\n## {name}\n\nThis topic failed: {said}", 0, [f"{name}: {said}"]
     seconds = f"{time.perf_counter() - wall:.0f} s ({time.process_time() - cpu:.0f} s of CPU)"
+    if slow(campaign, name):  # what was made before is not made again
+        seconds += f", its commands {Steps(name).all_seconds():.0f} s of CPU in all"
     print(f"{name}: {len(rows)} rows in {seconds}", flush=True)
     about = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     where = f"{datetime.date.today()}, commit {git_commit()}, {torch.get_num_threads()} threads, {seconds}"

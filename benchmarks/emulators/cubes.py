@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.emulators.steps import ROOT, Steps
 from benchmarks.regimes.row import Row
+from benchmarks.steps import ROOT, Steps
 from physgen.diffusion.inference.flow_ode import Flow
 from physgen.diffusion.inference.likelihood import log_likelihood
 from physgen.diffusion.levels import log_uniform

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.emulators.steps import ROOT, Steps
 from benchmarks.regimes.row import Row
+from benchmarks.steps import ROOT, Steps
 from physgen.diagnostics.distribution import histogram_array
 from physgen.diagnostics.spectrum import power_spectrum
 from physgen.ensemble import flatten, load_ensemble

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.emulators.combine import KINDS, PAIRS, Spectra, groups, largest_bias
-from benchmarks.emulators.steps import ROOT, Steps
 from benchmarks.regimes.row import Row
+from benchmarks.steps import ROOT, Steps
 from physgen.diagnostics.combined import matched
 from physgen.diagnostics.spectrum import power_spectrum
 from physgen.ensemble import load_ensemble

@@ -17,7 +17,7 @@ import torch
 
 from physgen.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def cpu_seconds() -> float:
@@ -56,6 +56,10 @@ class Steps:
     def seconds(self, *names: str) -> float:
         """CPU seconds of steps together, nan where nobody noted them."""
         return sum(self._seconds().get(name, math.nan) for name in names)
+
+    def all_seconds(self) -> float:
+        """CPU seconds of all steps that were noted."""
+        return sum(self._seconds().values())
 
     def _seconds(self) -> dict[str, float]:
         return json.loads(self._noted.read_text()) if self._noted.exists() else {}

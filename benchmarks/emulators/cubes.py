@@ -31,10 +31,10 @@ SLOW = True
 CONFIG, SLABS = (str(ROOT / "configs" / "cosmology" / f"{name}.yaml") for name in ("demo", "slabs64"))
 SHIPPED = "emulator:slabs64"
 CUBES = {  # cells -> settings beside those of the configuration
-    8: ("data.particles=16", "data.simulations=384", "network.multipliers=[1, 2]", "training.steps=1500"),
-    16: ("data.particles=32", "data.simulations=128", "network.multipliers=[1, 2]", "training.steps=500"),
+    8: ("data.particles=16", "data.simulations=384", "network.multipliers=[1, 2]", "training.steps=700"),
+    16: ("data.particles=32", "data.simulations=96", "network.multipliers=[1, 2]", "training.steps=300"),
 }
-FIELDS = {"8": 3, "16": 6, "slabs64": 4}
+FIELDS = {"8": 2, "16": 6, "slabs64": 4}
 
 
 def rows() -> list[Row]:
@@ -66,7 +66,7 @@ def network_rows(steps: Steps, which: str, run: str, test: str, name: str) -> It
     found, seconds = {}, {}
     for kind in kinds:
         number = ("--probes", "16") if kind in ("hutchinson", "bound") else ()
-        count = ("--steps", "12") if kind in ("hutchinson", "exact") else ()
+        count = ("--steps", "8") if kind in ("hutchinson", "exact") else ()
         words = ("likelihood", run, few, "--method", kind, *number, *count, "-o", f"{kind}-{which}")
         table = steps.make(f"{kind}-{which}/likelihood.nc", *words)
         found[kind], seconds[kind] = load_table(table), steps.seconds(f"{kind}-{which}/likelihood.nc") / FIELDS[which]

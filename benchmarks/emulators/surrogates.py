@@ -27,9 +27,9 @@ DATA = (
     f"data.cells={CELLS}", "data.particles=32", "data.Omega_m=[0.3, 0.3]", "data.sigma_8=[0.8, 0.8]",
     "seed=5",
 )  # fmt: skip
-TRAINING = ("training.steps=3000", "split.train=.9", "split.validation=.05", "split.test=.05")
+TRAINING = ("training.steps=1500", "split.train=.9", "split.validation=.05", "split.test=.05")
 FRESH = ("data.slabs_per_axis=1", "data.first_simulation=1000")  # phases that no training saw; three maps each
-SIMULATIONS, STARTS, DRAWS = 200, 700, 2
+SIMULATIONS, STARTS, DRAWS = 104, 404, 2
 WHAT = f"{PAIRS} simulations of 3 slabs of {CELLS}^2 in {BOX:g} Mpc/h"
 
 
@@ -58,7 +58,7 @@ def rows() -> list[Row]:
 def train(steps: Steps) -> None:
     """Pairs and the network that is trained on them."""
     for name, simulator in (("target", "fastpm"), ("source", "2lpt")):
-        words = (*DATA, "data.simulations=128", f"data.simulator={simulator}")
+        words = (*DATA, "data.simulations=64", f"data.simulator={simulator}")
         steps.make(f"{name}.h5", "simulate", CONFIG, *words, "-o", f"{name}.h5")
     steps.make("pairs.h5", "pair", "target.h5", "source.h5", "--name", "surrogate", "-o", "pairs.h5")
     steps.make(
@@ -66,7 +66,7 @@ def train(steps: Steps) -> None:
         "train",
         CONFIG,
         *DATA,
-        "data.simulations=128",
+        "data.simulations=64",
         *TRAINING,
         "dataset=pairs.h5",
         "name=corrected",

@@ -94,7 +94,8 @@ def combine_results(
 def logarithmic(result: xr.Dataset) -> xr.Dataset:
     r"""The same diagnostic of :math:`\ln v_u`, v_u the value of a unit: what is combined are then means of logarithms.
 
-    Where few units hold much of the variance, as of P(k) in small boxes, the logarithm has less of a tail. Raises InputError where a value is not positive.
+    Where few units hold much of the variance, as of P(k) in small boxes, the logarithm has less of a tail.
+    Raises InputError where a value is not positive.
     """
     per_unit = result["per_unit"]
     if not bool((per_unit > 0).all()):

@@ -28,7 +28,7 @@ from physgen.diffusion.learning.denoisers import FieldDenoiser
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import noise_like
 from physgen.diffusion.sampling.samplers import sample
-from physgen.ensemble import from_array, units_of_samples
+from physgen.ensemble import from_array, sample_count, units_of_samples
 from physgen.runs.folder import open_run
 from physgen.runs.model import load_model
 from physgen.stages import observation
@@ -164,8 +164,7 @@ def surrogate_maps(frame: Frame, truth: xr.Dataset, seed: int = 5) -> xr.Dataset
     """Fields of the Gaussian surrogate under the labels of the truth, decoded as the network's are."""
     spectrum = frame.model.denoiser.spectrum
     condition = frame.model.domain.condition(truth, frame.constants)
-    shape = (truth.sizes[truth["field"].dims[0]], *frame.model.encoding.shape)
-    white = noise_like(seed, "benchmark twin", range(shape[0]), shape)
+    white = noise_like(seed, "benchmark twin", range(sample_count(truth)), frame.model.encoding.shape)
     return frame.ensemble(spectrum.field(spectrum(condition).sqrt() * spectrum.modes(white)), truth)
 
 

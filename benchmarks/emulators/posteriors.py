@@ -37,12 +37,13 @@ from physgen.diagnostics.ranks import rank_uniformity, ranks, standard_scores
 from physgen.diagnostics.spectrum import power_spectrum_array
 from physgen.ensemble import flatten, load_ensemble, spacing, units_of_samples
 from physgen.provenance import git_commit
-from physgen.runs.folder import open_run
-from physgen.stages.inference import Inference, InferenceOptions, infer
+from physgen.runs.folder import Run, open_run
+from physgen.stages.inference import InferenceOptions, infer
 
 PAGE = "posteriors-fields"
 BINS, POINTS, GRID = 8, 3, 61  # of the spectrum, of the bispectrum's sides, of the Gaussian likelihood
 DEGREE, WIDTH = 3, 1.0  # of the mean of a statistic in the labels, and where its Fisher matrix looks
+PART = 20  # posteriors that are found at a time
 INNER = 0.2  # of the prior, at each end, where the prior cuts posteriors off
 
 
@@ -60,9 +61,8 @@ class Statistic:
 
 
 def statistics(ensemble: xr.Dataset, names: Sequence[str], with_bispectrum: bool) -> Statistic:
-    """Statistics of all maps of an ensemble, of the density over its mean."""
-    fields = flatten(ensemble)[:, 0].astype(np.float64)
-    contrast = fields / fields.mean() - 1
+    """Statistics of all maps of an ensemble of density contrasts."""
+    contrast = flatten(ensemble)[:, 0].astype(np.float64)
     cells = spacing(ensemble)
     parts = [np.log(power_spectrum_array(contrast, cells, BINS)[1])]
     if with_bispectrum:
@@ -72,27 +72,41 @@ def statistics(ensemble: xr.Dataset, names: Sequence[str], with_bispectrum: bool
         triangles = configurations(contrast.shape[1:], cells, POINTS)
         found, power, _, _ = bispectrum_array(contrast, cells, triangles)
         parts.append(found / permutations(power, triangles.shells))
-    labels = np.stack([np.broadcast_to(ensemble[n].values, len(fields)) for n in names], axis=1)
+    labels = np.stack([np.broadcast_to(ensemble[n].values, len(contrast)) for n in names], axis=1)
     return Statistic(np.concatenate(parts, axis=1), labels, units_of_samples(ensemble))
 
 
 def label_rows(folder: str | Path, data: str | Path, options: InferenceOptions, maps: int, keep: Path) -> Iterator[Row]:
     """Calibration and widths of the posteriors of one map of each held-out simulation, beside bounds and a rival."""
     run = open_run(folder)
-    test, began = one_of_each(run.part("test"), maps), time.process_time()
-    found = infer(run, test, options)
-    found.write(keep)
-    seconds = (time.process_time() - began) / len(test["field"])
-    how = f"{options.draw_count} draws of {options.step_count} levels, {seconds:.1f} CPU s a map"
-    yield from calibration_rows("network", found.posterior, how)
-    share = (found.posterior["mean_error"] / found.posterior["std"]).mean("unit")
+    test = one_of_each(run.part("test"), maps)
+    posterior = posteriors_by_parts(run, test, options, keep)
+    how = f"{options.draw_count} draws of {options.step_count} levels, {posterior.attrs['cpu_seconds']:.1f} CPU s a map"
+    yield from calibration_rows("network", posterior, how)
+    share = (posterior["mean_error"] / posterior["std"]).mean("unit")
     for name in map(str, share["label"].values):
-        yield Row(
-            f"network: Monte Carlo error of the mean of {name}, posterior deviations", float(share.sel(label=name)), 0.0
-        )
+        where = f"network: Monte Carlo error of the mean of {name}, posterior deviations"
+        yield Row(where, float(share.sel(label=name)), 0.0)
     held = set(units_of_samples(test).tolist())
     everything = load_ensemble(data)
-    yield from bound_rows(found, test, everything, held)
+    yield from bound_rows(posterior, test, everything, held)
+
+
+def posteriors_by_parts(run: Run, test: xr.Dataset, options: InferenceOptions, keep: Path) -> xr.Dataset:
+    """Posteriors of all maps, PART at a time, each with noise of its own; parts that lie in ``keep`` are not repeated."""
+    keep.mkdir(parents=True, exist_ok=True)
+    dim, parts = test["field"].dims[0], []
+    for number, first in enumerate(range(0, test.sizes[dim], PART)):
+        file = keep / f"part{number}.nc"
+        if not file.exists():
+            began = time.process_time()
+            some = test.isel({dim: slice(first, first + PART)})
+            found = infer(run, some, dataclasses.replace(options, seed=number)).posterior
+            seconds = (time.process_time() - began) / some.sizes[dim]
+            found.assign(cpu_seconds=("unit", np.full(some.sizes[dim], seconds))).to_netcdf(file, engine="h5netcdf")
+        parts.append(xr.load_dataset(file, engine="h5netcdf"))
+    posterior = xr.concat(parts, "unit", data_vars="minimal")
+    return posterior.assign_attrs(cpu_seconds=float(posterior["cpu_seconds"].mean()))
 
 
 def calibration_rows(name: str, posterior: xr.Dataset, how: str) -> Iterator[Row]:
@@ -123,9 +137,8 @@ def calibration_rows(name: str, posterior: xr.Dataset, how: str) -> Iterator[Row
         yield Row(f"{name}: coverage at {level:g}", value, error, level, "", kept, note)
 
 
-def bound_rows(found: Inference, test: xr.Dataset, everything: xr.Dataset, held: set) -> Iterator[Row]:
+def bound_rows(posterior: xr.Dataset, test: xr.Dataset, everything: xr.Dataset, held: set) -> Iterator[Row]:
     """Widths beside the Fisher bound of P(k) and of P(k) + bispectrum, and beside their Gaussian posteriors."""
-    posterior = found.posterior
     names = [str(name) for name in posterior["label"].values]
     low, high = posterior["low"].values, posterior["high"].values
     truth, width = posterior["truth"].values, posterior["draws"].values.std(1)

@@ -93,7 +93,7 @@ def label_rows(folder: str | Path, data: str | Path, options: InferenceOptions, 
 
 
 def posteriors_by_parts(run: Run, test: xr.Dataset, options: InferenceOptions, keep: Path) -> xr.Dataset:
-    """Posteriors of all maps, PART at a time, each with noise of its own; parts that lie in ``keep`` are not repeated."""
+    """Posteriors of all maps, PART at a time, each with noise of its own; parts that lie in ``keep`` stay."""
     keep.mkdir(parents=True, exist_ok=True)
     dim, parts = test["field"].dims[0], []
     for number, first in enumerate(range(0, test.sizes[dim], PART)):

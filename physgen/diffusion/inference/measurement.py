@@ -31,9 +31,9 @@ HERMITE = (
     (-2.85697001, -1.35562618, 0.0, 1.35562618, 2.85697001),
     (0.01125741, 0.22207592, 8 / 15, 0.22207592, 0.01125741),
 )
-# nodes of equal weight, exact to the third power, for what averages over cells itself: copies of a field along an axis;
-# of a lognormal cell of logarithmic scatter .7 the mean is 1.8 % low
-SCATTER = (-1.0, 1.0)
+# nodes of equal weight, exact to the fifth power, for what averages over cells itself: copies of a field along an axis;
+# two nodes at one deviation are not enough where peaks rule (coverage of modes .59(2) for .68 beside .66(2))
+SCATTER = (-math.sqrt(3), 0.0, 0.0, 0.0, 0.0, math.sqrt(3))
 FLAT = 1e-3  # least slope of g, in units of its median: values that are clipped have none
 
 

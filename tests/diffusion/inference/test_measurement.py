@@ -89,7 +89,7 @@ def test_the_shift_is_that_of_fields_with_peaks_where_cells_are_not_known():
     expected = float(shift(fields).mean())
     marginal = torch.full((1, 1, 1, 1), deviation**2, dtype=centre.dtype)
     found = instrument.expand(centre, observed, marginal, 0).value[~hidden] - instrument.scale(centre.exp())[~hidden]
-    assert float(found.mean()) == pytest.approx(expected, abs=0.02)  # nodes of the third power, measured .006
+    assert float(found.mean()) == pytest.approx(expected, abs=0.02)  # 400 fields
     assert abs(float(shift(centre)) - expected) > 0.1  # what it would be of the mean itself
     known = instrument.expand(centre, torch.ones_like(centre), marginal, 0).value - instrument.scale(centre.exp())
     assert torch.allclose(known.mean(), shift(centre).mean(), atol=1e-4)

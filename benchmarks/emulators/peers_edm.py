@@ -4,9 +4,11 @@ What physgen does of its own is left out: no spectrum in the preconditioning (on
 in the angles of the modes, no calibration. What is not the question is the same: the encoded maps and labels, the moves
 of the lattice, the optimiser with its rate and running average, the clock. One trains by process CPU time:
 
-    python -m benchmarks.emulators.peers_edm RUN OUT.pt [seconds]
+    python -m benchmarks.emulators.peers_edm train RUN OUT.pt SECONDS [network=azula width=24 rate=3e-3 batch=16]
+    python -m benchmarks.emulators.peers_edm draw RUN OUT.pt MAPS.h5 N SAMPLER STEPS
 
-trains on the training maps of the folder of a trained run and leaves the weights in OUT.pt every five CPU minutes.
+The first trains on the training maps of the folder of a trained run, and leaves the weights in OUT.pt every five CPU
+minutes, from which it goes on; the second draws N maps at the conditions of the test part (heun 18: 35 evaluations).
 
 Sources: Karras et al., arXiv:2206.00364 (table 1; P_mean and s_min, s_max in units of sigma_data / 0.5, which their
 images have); the U-Nets of diffusers (zeros beyond the box) and azula (periodic).
@@ -30,8 +32,11 @@ from torch import Tensor, nn
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LogNormal
 from physgen.diffusion.learning.training import Recipe, Step, TrainingState, train
 from physgen.diffusion.levels import karras
+from physgen.ensemble import save_ensemble
 from physgen.runs.encoded import ABOUT, Encoded, open_store, store_folder
 from physgen.runs.folder import Run, open_run
+from physgen.runs.levels import Levels
+from physgen.runs.model import Model, draw
 
 IMAGES = 0.5  # sigma_data of the images for which Karras et al. chose their numbers
 P_MEAN, P_STD, S_MIN, S_MAX, RHO = -1.2, 1.2, 0.002, 80.0, 7.0
@@ -135,9 +140,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {"diffusers": DiffusersUNet, "az
 def edm_recipe(sigma_data: float, seed: int, batch_size: int, learning_rate: float, precision: str) -> Recipe:
     """The law of noise levels of Karras et al.; optimiser, rate and running average are physgen's."""
     law = LogNormal(P_MEAN + math.log(sigma_data / IMAGES), P_STD)
-    return Recipe(
-        1, batch_size, learning_rate, seed, law, warmup=100, precision=precision,
-    )  # fmt: skip
+    return Recipe(1, batch_size, learning_rate, seed, law, warmup=100, precision=precision)
 
 
 def edm_levels(sigma_data: float, steps: int) -> Tensor:
@@ -167,7 +170,7 @@ def training_maps(run: Run) -> Encoded:
     return found
 
 
-def campaign(folder: Path, out: Path, seconds: float, network: str = "diffusers", **options: float) -> None:
+def campaign(folder: Path, out: Path, seconds: float, network: str = "azula", **options: float) -> None:
     """Train on the maps of a run; weights, spent time and losses go to ``out``, from which it continues."""
     run = open_run(folder)
     encoded, constants = training_maps(run), run.encoding().domain
@@ -203,8 +206,37 @@ def campaign(folder: Path, out: Path, seconds: float, network: str = "diffusers"
     keep()
 
 
-if __name__ == "__main__":
+def draw_maps(folder: Path, weights: Path, out: Path, count: int, sampler: str, steps: int) -> None:
+    """Maps of a :func:`campaign` at the conditions of the test part of its run; its costs are attributes."""
+    run, kept = open_run(folder), torch.load(weights, weights_only=True)
+    encoding, encoded = run.encoding(), training_maps(run)
+    recipe = edm_recipe(kept["sigma_data"], 1, 1, 1e-3, "float32")
+    state = edm_state(encoded, kept["network"], recipe, kept["width"])
+    state.load_state_dict(kept["state"])
+    model = Model(state.ema.eval(), run.experiment, encoding, torch.device("cpu"))
+    template = run.domain.request(run.open_conditions("test"), count, {}, encoding.domain)
+    levels, start = Levels(edm_levels(kept["sigma_data"], steps), "karras"), time.process_time()
+    maps = draw(model, template, seed=0, sampler=sampler, levels=levels)
+    costs = {
+        "training_cpu_s": kept["seconds"],
+        "steps": state.step,
+        "parameters": sum(p.numel() for p in state.parameters),
+        "evaluations": 2 * steps - 1 if sampler == "heun" else steps,
+        "draw_cpu_s_per_100": 100 * (time.process_time() - start) / count,
+    }
+    save_ensemble(maps.assign_attrs({f"peer_{key}": value for key, value in costs.items()}), out)
+
+
+def main(words: list[str]) -> None:
     torch.set_num_threads(1)
-    named = dict(word.split("=", 1) for word in sys.argv[4:])
+    what, run, weights, *rest = words
+    if what == "draw":
+        draw_maps(Path(run), Path(weights), Path(rest[0]), int(rest[1]), rest[2], int(rest[3]))
+        return
+    named = dict(word.split("=", 1) for word in rest[1:])
     numbers = {key: float(value) for key, value in named.items() if key != "network"}
-    campaign(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), named.get("network", "diffusers"), **numbers)
+    campaign(Path(run), Path(weights), float(rest[0]), named.get("network", "azula"), **numbers)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
 r"""Our emulator beside its peers, and with one thing of it changed at a time, judged alike.
 
-    python -m benchmarks.emulators.peers run DATA.h5 FOLDER [SECONDS]   trains, draws, judges; goes on where it stopped
-    python -m benchmarks.emulators.peers table FOLDER                   prints the tables of what is there
+    python -m benchmarks.emulators.peers run DATA.h5 FOLDER SECONDS [ARM ...]   trains, draws, judges, goes on
+    python -m benchmarks.emulators.peers table FOLDER                     prints the tables of what is there
 
 Every arm gets the same encoded training maps and labels, the same moves, the same optimiser and SECONDS of process CPU
 time of one thread; the clock, not a number of steps, ends the training and the learning rate. The split is one for
@@ -15,7 +15,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -251,10 +251,10 @@ def trial(bench: Bench, name: str, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def order() -> list[tuple[str, int]]:
-    """The trials, the most wanted first: every peer with every seed, then the ablations one by one."""
+def order(chosen: Sequence[str] = ()) -> list[tuple[str, int]]:
+    """The trials, the most wanted first: every peer with every seed, then the ablations; those chosen one by one."""
     peers = [(name, seed) for seed in SEEDS for name in PEERS]
-    return peers + [(name, seed) for name in ABLATIONS for seed in SEEDS]
+    return [(n, s) for n in chosen for s in SEEDS] or peers + [(n, s) for n in ABLATIONS for s in SEEDS]
 
 
 def campaign(bench: Bench, trials: list[tuple[str, int]], say: Callable[[str], None] = print) -> list[Mapping]:
@@ -290,8 +290,8 @@ def main(words: list[str]) -> None:
     torch.set_num_threads(1)
     what, *rest = words
     if what == "run":
-        bench = Bench(Path(rest[0]), Path(rest[1]), *(float(s) for s in rest[2:3]))
-        campaign(bench, order(), functools.partial(print, flush=True))
+        bench = Bench(Path(rest[0]), Path(rest[1]), float(rest[2]))
+        campaign(bench, order(rest[3:]), functools.partial(print, flush=True))
     elif what == "judge":
         flagship(Path(rest[0]), dict((n, Path(f)) for n, f in (w.split("=", 1) for w in rest[2:])), Path(rest[1]))
     elif what == "table":

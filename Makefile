@@ -3,7 +3,7 @@
 # make conformance : every claim of the core against a law that is known, written to docs/conformance.md (minutes)
 # make judge : the judge on fakes and on truth against truth, written to docs/judge.md (minutes)
 # make regimes : dynamical regimes and memorization beside theory, written to docs/regimes.md (ten minutes)
-# make emulators : likelihoods, posteriors, control variates, spectra, written to docs/emulators.md (minutes)
+# make emulators : likelihoods, posteriors, control variates, spectra, written to docs/emulators.md (minutes; not the topics that train)
 # make benchmarks : cost beside limits and other codes, written to docs/benchmarks.md (minutes; needs a C compiler)
 # make docs : the documentation as a site, docs/_build/html (minutes: its notebooks run)
 PYTHON ?= python3

@@ -1,7 +1,7 @@
 """A campaign: the topics of one folder, measured and written to one page of docs/ with their figures.
 
 A topic is a module of the folder with ``rows() -> list[Row]`` (:mod:`benchmarks.regimes.row`) and, where it draws,
-``figures(folder) -> list`` of (file name, caption).
+``figures(folder) -> list`` of (file name, caption). One with ``SLOW = True`` is measured only when it is named.
 """
 
 import datetime
@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.speed.__main__ import _processor as processor
+from benchmarks.steps import Steps
 from physgen.figures import format_value
 from physgen.provenance import git_commit
 
@@ -61,7 +62,7 @@ def run(campaign, words):
     if unknown:
         sys.exit(f"unknown topic {sorted(unknown)[0]!r}; choose from {', '.join(names)}")
     broken, count = [], 0
-    for name in wanted or names:
+    for name in wanted or [name for name in names if not slow(campaign, name)]:
         with tempfile.TemporaryDirectory() as folder:
             section, rows, failed = measure(campaign, name, Path(folder))
             broken += failed
@@ -83,6 +84,11 @@ def topics(campaign):
     return [file.stem for file in files if "\ndef rows(" in file.read_text()]
 
 
+def slow(campaign, name):
+    """Whether a topic takes minutes of training: it is measured when it is named, its section stays otherwise."""
+    return "\nSLOW = True" in (ROOT / "benchmarks" / campaign.name / f"{name}.py").read_text()
+
+
 def measure(campaign, name, folder):
     """One topic: its section of the page, its number of rows, and what was not kept."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -95,6 +101,8 @@ def measure(campaign, name, folder):
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"\n## {name}\n\nThis topic failed: {said}", 0, [f"{name}: {said}"]
     seconds = f"{time.perf_counter() - wall:.0f} s ({time.process_time() - cpu:.0f} s of CPU)"
+    if slow(campaign, name):  # what was made before is not made again
+        seconds += f", its commands {Steps(name).all_seconds():.0f} s of CPU in all"
     print(f"{name}: {len(rows)} rows in {seconds}", flush=True)
     about = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     where = f"{datetime.date.today()}, commit {git_commit()}, {torch.get_num_threads()} threads, {seconds}"

@@ -19,7 +19,12 @@ from physgen.diagnostics.spectrum import power_spectrum
 from physgen.domains.cosmology import Domain
 
 PAIRS, SEED = 8, 3
-PLAIN = {"mean": "plain", "variance": "plain_variance"}  # estimate -> the same from the simulations alone
+SIDES = ("value", "plain")
+KINDS = {  # of estimates: name -> what, and of what there are several
+    "mean": ("mean", "bins"),
+    "variance": ("variance of", "bins"),
+    "covariance": ("off-diagonal covariance of", "pairs of bins"),
+}
 SURROGATES = {  # name -> settings that differ from those of the simulation
     "3-step PM": {"steps": 3, "mesh_factor": 1.0, "painting": "particles"},
     "2LPT": {"simulator": "2lpt"},
@@ -59,39 +64,55 @@ def simulate(
     )
 
 
-def groups(spectra: Spectra) -> dict[str, np.ndarray]:
-    """Combined and plain estimates (G, K) of each group of 8: means and variances (the diagonal of the covariance)."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("mean", "plain", "error", "variance", "plain_variance")}
+class Estimates(NamedTuple):
+    """One kind of estimate of each group of 8, (G, E): combined, and by the simulations alone.
+
+    ``common`` (E,) is the variance that the further surrogates give to every group alike, ``wanted`` (E,) those whose
+    wavenumbers all lie below half of Nyquist.
+    """
+
+    combined: np.ndarray
+    plain: np.ndarray
+    common: np.ndarray
+    wanted: np.ndarray
+
+    @property
+    def gain(self) -> np.ndarray:
+        """(E,) variance alone over combined, of those wanted."""
+        total = self.combined.var(axis=0, ddof=1) + self.common
+        return (self.plain.var(axis=0, ddof=1) / total)[self.wanted]
+
+
+def groups(spectra: Spectra, below: float, slope: Any = None) -> tuple[dict[str, Estimates], np.ndarray]:
+    """Estimates by kind, and the stated errors (G, K) of the combined mean; wanted are wavenumbers up to ``below``."""
+    means, covariances = [], []
     for start in range(0, len(spectra.costly) - PAIRS + 1, PAIRS):
         some = slice(start, start + PAIRS)
-        mean = controlled_mean(spectra.costly[some], spectra.paired[some], spectra.cheap)
-        covariance = controlled_covariance(spectra.costly[some], spectra.paired[some], spectra.cheap)
-        for name, values in (
-            ("mean", mean.value), ("plain", mean.plain), ("error", mean.error),
-            ("variance", np.diag(covariance.value)), ("plain_variance", np.diag(covariance.plain)),
-        ):  # fmt: skip
-            found[name].append(values)
-    return {name: np.array(values) for name, values in found.items()}
-
-
-def error_of_the_cheap_mean(spectra: Spectra, name: str) -> np.ndarray:
-    """Variance (K,) that the mean (or variance) of the further surrogates gives to every group alike."""
-    beta = controlled_mean(spectra.costly, spectra.paired, spectra.cheap).slope
+        of = spectra.costly[some], spectra.paired[some], spectra.cheap, slope
+        means.append(controlled_mean(*of))
+        covariances.append(controlled_covariance(*of))
+    wanted, beta = spectra.k <= below, np.mean([mean.slope for mean in means], axis=0)
     centred = spectra.cheap - spectra.cheap.mean(axis=0)
-    if name == "variance":
-        return beta**4 * (centred**2).var(axis=0, ddof=1) / len(centred)
-    return beta**2 * centred.var(axis=0, ddof=1) / len(centred)
+    of_mean = beta**2 * centred.var(axis=0, ddof=1) / len(centred)
+    products = (centred[:, :, None] * centred[:, None, :]).var(axis=0, ddof=1)
+    of_covariance = np.outer(beta, beta) ** 2 * products / len(centred)
+    found = {"mean": Estimates(*(np.array([getattr(m, n) for m in means]) for n in SIDES), of_mean, wanted)}
+    both = [np.array([getattr(one, n) for one in covariances]) for n in SIDES]
+    for name, at in (("variance", np.diag_indices(len(beta))), ("covariance", np.triu_indices(len(beta), 1))):
+        within = wanted[at[0]] & wanted[at[1]]
+        found[name] = Estimates(both[0][:, *at], both[1][:, *at], of_covariance[at], within)
+    return found, np.array([mean.error for mean in means])
 
 
-def largest_bias(spectra: Spectra, found: dict[str, np.ndarray], name: str) -> tuple[float, float]:
-    """Largest |z| over all bins of (mean of the combined - mean of the plain) of the groups, and its p-value.
+def largest_bias(found: Estimates) -> tuple[float, float]:
+    """Largest |z| over all entries of (mean of the combined - mean of the plain) of the groups, and its p-value.
 
     Both are estimates from the same simulations, so their scatter drops out; the error of the mean of the further
     surrogates, common to all groups, is added.
     """
-    difference = found[name] - found[PLAIN[name]]
-    count, common = len(difference), error_of_the_cheap_mean(spectra, name)
-    z = difference.mean(axis=0) / np.sqrt(difference.var(axis=0, ddof=1) / count + common)
+    difference = found.combined - found.plain
+    count = len(difference)
+    z = difference.mean(axis=0) / np.sqrt(difference.var(axis=0, ddof=1) / count + found.common)
     largest = float(np.abs(z).max())
     return largest, float(min(1.0, len(z) * 2 * stats.t.sf(largest, count - 1)))
 
@@ -101,44 +122,65 @@ def rows(
 ) -> list[Row]:
     """The table; ``spectra`` of :func:`simulate` saves simulating."""
     spectra = spectra or simulate(simulations, surrogates, cells, box)
-    found, wanted = groups(spectra), spectra.k <= 0.5 * np.pi * cells / box
-    count, truth = len(found["mean"]), spectra.costly.mean(axis=0)
+    found, stated = groups(spectra, 0.5 * np.pi * cells / box)
+    mean, truth = found["mean"], spectra.costly.mean(axis=0)
+    count, wanted = len(mean.combined), mean.wanted
     what = f"{PAIRS} of {cells}^3 in {box:g} Mpc/h + {len(spectra.cheap)} surrogates"
     note = f"k < k_Nyq/2, median of {wanted.sum()} bins; {count} disjoint groups, seed {SEED}"
-    total = found["mean"].var(axis=0, ddof=1) + error_of_the_cheap_mean(spectra, "mean")
+    total = mean.combined.var(axis=0, ddof=1) + mean.common
     relative, share = np.sqrt(total)[wanted] / truth[wanted], 1 / np.sqrt(2 * (count - 1))
-    alone, largest = found["plain"].std(axis=0, ddof=1)[wanted] / truth[wanted], float(relative.max())
+    alone, largest = mean.plain.std(axis=0, ddof=1)[wanted] / truth[wanted], float(relative.max())
     middle, beside = float(np.median(relative)), f"largest {largest:.4f}, alone {np.median(alone):.4f}"
     within = f"{note}; {beside}; kept: the largest below 1 % within two errors"
     kept = largest < 0.01 * (1 + 2 * share)
     made = [Row(f"relative error of the mean P(k), {what}", middle, middle * share, None, "", kept, within)]
-    for name in PLAIN:
-        made += gain_rows(spectra, found, name, wanted, (what, note))
-    ratio = float(np.median((found["error"] ** 2).mean(axis=0)[wanted] / total[wanted]))
+    for name in KINDS:
+        made += gain_rows(spectra, found[name], name, ("P(k)", what))
+    logarithms, _ = groups(logarithmic(spectra), 0.5 * np.pi * cells / box)
+    for name in ("variance", "covariance"):
+        made += gain_rows(spectra, logarithms[name], name, ("ln P(k)", what))
+    made.append(tail_row(spectra, wanted))
+    ratio = float(np.median((stated**2).mean(axis=0)[wanted] / total[wanted]))
     error = ratio * np.sqrt(2 / (count - 1))
     within = f"{note}; kept: not below 1 by four errors (few pairs err on the safe side)"
-    stated = f"stated over found variance of the combined mean, {what}"
-    return [*made, Row(stated, ratio, error, 1.0, "", bool(ratio + 4 * error > 1), within)]
+    said = f"stated over found variance of the combined mean, {what}"
+    return [*made, Row(said, ratio, error, 1.0, "", bool(ratio + 4 * error > 1), within)]
 
 
-def gain_rows(
-    spectra: Spectra, found: dict[str, np.ndarray], name: str, wanted: np.ndarray, said: tuple[str, str]
-) -> list[Row]:
-    """What is won of the mean or of the variance of P(k), at equal cost too, and the largest bias."""
-    (what, note), plain, count = said, found[PLAIN[name]], len(found[name])
-    gain = plain.var(axis=0, ddof=1) / (found[name].var(axis=0, ddof=1) + error_of_the_cheap_mean(spectra, name))
-    middle, lowest = float(np.median(gain[wanted])), float(gain[wanted].min())
+def logarithmic(spectra: Spectra) -> Spectra:
+    """ln P(k) of each simulation and surrogate."""
+    return spectra._replace(**{name: np.log(getattr(spectra, name)) for name in ("costly", "paired", "cheap")})
+
+
+def tail_row(spectra: Spectra, wanted: np.ndarray) -> Row:
+    """How much of the variance of P(k) rests on single simulations, which no slope changes."""
+    centred = (spectra.costly - spectra.costly.mean(axis=0))[:, wanted] ** 2
+    share = float(np.median(centred.max(axis=0) / centred.sum(axis=0)))
+    logarithm = np.log(spectra.costly)[:, wanted]
+    other = (logarithm - logarithm.mean(axis=0)) ** 2
+    note = f"median of {wanted.sum()} bins below k_Nyq/2, {len(centred)} simulations; of ln P(k) "
+    note += f"{np.median(other.max(axis=0) / other.sum(axis=0)):.3f}"
+    return Row("share of one simulation in the variance of P(k)", share, 0.0, None, "", None, note)
+
+
+def gain_rows(spectra: Spectra, found: Estimates, name: str, said: tuple[str, str]) -> list[Row]:
+    """What is won of one kind of estimate, at equal cost too, and the largest bias."""
+    (of, what), (kind, entries) = said, KINDS[name]
+    label = f"{kind} {of}"
+    count, gain = len(found.combined), found.gain
+    note = f"k < k_Nyq/2, median of {len(gain)} {entries}; {count} disjoint groups, seed {SEED}"
+    middle, lowest = float(np.median(gain)), float(gain.min())
     chance = np.sqrt(4 / (count - 1))  # of the ratio of two independent variances
-    label = {"mean": "mean P(k)", "variance": "variance of P(k)"}[name]
     kept = None if name == "mean" else bool(middle * (1 + 2 * chance) > 10)
     abstracts = "10 at k < .05 h/Mpc, Zel'dovich (2605.28817); 10 to 10^4, COLA (2106.11718)"
-    paper = "" if name == "mean" else abstracts
+    paper = abstracts if label == "variance of P(k)" else ""
     within = f"{note}; the smallest {lowest:.3g}" + ("" if kept is None else "; kept: 10 within two errors")
     price = spectra.seconds[0] / spectra.seconds[1]
     equal = PAIRS + (PAIRS + len(spectra.cheap)) / price
     costs = f"{note}; one costs {price:.1f} surrogates, so that all cost as much as {equal:.0f} simulations"
-    at_equal, z = middle * PAIRS / equal, largest_bias(spectra, found, name)
-    against = f"{count} groups against their own simulations, p = {z[1]:.2f}, {len(spectra.k)} bins; kept: p > .003"
+    at_equal, z = middle * PAIRS / equal, largest_bias(found)
+    number = found.combined.shape[1]
+    against = f"{count} groups against their own simulations, p = {z[1]:.2g}, {number} {entries}; kept: p > .003"
     return [
         Row(f"variance alone over combined, {label}, {what}", middle, middle * chance, None, paper, kept, within),
         Row(f"the same at equal cost, {label}, {what}", at_equal, at_equal * chance, None, "", None, costs),

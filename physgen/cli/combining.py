@@ -18,9 +18,8 @@ def combine_command(arguments: argparse.Namespace) -> None:
     """physgen combine: costly units and surrogates become means and covariances."""
     from physgen.stages import CombineOptions, write_combination
 
-    options = CombineOptions(
-        arguments.statistic, arguments.by, arguments.slope, arguments.multivariate, price=arguments.price
-    )
+    chosen = arguments.statistic, arguments.by, arguments.slope, arguments.multivariate
+    options = CombineOptions(*chosen, price=arguments.price, logarithm=arguments.logarithm)
     found = write_combination(arguments.costly, arguments.surrogates, arguments.output, arguments.reference, options)
     print(found.table)
     print(f"wrote {found.folder}/report.html, summary.json, combined.nc and figures/")

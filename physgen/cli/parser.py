@@ -260,6 +260,7 @@ def _add_combine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     combine.add_argument("--slope", type=float, metavar="B", help="coefficient that is known from elsewhere, e.g. 1")
     combine.add_argument("--multivariate", action="store_true", help="every point of a surrogate controls every point")
+    combine.add_argument("--logarithm", action="store_true", help="combine ln of the value of each unit")
     combine.add_argument("--price", type=float, metavar="X", help="what a costly unit costs, in surrogates")
     combine.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: COSTLY-combined")
 

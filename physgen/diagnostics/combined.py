@@ -91,6 +91,25 @@ def combine_results(
     return _dataset(costly, variables, kept | counts)
 
 
+def logarithmic(result: xr.Dataset) -> xr.Dataset:
+    r"""The same diagnostic of :math:`\ln v_u`, v_u the value of a unit: what is combined are then means of logarithms.
+
+    Where few units hold much of the variance, as of P(k) in small boxes, the logarithm has less of a tail.
+    Raises InputError where a value is not positive.
+    """
+    per_unit = result["per_unit"]
+    if not bool((per_unit > 0).all()):
+        raise InputError("a unit has a value that is not positive: combine it without the logarithm")
+    rows = np.log(per_unit.transpose("unit", ...).values.astype(float))
+    said = result["value"].attrs
+    name = {"units": "1", "long_name": f"ln of the {said.get('long_name', 'value')}"}
+    dims, count = result["value"].dims, len(rows)
+    error = rows.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.full(rows.shape[1:], np.nan)
+    return result.assign(
+        per_unit=(("unit", *dims), rows, name), value=(dims, rows.mean(axis=0), name), error=(dims, error, name)
+    ).assign_attrs(logarithm=1)
+
+
 def matched(starts: np.ndarray, surrogate_starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the surrogates of the costly units, in their order, and one row of each further start.
 
@@ -138,6 +157,9 @@ def _beside(combined: xr.Dataset, truth: np.ndarray, error: np.ndarray, prefix: 
     with np.errstate(invalid="ignore", divide="ignore"):
         z = np.where(total > 0, (value.values - truth) / total, np.nan)
         ratio, ratio_error = value.values / truth, total / np.abs(truth)
+    if "logarithm" in combined.attrs and not prefix:
+        ratio = np.exp(value.values - truth)
+        ratio_error = total * ratio
     dims, units = value.dims, {"units": value.attrs.get("units", "1")}
     largest = float(np.nanmax(np.abs(z))) if np.isfinite(z).any() else np.nan
     # the matrix is symmetric: each entry counts once

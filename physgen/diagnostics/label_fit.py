@@ -98,9 +98,9 @@ class LabelFit:
             pairs = itertools.combinations_with_replacement(range(labels.shape[1]), 2)
             columns += [about[:, i] * about[:, j] for i, j in pairs]
         if len(labels) < len(columns) + SPARE:
+            what = f"the response to {labels.shape[1]} labels" if labels.shape[1] else "a scatter"
             raise InputError(
-                f"{len(labels)} independent units cannot tell the response to {labels.shape[1]} labels: give at least "
-                f"{len(columns) + SPARE}"
+                f"{len(labels)} independent units cannot tell {what}: give at least {len(columns) + SPARE}"
             )
         return cls(np.stack(columns, axis=1), labels.shape[1])
 

@@ -40,8 +40,10 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
     Returns:
         Dataset over ``level`` (0.5, 0.68, 0.95): ``value``, ``error`` (over independent units), ``seen`` (the smallest
         deviation seen in 9 of 10 tries at 95 %); over ``rank``: ``ranks``, the density of the ranks of cells; over
-        ``level`` and ``k``: ``mode_value``, ``mode_error``; over ``k``: ``mean_correlation`` of the posterior mean and
-        ``draw_correlation`` of a draw with the truth, with errors. Attribute ``n_independent``.
+        ``level`` and ``k``: ``mode_value``, ``mode_error``; over ``unit``, ``level`` and ``k``: ``mode_units``, that of
+        each unit, for averages over bands (:func:`band_coverage`); over ``k``: ``modes`` in the shell,
+        ``mean_correlation`` of the posterior mean and ``draw_correlation`` of a draw with the truth, with errors.
+        Attribute ``n_independent``.
     """
     import xarray as xr
 
@@ -60,7 +62,8 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
     counts = np.histogram(cell[np.isfinite(cell)], np.linspace(0, 1, BINS + 1), density=True)[0]
     numbers, k = _shells(truth, x.shape[2:])
     modes = _mode_coverage(x, drawn, numbers, random)
-    mode_value, mode_error = _over_units(modes, units)
+    of_units = _by_units(modes, units)
+    mode_value, mode_error = _of_units(of_units)
     found: dict[str, tuple] = {
         "value": ("level", value, {"long_name": "coverage of cells", "units": "1"}),
         "error": ("level", error, {"long_name": "standard error over units", "units": "1"}),
@@ -68,6 +71,8 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
         "ranks": ("rank", counts, {"long_name": "density of ranks", "units": "1"}),
         "mode_value": (("level", "k"), mode_value, {"long_name": "coverage of modes", "units": "1"}),
         "mode_error": (("level", "k"), mode_error, {"long_name": "standard error over units", "units": "1"}),
+        "mode_units": (("unit", "level", "k"), of_units, {"long_name": "coverage of modes of a unit", "units": "1"}),
+        "modes": ("k", np.bincount(numbers.ravel()), {"long_name": "modes of the half-spectrum", "units": "1"}),
     }
     for name, field in (("mean", drawn.mean(1)), ("draw", drawn[:, 0])):
         r, r_error = _correlation(x, field, numbers, units)
@@ -84,6 +89,22 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
     }
     attrs = {"n_independent": count, "draws": drawn.shape[1], "free": float(free.mean())}
     return xr.Dataset(found, coords, {"diagnostic": "posterior_coverage", **attrs})
+
+
+def band_coverage(found: xr.Dataset, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage (levels,) of the modes with low <= k < high, each mode alike, and its error over units.
+
+    ``found`` is what :func:`posterior_coverage` gave. Errors of shells cannot be added up: they belong to the same
+    fields.
+    """
+    inside = np.flatnonzero((found["k"].values >= low) & (found["k"].values < high))
+    if not len(inside):
+        raise InputError(f"no mode has a wavenumber from {low:g} to {high:g}: take a wider band")
+    values, weight = found["mode_units"].values[:, :, inside], found["modes"].values[inside].astype(float)
+    some = np.where(np.isfinite(values), weight, 0.0)
+    total = some.sum(-1)
+    share = np.divide((np.nan_to_num(values) * some).sum(-1), total, out=np.full_like(total, np.nan), where=total > 0)
+    return _of_units(share)
 
 
 def _shells(truth: xr.Dataset, grid: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +199,16 @@ def _correlation(
 
 def _over_units(values: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean of values (B, ...) and its standard error: fields of a unit are averaged first."""
-    means = np.stack([_mean(values[units == u]) for u in range(int(units.max()) + 1)])
+    return _of_units(_by_units(values, units))
+
+
+def _by_units(values: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Means (U, ...) of the values (B, ...) of each unit."""
+    return np.stack([_mean(values[units == u]) for u in range(int(units.max()) + 1)])
+
+
+def _of_units(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of values (U, ...) of units and its standard error."""
     count = np.isfinite(means).sum(0)
     mean = _mean(means)
     square = np.nansum((means - mean) ** 2, axis=0)

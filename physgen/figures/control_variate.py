@@ -54,6 +54,8 @@ def _ratios(axes: Axes, result: xr.Dataset) -> None:
 
     def of(name: str) -> tuple[np.ndarray, np.ndarray]:
         value, error = (np.atleast_1d(np.asarray(result[n], dtype=float)) for n in (name, _error_of(name)))
+        if "logarithm" in result.attrs:
+            return np.exp(value - centre), error * np.exp(value - centre)
         with np.errstate(invalid="ignore", divide="ignore"):
             return value / centre, error / np.abs(centre)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("combination.html.j2")
 MEANINGS = {
-    "error": "median over points of the error relative to the value",
+    "error": "median over points of the error relative to the value (of a mean logarithm: the error)",
     "error_alone": "the same of the costly units alone",
     "largest_error": "largest of these relative errors",
     "gain": "median over points of the variance of the costly mean over that of the combined one",
@@ -117,6 +117,7 @@ class Combination:
             counts = f"{self.results[name].attrs['n_pairs']} + {self.results[name].attrs['n_cheap']}"
             percent = [f"{100 * entry[key].value:.2g} %" for key in ("error_alone", "error")]
             gains = [str(entry[key]) if key in entry else "" for key in ("gain", "gain_at_equal_cost")]
+            name = f"ln {name}" if "logarithm" in self.results[name].attrs else name
             found.append((words(name), counts, percent[0], percent[1], gains[0], gains[1]))
             if "covariance_gain" in entry:
                 keys = ("covariance_gain", "covariance_gain_at_equal_cost")
@@ -194,7 +195,8 @@ def _metrics(result: xr.Dataset, cost: Cost | None) -> dict[str, dict[str, float
             continue
         part = {key: _diagonal(result, f"{prefix}{key}", bool(prefix)) for key in PARTS}
         with np.errstate(invalid="ignore", divide="ignore"):
-            relative, alone = (part[key] / np.abs(part["value"]) for key in ("error", "plain_error"))
+            scale = 1.0 if not prefix and "logarithm" in result.attrs else np.abs(part["value"])
+            relative, alone = (part[key] / scale for key in ("error", "plain_error"))
         for key, value in (
             ("error", _finite(relative, np.median)),
             ("error_alone", _finite(alone, np.median)),

@@ -95,8 +95,9 @@ class Evaluation:
 
     @property
     def table(self) -> str:
-        """The verdicts as text, a row for each diagnostic."""
-        return verdict_table(self.verdicts)
+        """The verdicts as text, a row for each diagnostic; what lies beyond the training is said first."""
+        banner = extrapolation_banner(self.generated)
+        return (f"{banner}\n" if banner else "") + verdict_table(self.verdicts)
 
     @property
     def values(self) -> dict[str, dict[str, Value]]:

@@ -79,7 +79,9 @@ class Levels:
         return said
 
 
-def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None = None) -> Levels:
+def choose_levels(
+    model: Model, sampler: str, steps: int, rule: LevelRule | None = None, observed: bool = False
+) -> Levels:
     r"""Levels within the range that was trained.
 
     Args:
@@ -87,6 +89,8 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None
             most converged on the network itself, at conditions that were trained (those kept beside the weights, or
             label values spread over their range); "chosen": of least error on the surrogate, unchecked; "log-uniform":
             the best of these on the surrogate.
+        observed: whether samples are drawn given an observation: their mean is not that of the prior, and a flow in the
+            angles of the modes begins where noise drowns it.
 
     For denoisers without a prior spectrum, and for samplers that choose their own, the levels are log-uniform over the
     trained range, for one that is exact for Gaussian modes over a part of it; for stochastic samplers, whose samples do
@@ -97,7 +101,8 @@ def choose_levels(model: Model, sampler: str, steps: int, rule: LevelRule | None
     s_min, s_max = trained = model.encoding.s_min, model.encoding.s_max
     spectra, solver = surrogate_spectra(model), _solver(sampler)
     if spectra is not None and isinstance(SAMPLERS[sampler], ModalFlow):
-        return Levels(log_uniform(MODAL_START * s_max, MODAL_END * s_min, steps), EVEN)
+        start = 1.0 if observed else MODAL_START
+        return Levels(log_uniform(start * s_max, MODAL_END * s_min, steps), EVEN)
     if spectra is None or solver is None:
         return Levels(log_uniform(s_max, s_min, steps), EVEN)
     if rule != EVEN:

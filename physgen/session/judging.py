@@ -79,6 +79,7 @@ def combine(
     slope: float | None = None,
     multivariate: bool = False,
     price: float | None = None,
+    logarithm: bool = False,
 ) -> Combination:
     r"""Means and covariances of diagnostics from few costly configurations and many surrogates, exactly unbiased.
 
@@ -93,6 +94,7 @@ def combine(
         slope: coefficient that is known from elsewhere; None fits it, for each pair to the others.
         multivariate: let every point of a surrogate control every point.
         price: what a costly unit costs, in surrogates; None for what the files state.
+        logarithm: combine ln of the value of each unit, whose covariance is known better where P has a long tail.
 
     Returns:
         The combination: it shows its table, and has ``results``, ``values``, ``figure(name)`` and ``write(folder)``.
@@ -103,7 +105,7 @@ def combine(
     from physgen.stages.combining import CombineOptions
     from physgen.stages.combining import combine as combine_stage
 
-    options = CombineOptions(statistics, by, slope, multivariate, price=price)
+    options = CombineOptions(statistics, by, slope, multivariate, price=price, logarithm=logarithm)
     return combine_stage(costly, surrogates, reference, options)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physgen.diagnostics.combined import against, combine_results
+from physgen.diagnostics.combined import against, combine_results, logarithmic
 from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import independent_units, unread_field
 from physgen.ensemble.pairing import condition_fields, starts_of_units
@@ -45,6 +45,7 @@ class CombineOptions:
         multivariate: every point of a surrogate controls every point.
         covariance: estimate covariance matrices too.
         price: what a costly unit costs, in surrogates; None for the seconds that the files state.
+        logarithm: combine ln of the value of each unit.
     """
 
     statistics: Sequence[str] = ()
@@ -53,6 +54,7 @@ class CombineOptions:
     multivariate: bool = False
     covariance: bool = True
     price: float | None = None
+    logarithm: bool = False
 
 
 def combine(
@@ -93,7 +95,7 @@ def combine(
     notes += [LEARNED] if any("run" in one.attrs for one in cheap.values()) else []
     settings = {name: getattr(options, name) for name in ("slope", "multivariate", "covariance")}
     results = {}
-    for name, diagnostic in _chosen(physics, options.statistics).items():
+    for name, diagnostic in _chosen(physics, options).items():
         try:
             of_costly, of_surrogates = diagnostic(mine), [diagnostic(one) for one in cheap.values()]
             found = combine_results(of_costly, of_surrogates, starts, of_cheap, **settings)
@@ -143,13 +145,20 @@ def is_average(diagnostic: Diagnostic, ensemble: xr.Dataset, result: xr.Dataset)
     return rows.shape == known.shape and bool(np.allclose(rows, known, rtol=SAME_ROW, atol=SAME_ROW * scale))
 
 
-def _chosen(physics: Domain, names: Sequence[str]) -> dict[str, Diagnostic]:
-    known = physics.diagnostics()
+def _chosen(physics: Domain, options: CombineOptions) -> dict[str, Diagnostic]:
+    known, names = physics.diagnostics(), options.statistics
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(f"{unknown[0]!r} is no diagnostic here: choose from {', '.join(known)}")
     chosen = list(names) or ([USUAL] if USUAL in known else list(known))
-    return {name: known[name] for name in chosen}
+    return {name: _of_logarithm(known[name]) if options.logarithm else known[name] for name in chosen}
+
+
+def _of_logarithm(diagnostic: Diagnostic) -> Diagnostic:
+    def measured(ensemble: xr.Dataset) -> xr.Dataset:
+        return logarithmic(diagnostic(ensemble))
+
+    return measured
 
 
 def _of_other_starts(reference: xr.Dataset, costly: xr.Dataset, by: str | None) -> xr.Dataset:
@@ -209,6 +218,7 @@ def _samples_of_a_unit(ensemble: xr.Dataset) -> float:
 def _facts(sources: dict[str, Any], options: CombineOptions, physics: Domain) -> dict[str, Any]:
     named = {"costly" if name == "reference" else name: source for name, source in sources.items()}
     asked = {"slope": "fitted" if options.slope is None else options.slope, "multivariate": options.multivariate}
+    asked |= {"of": "ln of the value of each unit"} if options.logarithm else {}
     return described(named) | {"physics": physics.name} | asked
 
 

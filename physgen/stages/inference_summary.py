@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ERROR_OF_NOTE, MISFIT_OF_NOTE, OUTSIDE_OF_NOTE = 0.3, 0.3, 0.01
 SIGNIFICANT = 0.05
+FEW_UNITS = 30  # below them uniform ranks are no evidence: a distance of a quarter is not seen
 
 
 def summary_of(
@@ -82,6 +83,16 @@ def _notes(posterior: xr.Dataset, coverage: xr.Dataset | None, count: int, plan:
         deviation, floor = coverage.attrs["largest_deviation"], coverage.attrs["floor"]
         if deviation > 1.56 * floor:  # the 95 % point 1.36/sqrt(U) of the largest deviation over its mean
             notes.append(f"MISCALIBRATED: coverage deviates by {deviation:.2f}, above chance ({floor:.2f} on average)")
+    if "truth" not in posterior:
+        notes.append(
+            "the file holds no labels, so that nothing here tells whether these posteriors are right: infer those of "
+            "held-out data first (the test part of the run, --limit 100), whose ranks and coverage do"
+        )
+    elif count < FEW_UNITS:
+        notes.append(
+            f"{count} independent units would hardly show a wrong posterior: it must shift ranks by "
+            f"{1.36 / math.sqrt(count):.2f} of their range; take more"
+        )
     worst = float((posterior["mean_error"] / posterior["std"]).max())
     if worst > ERROR_OF_NOTE:
         notes.append(f"the Monte Carlo error of a mean reaches {worst:.2f} posterior deviations: raise --probes")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 METHOD: Final = "wiener"  # the Jacobian of a small network is no covariance: mmps diverges in some draws
 DRAWS, STREAMS = 16, 2**20  # draws of an observation where nothing is said, and at most
-SAMPLER = "dpmpp_2m"  # with which coverage was measured; that of a run may rest on the prior alone
+SAMPLER = "dpmpp_2m"  # with which coverage was measured
 TOLERANCE, EXPANSIONS = 1e-3, 2
 DRAW = "draw"
 
@@ -104,7 +104,7 @@ def posterior_ensemble(
     observed = read_observation(given, frame, operator, options.condition)
     settings = run.experiment.sampling
     sampler, steps = options.sampler or SAMPLER, options.steps or settings.steps
-    levels = choose_levels(model, sampler, steps, settings.levels)
+    levels = choose_levels(model, sampler, steps, settings.levels, observed=True)
     observation, condition = _observation(frame, operator, observed)
     posterior = PosteriorDenoiser(model.denoiser, observation, METHOD, tolerance=TOLERANCE)
     count, draws = len(observed.values), options.draws

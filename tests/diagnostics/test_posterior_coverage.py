@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from physgen.diagnostics.posterior_coverage import coverage_table, posterior_coverage
+from physgen.diagnostics.posterior_coverage import band_coverage, coverage_table, posterior_coverage
 from physgen.ensemble import from_array
+from physgen.errors import InputError
 
 FIELDS, DRAWS = 80, 11
 
@@ -26,6 +27,14 @@ def test_right_draws_cover_at_the_nominal_rate_in_cells_and_modes():
     assert found.attrs["n_independent"] == FIELDS and (found["seen"] < 0.04).all()
     assert (np.abs(found["mode_value"] - found["level"]) < 4.5 * found["mode_error"])[:, 1:].all()
     assert "would see" in coverage_table(found)
+    value, error = band_coverage(found, 1.0, 3.0)
+    assert (np.abs(value - found["level"]) < 4 * error).all()
+    shell = np.flatnonzero((found["k"] >= 1) & (found["k"] < 3))
+    weighted = np.average(found["mode_value"][:, shell], axis=1, weights=found["modes"][shell])
+    assert value == pytest.approx(weighted, abs=0.01)  # imaginary parts of real modes do not count
+    assert (error < found["mode_error"][:, shell].min("k")).all()
+    with pytest.raises(InputError, match="wider band"):
+        band_coverage(found, 100, 200)
     # truth and mean share half of their power
     r = found["mean_correlation"].isel(k=slice(1, None))
     expected = 1 / np.sqrt(2 * (1 + 1 / DRAWS))

@@ -64,6 +64,22 @@ def test_a_diagnostic_that_is_no_average_is_said_to_be_none(numbers):
     assert "band moments" in repr(found) and found.values["band_moments"]["gain"].is_known
 
 
+def test_logarithms_are_combined_when_asked(numbers, tmp_path):
+    x, c, starts = numbers
+    costly, cheap = maps(x[:PAIRS], starts[:PAIRS]), maps(c, starts)
+    found = pg.combine(costly, cheap, reference=maps(x, starts), logarithm=True, price=50.0)
+    result, one = found.results["power_spectrum"], pg.power_spectrum(maps(x, starts))
+    rows = np.log(one["per_unit"].transpose("unit", "k").values)
+    error = np.hypot(result["error"], rows.std(axis=0, ddof=1) / np.sqrt(len(rows)))
+    assert (np.abs(result["value"] - rows.mean(axis=0)) < 5 * error).all()
+    np.testing.assert_allclose(result["ratio"], np.exp(result["value"] - result["reference"]))
+    # an error of ln P is relative already
+    median = found.values["power_spectrum"]["error"].value
+    assert median == pytest.approx(float(np.median(result["error"]))) and "ln power spectrum" in repr(found)
+    with pytest.raises(InputError, match="not positive: combine it without the logarithm"):
+        pg.combine(costly, cheap, statistics=["band_moments"], logarithm=True)
+
+
 def test_what_cannot_be_combined_is_refused(numbers):
     x, c, starts = numbers
     costly, cheap = maps(x[:PAIRS], starts[:PAIRS]), maps(c, starts)

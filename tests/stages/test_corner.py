@@ -90,6 +90,7 @@ def test_a_plain_verdict_leaves_extrapolation_out_and_one_on_it_says_so():
     alone = evaluator.evaluate(corner)
     assert alone.generated.sizes["sample"] == 4 * MAPS
     assert alone.verdicts[0].reason.startswith("by extrapolation: ")
+    assert alone.table.startswith("Extrapolation: 16 of 64 in the held-out corner") and "xtrapol" not in both.table
 
 
 def test_a_unit_with_one_sample_in_the_corner_is_held_out_whole():

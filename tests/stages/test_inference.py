@@ -78,7 +78,11 @@ def test_inference_of_a_file_ranks_combines_and_warns(run, tmp_path, capsys):
     file = pg.save_ensemble(data.isel(sample=slice(4)).drop_vars("amplitude"), tmp_path / "data.h5")
     words = ["--probes", "2", "--steps", "2", "-o", str(tmp_path / "out")]
     assert main(["infer", str(run.folder), str(file), *words]) == 0
-    assert "ks_p" not in capsys.readouterr().out  # a file without labels has no ranks
+    out = " ".join(capsys.readouterr().out.split())
+    assert "ks_p" not in out  # a file without labels has no ranks
+    assert "nothing here tells whether these posteriors are right" in out
+    assert any("4 independent units would hardly show" in note for note in both.summary["notes"])
+    assert not any("hardly" in note or "nothing here" in note for note in found.summary["notes"])
     assert (tmp_path / "out" / "posteriors.nc").exists() and (tmp_path / "out" / "figures" / "posteriors.png").exists()
     assert main(["infer", str(run.folder), str(file), "--labels", "colour", "-o", str(tmp_path / "no")]) == 2
     assert "amplitude" in capsys.readouterr().err

@@ -118,6 +118,11 @@ class PosteriorDenoiser:
             )
 
     @property
+    def spectrum(self) -> object:
+        """The prior spectrum of the denoiser, in whose modes a sampler may integrate; None where it has none."""
+        return getattr(self.denoiser, "spectrum", None)
+
+    @property
     def _surrogate(self) -> Callable[..., Operator] | None:
         return getattr(self.denoiser, "prior_covariance", None)
 

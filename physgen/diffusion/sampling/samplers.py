@@ -63,6 +63,7 @@ SAMPLERS: dict[str, Sampler] = {
     "annealed_langevin": annealed_langevin(),
     "dopri5": AdaptiveFlow(),
     "modal_2m": ModalFlow(),
+    "modal_4m": ModalFlow(4),
 }
 
 

@@ -4,6 +4,7 @@ Layout: {set}/{realisation}/df_m_{cells}_{CIC|PCS}_z={z}.npy (delta), df_z={z}.n
 df_m_CIC_z={z}.hdf5 with the data set ``df`` (particles per cell). Boxes of 1000 Mpc/h. Row i of the table of a set
 belongs to its realisation i. Folders NCV_0_i and NCV_1_i are paired fixed simulations. Sets of one fixed cosmology
 (fiducial, Om_p, ...) need no table; realisation i has the same initial seed in all of them.
+Cubes are [x, y, z] in the files (Pylians) and become (z, y, x), as those that are painted from particles.
 """
 
 from __future__ import annotations
@@ -225,7 +226,8 @@ def _read(cubes: list[Cube], typed: str, cells: int | None) -> np.ndarray:
             raise InputError(
                 f"{path} has {one.shape[0]} cells, {cubes[0].path} has {fields.shape[1]} cells: use equal grids"
             )
-        fields[i] = one - 1 if typed == "1+delta" else one
+        axes = one.T if cube.dimension == 3 else one  # [x, y, z] as z, y, x
+        fields[i] = axes - 1 if typed == "1+delta" else axes
     assert fields is not None
     return fields
 

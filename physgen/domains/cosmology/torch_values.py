@@ -18,7 +18,7 @@ from torch import Tensor
 from physgen.domains.cosmology.encoding import LOWEST, component_constants
 from physgen.domains.cosmology.gaussianise import _segments
 
-# as many steps for all: what one field decodes to does not depend on those beside it
+# a field stops where its own mean is met: what one decodes to does not depend on those beside it
 NEWTON_STEPS, LONGEST_STEP, LEAST_SLOPE = 8, 1.0, 1e-6
 
 
@@ -52,9 +52,12 @@ def _shift(x: Tensor, part: Mapping[str, Any]) -> Tensor:
             mean = _decoded(still + point, part).mean(cells, keepdim=True) / part["scale"]
             (slope,) = torch.autograd.grad(mean.sum(), point)
         miss, slope = mean.detach() - wanted.detach(), slope.clamp(min=LEAST_SLOPE)
-        shift = shift.detach() - (miss / slope).clamp(-LONGEST_STEP, LONGEST_STEP)
+        open_ = miss.abs() > 10 * torch.finfo(x.dtype).eps
+        if not bool(open_.any()):
+            break
+        shift = shift.detach() - torch.where(open_, miss / slope, 0.0).clamp(-LONGEST_STEP, LONGEST_STEP)
     left = _decoded(x + shift, part).mean(cells, keepdim=True) / part["scale"] - wanted
-    return shift - (left - left.detach()) / slope
+    return shift.detach() - (left - left.detach()) / slope
 
 
 def _decoded(x: Tensor, part: Mapping[str, Any]) -> Tensor:

@@ -74,6 +74,27 @@ def test_a_shift_of_all_cells_has_the_slope_of_automatic_differentiation():
     assert is_elementwise(torch.exp, (1, 8, 8)) and not is_elementwise(lambda z: z + shift(z), (1, 8, 8))
 
 
+def test_the_shift_is_that_of_fields_with_peaks_where_cells_are_not_known():
+    """c = -ln mean exp(x): of fields about a smooth mean it is lower by half their variance than that of the mean."""
+
+    def shift(x):
+        return -x.exp().mean((2, 3), keepdim=True).log()
+
+    instrument = Instrument(torch.exp, Chain(), 0.0, Scale.of(torch.exp, (1, 32, 32), 0.0), shift)
+    centre, deviation = 0.3 * noise(1, 1, 32, 32), 0.7
+    hidden = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    hidden[..., :16] = True
+    observed = torch.where(hidden, torch.nan, torch.ones_like(centre))
+    fields = centre + torch.where(hidden, deviation * noise(400, 1, 32, 32, seed=1), 0.0)
+    expected = float(shift(fields).mean())
+    marginal = torch.full((1, 1, 1, 1), deviation**2, dtype=centre.dtype)
+    found = instrument.expand(centre, observed, marginal, 0).value[~hidden] - instrument.scale(centre.exp())[~hidden]
+    assert float(found.mean()) == pytest.approx(expected, abs=0.02)  # 400 fields
+    assert abs(float(shift(centre)) - expected) > 0.1  # what it would be of the mean itself
+    known = instrument.expand(centre, torch.ones_like(centre), marginal, 0).value - instrument.scale(centre.exp())
+    assert torch.allclose(known.mean(), shift(centre).mean(), atol=1e-4)
+
+
 def test_each_sample_has_its_own_observation_and_missing_values_whatever_the_tile():
     """Observations in the condition, NaN where nothing was seen: exact for a Gaussian field by both covariances."""
     truth = FIELD.sample(5, torch.Generator().manual_seed(1))

@@ -92,7 +92,9 @@ def test_quijote_cubes_find_their_row(quijote):
     cubes = folder / "3D_cubes" / "latin_hypercube"
     ensemble = check_ensemble(Domain.load("quijote", [cubes, folder / "latin_hypercube_params.txt"]))
     assert ensemble.field.shape == (3, 8, 8, 8) and ensemble.attrs["box_size"] == 1000
-    np.testing.assert_allclose(ensemble.field.values[1], density(8, 8, 8, seed=1) - 1, rtol=1e-6)
+    turned = ensemble.field.transpose("sample", "x", "y", "z")  # as the files hold them
+    np.testing.assert_allclose(turned.values[1], density(8, 8, 8, seed=1) - 1, rtol=1e-6)
+    assert ensemble.field.dims == ("sample", "z", "y", "x")
     for i, name in enumerate(("Omega_m", "Omega_b", "h", "n_s", "sigma_8")):
         np.testing.assert_allclose(ensemble[name].values, table[:3, i])
     one = Domain.load(

@@ -30,6 +30,7 @@ def sample_command(arguments: argparse.Namespace) -> None:
         arguments.average,
         arguments.guidance,
         arguments.weights,
+        arguments.resample,
     )
     path = sample(arguments.run, arguments.output, options, arguments.device, progress_bar("sample"))
     if arguments.average is not None:

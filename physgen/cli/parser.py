@@ -168,6 +168,12 @@ def _add_given(sample: argparse.ArgumentParser) -> None:
         help="log-weights that make the law exact, where the physics knows it, or with --guidance that of the guided "
         "one; and what they are worth: effective sample size, ln Z, tail",
     )
+    sample.add_argument(
+        "--resample",
+        type=int,
+        metavar="M",
+        help="with --weights: keep M of the N configurations under each condition, drawn by their weights",
+    )
 
 
 def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

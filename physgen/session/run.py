@@ -106,6 +106,7 @@ class OpenRun:
         average: float | None = None,
         guidance: float | None = None,
         weights: bool = False,
+        resample: int | None = None,
         seed: int = 0,
         progress: bool = True,
     ) -> xr.Dataset:
@@ -120,13 +121,15 @@ class OpenRun:
             guidance: W of the law p(x|labels)^W p(x)^(1-W), of a run with ``training.label_dropout``; 1 is none.
             weights: the variable ``log_weight``, with which means are those of the exact law, and what it is worth
                 (:func:`physgen.stages.weighing.draw_weighted`); with ``guidance`` that of the guided law.
+            resample: with ``weights``: keep so many under each condition, drawn by their weights, which are then all
+                equal (:func:`physgen.stages.weighing.resampled`).
             seed: of the noise. A sample depends on it, on its condition and its number alone.
         """
         from physgen.stages.sampling import DrawOptions, draw_ensemble
 
         conditions = Path(like) if isinstance(like, str) else like
         given = dict(condition or {})
-        options = DrawOptions(n, conditions, given, sampler, steps, seed, levels, average, guidance, weights)
+        options = DrawOptions(n, conditions, given, sampler, steps, seed, levels, average, guidance, weights, resample)
         model = self.model if average is None else None  # other weights are not those to keep
         bar = shown_bar(progress, f"sample {self.experiment.name}")
         return draw_ensemble(self.run, options, device=self.device, model=model, progress=bar)

@@ -17,7 +17,12 @@ import numpy as np
 import torch
 
 from physgen.diffusion.inference.path_weights import weighted_sample
-from physgen.diffusion.inference.weight_statistics import LONGEST_TAIL, WeightStatistics, summarise_weights
+from physgen.diffusion.inference.weight_statistics import (
+    LONGEST_TAIL,
+    WeightStatistics,
+    resample,
+    summarise_weights,
+)
 from physgen.ensemble import load_ensemble, sample_dims
 from physgen.errors import InputError
 from physgen.progress import Progress
@@ -144,6 +149,38 @@ def _statistic(found: WeightStatistics, name: str, sites: int) -> float:
     return float(getattr(found, name))
 
 
+def resampled(made: xr.Dataset, count: int, seed: int) -> xr.Dataset:
+    r"""``count`` configurations of each law, drawn with its weights: those of the law itself as the draws grow many.
+
+    Systematic resampling: a draw appears count w / sum(w) times, rounded up or down. ``certified`` over the laws is 1
+    where the tail of the weights allows an effective sample size, and that is ``count`` at least, so that hardly any
+    configuration stands twice; elsewhere 0, and the configurations are the best that there are.
+    """
+    import xarray as xr
+
+    laws, dims = made["tail"].dims, made[LOG_WEIGHT].dims
+    inner = [dim for dim in dims if dim not in laws]
+    if count < 1 or len(inner) != 1:
+        raise InputError(f"resample = {count}: give at least 1, of draws that are counted by one dim, here by {inner}")
+    rows = made[LOG_WEIGHT].transpose(*laws, *inner).values
+    shape, rows = rows.shape[:-1], rows.reshape(-1, rows.shape[-1])
+    drawn = [resample(torch.from_numpy(row), count, seed + number).numpy() for number, row in enumerate(rows)]
+    where = {inner[0]: xr.Variable((*laws, inner[0]), np.reshape(drawn, (*shape, count)))}
+    where |= {dim: xr.Variable(dim, np.arange(made.sizes[dim])) for dim in laws}
+    taken = made.drop_vars([LOG_WEIGHT, inner[0]], errors="ignore").isel(where)
+    described = made[inner[0]].attrs if inner[0] in made.coords else {"long_name": inner[0], "units": "1"}
+    taken = taken.assign_coords({inner[0]: (inner[0], np.arange(count), described)})
+    taken = taken.transpose(*dims, ...).assign_attrs(resampled_from=rows.shape[1])
+    size = made["effective_fraction"] * rows.shape[1]
+    certified = ((made["tail"] <= LONGEST_TAIL) & (size >= count)).astype("int8")
+    told = {
+        "long_name": "whether the weights allow as many configurations of this law",
+        "units": "1",
+        "is_condition": 0,
+    }
+    return taken.assign(certified=certified.assign_attrs(told))
+
+
 def describe_draws(path: Path) -> str:
     """What the weights of a file are worth, a line for each value of the last dim that tells laws apart.
 
@@ -151,17 +188,26 @@ def describe_draws(path: Path) -> str:
     """
     made = load_ensemble(path)
     table = {name: made[name].values for name in STATISTICS}
-    dims, draws = made["tail"].dims, made[LOG_WEIGHT].size // max(made["tail"].size, 1)
+    dims = made["tail"].dims
+    if LOG_WEIGHT in made:
+        draws, lines = made[LOG_WEIGHT].size // max(made["tail"].size, 1), []
+    else:
+        draws, lines = int(made.attrs["resampled_from"]), [_certificate(made)]
     if not dims:
-        return _line("", {name: values.reshape(1) for name, values in table.items()}, draws)
+        return "\n".join([_line("", {name: values.reshape(1) for name, values in table.items()}, draws), *lines])
     last = made[dims[-1]] if dims[-1] in made.coords else None
-    lines = []
     for i in range(made.sizes[dims[-1]]):
         words = f"{dims[-1]} {i if last is None else last.values[i]:g}"
         if last is not None and last.attrs.get("units", "1") != "1":
             words += f" {last.attrs['units']}"
-        lines.append(_line(words, {name: values[..., i].reshape(-1) for name, values in table.items()}, draws))
+        lines.insert(i, _line(words, {name: values[..., i].reshape(-1) for name, values in table.items()}, draws))
     return "\n".join(lines)
+
+
+def _certificate(made: xr.Dataset) -> str:
+    good, laws = int(made["certified"].sum()), made["certified"].size
+    rest = "" if good == laws else "; of the others too few draws count, see `certified`: they are approximate"
+    return f"resampled: as many configurations of the law itself in {good} of {laws} laws{rest}"
 
 
 def _line(words: str, laws: Mapping[str, np.ndarray], draws: int) -> str:

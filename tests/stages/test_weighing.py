@@ -11,10 +11,10 @@ from physgen.cli import main
 from physgen.config import load_config
 from physgen.diffusion.inference.weight_statistics import reweighted_mean
 from physgen.domains.spins.exact import log_partition
-from physgen.ensemble import load_ensemble, save_ensemble
+from physgen.ensemble import check_ensemble, load_ensemble, save_ensemble
 from physgen.errors import InputError
 from physgen.stages import DrawOptions, sample, simulate, train
-from physgen.stages.weighing import STATISTICS, describe_draws
+from physgen.stages.weighing import STATISTICS, describe_draws, resampled
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SPINS = ["data.instances=10", "network={kind: message_passing, width: 8, depth: 4}", "data.temperatures=[1.5 J, 3.0 J]"]
@@ -71,11 +71,39 @@ def test_no_effective_sample_size_is_said_of_a_heavy_tail(drawn, tmp_path):
     assert "effective sample size 0." in hot and "1 of 2 laws have too heavy a tail" in hot
 
 
+def test_resampled_configurations_are_of_their_law(drawn):
+    made = load_ensemble(drawn)
+    taken = resampled(made, 64, seed=2)
+    assert check_ensemble(taken).sizes["replica"] == 64 and taken["field"].dims == made["field"].dims
+    size = 256 * made["effective_fraction"].values
+    for i, j in np.ndindex(2, 2):
+        old, new = (one.isel(disorder=i, temperature=j) for one in (made, taken))
+        assert np.isin(new["energy"].values, old["energy"].values).all()
+        energy = log_partition(new["couplings"].values, float(new["temperature"]))[1]
+        spread = float(old["energy"].std()) * (1 / 64 + 1 / size[i, j]) ** 0.5
+        assert abs(float(new["energy"].mean()) - energy) < 4 * spread
+        assert int(new["certified"]) == (size[i, j] >= 64 and float(old["tail"]) <= 0.7)
+    assert taken["certified"].sum() >= 2 and resampled(made, 250, seed=2)["certified"].sum() == 0
+
+
 def test_the_command_says_what_the_weights_are_worth(trained, tmp_path, capsys):
     run = trained("spins", *SPINS)
-    words = ["sample", str(run), "-n", "25", "--steps", "6", "--weights", "-o", str(tmp_path / "new.h5")]
+    words = [
+        "sample",
+        str(run),
+        "-n",
+        "25",
+        "--steps",
+        "6",
+        "--weights",
+        "--resample",
+        "5",
+        "-o",
+        str(tmp_path / "new.h5"),
+    ]
     assert main(words) == 0
-    assert "temperature 3 J: effective sample size 0." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "temperature 3 J: effective sample size 0." in said and "of the law itself in" in said
 
 
 @pytest.mark.parametrize(
@@ -83,6 +111,7 @@ def test_the_command_says_what_the_weights_are_worth(trained, tmp_path, capsys):
     [
         ({"n": 8}, "at least 25"),
         ({"n": 25, "sampler": "heun"}, "their own kernel and levels"),
+        ({"n": 25, "resample": 0}, "at least 1"),
         ({"n": 25, "levels": "log-uniform"}, "their own kernel and levels"),
     ],
 )

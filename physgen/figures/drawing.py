@@ -22,7 +22,7 @@ def save_figures(drawings: Mapping[str, Draw], folder: str | Path, processes: in
         processes: how many draw at most, this one included, where there is enough to draw; the files do not depend
             on it. They are spawned: a script keeps its own work under ``if __name__ == "__main__"``.
     """
-    names = list(reversed(drawings))
+    names = list(drawings)[::-1]
     mine = begin_alone(lambda name: _save(drawings[name], folder, name), names, min(processes, len(names)))
     drawn = dict(zip(names, mine, strict=False))
     left = {name: draw for name, draw in drawings.items() if name not in drawn}

@@ -2,7 +2,12 @@
 
     python -m benchmarks.emulators.fidelity GENERATED REFERENCE [NAME=FILE ...]
 
-prints one table; further files are judged against the same reference, a row each in every line.
+prints one table; further files are judged against the same reference, a column each.
+
+    python -m benchmarks.emulators.fidelity --paired FINE NAME=FILE ...
+
+compares files that were drawn from the same noise under the same conditions (one seed, one network, other samplers or
+steps): map by map, so that the error is that of the difference.
 """
 
 import sys
@@ -62,7 +67,38 @@ def table(reference, sets):
     return "\n".join(lines)
 
 
+def paired_table(fine, sets):
+    """Markdown: per cent by which the power of each set differs from that of the same maps in ``fine``, by band."""
+    units = fine["simulation"].values
+    lines = [f"| power, per cent above {len(units)} maps | " + " | ".join(sets) + " |", "|---" * (1 + len(sets)) + "|"]
+    for quantity, transform in (("density", np.asarray), ("its logarithm", lambda d: np.log(np.maximum(1 + d, 1e-4)))):
+        power = {name: _band_powers(transform(made["field"].values)) for name, made in (sets | {"fine": fine}).items()}
+        for i, (low, high) in enumerate(BANDS):
+            cells = []
+            for name in sets:
+                excess = 100 * np.log(power[name][:, i] / power["fine"][:, i])
+                by_unit = np.array([excess[units == unit].mean() for unit in np.unique(units)])
+                cells.append(format_value(by_unit.mean(), by_unit.std(ddof=1) / np.sqrt(len(by_unit))))
+            lines.append(f"| {quantity}, {low:g} to {high:g} k_Nyquist | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _band_powers(maps):
+    """(N, bands) from square maps (N, L, L): mean over modes, each as 1/|k|, so that all |k| of a band count alike."""
+    side = maps.shape[-1]
+    part = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * 2
+    twice = np.where((np.arange(side // 2 + 1) % (side // 2)) == 0, 1, 2)
+    power = np.abs(np.fft.rfft2(maps)) ** 2
+    weights = [np.where((part >= low) & (part < high), twice / np.maximum(part, 1e-9), 0) for low, high in BANDS]
+    return np.stack([(power * weight).sum((1, 2)) / weight.sum() for weight in weights], axis=1)
+
+
 def main(words):
+    if words[0] == "--paired":
+        fine, *named = (with_units(load_ensemble(word.split("=", 1)[-1])) for word in words[1:])
+        names = [word.split("=", 1)[0] for word in words[2:]]
+        print(paired_table(fine, dict(zip(names, named, strict=True))))
+        return
     generated, reference, *others = words
     files = {Path(generated).stem: generated} | dict(word.split("=", 1) for word in others)
     read = with_units(load_ensemble(reference))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from physgen.figures import format_value
 
@@ -21,6 +22,7 @@ ROWS = (
     "peaks", "minima", "volume_fraction", "boundary", "euler_characteristic", "features", "power_response",
     "one_point_response", "memorization",
 )  # fmt: skip
+CHANGED = ("mean_density", "density_scatter", "log_power_chi_square")  # of one point: their changes have a sign
 STATUSES = ("pass", "open", "fail")
 TWO = 2.0  # errors
 
@@ -56,7 +58,38 @@ def tables(results: Sequence[Mapping[str, Any]], peers: Sequence[str], ablations
     made = table({name: known[name] for name in first}, ours)
     if second:
         made += "\n\n" + table({name: known[name] for name in (ours, *second)}, ours)
+        made += "\n\n" + changes(known, second, ours)
     return made
+
+
+def changes(known: Mapping[str, Sequence[Mapping[str, Any]]], arms: Sequence[str], ours: str) -> str:
+    """What each arm changes against ours of the same seed, in per cent of the truth (standard error over seeds).
+
+    Maps of one seed are drawn from the same noise, and all are judged against the same maps: their common error drops
+    out. A change beyond t of 95 % for so few seeds is bold.
+    """
+    before, lines = {r["seed"]: r for r in known[ours]}, []
+    edges = known[ours][0]["band_edges"]
+    titles = [f"{q}, {low:g} to {high:g}" for q in ("density", "logarithm") for low, high in edges]
+    lines = ["| change | " + " | ".join([*titles, *(r.replace("_", " ") for r in CHANGED)]) + " |"]
+    lines.append("|---" * (1 + len(titles) + len(CHANGED)) + "|")
+    for name in arms:
+        pairs = [(r, before[r["seed"]]) for r in known[name] if r["seed"] in before]
+        found = 100 * np.array([np.subtract(told(a), told(b)) for a, b in pairs])
+        if len(found) < 2:
+            continue
+        mean, error = found.mean(0), found.std(0, ddof=1) / math.sqrt(len(found))
+        limit = stats.t.ppf(0.975, len(found) - 1) * error
+        said = [format_value(m, e) for m, e in zip(mean, error, strict=True)]
+        bold = [f"**{w}**" if abs(m) > t else w for w, m, t in zip(said, mean, limit, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(bold) + " |")
+    return "\n".join(lines)
+
+
+def told(result: Mapping[str, Any]) -> list[float]:
+    """The numbers of :func:`changes`: mean power ratios of the bands, then single-point rows."""
+    bands = [band[0] for key in ("power_spectrum", "log_power_spectrum") for band in result["bands"][key]]
+    return bands + [result["verdicts"][row]["deviation"] for row in CHANGED]
 
 
 def table(arms: Mapping[str, Sequence[Mapping[str, Any]]], ours: str) -> str:

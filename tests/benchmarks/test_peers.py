@@ -123,3 +123,12 @@ def test_the_table_names_the_nearest_and_refuses_nonsense():
         peers_table.tables([result("ours", np.nan)], ["ours"], [])
     with pytest.raises(ValueError, match="different bands"):
         peers_table.tables([*good, result("other", 0) | {"band_edges": [[0, 1]]}], ["ours", "other"], [])
+
+
+def test_changes_are_taken_seed_by_seed():
+    ours = [result("ours", d, seed) for seed, d in ((1, 0.0), (2, 0.5), (3, 0.1))]
+    other = [result("wide", d, seed) for seed, d in ((1, 0.02), (2, 0.521), (3, 0.119))]
+    for one in (*ours, *other):
+        one["verdicts"] |= {row: one["verdicts"]["mean_density"] for row in peers_table.CHANGED}
+    made = peers_table.tables([*ours, *other], ["ours"], ["wide"])
+    assert "| wide | **2.000(58)** |" in made.splitlines()[-1]

@@ -50,9 +50,11 @@ def rows() -> list[Row]:
     of = [steps.seconds(f"{name}.h5") / number for name, number in (("costly", SIMULATIONS), ("cheap", STARTS))]
     each = steps.seconds("drawn0.h5") / STARTS
     made = list(estimate_rows("the 2LPT field itself", spectra(costly, [cheap], (of[0], of[1]))))
-    made += estimate_rows("a draw under the 2LPT field", spectra(costly, drawn[:1], (of[0], of[1] + each)))
+    one = spectra(costly, drawn[:1], (of[0], of[1] + each))
+    made += estimate_rows("a draw under the 2LPT field", one)
     name = f"the mean of {DRAWS} draws under the 2LPT field"
-    return [*made, *estimate_rows(name, spectra(costly, drawn, (of[0], of[1] + DRAWS * each)))]
+    mean = spectra(costly, drawn, (of[0], of[1] + DRAWS * each))
+    return [*made, *estimate_rows(name, mean), many_draws_row(one, mean)]
 
 
 def train(steps: Steps) -> None:
@@ -84,6 +86,30 @@ def spectra(costly: Path, cheap: list[Path], seconds: tuple[float, float]) -> Sp
     paired, further = matched(starts_of_units(one), starts[0])
     x = of_costly["per_unit"].transpose("unit", "k").values
     return Spectra(of_costly["k"].values, x, surrogate[paired], surrogate[further], seconds)
+
+
+def many_draws_row(one: Spectra, mean: Spectra) -> Row:
+    """Correlation that infinitely many draws would have: 1/rho^2 = A + B/D for the mean of D draws under each field.
+
+    The draws differ by noise that the simulation does not share; what is left is what the 2LPT field tells.
+    """
+    wanted = one.k <= 0.5 * np.pi * CELLS / BOX
+
+    def limit(rows: np.ndarray) -> float:
+        inverse = [
+            1
+            / np.array([np.corrcoef(a, b)[0, 1] ** 2 for a, b in zip(s.costly[rows].T, s.paired[rows].T, strict=True)])
+            for s in (one, mean)
+        ]
+        return float(np.median((1 / np.sqrt((DRAWS * inverse[1] - inverse[0]) / (DRAWS - 1)))[wanted]))
+
+    count, random = len(one.costly), np.random.default_rng(0)
+    spread = [limit(random.integers(count, size=count)) for _ in range(200)]
+    note = f"from 1 and {DRAWS} draws, median of {wanted.sum()} bins below k_Nyq/2; error by bootstrap"
+    value, error = limit(np.arange(count)), float(np.nanstd(spread))
+    return Row(
+        "many draws under the 2LPT field: correlation that is to be expected", value, error, None, "", None, note
+    )
 
 
 def estimate_rows(name: str, found: Spectra) -> Iterator[Row]:

@@ -125,7 +125,8 @@ def site_order(name: str) -> Row:
     order = math.log2(errors[0] / errors[1])
     return Row(
         "modal", f"{name}: order of the end of the flow, frame of unit variance", "mixture of two Gaussians, one value",
-        order, claimed, NEAR * claimed, abs(order - claimed) < NEAR * claimed, order, f"error {errors[1]:.1e} at 512 levels",
+        order, claimed, NEAR * claimed, abs(order - claimed) < NEAR * claimed, order,
+        f"error {errors[1]:.1e} at 512 levels",
     )  # fmt: skip
 
 

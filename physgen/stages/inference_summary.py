@@ -80,6 +80,12 @@ def _notes(posterior: xr.Dataset, coverage: xr.Dataset | None, count: int, plan:
                 f"MISCALIBRATED: ranks of {', '.join(bad)} are not uniform (KS p < {SIGNIFICANT}): do not use these "
                 "posteriors without correcting them; width_* above 1 means too narrow, bias_* a shift"
             )
+        uneven = [n for n in map(str, posterior["label"].values) if _ks_of_truth(posterior, n, plan) < SIGNIFICANT]
+        if uneven:
+            notes.append(
+                f"the true {', '.join(uneven)} of these units are not uniform over the prior (KS p < {SIGNIFICANT}): then "
+                "ranks of a right posterior are not quite uniform either, the less so the narrower it is"
+            )
         deviation, floor = coverage.attrs["largest_deviation"], coverage.attrs["floor"]
         if deviation > 1.56 * floor:  # the 95 % point 1.36/sqrt(U) of the largest deviation over its mean
             notes.append(f"MISCALIBRATED: coverage deviates by {deviation:.2f}, above chance ({floor:.2f} on average)")
@@ -105,4 +111,12 @@ def _notes(posterior: xr.Dataset, coverage: xr.Dataset | None, count: int, plan:
 
 def _ks(posterior: xr.Dataset, name: str, plan: InferenceOptions) -> float:
     p = rank_uniformity(posterior["rank"].sel(label=name).values, posterior["unit_name"].values, plan.seed)["p"]
+    return p if math.isfinite(p) else 1.0
+
+
+def _ks_of_truth(posterior: xr.Dataset, name: str, plan: InferenceOptions) -> float:
+    """p of the place of the truth in the prior, which a test of ranks takes for uniform."""
+    one = posterior.sel(label=name)
+    place = ((one["truth"] - one["low"]) / (one["high"] - one["low"])).values
+    p = rank_uniformity(place, posterior["unit_name"].values, plan.seed)["p"]
     return p if math.isfinite(p) else 1.0

@@ -10,6 +10,8 @@ import physgen as pg
 from physgen.cli.commands import main
 from physgen.config import load_config
 from physgen.stages import train
+from physgen.stages.inference import InferenceOptions
+from physgen.stages.inference_summary import summary_of
 
 SMOKE = "configs/cosmology/smoke.yaml"
 
@@ -75,6 +77,10 @@ def test_inference_of_a_file_ranks_combines_and_warns(run, tmp_path, capsys):
     wrong = data.assign(amplitude=("sample", np.repeat(np.linspace(-0.4, 0.4, 30)[::-1], 2)))
     seen = pg.infer(run, wrong, draws=2, steps=2, limit=30, progress=False)
     assert any("MISCALIBRATED" in note for note in seen.summary["notes"])
+    middle = 0.5 * posterior["truth"]  # truths that keep to the middle of the prior
+    told = summary_of(posterior.assign(truth=middle), found.coverage, posterior.unit_name.values, InferenceOptions(), 0)
+    assert any("not uniform over the prior" in note for note in told["notes"])
+    assert not any("not uniform over the prior" in note for note in found.summary["notes"])
     file = pg.save_ensemble(data.isel(sample=slice(4)).drop_vars("amplitude"), tmp_path / "data.h5")
     words = ["--probes", "2", "--steps", "2", "-o", str(tmp_path / "out")]
     assert main(["infer", str(run.folder), str(file), *words]) == 0

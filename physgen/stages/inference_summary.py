@@ -83,8 +83,8 @@ def _notes(posterior: xr.Dataset, coverage: xr.Dataset | None, count: int, plan:
         uneven = [n for n in map(str, posterior["label"].values) if _ks_of_truth(posterior, n, plan) < SIGNIFICANT]
         if uneven:
             notes.append(
-                f"the true {', '.join(uneven)} of these units are not uniform over the prior (KS p < {SIGNIFICANT}): then "
-                "ranks of a right posterior are not quite uniform either, the less so the narrower it is"
+                f"the true {', '.join(uneven)} of these units are not uniform over the prior (KS p < {SIGNIFICANT}): "
+                "then ranks of a right posterior are not quite uniform either, the less so the narrower it is"
             )
         deviation, floor = coverage.attrs["largest_deviation"], coverage.attrs["floor"]
         if deviation > 1.56 * floor:  # the 95 % point 1.36/sqrt(U) of the largest deviation over its mean

@@ -22,7 +22,7 @@ from physgen.diffusion.sampling.samplers import SAMPLERS, find_sampler
 NAMES = [name for name in SAMPLERS if name.startswith("modal")]
 BROAD = torch.logspace(-4, 2, 64, dtype=torch.float64)  # power of the modes 0 ... 63 of 126 sites
 GAUSSIAN = "Gaussian field, P from 1e-4 to 1e2"
-ROUNDING = 1e-9
+ROUNDING = 1e-7  # of the largest mode, a million times the power of the smallest, by the weights of four unequal steps
 NEAR = 0.075  # of an order: 0.15 of two
 COUNT, EVALUATIONS, FINE = 256, 16, 1024
 
@@ -104,8 +104,11 @@ def gaussian_order(name: str) -> Row:
     wrong = narrow * 3.0 ** torch.sin(torch.arange(64, dtype=torch.float64))
     denoiser, claimed = framed(narrow, wrong), find_sampler(name).order
 
+    # against finer levels from the same start, whose own error is (P' - P)/s^2
+    ends = {n: response(name, denoiser, log_uniform(1e3, 1e-3, n)) for n in (240, 480, 3840)}
+
     def error(count: int) -> float:
-        return float((response(name, denoiser, log_uniform(1e3, 1e-3, count)) / narrow - 1).abs().max())
+        return float((ends[count] / ends[3840] - 1).abs().max()) / (1 - (count / 3840) ** claimed)
 
     coarse, fine = error(240), error(480)
     order = math.log2(coarse / fine)

@@ -281,7 +281,7 @@ def flagship(run_folder: Path, files: Mapping[str, Path], out: Path) -> None:
     evaluator, results = Evaluator(run.part("test"), run.domain), []
     for name, file in files.items():
         maps = load_ensemble(file)
-        facts = {key: maps.attrs[f"peer_{key}"] for key in peers_table.COSTS if f"peer_{key}" in maps.attrs}
+        facts = {key: float(maps.attrs[f"peer_{key}"]) for key in peers_table.COSTS if f"peer_{key}" in maps.attrs}
         results.append(judged(evaluator, maps) | {"arm": name, "seed": 1, "maps": maps.sizes["sample"]} | facts)
         write_atomically(out, json.dumps(results, indent=1))
 

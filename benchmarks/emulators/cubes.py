@@ -99,9 +99,12 @@ def network_rows(steps: Steps, which: str, run: str, test: str, name: str) -> It
 
 
 def difference(name: str, what: str, one: Any, other: Any, allowed: float | None, note: str) -> Row:
-    """Mean difference of ln p of the same fields with the same noise; kept within 4 errors and what is allowed."""
-    gap = (one["ln_p"] - other["ln_p"]).values
-    error = float(np.sqrt((one["ln_p_error"] ** 2 + other["ln_p_error"] ** 2).sum()) / len(gap))
+    """Mean difference of ln p of the same fields with the same noise; kept within 4 errors and what is allowed.
+
+    ``allowed`` 0: both take the same steps, whose errors are common to them and drop out.
+    """
+    gap, kind = (one["ln_p"] - other["ln_p"]).values, "probe_error" if allowed == 0 else "ln_p_error"
+    error = float(np.sqrt((one[kind] ** 2 + other[kind] ** 2).sum()) / len(gap))
     kept = None if allowed is None else bool(abs(gap.mean()) < 4 * error + allowed)
     rule = "" if allowed is None else f"; kept: 4 errors of ln p and the step error {allowed:.3g}"
     return Row(f"{name}: ln p, {what}, nats", float(gap.mean()), error, 0.0, "", kept, note + rule)

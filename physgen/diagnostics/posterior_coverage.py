@@ -76,8 +76,8 @@ def posterior_coverage(truth: xr.Dataset, posterior: xr.Dataset, draw: str = "dr
     }
     for name, field in (("mean", drawn.mean(1)), ("draw", drawn[:, 0])):
         r, r_error = _correlation(x, field, numbers, units)
-        told = {"long_name": f"correlation of the truth with the {name}", "units": "1"}
-        found[f"{name}_correlation"] = ("k", r, told)
+        said = {"long_name": f"correlation of the truth with the {name}", "units": "1"}
+        found[f"{name}_correlation"] = ("k", r, said)
         found[f"{name}_correlation_error"] = ("k", r_error, {"units": "1"})
     coords = {
         "level": ("level", level, {"long_name": "credibility", "units": "1"}),

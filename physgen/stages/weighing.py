@@ -61,8 +61,8 @@ def draw_weighted(
     target, how = domain.log_target(template, encoding.domain), domain.values.path_kernel()
     if target is None or how is None:
         raise InputError(
-            f"weights need the law itself, which {domain.name} does not know of its data: leave them out (weights of a "
-            "guided law need guidance=W too)"
+            f"weights need the law itself, which {domain.name} does not know of its data: leave them out (for weights "
+            "of a guided law give guidance=W too)"
         )
     condition = dict(domain.condition(template, encoding.domain))
     laws = _Laws(template, encoding.sample_dims, condition)

@@ -76,7 +76,10 @@ def network_rows(steps: Steps, which: str, run: str, test: str, name: str) -> It
         for column, where in (("bits_per_dimension", "encoded"), ("bits_per_dimension_field", "in units of the field")):
             values = found[kind][column].values
             error = float(values.std(ddof=1) / math.sqrt(len(values)))
-            said = f"{note}; error is the scatter over fields; {seconds[kind]:.1f} CPU s a field"
+            own = float(found[kind]["ln_p_error"].mean())
+            said = (
+                f"{note}; error is the scatter over fields; {seconds[kind]:.1f} CPU s a field, known to {own:.0f} nats"
+            )
             yield Row(
                 f"{name}: bits per dimension, {where}, by {kind}", float(values.mean()), error, None, "", None, said
             )

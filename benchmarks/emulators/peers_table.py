@@ -144,7 +144,7 @@ def line(title: str, cells: Mapping[str, Cell], percent: bool, names: Sequence[s
 
 
 def nearest(cells: Mapping[str, Cell]) -> set[str]:
-    """The arm of least |deviation|, and all that two errors, of the maps and of the mean of seeds, do not tell from it."""
+    """The arm of least |deviation|, and all that two errors (of the maps, of the mean of seeds) do not tell from it."""
     first = min(cells, key=lambda n: abs(cells[n].value))
 
     def wide(cell: Cell) -> float:

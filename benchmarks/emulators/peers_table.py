@@ -35,7 +35,7 @@ class Cell:
             raise ValueError(f"a table of numbers, got {list(values)}: judge the arm again")
         self.value, self.error = float(np.mean(values)), float(np.mean(errors))
         self.scatter = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-        self.status = list(status)
+        self.seeds, self.status = len(values), list(status)
 
     def words(self, percent: bool) -> str:
         scale = 100 if percent else 1
@@ -144,11 +144,11 @@ def line(title: str, cells: Mapping[str, Cell], percent: bool, names: Sequence[s
 
 
 def nearest(cells: Mapping[str, Cell]) -> set[str]:
-    """The arm of least |deviation| and all that two errors (of the maps and over seeds) do not tell from it."""
+    """The arm of least |deviation|, and all that two errors (of the maps, of the mean of seeds) do not tell from it."""
     first = min(cells, key=lambda n: abs(cells[n].value))
 
     def wide(cell: Cell) -> float:
-        parts = [e for e in (cell.error, cell.scatter) if math.isfinite(e)]
+        parts = [e for e in (cell.error, cell.scatter / math.sqrt(cell.seeds)) if math.isfinite(e)]
         return math.hypot(*parts) if parts else 0.0
 
     margin = {n: TWO * math.hypot(wide(c), wide(cells[first])) for n, c in cells.items()}

@@ -35,7 +35,7 @@ CUBES = {  # cells -> settings beside those of the configuration
     16: ("data.particles=32", "data.simulations=96", "network.multipliers=[1, 2]", "training.steps=300"),
 }
 FIELDS = {"8": 2, "16": 4, "slabs64": 2}
-FLOW_STEPS, JACOBIAN_STEPS, PROBES = 6, 8, 8  # Runge-Kutta of fourth order; Heun
+FLOW_STEPS, JACOBIAN_STEPS, PROBES = 12, 20, 8  # Runge-Kutta of fourth order; Heun
 
 
 def rows() -> list[Row]:

@@ -40,7 +40,9 @@ def made_with(generated: xr.Dataset) -> str:
 def extrapolation_banner(generated: xr.Dataset) -> str:
     """One sentence where an ensemble was drawn at labels that its training did not hold; empty else."""
     words = str(generated.attrs.get(EXTRAPOLATED, "") or generated.attrs.get("conditions_outside_training", ""))
-    return f"Extrapolation: {words} (labels that the model was not trained on): the verdicts count these like all others." if words else ""
+    if not words:
+        return ""
+    return f"Extrapolation: {words} (labels that the model was not trained on): the verdicts count these like all others."
 
 
 def samples_and_lattice(generated: xr.Dataset) -> dict[str, int]:

@@ -42,7 +42,8 @@ def extrapolation_banner(generated: xr.Dataset) -> str:
     words = str(generated.attrs.get(EXTRAPOLATED, "") or generated.attrs.get("conditions_outside_training", ""))
     if not words:
         return ""
-    return f"Extrapolation: {words} (labels that the model was not trained on): the verdicts count these like all others."
+    what = "labels that the model was not trained on"
+    return f"Extrapolation: {words} ({what}): the verdicts count these like all others."
 
 
 def samples_and_lattice(generated: xr.Dataset) -> dict[str, int]:

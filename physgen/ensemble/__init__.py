@@ -25,7 +25,7 @@ from physgen.ensemble.files import (
     save_ensemble,
 )
 from physgen.ensemble.from_array import from_array, in_box_of
-from physgen.ensemble.layout import SPACE, flatten, sample_count, sample_dims, space_dims, spacing
+from physgen.ensemble.layout import LOG_WEIGHT, SPACE, flatten, sample_count, sample_dims, space_dims, spacing
 from physgen.ensemble.scratch import scratch_array
 from physgen.ensemble.selection import move_selection, save_selection
 from physgen.ensemble.split import select_units, shuffled_units, split, splitting_label, subset
@@ -44,6 +44,7 @@ __all__ = [
     "BLOCK_VALUES",
     "CORNER",
     "EXTRAPOLATED",
+    "LOG_WEIGHT",
     "SCHEMA",
     "SHARED",
     "SPACE",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SPACE = ("z", "y", "x", "site")
+LOG_WEIGHT = "log_weight"  # variable over the sample dims: ln of the weight with which a draw counts
 
 
 def space_dims(ensemble: xr.Dataset) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ from physgen.errors import InputError
 from physgen.figures.value import Value
 from physgen.provenance import git_commit
 from physgen.report.evaluation_prose import (
+    banner_of,
     cost_paragraph,
     evaluation_title,
-    extrapolation_banner,
     gallery_caption,
     made_with,
     not_tested,
@@ -96,7 +96,7 @@ class Evaluation:
     @property
     def table(self) -> str:
         """The verdicts as text, a row for each diagnostic; what lies beyond the training is said first."""
-        banner = extrapolation_banner(self.generated)
+        banner = banner_of(self.generated)
         return (f"{banner}\n" if banner else "") + verdict_table(self.verdicts)
 
     @property
@@ -170,7 +170,7 @@ class Evaluation:
             self.metrics,
             sections,
             provenance=_provenance(self, sources or {}, training),
-            banner=extrapolation_banner(self.generated),
+            banner=banner_of(self.generated),
             not_tested=not_tested(self.verdicts, self.generated, comparisons, self.memorization is not None),
         )
         return replace(self, folder=folder)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from physgen.diagnostics.verdict import Verdict
-from physgen.ensemble import EXTRAPOLATED, sample_count, sample_dims, space_dims
+from physgen.ensemble import EXTRAPOLATED, LOG_WEIGHT, sample_count, sample_dims, space_dims
 from physgen.figures.notation import format_value
 from physgen.report.fidelity import words
 
@@ -35,6 +35,21 @@ def gallery_caption(reference: xr.Dataset, differing: Sequence[str]) -> str:
 def made_with(generated: xr.Dataset) -> str:
     """How an ensemble was drawn, as it says itself."""
     return ", ".join(f"{name} {generated.attrs[name]}" for name in MADE_WITH if name in generated.attrs)
+
+
+def banner_of(generated: xr.Dataset) -> str:
+    """What must be known before the verdicts: labels outside the training, weights that were left out; or nothing."""
+    return " ".join(filter(None, [extrapolation_banner(generated), _weights_left_out(generated)]))
+
+
+def _weights_left_out(generated: xr.Dataset) -> str:
+    if LOG_WEIGHT not in generated:
+        return ""
+    remedy = "" if "guidance" in generated.attrs else "; draw with --weights --resample M to judge that"
+    return (
+        f"The draws have weights ({LOG_WEIGHT}), which no diagnostic takes: judged is what was drawn, not what the "
+        f"weights make of it{remedy}."
+    )
 
 
 def extrapolation_banner(generated: xr.Dataset) -> str:

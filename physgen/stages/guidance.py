@@ -16,7 +16,7 @@ from physgen.config import Experiment
 from physgen.diffusion.inference.guidance import Product, classifier_free, sample_guided, with_condition
 from physgen.diffusion.inference.weight_statistics import summarise_weights
 from physgen.diffusion.noise import generator_for
-from physgen.ensemble import load_ensemble, sample_dims
+from physgen.ensemble import LOG_WEIGHT, load_ensemble, sample_dims
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.levels import Levels
@@ -24,8 +24,6 @@ from physgen.runs.model import Model, draw
 
 if TYPE_CHECKING:
     import xarray as xr
-
-LOG_WEIGHT = "log_weight"
 
 
 @dataclass(frozen=True)

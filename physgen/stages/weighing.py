@@ -23,12 +23,11 @@ from physgen.diffusion.inference.weight_statistics import (
     resample,
     summarise_weights,
 )
-from physgen.ensemble import load_ensemble, sample_dims
+from physgen.ensemble import LOG_WEIGHT, load_ensemble, sample_dims
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.levels import Levels
 from physgen.runs.model import Model
-from physgen.stages.guidance import LOG_WEIGHT
 
 if TYPE_CHECKING:
     import xarray as xr

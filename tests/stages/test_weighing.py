@@ -13,6 +13,7 @@ from physgen.diffusion.inference.weight_statistics import reweighted_mean
 from physgen.domains.spins.exact import log_partition
 from physgen.ensemble import check_ensemble, load_ensemble, save_ensemble
 from physgen.errors import InputError
+from physgen.report.evaluation_prose import banner_of
 from physgen.stages import DrawOptions, sample, simulate, train
 from physgen.stages.weighing import STATISTICS, describe_draws, resampled
 
@@ -83,6 +84,7 @@ def test_resampled_configurations_are_of_their_law(drawn):
         spread = float(old["energy"].std()) * (1 / 64 + 1 / size[i, j]) ** 0.5
         assert abs(float(new["energy"].mean()) - energy) < 4 * spread
         assert int(new["certified"]) == (size[i, j] >= 64 and float(old["tail"]) <= 0.7)
+    assert "--resample" in banner_of(made) and banner_of(taken) == ""  # what is judged is said before the verdicts
     assert taken["certified"].sum() >= 2 and resampled(made, 250, seed=2)["certified"].sum() == 0
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-START_SECONDS = 4.0  # of CPU until a spawned process works, measured: torch 1.9, scipy and xarray 1.5, numba's cache .5
+START_SECONDS = 4.0  # of CPU until a spawned process works: importing the simulator took 3.2 and 3.8 s on a busy core
 
 
 def begin_alone(run: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -121,11 +121,13 @@ def choose_levels(
     return levels
 
 
-def path_levels(model: Model, values: Values, steps: int, condition: Mapping[str, torch.Tensor]) -> Levels:
+def path_levels(
+    model: Model, values: Values, steps: int, trained_on: Callable[[], Mapping[str, torch.Tensor]]
+) -> Levels:
     """Levels for paths with weights: of least dissipation for values +-1, else log-uniform.
 
     :func:`physgen.diffusion.discretization.dissipation.least_dissipation`, on configurations that the model draws under
-    ``condition``, rows as it was trained on; stored beside the weights.
+    the conditions that ``trained_on`` reads, of the kind it was trained on; stored beside the weights.
     """
     trained, how = (model.encoding.s_max, model.encoding.s_min), values.path_kernel()
     if how is None or how[1] != "bernoulli":
@@ -133,6 +135,7 @@ def path_levels(model: Model, values: Values, steps: int, condition: Mapping[str
     key = f"{weights_digest(model.denoiser.state_dict())[:16]}/weighted paths/{steps}"
     levels = _recall(model.folder, key)
     if levels is None:
+        condition = trained_on()
         count = len(next(iter(condition.values()))) if condition else MOST
         rows = torch.linspace(0, count - 1, min(count, MOST)).long()  # spread over what was trained
         some = {name: value[rows].to(model.device) for name, value in condition.items()} or None

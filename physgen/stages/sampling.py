@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from physgen.stages.guidance import Guidance, check_guidance, draw_guided
 from physgen.stages.weighing import draw_weighted, resampled
 
 if TYPE_CHECKING:
+    import torch
     import xarray as xr
 
 
@@ -107,16 +109,15 @@ def draw_ensemble(
     template = run.domain.request(like, options.n or settings.n, options.given, model.encoding.domain)
     dims = space_dims(like) if "field" in like else [d for d in SPACE if d in like.dims]
     grid = tuple(like.sizes[d] for d in dims)
+    placed = _on_lattice(model, grid, name)
     averaged = {} if options.average is None else _take_average(model, run, options.average)
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
     weighted = options.weights and options.guidance is None
     if weighted:
-        known = run.domain.request(run.open_conditions("test"), 1, {}, model.encoding.domain)
-        condition = run.domain.condition(known, model.encoding.domain)
-        levels = path_levels(model, run.domain.values, steps, condition)
+        levels = path_levels(model, run.domain.values, steps, partial(_known_conditions, run, model))
     else:
         levels = choose_levels(model, sampler, steps, _rule(options.levels, model, sampler) or settings.levels)
-    model = _on_lattice(model, grid, name)
+    model = placed  # the levels are those of the lattice that was trained
     started = time.perf_counter()
     if options.guidance is not None:
         asked = Guidance(options.guidance, options.weights)
@@ -137,6 +138,12 @@ def draw_ensemble(
     generated.attrs = {k: v for k, v in generated.attrs.items() if k not in (CORNER, EXTRAPOLATED)}  # those of like
     made |= marked(template, run.experiment.split.corner)
     return with_units(generated.assign_attrs(made | averaged), run.domain)
+
+
+def _known_conditions(run: Run, model: Model) -> Mapping[str, torch.Tensor]:
+    """The conditions of the test part, one draw of each."""
+    known = run.domain.request(run.open_conditions("test"), 1, {}, model.encoding.domain)
+    return run.domain.condition(known, model.encoding.domain)
 
 
 def _on_lattice(model: Model, grid: tuple[int, ...], name: str) -> Model:

@@ -152,8 +152,8 @@ def resampled(made: xr.Dataset, count: int, seed: int) -> xr.Dataset:
     r"""``count`` configurations of each law, drawn with its weights: those of the law itself as the draws grow many.
 
     Systematic resampling: a draw appears count w / sum(w) times, rounded up or down. ``certified`` over the laws is 1
-    where the tail of the weights allows an effective sample size, and that is ``count`` at least, so that hardly any
-    configuration stands twice; elsewhere 0, and the configurations are the best that there are.
+    where the tail of the weights allows an effective sample size, and that is ``count`` at least: as many draws count
+    as are kept, though one of large weight may stand twice; elsewhere 0, and the configurations are the best there are.
     """
     import xarray as xr
 

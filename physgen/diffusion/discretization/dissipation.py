@@ -75,8 +75,6 @@ def least_dissipation(
     gamma, lengths = np.concatenate([[0.0], gamma]), np.concatenate([[0.0], lengths + gamma[0] * rates[0]])
     shares = np.linspace(0, lengths[-1], steps + 2)[1:-1]
     chosen = np.minimum(np.interp(shares, lengths, gamma) ** -0.5, s_max)
-    if (
-        not lengths[-1] > 0 or (np.diff(chosen) >= 0).any()
-    ):  # nothing is shared, or more levels than the metric resolves
+    if not lengths[-1] > 0 or (np.diff(chosen) >= 0).any():  # nothing is shared, or too many levels for the metric
         return log_uniform(s_max, s_min, steps)
     return torch.cat([torch.from_numpy(chosen), torch.zeros(1, dtype=torch.float64)])

@@ -214,8 +214,8 @@ class Instrument:
             x: (B, C, \*grid). observed: a (B, C, \*measured). marginal: variance of a cell before a is known.
             turn: 0, 1, ...
         """
-        unknown = self._spread(x, observed, marginal)
-        x, moved, pulled = self._shifted(x, unknown)
+        spread = self._spread(x, observed, marginal)
+        x, moved, pulled = self._shifted(x, spread)
         if turn == 0 or self.sigma == 0:
             physical, gain = self._slope(x)
             value, slope = self.scale._at(self.linear(physical))
@@ -227,7 +227,6 @@ class Instrument:
                 seen,
                 noise,
             )
-        spread = unknown
         mean, gain, square = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
         for node, weight in zip(*HERMITE, strict=True):
             value, slope = self._slope(x + spread.sqrt() * node)

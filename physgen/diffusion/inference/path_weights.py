@@ -152,32 +152,6 @@ def weighted_sample(
     return WeightedSamples(samples, log_weight)
 
 
-def step_log_ratios(
-    denoiser: Denoiser,
-    kernel: PathKernel | Chain | str,
-    levels: Tensor,
-    shape: Sequence[int],
-    seed: int,
-    *,
-    readout: Readout = "gaussian",
-    condition: Condition = None,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    r"""What each step adds to the log-weight of drawn paths, :math:`\ln q(y_{k+1}|y_k) - \ln p(y_k|y_{k+1})`.
-
-    Arguments as :func:`weighted_sample`, whose paths they are; (N, K) float64 in the order of the K steps down.
-    """
-    plan = Execution(None, 0, device, dtype=dtype)
-    found = torch.empty((int(shape[0]), len(levels) - 1), dtype=torch.float64)
-    settings = (readout, condition, plan)
-    for part, reverse in _tiles(denoiser, _chain(kernel), levels, settings, tuple(shape)):
-        each: list[Tensor] = []
-        _downwards(reverse, _path_noise(seed, "weighted path", part, tuple(shape[1:]), plan), each)
-        found[part.place] = torch.stack(each, 1)[part.inside].cpu()
-    return found
-
-
 def noising_log_weight(
     denoiser: Denoiser,
     kernel: PathKernel | Chain | str,
@@ -256,8 +230,8 @@ def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Cal
     return denoise
 
 
-def _downwards(reverse: _Reverse, noise: Noise, each: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
-    """x0 and log q/p of paths that the chain draws; ``each`` takes what every step adds to it, (B,)."""
+def _downwards(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
+    """x0 and log q/p of paths that the chain draws."""
     chain, first = reverse.chain, reverse.levels[0]
     y = reverse.kernel.start(noise, first)
     log_ratio = -reverse.kernel.log_start(y, first)
@@ -269,10 +243,7 @@ def _downwards(reverse: _Reverse, noise: Noise, each: list[Tensor] | None = None
             aim = extrapolated(denoised, before, s, s_next)
         kernel, move = reverse.kernel_to(s_next), Move(y, aim, s, s_next)
         y_next = kernel.draw(move, noise)
-        gained = _log_forward(y, y_next, s, s_next) - kernel.log_density(move, y_next)
-        log_ratio = log_ratio + gained
-        if each is not None:
-            each.append(gained)
+        log_ratio = log_ratio + _log_forward(y, y_next, s, s_next) - kernel.log_density(move, y_next)
         y, before = y_next, (s, denoised)
         if s_next > 0:
             denoised = reverse.denoise(y, s_next)

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from physgen.domains.spins.encoding import sample_shape
-from physgen.domains.spins.energy import graph_energy, lattice_energy
-from physgen.domains.spins.layout import check_spins, disorder_of
+from physgen.domains.spins.layout import Disorder, check_spins, disorder_of, energy_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,13 +23,9 @@ def log_boltzmann(template: xr.Dataset) -> Callable[[torch.Tensor, int], torch.T
 
     def log_target(x: torch.Tensor, sample: int) -> torch.Tensor:
         instance, temperature, _ = np.unravel_index(sample, shape)
-        spins, couplings = x[:, 0].detach().cpu().numpy(), disorder.couplings[instance]
-        outer = None if disorder.external_field is None else disorder.external_field[instance]
-        if disorder.edges is None:
-            energy = lattice_energy(spins, couplings, couplings.shape[0], outer)
-        else:
-            energy = graph_energy(spins, disorder.edges, couplings, outer)
-        sites = spins[0].size
-        return torch.from_numpy(-energy * sites / float(temperatures[temperature])).to(x.device)
+        spins, one = x[:, 0].detach().cpu().numpy(), slice(instance, instance + 1)
+        outer = None if disorder.external_field is None else disorder.external_field[one]
+        energy = energy_of(spins[None, None], Disorder(disorder.couplings[one], disorder.edges, outer))[0, 0]
+        return torch.from_numpy(-energy * spins[0].size / float(temperatures[temperature])).to(x.device)
 
     return log_target

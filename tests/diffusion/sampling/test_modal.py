@@ -71,7 +71,7 @@ def test_flow_through_a_mixture_has_the_stated_order(order, steps):
     ends = {n: ModalFlow(order)(law, log_uniform(80.0, 0.002, n), y) for n in (steps, 2 * steps, 8 * steps)}
     coarse, fine = (float((ends[n] - ends[8 * steps]).abs().mean()) for n in (steps, 2 * steps))
     missing = [(n / (8 * steps)) ** order for n in (steps, 2 * steps)]
-    assert abs(math.log2(coarse / (1 - missing[0])) - math.log2(fine / (1 - missing[1])) - order) < 0.2
+    assert abs(math.log2(coarse / (1 - missing[0])) - math.log2(fine / (1 - missing[1])) - order) < 0.15
 
 
 def test_a_step_is_exact_for_polynomials():

@@ -165,6 +165,11 @@ class TrainingConfig(Section):
         "equal up to rounding. On a CPU a U-Net is faster without",
     )  # fmt: skip
     augment: bool = True
+    target: Literal["sample", "conditional", "exact"] = Field(
+        "sample", description="what is denoised towards: the configuration itself; its mean given y and its "
+        "surroundings (conditional), or given y alone (exact), where the law of the physics gives these. The minimiser "
+        "is the same, the noise of the gradient less or none",
+    )  # fmt: skip
     label_dropout: float = Field(
         0.0, ge=0, lt=1, description="probability with which the labels of a configuration are left out in training, "
         "so that the law without labels is learned too: for `physgen sample --guidance W`; 0.1 to 0.2 is usual"

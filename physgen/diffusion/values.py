@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.learning.prior_spectrum import ShellPower, Spectrum
 
     Measured = Tensor | ShellPower | Vectors
+    PathMaking = tuple[PathKernel, Readout]
 
 # s_max = 10 sqrt(P) starts the largest mode with 1/100 of its variance missing, s_min = sqrt(P)/10 ends the
 # smallest one with 1/100 missing
@@ -124,7 +125,7 @@ class Values(ABC):
         """The nearest allowed value of each number that a sampler drew."""
         return x
 
-    def path_kernel(self) -> tuple[PathKernel, Readout] | None:
+    def path_kernel(self) -> PathMaking | None:
         """How paths with weights are drawn, of :mod:`physgen.diffusion.inference.path_weights`; None: not yet."""
         return None
 
@@ -195,7 +196,7 @@ class Binary(Values):
 
         return np.where(x >= 0, 1.0, -1.0)
 
-    def path_kernel(self) -> tuple[PathKernel, Readout]:
+    def path_kernel(self) -> PathMaking:
         """A mixture of both values at each site, with a Bernoulli read-out."""
         from physgen.diffusion.inference.reverse_kernels import SpinMixture
 

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from physgen.diffusion.values import Values
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.diffusion.values import PathMaking
+
     LogTarget = Callable[[torch.Tensor, int], torch.Tensor]
+    Condition = Mapping[str, torch.Tensor] | None
+    TrainingTarget = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Condition], torch.Tensor]
 
 
 class Law:
     """What a :class:`physgen.domains.contract.Domain` knows of its law; see there for the words."""
 
+    values: ClassVar[Values]
+
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
         """Exact D(y, s, condition) for the samples of ``template``; None where the law has none in closed form."""
+        return None
+
+    def training_target(self, kind: str, constants: Mapping[str, Any]) -> TrainingTarget | None:
+        """A conditional mean :math:`E[x_0 | y, ...]` to train towards, (x0, y, s, condition) -> shape of x0.
+
+        ``kind`` is "conditional", given y and the surroundings of each site, or "exact", given y alone. None where the
+        law gives neither.
+        """
         return None
 
     def log_target(self, template: xr.Dataset, constants: Mapping[str, Any]) -> LogTarget | None:
@@ -26,6 +42,10 @@ class Law:
         is meant: (b,) float64. None where only data are known.
         """
         return None
+
+    def path_kernel(self) -> PathMaking | None:
+        """How paths with weights are drawn: that of the kind of value, or one that knows more of the law."""
+        return self.values.path_kernel()
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Whether a network of these ``options``, trained on the lattice ``trained``, knows the law on ``grid`` too."""

@@ -38,6 +38,11 @@ def equal_axes(grid: Sequence[int], spacing: Sequence[float] | None = None) -> l
     return [order for order in itertools.permutations(range(len(grid))) if all(same(i, j) for i, j in enumerate(order))]
 
 
+def neighbour(x: Tensor, direction: int, dimension: int) -> Tensor:
+    """x (..., *grid) at the neighbour in a direction (0: +first dim, 1: -first dim, 2: +second dim, ...)."""
+    return x.roll(-1 if direction % 2 == 0 else 1, dims=direction // 2 - dimension)
+
+
 def _check_bonds(channels: Tensor) -> int:
     """The dimension d of channels that are the 2d bonds around each site."""
     dimension = channels.ndim - 2

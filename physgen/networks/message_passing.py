@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from physgen.lattice.moves import neighbour
 from physgen.networks.gates import normalized, squashed
 from physgen.networks.layers import NoiseEmbedding, full_precision, zeroed
 from physgen.networks.passing import Features, has_kernel, passed
@@ -43,11 +44,6 @@ class MessageOptions:
     def __post_init__(self) -> None:
         if self.depth < 1 or self.iterations < 0 or not 0 <= self.damping < 1:
             raise ValueError(f"message passing needs depth >= 1, iterations >= 0 and 0 <= damping < 1, got {self}")
-
-
-def neighbour(x: Tensor, direction: int, dimension: int) -> Tensor:
-    """x (..., *grid) at the neighbour in a direction (0: +first dim, 1: -first dim, 2: +second dim, ...)."""
-    return x.roll(-1 if direction % 2 == 0 else 1, dims=direction // 2 - dimension)
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from physgen.diffusion.discretization.check import Convergence, candidate_levels, convergence, most_converged
-from physgen.diffusion.discretization.dissipation import least_dissipation
+from physgen.diffusion.discretization.dissipation import independent, least_dissipation
 from physgen.diffusion.discretization.gaussian import sampled_power
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels
 from physgen.diffusion.inference.path_weights import weighted_sample
@@ -27,11 +27,13 @@ from physgen.diffusion.names import RULES, LevelRule
 from physgen.diffusion.sampling.modal import ModalFlow
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
-from physgen.diffusion.values import Values
 from physgen.runs.encoding import Encoding
 from physgen.runs.shipped import is_shipped
 from physgen.storage.disk import write_atomically
 from physgen.storage.weights import weights_digest
+
+if TYPE_CHECKING:
+    from physgen.diffusion.values import PathMaking
 
 CHECKED, CHOSEN, EVEN = RULES
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
@@ -122,17 +124,17 @@ def choose_levels(
 
 
 def path_levels(
-    model: Model, values: Values, steps: int, trained_on: Callable[[], Mapping[str, torch.Tensor]]
+    model: Model, how: PathMaking | None, steps: int, trained_on: Callable[[], Mapping[str, torch.Tensor]]
 ) -> Levels:
-    """Levels for paths with weights: of least dissipation for values +-1, else log-uniform.
+    """Levels for paths with weights, drawn by ``how``: of least dissipation for values +-1, else log-uniform.
 
     :func:`physgen.diffusion.discretization.dissipation.least_dissipation`, on configurations that the model draws under
     the conditions that ``trained_on`` reads, of the kind it was trained on; stored beside the weights.
     """
-    trained, how = (model.encoding.s_max, model.encoding.s_min), values.path_kernel()
+    trained = model.encoding.s_max, model.encoding.s_min
     if how is None or how[1] != "bernoulli":
         return Levels(log_uniform(*trained, steps), EVEN)
-    key = f"{weights_digest(model.denoiser.state_dict())[:16]}/weighted paths/{steps}"
+    key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{type(how[0]).__name__}/{steps}"
     levels = _recall(model.folder, key)
     if levels is None:
         condition = trained_on()
@@ -143,7 +145,8 @@ def path_levels(
             model.denoiser, how[0], log_uniform(*trained, PILOT), (len(rows), *model.encoding.shape), CHECK_SEED,
             lambda x: x.flatten(1).sum(1), readout=how[1], condition=some, device=model.device,
         )  # fmt: skip
-        found = least_dissipation(model.denoiser, drawn.x, steps, trained, some, CHECK_SEED)
+        known = getattr(how[0].given(some), "covariance_times", independent)
+        found = least_dissipation(model.denoiser, drawn.x, steps, trained, some, CHECK_SEED, known)
         levels = Levels(found, LEAST)
         _keep(model.folder, key, levels)
     return levels

@@ -14,6 +14,7 @@ import torch
 from physgen.config import Experiment
 from physgen.diffusion.convention import Denoiser
 from physgen.diffusion.learning.denoisers import LevelDistribution
+from physgen.diffusion.learning.losses import Target
 from physgen.diffusion.learning.precision import compile_network, fitting_precision
 from physgen.diffusion.learning.prior_spectrum import PowerMeter, Spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState
@@ -210,7 +211,25 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
         level_distribution=settings.level_distribution(encoding.s_min, encoding.s_max),
         precision=_chosen_precision(run, network, here) if settings.automatic_precision else settings.recipe.precision,
     )
-    return data, encoding, TrainingState(denoiser, recipe, here.wrap)
+    target = _target(run, encoding, denoiser)
+    if target is not None:
+        with torch.no_grad():
+            target(x[:1], x[:1], torch.ones(1, device=here.device), one)  # refuses at once what it cannot give
+    return data, encoding, TrainingState(denoiser, recipe, here.wrap, target)
+
+
+def _target(run: Run, encoding: Encoding, denoiser: torch.nn.Module) -> Target | None:
+    """What is denoised towards in the place of configurations; None for these. InputError where nothing is known."""
+    kind = run.experiment.training.target
+    if kind == "sample":
+        return None
+    found = run.domain.training_target(kind, encoding.domain)
+    if found is None or not hasattr(denoiser, "error_scale"):
+        raise InputError(
+            f"training.target={kind}: {run.domain.name} gives no mean of its configurations to train towards; leave it "
+            "out, or set it to sample"
+        )
+    return found
 
 
 def _chosen_precision(run: Run, network: torch.nn.Module, here: Launch) -> str:

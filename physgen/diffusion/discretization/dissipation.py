@@ -1,13 +1,14 @@
 r"""Noise levels of paths with weights: least dissipation, by the thermodynamic length of the denoiser.
 
-A kernel draws each site from its own posterior given y, and misses what the sites have in common. Between levels s and
-s' close to each other the divergence of the drawn step from the true one is then
+A kernel that draws each site from its own posterior given y misses what the sites have in common; one that knows
+pairs misses the rest. With :math:`\hat C` for what it knows, the divergence of the drawn step from the true one,
+between levels s and s' close to each other, is
 
-.. math:: KL = \tfrac14 \Bigl(\frac1{s'^2} - \frac1{s^2}\Bigr)^2 \sum_{i \ne j} C_{ij}^2, \qquad
+.. math:: KL = \tfrac14 \Bigl(\frac1{s'^2} - \frac1{s^2}\Bigr)^2 \sum_{ij} (C_{ij} - \hat C_{ij})^2, \qquad
           C = \mathrm{cov}(x_0|y) = s^2\, \partial D/\partial y,
 
-the divergence of two Gaussians of covariances :math:`s'^2\rho + \rho^2 C` and its diagonal, to lowest order. With
-:math:`\gamma = 1/s^2` it is :math:`\tfrac14 g(\gamma)\,(\Delta\gamma)^2`, so that the sum over a given number of steps
+the divergence of two Gaussians of covariances :math:`s'^2\rho + \rho^2 C` and with :math:`\hat C`, to lowest order.
+With :math:`\gamma = 1/s^2` it is :math:`\tfrac14 g(\gamma)\,(\Delta\gamma)^2`, so that the sum over a number of steps
 is least where all take an equal share of the length :math:`\int \sqrt{g}\,d\gamma`. The first share is that of the
 start, from :math:`\gamma = 0`, whose noise knows nothing of C; the last one that of the read-out.
 
@@ -16,6 +17,8 @@ The metric was derived here; tests hold it to enumeration. Shapes: B batch, C ch
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -29,34 +32,46 @@ POINTS = 32  # of the metric between the ends
 PROBE = 0.02  # of s: half the distance over which D is differenced
 
 
+def independent(mean: Tensor, v: Tensor) -> Tensor:
+    """(1 - m^2) v: the covariance of values +-1 of means m that are independent given y, times v."""
+    return (1 - mean.square()) * v
+
+
 def shared_covariance(
-    denoiser: Denoiser, y: Tensor, s: float, variance: Tensor, condition: Condition, probe: Tensor
+    denoiser: Denoiser, y: Tensor, s: float, known: Tensor, condition: Condition, probe: Tensor
 ) -> Tensor:
-    r""":math:`\sum_{i \ne j} C_{ij}^2` of the posterior at each y, (B,): unbiased over probes of random signs.
+    r""":math:`\sum_{ij} (C_{ij} - \hat C_{ij})^2` of the posterior at each y, (B,), unbiased over random signs.
 
     Args:
         denoiser: D(y, s, condition). y: (B, C, \*grid). s: the level. condition: of the rows of y.
-        variance: :math:`C_{ii}` of the kernel, shape of y.
-        probe: v of +-1, shape of y; :math:`\langle |(C - \mathrm{diag}\,C) v|^2\rangle_v = \sum_{i \ne j} C_{ij}^2`.
+        known: :math:`\hat C v`, shape of y.
+        probe: v of +-1, shape of y; :math:`\langle |(C - \hat C) v|^2\rangle_v = \sum_{ij} (C_{ij} - \hat C_{ij})^2`.
     """
     level = torch.full((len(y),), s, dtype=y.dtype, device=y.device)
     step = PROBE * s
     with torch.no_grad():
         ahead, behind = (denoiser(y + sign * step * probe, level, condition) for sign in (1, -1))
     moved = s**2 * (ahead - behind) / (2 * step)
-    return (moved - variance * probe).double().square().flatten(1).sum(1)
+    return (moved - known).double().square().flatten(1).sum(1)
 
 
 def least_dissipation(
-    denoiser: Denoiser, x: Tensor, steps: int, ends: tuple[float, float], condition: Condition = None, seed: int = 0
+    denoiser: Denoiser,
+    x: Tensor,
+    steps: int,
+    ends: tuple[float, float],
+    condition: Condition = None,
+    seed: int = 0,
+    known: Callable[[Tensor, Tensor], Tensor] = independent,
 ) -> Tensor:
-    r"""Levels (steps + 1,), the last one 0, of equal thermodynamic length for values +-1, :math:`C_{ii} = 1 - D_i^2`.
+    r"""Levels (steps + 1,), the last one 0, of equal thermodynamic length for values +-1.
 
     Args:
         denoiser: D(y, s, condition).
         x: (B, C, \*grid) configurations of the law, about as a path reaches them: the metric is averaged over them.
         steps: K. ends: (s_max, s_min); the first level is at most s_max, and none lies below s_min.
         condition: of the rows of x. seed: of noise and probes.
+        known: (D, v) -> :math:`\hat C v` of the kernel; without it that of independent values, :math:`1 - D_i^2`.
     """
     s_max, s_min = ends
     levels = log_uniform(s_max, s_min, POINTS)[:-1]
@@ -68,7 +83,7 @@ def least_dissipation(
         y = x + s * noise
         with torch.no_grad():
             mean = denoiser(y, torch.full((len(y),), s, dtype=y.dtype, device=y.device), condition)
-        found = shared_covariance(denoiser, y, s, 1 - mean.square(), condition, probe)
+        found = shared_covariance(denoiser, y, s, known(mean, probe), condition, probe)
         rate.append(float(found.mean().sqrt()))
     gamma, rates = (levels**-2.0).numpy(), np.array(rate)
     lengths = np.concatenate([[0.0], np.cumsum(np.diff(gamma) * (rates[1:] + rates[:-1]) / 2)])

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -101,7 +101,8 @@ class _Reverse:
         return self.chain.kernel
 
     def kernel_to(self, s_next: float) -> PathKernel:
-        return SpinMixture() if s_next == 0 and self.readout == "bernoulli" else self.kernel
+        spins = s_next == 0 and self.readout == "bernoulli" and not self.kernel.reads_out
+        return SpinMixture() if spins else self.kernel
 
 
 def weighted_sample(
@@ -214,7 +215,8 @@ def _tiles(
         )
     tiles = plan.tiles(shape[0], shape[1:])
     for tile, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
-        yield tile, _Reverse(_evaluator(denoiser, given, plan), chain, values, readout)
+        known = replace(chain, kernel=chain.kernel.given(given))
+        yield tile, _Reverse(_evaluator(denoiser, given, plan), known, values, readout)
 
 
 def _path_noise(seed: int, stream: str, tile: Tile, shape: tuple[int, ...], plan: Execution) -> Noise:

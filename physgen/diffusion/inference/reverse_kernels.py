@@ -24,11 +24,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from physgen.diffusion.convention import Condition, Denoiser, bridge_mean, bridge_variance, elapsed, rho
+from physgen.diffusion.discretization.dissipation import independent
 from physgen.diffusion.exact.field import GaussianField
 from physgen.diffusion.exact.law import LOG_2PI
 from physgen.diffusion.levels import check_levels
@@ -78,7 +80,16 @@ class Move:
 
 
 class PathKernel(ABC):
-    """Law of y' given y, and of the first y."""
+    """Law of y' given y, and of the first y.
+
+    ``reads_out``: whether its step to s' = 0 draws values of +-1.
+    """
+
+    reads_out: ClassVar[bool] = False
+
+    def given(self, condition: Condition) -> PathKernel:
+        """The kernel of samples with these conditions, tensors (B, ...); the same one unless it depends on them."""
+        return self
 
     @abstractmethod
     def draw(self, move: Move, noise: Noise) -> Tensor:
@@ -229,6 +240,8 @@ class SpinMixture(PathKernel):
     sure may still turn, so that weights keep no heavy tail at small s. At s' = 0 it is the Bernoulli read-out.
     """
 
+    reads_out: ClassVar[bool] = True
+
     def draw(self, move: Move, noise: Noise) -> Tensor:
         up = 0.5 * (1 + magnetisation(move.denoised))
         spins = torch.where(noise.uniform() < up, 1.0, -1.0).to(move.y)
@@ -252,6 +265,10 @@ class SpinMixture(PathKernel):
             .flatten(1)
             .sum(1)
         )
+
+    def covariance_times(self, mean: Tensor, v: Tensor) -> Tensor:
+        """What the kernel takes for C times v."""
+        return independent(mean, v)
 
     def start(self, noise: Noise, s: float) -> Tensor:
         return LocalCovariance().start(noise, s)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from physgen.diffusion.convention import Condition, like
 
 Weight = Callable[[Tensor], Tensor]
+Target = Callable[[Tensor, Tensor, Tensor, Condition], Tensor]
 
 
 def likelihood_weight(s: Tensor) -> Tensor:
@@ -64,6 +66,37 @@ class WeightedDenoising(nn.Module):
     def error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         r""":math:`\ell` per value, shape (B,)."""
         return (self.denoiser(x0 + like(s, x0) * noise, s, condition) - x0).square().flatten(1).mean(1)
+
+
+class ConditionalMeanLoss(nn.Module):
+    r"""Denoising towards a conditional mean :math:`\tau = E[x_0 | y, \ldots]` in the place of :math:`x_0`.
+
+    :math:`E[\tau | y] = E[x_0 | y]` whatever else the mean is conditioned on (the tower rule), so that the minimiser
+    is the same, and the target scatters less (Rao-Blackwell); with :math:`\tau = E[x_0 | y]` it does not scatter at
+    all, and the loss is the excess over that of the exact denoiser. The weight is one over the denoiser's
+    ``error_scale(s, condition)``, as in :func:`physgen.diffusion.learning.denoisers.denoising_loss`.
+
+    Args:
+        denoiser: module D(y, s, condition) with ``error_scale``.
+        target: :math:`\tau(x_0, y, s, condition)`, shape of x0; nothing is differentiated through it.
+    """
+
+    def __init__(self, denoiser: nn.Module, target: Target) -> None:
+        super().__init__()
+        self.denoiser, self.target = denoiser, target
+        if not hasattr(denoiser, "error_scale"):
+            raise ValueError(
+                f"a conditional mean is the target of denoisers with error_scale, {type(denoiser)} has none"
+            )
+
+    def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        r""":math:`|D - \tau|^2/d` over ``error_scale``, shape (B,)."""
+        y = x0 + like(s, x0) * noise
+        with torch.no_grad(), torch.autocast(y.device.type, enabled=False):
+            aim = self.target(x0, y, s, condition)
+        error = (self.denoiser(y, s, condition) - aim).float().square().flatten(1).mean(1)
+        scale = cast("Callable[[Tensor, Condition], Tensor]", self.denoiser.error_scale)
+        return error / scale(s.float(), condition)
 
 
 class ImplicitScoreMatching(WeightedDenoising):

@@ -24,6 +24,7 @@ from physgen.diffusion.learning.batches import Augmentation, Batches
 from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, denoising_loss
 from physgen.diffusion.learning.ema import blend, ema_gain
 from physgen.diffusion.learning.gradients import Gradients
+from physgen.diffusion.learning.losses import ConditionalMeanLoss, Target
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ class TrainingState:
         denoiser: module D(y, s, condition), already on its device.
         recipe: fixed for the run.
         wrap: applied to the loss module, e.g. DistributedDataParallel; gradients must come out averaged over the ranks.
+        target: what to denoise towards in the place of x0, of the same mean given y
+            (:class:`physgen.diffusion.learning.losses.ConditionalMeanLoss`); None for x0.
 
     Attributes:
         model, ema: the denoiser and its EMA (same class, evaluation mode).
@@ -141,12 +144,17 @@ class TrainingState:
     """
 
     def __init__(
-        self, denoiser: nn.Module, recipe: Recipe, wrap: Callable[[nn.Module], nn.Module] | None = None
+        self,
+        denoiser: nn.Module,
+        recipe: Recipe,
+        wrap: Callable[[nn.Module], nn.Module] | None = None,
+        target: Target | None = None,
     ) -> None:
         self.model, self.recipe = denoiser, recipe
         self.ema = copy.deepcopy(denoiser).eval().requires_grad_(False)
         self.wrapped = wrap is not None
-        self.loss = wrap(DenoisingLoss(denoiser)) if wrap is not None else DenoisingLoss(denoiser)
+        loss = DenoisingLoss(denoiser) if target is None else ConditionalMeanLoss(denoiser, target)
+        self.loss = wrap(loss) if wrap is not None else loss
         self.parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.diffusion.values import PathMaking
     from physgen.domains.spins.simulate import Quenched
     from physgen.lattice import Draws
 
@@ -273,6 +274,18 @@ class Spins(Domain):
         from physgen.domains.spins.target import log_boltzmann
 
         return log_boltzmann(template)
+
+    def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+        """Each spin's mean given y and all others, or given y alone (lattices free along the first dim)."""
+        from physgen.domains.spins.target import conditional_mean, exact_mean
+
+        return exact_mean if kind == "exact" else conditional_mean
+
+    def path_kernel(self) -> PathMaking:
+        """Neighbours are drawn one after the other, with what their bond says."""
+        from physgen.diffusion.inference.paired_kernel import PairedMixture
+
+        return PairedMixture(), "bernoulli"
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""

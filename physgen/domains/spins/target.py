@@ -1,18 +1,25 @@
-r"""The law of spins up to its norm: :math:`\ln \tilde p(s) = -\beta H(s)`, so that its norm is Z."""
+r"""What training and weighing take from the law of spins: means to learn from, and its density up to the norm.
+
+:math:`\ln \tilde p(s) = -\beta H(s)`, so that its norm is Z.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from physgen.domains.spins.denoiser import TransferMatrixDenoiser
 from physgen.domains.spins.encoding import sample_shape
 from physgen.domains.spins.layout import Disorder, check_spins, disorder_of, energy_of
+from physgen.lattice import neighbour
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    Condition = Mapping[str, torch.Tensor] | None
 
 
 def log_boltzmann(template: xr.Dataset) -> Callable[[torch.Tensor, int], torch.Tensor]:
@@ -29,3 +36,29 @@ def log_boltzmann(template: xr.Dataset) -> Callable[[torch.Tensor, int], torch.T
         return torch.from_numpy(-energy * spins[0].size / float(temperatures[temperature])).to(x.device)
 
     return log_target
+
+
+def conditional_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, condition: Condition = None) -> torch.Tensor:
+    r""":math:`E[\sigma_i | y, \sigma_{j \ne i}] = \tanh(y_i/s^2 + \beta \sum_j J_{ij} \sigma_j)`, Callen's identity.
+
+    Args:
+        x0: (B, 1, \*grid) of +-1. y: x0 + s z. s: (B,). condition: ``channels`` or ``matrix``, and ``field`` where
+            there is one.
+    """
+    given = condition or {}
+    shape = (-1, *[1] * (x0.ndim - 1))
+    local = y / s.reshape(shape).square()
+    if "channels" in given:
+        dimension = x0.ndim - 2
+        for direction, bonds in enumerate(given["channels"].unbind(1)):
+            local = local + bonds[:, None] * neighbour(x0, direction, dimension)
+    else:
+        local = local + (given["matrix"] @ x0.flatten(1)[..., None]).reshape(x0.shape)
+    if "field" in given:
+        local = local + given["field"].reshape(x0.shape)
+    return torch.tanh(local)
+
+
+def exact_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, condition: Condition = None) -> torch.Tensor:
+    r""":math:`E[\sigma | y]` by the transfer matrix; arguments of :func:`conditional_mean`."""
+    return TransferMatrixDenoiser()(y, s, condition)

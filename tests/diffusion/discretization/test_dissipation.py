@@ -35,7 +35,7 @@ def test_the_metric_is_what_the_sites_of_the_posterior_share(ring, s):
     off = covariance - torch.diag(covariance.diagonal())
     probes = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=8)), dtype=torch.float64)[:, None]
     variance = covariance.diagonal().expand_as(probes)
-    found = shared_covariance(ring, y.expand_as(probes), s, variance, None, probes).mean()
+    found = shared_covariance(ring, y.expand_as(probes), s, variance * probes, None, probes).mean()
     assert float(found) == pytest.approx(float(off.square().sum()), rel=5e-3)  # D is differenced over 4 % of s
 
 

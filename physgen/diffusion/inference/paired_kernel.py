@@ -1,0 +1,171 @@
+r"""A reverse kernel for :math:`\pm1` that knows what neighbours have in common: two sublattices, one after the other.
+
+With :math:`h = y/s^2` and :math:`\Delta = 1/s'^2 - 1/s^2` a step adds :math:`\delta_i = \Delta x_i + \sqrt\Delta z_i`,
+and :class:`physgen.diffusion.inference.reverse_kernels.SpinMixture` draws all of them given the means m alone, as if
+the :math:`x_i` were independent given y. What it misses grows with :math:`\sum_{i \ne j} C_{ij}^2`, most of which
+nearest neighbours hold. Here the sites of one colour of a chequerboard are drawn first, in the same way, and then the
+others with the mean that they have once the increments of their neighbours are known,
+
+.. math:: \mathrm{atanh}\,m_i' = \mathrm{atanh}\,m_i + \sum_{j \in \partial i}
+          \bigl[u(c_j + \delta_j) - u(c_j)\bigr], \qquad u(c) = \mathrm{atanh}(\tanh K_{ij} \tanh c),
+
+where :math:`c_j` is the field of j without i in the law :math:`\propto e^{K_{ij} x_i x_j + c_i x_i + c_j x_j}` of the
+means :math:`m_i, m_j`, in closed form: belief propagation, exact where the bonds have no loop. At the read-out
+:math:`\delta_j \to \pm\infty`, so that :math:`u = K_{ij} x_j`. No evaluation more, and a density as before: paths
+keep exact weights whatever the means are. Bonds within one colour (an odd length, periodic) are not used.
+
+Measured with the exact denoiser of 2-D glasses at T = 1, 32 levels: path divergence .0035(5) nats a site against
+.0107(7) of independent sites.
+
+Shapes: B samples, \*grid lattice of dimension d, D = 2d directions (+dim, -dim for each space dim in order).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from physgen.diffusion.convention import Condition
+from physgen.diffusion.exact.law import LOG_2PI
+from physgen.diffusion.inference.reverse_kernels import Move, Noise, PathKernel, SpinMixture, magnetisation
+from physgen.lattice import neighbour
+
+STRONGEST = 100.0  # of |K|: exp(4 K) stays finite
+RAREST = 1e-14  # probability of a pair of values, so that its logarithm is finite
+
+
+@dataclass(frozen=True)
+class PairedMixture(PathKernel):
+    r"""Values :math:`\pm1` whose neighbours are joined by known bonds K.
+
+    Args:
+        bonds: K (1 or B, D, \*grid), as :meth:`given` takes them from ``condition["channels"]``; None before that.
+    """
+
+    bonds: Tensor | None = None
+
+    def given(self, condition: Condition) -> PathKernel:
+        """With the bonds of a condition; independent sites where it has none on a lattice."""
+        bonds = (condition or {}).get("channels")
+        return SpinMixture() if bonds is None else replace(self, bonds=bonds.double().clamp(-STRONGEST, STRONGEST))
+
+    def draw(self, move: Move, noise: Noise) -> Tensor:
+        step = None if move.s_next == 0 else move.s_next**-2 - move.s**-2
+        drawn = self._draw(magnetisation(move.denoised), step, noise)
+        return drawn if step is None else move.s_next**2 * (move.y / move.s**2 + drawn)
+
+    def log_density(self, move: Move, y_next: Tensor) -> Tensor:
+        mean = magnetisation(move.denoised)
+        if move.s_next == 0:
+            return self._log_density(mean, None, y_next)
+        added = y_next / move.s_next**2 - move.y / move.s**2
+        sites = math.prod(y_next.shape[1:])
+        return self._log_density(mean, move.s_next**-2 - move.s**-2, added) - 2 * sites * math.log(move.s_next)
+
+    def start(self, noise: Noise, s: float) -> Tensor:
+        """From no field at all, where every mean is 0."""
+        drawn = self._draw(torch.zeros_like(noise.uniform()), s**-2, noise)
+        return s**2 * drawn
+
+    def log_start(self, y: Tensor, s: float) -> Tensor:
+        return self._log_density(torch.zeros_like(y), s**-2, y / s**2) - 2 * math.prod(y.shape[1:]) * math.log(s)
+
+    def covariance_times(self, mean: Tensor, v: Tensor) -> Tensor:
+        r"""What the kernel takes for C times v: :math:`(1 - m_i^2) v_i`, and of pairs of different colour their law's.
+
+        Args:
+            mean: m (B, 1, \*grid). v: the same shape.
+        """
+        bonds, first = self._bonds, _colour(mean)
+        known = (1 - mean.square()) * v
+        for direction, strength in enumerate(bonds.unbind(1)):
+            across = first != _neighbour(first, direction)
+            other = _neighbour(mean, direction)
+            shared = _pair_correlation(mean, other, strength[:, None]) - mean * other
+            known = known + torch.where(across, shared * _neighbour(v, direction), 0.0)
+        return known
+
+    @property
+    def _bonds(self) -> Tensor:
+        if self.bonds is None:
+            raise ValueError("the kernel has no bonds yet: give it the condition of its samples, .given(condition)")
+        return self.bonds
+
+    def _draw(self, mean: Tensor, step: float | None, noise: Noise) -> Tensor:
+        r"""Increments :math:`\delta` of a step, or values :math:`\pm1` where it is None."""
+        uniform, first = noise.uniform(), _colour(mean)
+        white = None if step is None else noise.normal()
+        early = _increments(mean, step, uniform, white)
+        late = _increments(self._updated(mean, early, step, first), step, uniform, white)
+        return torch.where(first, early, late)
+
+    def _log_density(self, mean: Tensor, step: float | None, added: Tensor) -> Tensor:
+        """ln of the density (B,) of increments, of the probability of values where ``step`` is None."""
+        first = _colour(mean)
+        known = torch.where(first, mean, self._updated(mean, added, step, first))
+        if step is None:
+            return torch.log(0.5 * (1 + added * known)).flatten(1).sum(1)
+        even = -0.5 * (added.square() / step + step + math.log(step) + LOG_2PI)
+        tilt = _log_cosh(added) + torch.log1p(known * torch.tanh(added))
+        return (even + tilt).flatten(1).sum(1)
+
+    def _updated(self, mean: Tensor, added: Tensor, step: float | None, first: Tensor) -> Tensor:
+        """Means of the other colour once the increments of the first one are known; as they were at the first one."""
+        shift = torch.zeros_like(mean)
+        for direction, strength in enumerate(self._bonds.unbind(1)):
+            bond, other = strength[:, None], _neighbour(mean, direction)
+            field = _field_without(mean, other, bond)
+            seen = _neighbour(added, direction)
+            sent = bond * seen if step is None else _message(bond, field + seen)
+            joined = _neighbour(first, direction) & ~first
+            shift = shift + torch.where(joined, sent - _message(bond, field), 0.0)
+        return magnetisation(torch.tanh(torch.atanh(mean) + shift))
+
+
+def _colour(x: Tensor) -> Tensor:
+    """Where the sum of the indices is even, shape of x."""
+    places = torch.meshgrid(*[torch.arange(size, device=x.device) for size in x.shape[2:]], indexing="ij")
+    return (torch.stack(places).sum(0) % 2 == 0).expand(x.shape)
+
+
+def _neighbour(x: Tensor, direction: int) -> Tensor:
+    return neighbour(x, direction, x.ndim - 2)
+
+
+def _pair_correlation(mean: Tensor, other: Tensor, bond: Tensor) -> Tensor:
+    r""":math:`\langle x_i x_j \rangle` of two values with these means and the bond K between them.
+
+    The root of :math:`(1 + q)^2 - (m_i + m_j)^2 = e^{4K} [(1 - q)^2 - (m_i - m_j)^2]` in [-1, 1].
+    """
+    odds = torch.exp(4 * bond)
+    linear = 2 * (1 + odds)
+    constant = 1 - (mean + other).square() - odds * (1 - (mean - other).square())
+    root = (linear.square() - 4 * (1 - odds) * constant).clamp(min=0).sqrt()
+    return -2 * constant / (linear + root)
+
+
+def _field_without(mean: Tensor, other: Tensor, bond: Tensor) -> Tensor:
+    """The field of the second of two values in their law, without what the first one sends."""
+    both = _pair_correlation(mean, other, bond)
+    up = ((1 + mean + other + both) * (1 - mean + other - both)).clamp(min=RAREST)
+    down = ((1 + mean - other - both) * (1 - mean - other + both)).clamp(min=RAREST)
+    return 0.25 * torch.log(up / down)
+
+
+def _message(bond: Tensor, field: Tensor) -> Tensor:
+    r""":math:`\mathrm{atanh}(\tanh K \tanh c) = \tfrac12 [\ln\cosh(K + c) - \ln\cosh(K - c)]`, all digits kept."""
+    return 0.5 * (_log_cosh(bond + field) - _log_cosh(bond - field))
+
+
+def _log_cosh(x: Tensor) -> Tensor:
+    """ln cosh x, up to its constant ln 2 where |x| is large: without overflow."""
+    size = x.abs()
+    return size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
+
+
+def _increments(mean: Tensor, step: float | None, uniform: Tensor, white: Tensor | None) -> Tensor:
+    values = torch.where(uniform < 0.5 * (1 + mean), 1.0, -1.0).to(mean)
+    return values if step is None or white is None else step * values + math.sqrt(step) * white

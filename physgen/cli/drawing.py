@@ -30,6 +30,7 @@ def sample_command(arguments: argparse.Namespace) -> None:
         arguments.average,
         arguments.guidance,
         arguments.weights,
+        arguments.reverse,
         arguments.resample,
     )
     path = sample(arguments.run, arguments.output, options, arguments.device, progress_bar("sample"))
@@ -47,7 +48,7 @@ def sample_command(arguments: argparse.Namespace) -> None:
 
 def _worth_of_weights(path: Path, guided: bool) -> str:
     from physgen.stages.guidance import describe_weights
-    from physgen.stages.weighing import describe_draws
+    from physgen.stages.weight_words import describe_draws
 
     return describe_weights(path) if guided else describe_draws(path)
 

@@ -169,6 +169,13 @@ def _add_given(sample: argparse.ArgumentParser) -> None:
         "one; and what they are worth: effective sample size, ln Z, tail",
     )
     sample.add_argument(
+        "--reverse",
+        type=int,
+        metavar="M",
+        help="with --weights: M reverse paths under each condition, for ln Z from both sides, from configurations of "
+        "the --like file (default: as many as it holds), else from own draws (default: none)",
+    )
+    sample.add_argument(
         "--resample",
         type=int,
         metavar="M",

@@ -30,6 +30,7 @@ from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
 from physgen.stages.ema import check_width, take_average
 from physgen.stages.guidance import Guidance, check_guidance, draw_guided
+from physgen.stages.reverse_paths import with_reverse_paths
 from physgen.stages.weighing import draw_weighted, resampled
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class DrawOptions:
     average: float | None = None  # relative width of a post-hoc EMA of the weights; None for the run's own EMA
     guidance: float | None = None  # W of classifier-free guidance; None or 1 is none
     weights: bool = False  # log-weights beside the configurations: of the guided law, else of that of the domain
+    reverse: int | None = (
+        None  # with weights of the domain's law: paths of each law the other way; None: as like allows
+    )
     resample: int | None = None  # with weights of the domain's law: so many configurations of each law, drawn by them
 
 
@@ -97,8 +101,9 @@ def draw_ensemble(
     options = options or DrawOptions()
     settings = run.experiment.sampling
     _check_options(options)
-    if options.resample is not None and (options.guidance is not None or not options.weights):
-        raise InputError(f"resample = {options.resample} draws by weights of the law itself: give weights, no guidance")
+    for name in ("resample", "reverse"):
+        if getattr(options, name) is not None and (options.guidance is not None or not options.weights):
+            raise InputError(f"{name} = {getattr(options, name)} needs weights of the law: give weights, no guidance")
     if options.guidance is not None:
         check_guidance(run.experiment, options.guidance)
     elif options.weights and (options.sampler or options.levels):
@@ -124,6 +129,7 @@ def draw_ensemble(
         generated = draw_guided(model, template, asked, options.seed, sampler, levels, progress)
     elif weighted:
         generated = draw_weighted(model, template, options.seed, levels, progress)
+        generated = with_reverse_paths(generated, model, template, like, levels, options.reverse, progress)
         if options.resample is not None:
             generated = resampled(generated, options.resample, options.seed)
     else:

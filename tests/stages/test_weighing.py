@@ -15,7 +15,8 @@ from physgen.ensemble import check_ensemble, load_ensemble, save_ensemble
 from physgen.errors import InputError
 from physgen.report.evaluation_prose import banner_of
 from physgen.stages import DrawOptions, sample, simulate, train
-from physgen.stages.weighing import STATISTICS, describe_draws, resampled
+from physgen.stages.weighing import STATISTICS, resampled
+from physgen.stages.weight_words import describe_draws
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SPINS = ["data.instances=10", "network={kind: message_passing, width: 8, depth: 4}", "data.temperatures=[1.5 J, 3.0 J]"]
@@ -65,11 +66,11 @@ def test_ln_z_and_energies_are_exact_on_another_lattice(drawn):
 
 def test_no_effective_sample_size_is_said_of_a_heavy_tail(drawn, tmp_path):
     made = load_ensemble(drawn)
-    assert describe_draws(drawn).count("effective sample size 0.") == 2  # a line for each temperature
+    assert describe_draws(drawn).count("of 256 draws count") == 2  # a line for each temperature
     heavy = made.assign(tail=(made["tail"].dims, np.array([[0.9, 0.1], [1.2, 0.8]]), made["tail"].attrs))
     cold, hot = describe_draws(save_ensemble(heavy, tmp_path / "heavy.h5")).split("\n")
     assert "allows no effective sample size in any of 2 laws" in cold and "0.90 at least" in cold
-    assert "effective sample size 0." in hot and "1 of 2 laws have too heavy a tail" in hot
+    assert "of 256 draws count" in hot and "1 of 2 laws have too heavy a tail" in hot
 
 
 def test_resampled_configurations_are_of_their_law(drawn):
@@ -105,7 +106,7 @@ def test_the_command_says_what_the_weights_are_worth(trained, tmp_path, capsys):
     ]
     assert main(words) == 0
     said = capsys.readouterr().out
-    assert "temperature 3 J: effective sample size 0." in said and "of the law itself in" in said
+    assert "of 25 draws count, ln Z to" in said and "of the law itself in" in said
 
 
 @pytest.mark.parametrize(

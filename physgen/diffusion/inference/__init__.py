@@ -1,8 +1,8 @@
 r"""Inference: likelihoods, path weights, guidance, linear inverse problems.
 
 ``likelihood`` integrates the probability flow (``flow_ode``); ``path_weights`` weighs stochastic paths, made of
-``reverse_kernels``, against a known energy, with ``weight_statistics`` to judge them; ``guidance`` and ``inverse`` make
-denoisers of denoisers.
+``reverse_kernels``, against a known energy, with ``weight_statistics`` and ``two_sided`` to judge them; ``guidance``
+and ``inverse`` make denoisers of denoisers.
 """
 
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.reverse_kernels import LocalCovariance as LocalCovariance
     from physgen.diffusion.inference.reverse_kernels import PathKernel as PathKernel
     from physgen.diffusion.inference.reverse_kernels import SpinMixture as SpinMixture
+    from physgen.diffusion.inference.two_sided import TwoSided as TwoSided
+    from physgen.diffusion.inference.two_sided import bennett as bennett
     from physgen.diffusion.inference.weight_statistics import WeightStatistics as WeightStatistics
     from physgen.diffusion.inference.weight_statistics import effective_fraction as effective_fraction
     from physgen.diffusion.inference.weight_statistics import independence_metropolis as independence_metropolis

@@ -1,0 +1,128 @@
+"""What weighted draws are worth, in words: a line for each value of a condition, a table of ln Z law by law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from physgen.diffusion.inference.weight_statistics import LONGEST_TAIL
+from physgen.ensemble import LOG_WEIGHT, load_ensemble
+from physgen.stages.reverse_paths import OWN
+from physgen.stages.weighing import STATISTICS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+LONGEST_TABLE = 24  # rows that are printed
+
+
+def describe_draws(path: Path) -> str:
+    """What the weights of a file are worth, a line for each value of the last dim that tells laws apart.
+
+    Medians over the other laws. No effective sample size and no ln Z of a law whose tail does not allow one. Where
+    reverse paths were drawn, a table of ln Z follows.
+    """
+    made = load_ensemble(path)
+    table = {name: made[name].values for name in STATISTICS}
+    dims = made["tail"].dims
+    draws, lines = _draws(made), []
+    if not dims:
+        lines.append(_line("", {name: values.reshape(1) for name, values in table.items()}, draws))
+    else:
+        for i in range(made.sizes[dims[-1]]):
+            one = {name: values[..., i].reshape(-1) for name, values in table.items()}
+            lines.append(_line(_place(made, str(dims[-1]), i), one, draws))
+    if "log_Z_closed" in made:
+        lines.append(table_of_both_sides(made))
+    if LOG_WEIGHT not in made:
+        lines.append(_certificate(made))
+    return "\n".join(lines)
+
+
+def table_of_both_sides(made: xr.Dataset) -> str:
+    """ln Z of each law from below, from above and joined, a row a law, and in how many laws both sides meet."""
+    dims, draws = [str(dim) for dim in made["log_Z"].dims], _draws(made)
+    laws = list(np.ndindex(*made["log_Z"].shape))
+    rows = [("law", "draws count", "ln Z both sides", "from below", "from above", "gap", "")]
+    for place in laws[:LONGEST_TABLE]:
+        law = made.isel(dict(zip(dims, place, strict=True)))
+        value = {str(name): float(law[name]) for name in law.data_vars if law[name].ndim == 0}
+        closed = bool(value["log_Z_closed"])
+        short = [value["tail"] <= LONGEST_TAIL, value["reverse_tail"] <= LONGEST_TAIL]
+        rows.append((
+            ", ".join(_place(made, dim, i) for dim, i in zip(dims, place, strict=True)) or "the one",
+            f"{value['effective_fraction'] * draws:.0f}" if short[0] else "-",
+            _measured(value["log_Z_two_sided"], value["log_Z_two_sided_error"], closed),
+            _measured(value["log_Z"], value["log_Z_error"], short[0]),
+            _measured(value["log_Z_reverse"], value["log_Z_reverse_error"], short[1]),
+            _measured(value["log_Z_gap"], value["log_Z_gap_error"], all(short)),
+            "" if closed else f"open: {_reason(value)}",
+        ))  # fmt: skip
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if len(laws) > LONGEST_TABLE:
+        lines.append(f"... and {len(laws) - LONGEST_TABLE} more, see `log_Z_two_sided`")
+    met = int(made["log_Z_closed"].sum())
+    starts = f"{made.attrs['reverse_paths']} reverse paths each, from {made.attrs['reverse_starts']}"
+    own = (
+        ": not independent evidence, modes that the network never visits do not show"
+        if made.attrs["reverse_starts"] == OWN
+        else ""
+    )
+    lines.append(
+        f"both sides of ln Z meet in {met} of {len(laws)} laws ({starts}{own}); in brackets: no error is known"
+    )
+    return "\n".join(lines)
+
+
+def _reason(value: Mapping[str, float]) -> str:
+    if value["two_sided_tail"] <= LONGEST_TAIL and value["two_sided_counts"] >= 10:
+        return "the two sides disagree: the starts are not of this law, or a mode is missing"
+    low, high = value["log_Z_bound"], value["log_Z_upper_bound"]
+    return f"too little overlap, ln Z between {low:.1f} and {high:.1f} in the mean"
+
+
+def _measured(value: float, error: float, known: bool) -> str:
+    return f"{value:.2f} +- {error:.2f}" if known else f"({value:.2f})"
+
+
+def _draws(made: xr.Dataset) -> int:
+    if LOG_WEIGHT in made:
+        return int(made[LOG_WEIGHT].size // max(made["tail"].size, 1))
+    return int(made.attrs["resampled_from"])
+
+
+def _place(made: xr.Dataset, dim: str, i: int) -> str:
+    """Which value of a dim, in its units."""
+    if dim not in made.coords:
+        return f"{dim} {i}"
+    units = made[dim].attrs.get("units", "1")
+    return f"{dim} {made[dim].values[i]:g}" + ("" if units == "1" else f" {units}")
+
+
+def _certificate(made: xr.Dataset) -> str:
+    good, laws = int(made["certified"].sum()), made["certified"].size
+    rest = "" if good == laws else "; of the others too few draws count, see `certified`: they are approximate"
+    return f"resampled: as many configurations of the law itself in {good} of {laws} laws{rest}"
+
+
+def _line(words: str, laws: Mapping[str, np.ndarray], draws: int) -> str:
+    good = laws["tail"] <= LONGEST_TAIL
+    divergence = f"path divergence {np.median(laws['path_divergence']):.4f} nats a site"
+    head = f"{words}: " if words else ""
+    if not good.any():
+        return (
+            f"{head}{divergence}; the tail of the weights allows no effective sample size in any of {len(good)} laws "
+            f"(Pareto shape {laws['tail'].min():.2f} at least, up to 0.7 would): ln Z is known from below alone, by "
+            "log_Z_bound; take more --steps, draw many more, or train longer"
+        )
+    counts, error = laws["effective_fraction"][good] * draws, laws["log_Z_error"][good]
+    spread = f" ({counts.min():.0f} to {counts.max():.0f})" if len(counts) > 1 else ""
+    bad = f"; {(~good).sum()} of {len(good)} laws have too heavy a tail for either" if not good.all() else ""
+    return (
+        f"{head}{np.median(counts):.0f}{spread} of {draws} draws count, ln Z to {np.median(error):.3f}, "
+        f"{divergence}{bad}"
+    )

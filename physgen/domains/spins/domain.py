@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
-    from physgen.diffusion.values import PathMaking
     from physgen.domains.spins.simulate import Quenched
     from physgen.lattice import Draws
 
@@ -31,7 +30,7 @@ class Spins(Domain):
 
     name: ClassVar[str] = "spins"
     description: ClassVar[str] = "disordered spins: Edwards-Anderson and Sherrington-Kirkpatrick glasses, ferromagnet"
-    values: ClassVar[Values] = Binary()
+    values: ClassVar[Values] = Binary(bonds="channels")
     split_by: ClassVar[str] = "disorder"
     exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
     unit_within: ClassVar[tuple[str, ...]] = ("chain", "replica")
@@ -280,12 +279,6 @@ class Spins(Domain):
         from physgen.domains.spins.target import conditional_mean, exact_mean
 
         return exact_mean if kind == "exact" else conditional_mean
-
-    def path_kernel(self) -> PathMaking:
-        """Neighbours are drawn one after the other, with what their bond says."""
-        from physgen.diffusion.inference.paired_kernel import PairedMixture
-
-        return PairedMixture(), "bernoulli"
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""

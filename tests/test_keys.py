@@ -81,6 +81,7 @@ GENERAL = {
     "training.averages": (2, {}, "files"),
     "training.precision": ("bfloat16", {}, "weights"),
     "training.augment": (False, {}, "weights"),
+    "training.target": ("conditional", {}, "weights or refused"),
     "training.label_dropout": (0.9, {}, "weights"),
     "training.calibration": (4, {}, "weights or refused"),
     "training.validation_size": (2, {}, "record"),

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ class PairedMixture(PathKernel):
     Args:
         bonds: K (1 or B, D, \*grid), as :meth:`given` takes them from ``condition["channels"]``; None before that.
     """
+
+    reads_out: ClassVar[bool] = True
 
     bonds: Tensor | None = None
 

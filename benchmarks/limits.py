@@ -85,13 +85,16 @@ def planted_couplings(temperature: float, seed: int) -> np.ndarray:
     r"""Symmetric J (N, N, N) of the p = 3 glass in which the state of all spins up is one of equilibrium.
 
     By a gauge every state can be made that one, and :math:`J \sim N(\beta\sigma^2, \sigma^2)`,
-    :math:`\sigma^2 = 3/N^2`: above T_K this is the law of (J, s) itself, as N grows.
+    :math:`\sigma^2 = 3/N^2`:
+    above T_K this is the law of (J, s) itself, as N grows.
     """
     variance = 3 / LARGE**2
     raw = np.random.default_rng([seed, 7]).standard_normal((LARGE,) * 3, dtype=np.float32)
     total = sum(raw.transpose(axes) for axes in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)))
-    couplings = total * np.float32(np.sqrt(variance / 6)) + np.float32(variance / temperature)
     i = np.arange(LARGE)
+    total[i, i] = total[i, :, i] = total[:, i, i] = 0
+    total -= total.sum(dtype=np.float64) / (LARGE * (LARGE - 1) * (LARGE - 2))
+    couplings = total * np.float32(np.sqrt(variance / 6)) + np.float32(variance / temperature)
     couplings[i, i] = couplings[i, :, i] = couplings[:, i, i] = 0
     return couplings
 
@@ -100,6 +103,7 @@ def message_passing(couplings: np.ndarray, temperature: float, gamma_squared: fl
     """Overlap with the truth that AMP reaches from m = start for all spins, the noise y/s^2 being given."""
     beta = 1 / temperature
     noise = np.random.default_rng([seed, 11]).standard_normal(LARGE)
+    noise -= noise.mean()
     outer = gamma_squared + np.sqrt(gamma_squared) * noise
     before, means = np.zeros(LARGE), np.full(LARGE, start)
     for _ in range(ITERATIONS):
@@ -158,7 +162,8 @@ def _amp_curves(temperature: float) -> list[Curve]:
         for k, s in enumerate(levels):
             for way, start in enumerate((0.0, 1.0)):
                 found[way, seed, k] = message_passing(couplings, temperature, s**-2.0, seed, start)
-    names = (f"message passing, N = {LARGE}", "the same, from the truth")
+    named = temperature == TEMPERATURES[0]  # in one panel, where there is room
+    names = (f"message passing, N = {LARGE}", "the same, from the truth") if named else ("", "")
     many = np.tile(levels, PLANTED)
     return [
         Curve(many, found[w].reshape(-1), None, name, colour)

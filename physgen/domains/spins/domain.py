@@ -39,7 +39,7 @@ class Spins(Ingredients):
     formats: ClassVar[dict[str, str]] = {
         "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
         "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",
-        "couplings": "bonds alone: text 'spin1 spin2 J' or .npy (disorder, d, *grid), to simulate or to draw for",
+        "couplings": "bonds alone: text 'spin1 spin2 J', Gset, DIMACS, dimod JSON, matrices, .npy (disorder, d, *grid)",
         "peapods": "peapods sweep .npz with snapshots, and its couplings .npy (*grid, d), one pair for each run",
         "mcising": "mcising HDF5 with configurations, nearest-neighbour J1 on chain, square or cubic lattices",
         "spin_ensembles": "ensembles of spins, joined: those of equal couplings along replica, others as instances",
@@ -93,8 +93,6 @@ class Spins(Ingredients):
         object.__setattr__(self, "temperatures", temperatures)
         if not temperatures or min(temperatures) <= 0 or list(temperatures) != sorted(set(temperatures)):
             raise InputError(f"temperatures {list(temperatures)} must be positive and increase: sort them (units of J)")
-        if self.model in ON_GRAPHS and self.method == "transfer_matrix":
-            raise InputError("method 'transfer_matrix' needs a lattice: take parallel_tempering for this model")
         if self.method == "enumeration" and self.spins > 20:
             raise InputError(f"method 'enumeration' takes at most 20 spins, got {self.spins}: use transfer_matrix")
 

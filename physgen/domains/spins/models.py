@@ -7,6 +7,7 @@ it is diluted or stands in a field.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ from physgen.domains.spins.layout import Disorder
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from physgen.domains.spins.domain import Spins
 
 DILUTION_STREAM, FIELD_STREAM, GRAPH_STREAM = 11, 12, 13
@@ -47,6 +50,8 @@ class Ingredients(Domain):
         model, spins = getattr(self, "model", ""), getattr(self, "length", 0)
         if self.bond_fraction < 1 and model in ON_GRAPHS:
             raise InputError(f"bond_fraction={self.bond_fraction:g} dilutes a lattice, {model} has none: leave it 1")
+        if model in ON_GRAPHS and getattr(self, "method", "") == "transfer_matrix":
+            raise InputError("method 'transfer_matrix' needs a lattice: take parallel_tempering for this model")
         if self.random_field < 0:
             raise InputError(f"random_field={self.random_field:g} J is a standard deviation: give 0 or more")
         if model == "random_regular" and (self.degree >= spins or self.degree * spins % 2):
@@ -54,6 +59,13 @@ class Ingredients(Domain):
                 f"degree={self.degree} on length={spins} spins: a regular graph needs degree < length and an even "
                 "degree * length"
             )
+
+    @classmethod
+    def load_conditions(cls, path: Path, dimension: int) -> xr.Dataset:
+        """Couplings from a text file, a matrix or dimod JSON; see ``coupling_files.py``."""
+        from physgen.domains.spins.load_couplings import couplings_like
+
+        return couplings_like(path, dimension)
 
     @property
     def in_field(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from physgen.diffusion.values import Binary, Values
-from physgen.domains.contract import Domain
+from physgen.domains.spins.models import ON_GRAPHS, Ingredients
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Spins(Domain):
-    r"""Edwards-Anderson and Sherrington-Kirkpatrick spin glasses and the ferromagnet, s = +-1.
+class Spins(Ingredients):
+    r"""Edwards-Anderson, Sherrington-Kirkpatrick and Bethe spin glasses and the ferromagnet, in a field, s = +-1.
 
-    :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j`, k_B = 1, J of variance 1 (1/N for Sherrington-Kirkpatrick).
+    :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j - \sum_i h_i s_i`, k_B = 1, J of variance 1 (SK: 1/N).
     """
 
     name: ClassVar[str] = "spins"
-    description: ClassVar[str] = "disordered spins: Edwards-Anderson and Sherrington-Kirkpatrick glasses, ferromagnet"
+    description: ClassVar[str] = "disordered spins: glasses on lattices and graphs, ferromagnet, random field"
     values: ClassVar[Values] = Binary(bonds="channels")
     split_by: ClassVar[str] = "disorder"
     exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
@@ -38,13 +38,13 @@ class Spins(Domain):
     formats: ClassVar[dict[str, str]] = {
         "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
         "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",
-        "couplings": "bonds alone: text 'spin1 spin2 J' or .npy (disorder, d, *grid), to simulate or to draw for",
+        "couplings": "bonds alone: text 'spin1 spin2 J', Gset, DIMACS, dimod JSON, matrices, .npy (disorder, d, *grid)",
         "peapods": "peapods sweep .npz with snapshots, and its couplings .npy (*grid, d), one pair for each run",
         "mcising": "mcising HDF5 with configurations, nearest-neighbour J1 on chain, square or cubic lattices",
         "spin_ensembles": "ensembles of spins, joined: those of equal couplings along replica, others as instances",
     }
 
-    model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick"] = field(
+    model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick", "random_regular"] = field(
         default="edwards_anderson", metadata={"help": "which Hamiltonian"}
     )
     couplings: Literal["gaussian", "bimodal"] = field(
@@ -52,7 +52,7 @@ class Spins(Domain):
     )
     dimension: int = field(default=2, metadata={"help": "space dimensions of the lattice", "min": 1, "max": 3})
     length: int = field(
-        default=8, metadata={"help": "spins along each side; of Sherrington-Kirkpatrick, all spins", "min": 2}
+        default=8, metadata={"help": "spins along each side; of a model on a graph, all spins", "min": 2}
     )
     boundary: Literal["cylinder", "periodic", "free"] = field(
         default="cylinder", metadata={"help": "free along the first dim and periodic along the others, or all alike"}
@@ -87,19 +87,18 @@ class Spins(Domain):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         temperatures = tuple(float(t) for t in self.temperatures)
         object.__setattr__(self, "temperatures", temperatures)
         if not temperatures or min(temperatures) <= 0 or list(temperatures) != sorted(set(temperatures)):
             raise InputError(f"temperatures {list(temperatures)} must be positive and increase: sort them (units of J)")
-        if self.model == "sherrington_kirkpatrick" and self.method == "transfer_matrix":
-            raise InputError("method 'transfer_matrix' needs a lattice: take parallel_tempering for this model")
         if self.method == "enumeration" and self.spins > 20:
             raise InputError(f"method 'enumeration' takes at most 20 spins, got {self.spins}: use transfer_matrix")
 
     @property
     def spins(self) -> int:
         """Number of spins N."""
-        return self.length if self.model == "sherrington_kirkpatrick" else self.length**self.dimension
+        return self.length if self.model in ON_GRAPHS else self.length**self.dimension
 
     # --- ensembles ------------------------------------------------------------------------------
 

@@ -43,6 +43,14 @@ class Law:
         """
         return None
 
+    def identities(self, ensemble: xr.Dataset) -> tuple[Sequence[Any], Sequence[Any]] | None:
+        """Averages that the law fixes exactly, of any ensemble that claims to follow it, without a reference.
+
+        Those that were measured and those that do not apply, :class:`physgen.diagnostics.identity.Identity` and
+        ``Absent``. None where the domain knows none.
+        """
+        return None
+
     def path_kernel(self) -> PathMaking | None:
         """How paths with weights are drawn: that of the kind of value, or one that knows more of the law."""
         return self.values.path_kernel()

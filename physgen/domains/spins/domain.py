@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from physgen.diffusion.values import Binary, Values
 from physgen.domains.contract import Domain
+from physgen.domains.spins.judging import SpinJudging
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Spins(Domain):
+class Spins(SpinJudging, Domain):
     r"""Edwards-Anderson and Sherrington-Kirkpatrick spin glasses and the ferromagnet, s = +-1.
 
     :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j`, k_B = 1, J of variance 1 (1/N for Sherrington-Kirkpatrick).
@@ -48,8 +49,9 @@ class Spins(Domain):
     model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick"] = field(
         default="edwards_anderson", metadata={"help": "which Hamiltonian"}
     )
-    couplings: Literal["gaussian", "bimodal"] = field(
-        default="gaussian", metadata={"help": "law of the couplings (of no effect in the ferromagnet)"}
+    couplings: Literal["gaussian", "bimodal", "planted_bimodal", "planted_gaussian"] = field(
+        default="gaussian",
+        metadata={"help": "law of the couplings (of no effect in the ferromagnet); planted: of the Nishimori line"},
     )
     dimension: int = field(default=2, metadata={"help": "space dimensions of the lattice", "min": 1, "max": 3})
     length: int = field(
@@ -63,7 +65,7 @@ class Spins(Domain):
     )
     instances: int = field(default=300, metadata={"help": "disorder instances", "min": 1})
     replicas: int = field(default=100, metadata={"help": "configurations per instance and temperature", "min": 1})
-    method: Literal["auto", "transfer_matrix", "enumeration", "parallel_tempering"] = field(
+    method: Literal["auto", "transfer_matrix", "enumeration", "parallel_tempering", "planted"] = field(
         default="auto", metadata={"help": "how they are drawn; auto is exact where that is cheap"}
     )
     sweeps: int = field(
@@ -96,6 +98,9 @@ class Spins(Domain):
             raise InputError("method 'transfer_matrix' needs a lattice: take parallel_tempering for this model")
         if self.method == "enumeration" and self.spins > 20:
             raise InputError(f"method 'enumeration' takes at most 20 spins, got {self.spins}: use transfer_matrix")
+        from physgen.domains.spins.planted import check_planted
+
+        check_planted(self)
 
     @property
     def spins(self) -> int:
@@ -106,9 +111,13 @@ class Spins(Domain):
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
+        from physgen.domains.spins.planted import LAWS, planted_ensemble
         from physgen.domains.spins.simulate import drawn_couplings
 
-        made = self._simulate_in(drawn_couplings(self, seed), seed, processes, progress)
+        if self.couplings in LAWS:
+            made = planted_ensemble(self, self._simulate_in, seed, processes, progress)
+        else:
+            made = self._simulate_in(drawn_couplings(self, seed), seed, processes, progress)
         return made.assign_attrs(model=self.model, boundary=self.boundary)
 
     def simulate_given(
@@ -291,35 +300,3 @@ class Spins(Domain):
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""
         local = options.get("kind", self.network_kind) == "message_passing"
         return len(trained) == len(grid) if local else tuple(trained) == tuple(grid)
-
-    # --- judging --------------------------------------------------------------------------------
-
-    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-        """``other`` with the temperatures and the order of instances of the reference; see ``confront.py``."""
-        from physgen.domains.spins.confront import confront_spins
-
-        return confront_spins(reference, other, name)
-
-    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-        """The reference at the temperatures that ``other`` holds as well."""
-        from physgen.domains.spins.confront import match_temperatures
-
-        return match_temperatures(other, reference, "the reference")
-
-    def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
-        """Name -> diagnostic; see ``diagnostics.py``."""
-        from physgen.domains.spins.diagnostics import DIAGNOSTICS
-
-        return dict(DIAGNOSTICS)
-
-    def memorization(
-        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
-    ) -> xr.Dataset:
-        """Largest overlap with a training configuration, beside that of held-out data of the same instances."""
-        from physgen.domains.spins.overlap import spin_memorization
-
-        return spin_memorization(generated, train, heldout, **judged)
-
-    def orbit(self, ensemble: xr.Dataset) -> str:
-        """``flip`` of all spins, where no field tells them apart: couplings leave no symmetry of the lattice."""
-        return "none" if "external_field" in ensemble else "flip"

@@ -51,6 +51,20 @@ def line_energy(couplings: np.ndarray, temperature: float, spins: int) -> np.nda
     return np.asarray(-(size * np.tanh(size / temperature)).sum(axis=1) / spins)
 
 
+def controlled(deviation: np.ndarray, control: np.ndarray) -> np.ndarray:
+    r"""Deviations (D,) minus the part that a control (D,) of mean zero explains; their mean stays what it is.
+
+    The slope that instance i is corrected with is that of all others, so that it does not know of i. Where the control
+    explains all, the deviations are returned as they are.
+    """
+    count = len(deviation)
+    product, square = deviation * control, control**2
+    if count < 3 or product.sum() ** 2 > (1 - 1e-9) * square.sum() * (deviation**2).sum():
+        return deviation
+    slope = (product.sum() - product) / (square.sum() - square)
+    return np.asarray(deviation - slope * control)
+
+
 def gaussian_obstacle(couplings: np.ndarray) -> str:
     """Why couplings (D, M) do not look like Gaussian ones of mean zero, in words; empty where they do."""
     bonds = couplings[couplings != 0].astype(np.float64)

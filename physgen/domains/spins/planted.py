@@ -55,7 +55,7 @@ def check_planted(domain: Spins) -> None:
     if domain.method == PLANTED and domain.replicas > 1:
         raise InputError(
             f"replicas = {domain.replicas} with method 'planted': of each instance one configuration is planted, no "
-            "other is known: set replicas=1 and take more instances, or method=auto to draw others in the same couplings"
+            "other is known: set replicas=1 and more instances, or method=auto to draw others in the same couplings"
         )
 
 

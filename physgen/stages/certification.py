@@ -100,7 +100,10 @@ class Certificate:
         head = ("identity", "at", "value", "expected", "z", "verdict", "would have seen")
         lines = [head]
         for row in self.rows:
-            seen = f"{100 * row.detectable:.2g} % of {row.tolerance_of}" if np.isfinite(row.detectable) else "nothing"
+            seen = "nothing"
+            if np.isfinite(row.detectable):
+                size = f"{100 * row.detectable:.2g} % of" if row.detectable < 0.995 else f"{row.detectable:.2g} times"
+                seen = f"{size} {row.tolerance_of}"
             value = format_value(row.value, row.error)
             expected = "0" if row.expected == 0 else f"{row.expected:.4g}".replace("-", "−")
             z = f"{row.z:+.1f}".replace("-", "−") if np.isfinite(row.z) else "n/a"
@@ -160,6 +163,8 @@ def certify(
             raise InputError(f"{given[0]} is of what a run draws, {path} holds its configurations: leave it out")
         ensemble, name = _read(path, options.domain), str(path)
     else:
+        if path.suffix and not path.exists():
+            raise InputError(f"{path} does not exist: give a file of configurations, or a run to draw from")
         ensemble, name = _drawn(subject, options, progress), f"draws of {subject}"
     found = certify_ensemble(ensemble, name, options.false_alarms)
     if output is not None:
@@ -235,6 +240,8 @@ def _notes(ensemble: xr.Dataset) -> list[str]:
     if "certified" in ensemble and not bool(ensemble["certified"].values.all()):
         bad, all_of_them = int((ensemble["certified"].values == 0).sum()), ensemble["certified"].size
         told.append(f"resampled with too few draws under {bad} of {all_of_them} conditions: those are approximate")
-    if "method" in ensemble.attrs:
+    if "run" in ensemble.attrs:
+        told.append(f"drawn from the run {ensemble.attrs['run']}, seed {ensemble.attrs.get('seed')}")
+    elif "method" in ensemble.attrs:
         told.append(f"made by {ensemble.attrs['method']}")
     return told

@@ -15,8 +15,8 @@ PERIODIC = {"boundary": "periodic", "temperatures": (1.3,), "replicas": 1}
 
 @pytest.mark.parametrize("law", ["planted_bimodal", "planted_gaussian"])
 def test_the_planted_configuration_is_a_sample_of_the_boltzmann_law(law):
-    """Its rank in the cumulated law of all states is uniform: Kolmogorov distance of 400 instances of 9 spins."""
-    made = Domain(couplings=law, length=3, instances=400, **PERIODIC).simulate(5)
+    """Its rank in the cumulated law of all states is uniform: Kolmogorov distance of 300 instances of 9 spins."""
+    made = Domain(couplings=law, length=3, instances=300, **PERIODIC).simulate(5)
     ranks = []
     for i, bonds in enumerate(made["couplings"].values):
         exact = enumerate_graph(9, lattice_edges((3, 3)), bonds.reshape(-1), 1.3)
@@ -24,8 +24,8 @@ def test_the_planted_configuration_is_a_sample_of_the_boltzmann_law(law):
         below = exact.probabilities[exact.energies < energy - 1e-5].sum()
         level = exact.probabilities[np.abs(exact.energies - energy) <= 1e-5].sum()
         ranks.append(below + level * np.random.default_rng(i).uniform())
-    distance = np.abs(np.sort(ranks) - (np.arange(400) + 0.5) / 400).max()
-    assert distance < 1.63 / np.sqrt(400)  # 1 % of a true law lies above
+    distance = np.abs(np.sort(ranks) - (np.arange(300) + 0.5) / 300).max()
+    assert distance < 1.63 / np.sqrt(300)  # 1 % of a true law lies above
     assert np.array_equal(made["field"].values[:, 0, 0], made["planted"].values)
 
 

@@ -41,7 +41,8 @@ class Identity:
         tolerance_of: what the yardstick is, in words: a deviation of 3 % of it.
         units: of value, expected and deviations.
         withheld: why these data cannot decide, whatever they say; empty if they can.
-        power: 2 where deviations are squares of what the tolerance is of, else 1.
+        power: 2 where deviations are squares of what the tolerance is of, else 1. Squares are never below what is
+            expected, so only a positive deviation fails: that of finite data is skew, and its lower tail is long.
     """
 
     name: str
@@ -115,9 +116,10 @@ def _judge(one: Identity, rate: float) -> Row:
     if units > 1:
         t = 0.0 if abs(mean) < SMALL * one.yardstick else math.copysign(math.inf, mean) if flat else mean / error
         z = float(normal_quantile(np.array(t), freedom))
-    seen = stats.t.isf(rate / 2, freedom) + stats.t.isf(1 - POWER, freedom)
+    tail = rate / (1 if one.power == 2 else 2)
+    seen = stats.t.isf(tail, freedom) + stats.t.isf(1 - POWER, freedom)
     detectable = float(seen * error / one.yardstick) ** (1 / one.power)
-    verdict, reason = _decide(one, units, z, rate, flat, detectable)
+    verdict, reason = _decide(one, units, z, tail, flat, detectable)
     return Row(
         one.name, one.where, one.value, one.expected, error, z, verdict, detectable, one.tolerance, one.tolerance_of,
         one.units, reason,
@@ -125,13 +127,13 @@ def _judge(one: Identity, rate: float) -> Row:
 
 
 def _decide(
-    one: Identity, units: int, z: float, rate: float, flat: bool, detectable: float
+    one: Identity, units: int, z: float, tail: float, flat: bool, detectable: float
 ) -> tuple[Literal["pass", "fail", "open"], str]:
     if one.withheld:
         return "open", one.withheld
     if units < FEWEST:
         return "open", f"{units} independent units give no error to rely on: at least {FEWEST} are needed"
-    if abs(z) > stats.norm.isf(rate / 2):
+    if (z if one.power == 2 else abs(z)) > stats.norm.isf(tail):
         return "fail", ""
     if flat:
         return "open", "no deviation and no scatter: nothing that these data could have shown"

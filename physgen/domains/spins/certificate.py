@@ -216,21 +216,21 @@ def _pairs(data: Sampled) -> Rows:
             )
         spread = np.mean(sizes, axis=0)
         own = "the spread of one spin", "the spread of one bond"
-        yield _squared(data, "callen_spins", level, np.array(spins_off), spread[0], 0.1, own[0], 2)
-        yield _squared(data, "callen_bonds", level, np.array(bonds_off), spread[1], 0.1, own[1], 2)
+        yield _squared(data, "callen_spins", level, np.array(spins_off), spread[0], 0.1, own[0])
+        yield _squared(data, "callen_bonds", level, np.array(bonds_off), spread[1], 0.1, own[1])
         if not in_a_field:
             found = np.sqrt(max(float(spread[2]), 1e-12))
-            yield _squared(data, "flip_balance", level, np.array(overlap), found, 0.1, "q_rms")
+            yield _squared(data, "flip_balance", level, np.array(overlap), found, 0.3, "full imbalance")
     if in_a_field:
         yield Absent("flip_balance", "an external field tells both states of the global flip apart")
 
 
 def _squared(
-    data: Sampled, name: str, level: int, deviation: np.ndarray, yardstick: float, tolerance: float, of: str,
-    power: int = 1,
-) -> Identity:  # fmt: skip
+    data: Sampled, name: str, level: int, deviation: np.ndarray, yardstick: float, tolerance: float, of: str
+) -> Identity:
+    """A row of squares of thermal means, each of two replicas."""
     mean = float(deviation.mean())
-    return data.row(name, level, deviation, mean, 0.0, float(yardstick), tolerance, of, "1", power=power)
+    return data.row(name, level, deviation, mean, 0.0, float(yardstick), tolerance, of, "1", power=2)
 
 
 def _drift(data: Sampled) -> Rows:

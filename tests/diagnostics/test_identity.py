@@ -56,7 +56,16 @@ def test_units_that_would_do_and_squares():
     row = judge_identities([identity(np.linspace(-1, 1, 100), tolerance=0.01)])[0]
     assert f"about {int(np.ceil((row.detectable / 0.01) ** 2 * 100))} units" in row.reason
     squared = judge_identities([identity(np.linspace(-1, 1, 100), tolerance=0.01, power=2)])[0]
-    assert squared.detectable == pytest.approx(np.sqrt(row.detectable))
+    student = stats.t(99)
+    smaller = (student.isf(0.01) + student.isf(0.05)) / (student.isf(0.005) + student.isf(0.05))
+    assert squared.detectable == pytest.approx(np.sqrt(smaller * row.detectable))
+
+
+def test_squares_fail_above_what_is_expected_alone():
+    """Of 24 values of one sign, as the estimates of a square without bias: the tail below is too long for Student."""
+    for shift, verdict in ((1, "fail"), (-1, "open")):
+        row = judge_identities([identity(np.linspace(-1, 1, 100) + shift, power=2)])[0]
+        assert row.verdict == verdict and np.sign(row.z) == shift
 
 
 def test_normal_deviates_of_student_have_its_p_value():

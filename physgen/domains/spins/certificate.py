@@ -112,7 +112,7 @@ class Sampled:
         deviations = total * len(total) / len(self.unit)
         where = where or f"T = {self.temperatures[level]:g}"
         return Identity(
-            name, where, deviations, value, expected, max(abs(yardstick), 1e-12), tolerance, of, units,
+            name, where, deviations, float(value), float(expected), max(abs(float(yardstick)), 1e-12), tolerance, of, units,
             withheld or self.withheld[level], power,
         )  # fmt: skip
 
@@ -330,5 +330,5 @@ def _moments(data: Sampled, level: int) -> Rows:
         right = data.pairs(np.array(overlaps) ** power, level)
         words = f"[q^{power}]"
         yield data.row(
-            f"nishimori_q{power}", level, left - right, left.mean(), right.mean(), right.mean(), tolerance, words, "1"
+            f"nishimori_q{power}", level, left - right, left.mean(), right.mean(), max(left.mean(), right.mean()), tolerance, words, "1"
         )  # fmt: skip

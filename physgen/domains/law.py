@@ -37,6 +37,14 @@ class Law:
         """
         return None
 
+    def identities(self, ensemble: xr.Dataset) -> tuple[Sequence[Any], Sequence[Any]] | None:
+        """Averages that the law fixes exactly, of any ensemble that claims to follow it, without a reference.
+
+        Those that were measured and those that do not apply, :class:`physgen.diagnostics.identity.Identity` and
+        ``Absent``. None where the domain knows none.
+        """
+        return None
+
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Whether a network of these ``options``, trained on the lattice ``trained``, knows the law on ``grid`` too."""
         return tuple(trained) == tuple(grid)

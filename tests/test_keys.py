@@ -52,6 +52,8 @@ DATA = {
         "method": ("enumeration", {}), "sweeps": (4096, PARALLEL_TEMPERING), "ladders": (2, PARALLEL_TEMPERING),
         "hottest": ("3.0 J", PARALLEL_TEMPERING), "order": ("checkerboard", PARALLEL_TEMPERING),
         "kernel": ("general", PARALLEL_TEMPERING | {"data.couplings": "bimodal"}),
+        "degree": (4, {"data.model": "random_regular", "data.length": 8, "data.method": "enumeration"}),
+        "bond_fraction": (0.5, {}), "uniform_field": ("0.5 J", {}), "random_field": ("0.5 J", {}),
     },
 }  # fmt: skip
 # key -> the value it is changed to, what else it needs, and the outcome that shows it
@@ -81,6 +83,7 @@ GENERAL = {
     "training.averages": (2, {}, "files"),
     "training.precision": ("bfloat16", {}, "weights"),
     "training.augment": (False, {}, "weights"),
+    "training.target": ("conditional", {}, "weights or refused"),
     "training.label_dropout": (0.9, {}, "weights"),
     "training.calibration": (4, {}, "weights or refused"),
     "training.validation_size": (2, {}, "record"),
@@ -204,6 +207,8 @@ def digest(ensemble):
 def data_outcome(experiment):
     """What the ``data`` section governs: the ensemble, and how the core sees it."""
     ensemble = experiment.data.simulate(experiment.seed)
+    if "external_field" in ensemble:  # networks take none yet
+        return digest(ensemble), ""
     x, _ = experiment.data.encode(ensemble, experiment.data.fit_encoding(ensemble))
     return digest(ensemble), hashlib.sha256(x.numpy().tobytes()).hexdigest()
 

@@ -29,6 +29,14 @@ class Doors:
         raise InputError(f"{cls.name} cannot read files of format {format!r}, nor of any other: {how}")
 
     @classmethod
+    def load_conditions(cls, path: Path, dimension: int) -> xr.Dataset:
+        """A template from a foreign file that says all of itself, for a model of so many space dims.
+
+        Raises InputError for a file that it cannot read, which is each where the domain does not override this.
+        """
+        raise InputError(f"{path} is not an ensemble: bring foreign data in with `physgen import`")
+
+    @classmethod
     def export(cls, format: str, ensemble: xr.Dataset, folder: Path, name: str) -> list[str | Path]:
         """Write an ensemble for other programs into an empty folder: a file, or a folder, ``name``, and what is beside.
 

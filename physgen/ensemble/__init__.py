@@ -16,6 +16,7 @@ from physgen.ensemble.check import TEMPLATE, check_ensemble, check_template, is_
 from physgen.ensemble.corner import CORNER, EXTRAPOLATED, corner_of, cut_corner, in_corner, marked, outside_corner
 from physgen.ensemble.files import (
     SCHEMA,
+    is_foreign,
     load_conditions,
     load_ensemble,
     map_ensemble,
@@ -62,6 +63,7 @@ __all__ = [
     "in_box_of",
     "in_corner",
     "independent_units",
+    "is_foreign",
     "is_template",
     "load_conditions",
     "load_ensemble",

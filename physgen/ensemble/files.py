@@ -26,6 +26,7 @@ from physgen.storage.disk import reserve, sync_to_disk
 if TYPE_CHECKING:
     import xarray as xr
 
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SCHEMA = "physgen-ensemble/1"
 
 
@@ -99,6 +100,15 @@ def open_ensemble(path: str | Path) -> xr.Dataset:
         ensemble.close()
         raise
     return ensemble
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Whether a file exists and is no HDF5, so that it cannot be an ensemble of this package."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(SIGNATURE)) != SIGNATURE
+    except OSError:
+        return False
 
 
 def open_conditions(path: str | Path) -> xr.Dataset:

@@ -218,6 +218,7 @@ def withdraw_run(run: Run) -> None:
         "experiment.yaml",
         FACTS,
         ENCODING,
+        PRECISION,
         f"data/{WHOLE}",
         *(f"data/{part}.h5" for part in (*PARTS, CORNER)),
     ):

@@ -14,6 +14,7 @@ from physgen.config import Experiment
 from physgen.domains.contract import Domain, check_same_domain, get_domain, list_domains, with_units
 from physgen.ensemble import (
     TEMPLATE,
+    is_foreign,
     is_template,
     load_conditions,
     load_ensemble,
@@ -102,7 +103,9 @@ def simulate_ensemble(
     else:
         taken = described({"given": given})
         name, template = str(given), given
-        if isinstance(template, str | Path):
+        if isinstance(template, str | Path) and is_foreign(template):
+            template = experiment.data.load_conditions(Path(template), getattr(experiment.data, "dimension", 0))
+        elif isinstance(template, str | Path):
             template = load_conditions(template)
         else:
             name = "the given ensemble"

@@ -15,6 +15,7 @@ from physgen.ensemble import (
     CORNER,
     EXTRAPOLATED,
     SPACE,
+    is_foreign,
     is_template,
     load_conditions,
     marked,
@@ -109,7 +110,7 @@ def draw_ensemble(
     elif options.weights and (options.sampler or options.levels):
         raise InputError("weights belong to paths of their own kernel and levels: leave sampler and levels out")
     model = model or load_model(run.folder / "model", device)
-    like, name = _conditions(options.like, run)
+    like, name = _conditions(options.like, run, len(model.encoding.grid))
     check_same_domain(like, run.experiment.domain, name, "the run")
     template = run.domain.request(like, options.n or settings.n, options.given, model.encoding.domain)
     dims = space_dims(like) if "field" in like else [d for d in SPACE if d in like.dims]
@@ -119,7 +120,7 @@ def draw_ensemble(
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
     weighted = options.weights and options.guidance is None
     if weighted:
-        levels = path_levels(model, run.domain.path_kernel(), steps, partial(_known_conditions, run, model))
+        levels = path_levels(model, run.domain.values.path_kernel(), steps, partial(_known_conditions, run, model))
     else:
         levels = choose_levels(model, sampler, steps, _rule(options.levels, model, sampler) or settings.levels)
     model = placed  # the levels are those of the lattice that was trained
@@ -165,11 +166,15 @@ def _on_lattice(model: Model, grid: tuple[int, ...], name: str) -> Model:
     return replace(model, encoding=replace(model.encoding, grid=grid))
 
 
-def _conditions(like: str | Path | xr.Dataset | None, run: Run) -> tuple[xr.Dataset, str]:
+def _conditions(like: str | Path | xr.Dataset | None, run: Run, dimension: int) -> tuple[xr.Dataset, str]:
     """The ensemble whose conditions are taken, and what to call it."""
     if like is None:
         return run.open_conditions("test"), "the test part"
-    return (load_conditions(like), str(like)) if isinstance(like, str | Path) else (like, "the ensemble of like")
+    if not isinstance(like, str | Path):
+        return like, "the ensemble of like"
+    if is_foreign(like):
+        return run.domain.load_conditions(Path(like), dimension), str(like)
+    return load_conditions(like), str(like)
 
 
 def conditions_without_data(reference: str | Path, given: dict[str, float]) -> list[str]:
@@ -202,8 +207,12 @@ def reference_settings(like: str | Path, generated: str | Path) -> list[str] | N
 
     None where ``like`` holds configurations.
     """
-    with open_conditions(like) as conditions, open_conditions(generated) as drawn:
-        return str(drawn.attrs.get("settings", "")).split() if is_template(conditions) else None
+    with open_conditions(generated) as drawn:
+        settings = str(drawn.attrs.get("settings", "")).split()
+    if is_foreign(like):
+        return settings
+    with open_conditions(like) as conditions:
+        return settings if is_template(conditions) else None
 
 
 def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int]:

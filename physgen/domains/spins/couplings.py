@@ -52,7 +52,7 @@ def lattice_couplings(
         raise InputError(f"lattice lengths {shape} must be at least 2: a shorter one joins a spin to itself")
     couplings = np.empty((len(disorder_ids), len(shape), *shape), dtype=np.float32)
     for bonds, disorder in zip(couplings, disorder_ids, strict=True):
-        bonds[...] = _draw(law, bonds.shape, disorder_rng(seed, disorder))
+        bonds[...] = draw_couplings(law, bonds.shape, disorder_rng(seed, disorder))
         cut_seams(bonds, boundary)
     return couplings
 
@@ -65,11 +65,12 @@ def complete_graph(spins: int) -> np.ndarray:
 def complete_graph_couplings(spins: int, law: str, seed: int, disorder_ids: np.ndarray) -> np.ndarray:
     """Sherrington-Kirkpatrick bonds of mean 0 and variance 1/N, (len(disorder_ids), N(N-1)/2) float32."""
     count = spins * (spins - 1) // 2
-    drawn = [_draw(law, (count,), disorder_rng(seed, disorder)) for disorder in disorder_ids]
+    drawn = [draw_couplings(law, (count,), disorder_rng(seed, disorder)) for disorder in disorder_ids]
     return (np.stack(drawn) / np.sqrt(spins)).astype(np.float32)
 
 
-def _draw(law: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def draw_couplings(law: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Couplings of variance 1 (or all 1) of a law: ``gaussian``, ``bimodal`` or ``ferromagnet``."""
     if law == "gaussian":
         return rng.standard_normal(shape)
     if law == "bimodal":

@@ -28,7 +28,8 @@ class TransferMatrixDenoiser:
     external fields give its mean exactly, in float64 (:class:`physgen.diffusion.exact.strip.Layers`). Tests compare it
     with enumeration at 1e-12.
 
-    The couplings come from ``condition["channels"]``; without them, from ``channels`` (1 or B, 2d, \*grid).
+    The couplings come from ``condition["channels"]``; without them, from ``channels`` (1 or B, 2d, \*grid). An external
+    field, :math:`\beta h`, comes from ``condition["field"]`` where it is there.
     """
 
     def __init__(self, channels: Tensor | None = None) -> None:
@@ -47,10 +48,13 @@ class TransferMatrixDenoiser:
 
     def __call__(self, y: Tensor, s: Tensor, condition: Mapping[str, Tensor] | None = None) -> Tensor:
         r"""Posterior means, (B, 1, \*grid) like ``y``; ``s`` (B,)."""
-        channels = (condition or {}).get("channels", self.channels)
+        given = condition or {}
+        channels = given.get("channels", self.channels)
         if channels is None or channels.shape[0] not in (1, y.shape[0]):
             raise InputError(f'the exact denoiser needs condition["channels"] for all {y.shape[0]} samples: pass it')
         field = y.double() / s.double().reshape(-1, *[1] * (y.ndim - 1)) ** 2
+        if "field" in given:
+            field = field + given["field"].double().reshape(field.shape)
         return _layers(channels).magnetisation(field.reshape(len(y), y.shape[2], -1)).reshape(y.shape).to(y.dtype)
 
 

@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from physgen.diffusion.values import Binary, Values
-from physgen.domains.contract import Domain
+from physgen.domains.spins.judging import SpinJudging
+from physgen.domains.spins.models import ON_GRAPHS, Ingredients
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
 
-    from physgen.diffusion.values import PathMaking
     from physgen.domains.spins.simulate import Quenched
     from physgen.lattice import Draws
 
 
 @dataclass(frozen=True)
-class Spins(Domain):
-    r"""Edwards-Anderson and Sherrington-Kirkpatrick spin glasses and the ferromagnet, s = +-1.
+class Spins(SpinJudging, Ingredients):
+    r"""Edwards-Anderson, Sherrington-Kirkpatrick and Bethe spin glasses and the ferromagnet, in a field, s = +-1.
 
-    :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j`, k_B = 1, J of variance 1 (1/N for Sherrington-Kirkpatrick).
+    :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j - \sum_i h_i s_i`, k_B = 1, J of variance 1 (SK: 1/N).
     """
 
     name: ClassVar[str] = "spins"
-    description: ClassVar[str] = "disordered spins: Edwards-Anderson and Sherrington-Kirkpatrick glasses, ferromagnet"
-    values: ClassVar[Values] = Binary()
+    description: ClassVar[str] = "disordered spins: glasses on lattices and graphs, ferromagnet, random field"
+    values: ClassVar[Values] = Binary(bonds="channels")
     split_by: ClassVar[str] = "disorder"
     exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
     unit_within: ClassVar[tuple[str, ...]] = ("chain", "replica")
@@ -39,21 +39,22 @@ class Spins(Domain):
     formats: ClassVar[dict[str, str]] = {
         "spins_npy": "spins .npy (disorder, temperature, replica, *grid) and couplings .npy (disorder, d, *grid)",
         "edge_list": "text 'spin1 spin2 J' and spins .npy (temperature, replica, N), one pair for each instance",
-        "couplings": "bonds alone: text 'spin1 spin2 J' or .npy (disorder, d, *grid), to simulate or to draw for",
+        "couplings": "bonds alone: text 'spin1 spin2 J', Gset, DIMACS, dimod JSON, matrices, .npy (disorder, d, *grid)",
         "peapods": "peapods sweep .npz with snapshots, and its couplings .npy (*grid, d), one pair for each run",
         "mcising": "mcising HDF5 with configurations, nearest-neighbour J1 on chain, square or cubic lattices",
         "spin_ensembles": "ensembles of spins, joined: those of equal couplings along replica, others as instances",
     }
 
-    model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick"] = field(
+    model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick", "random_regular"] = field(
         default="edwards_anderson", metadata={"help": "which Hamiltonian"}
     )
-    couplings: Literal["gaussian", "bimodal"] = field(
-        default="gaussian", metadata={"help": "law of the couplings (of no effect in the ferromagnet)"}
+    couplings: Literal["gaussian", "bimodal", "planted_bimodal", "planted_gaussian"] = field(
+        default="gaussian",
+        metadata={"help": "law of the couplings (of no effect in the ferromagnet); planted: of the Nishimori line"},
     )
     dimension: int = field(default=2, metadata={"help": "space dimensions of the lattice", "min": 1, "max": 3})
     length: int = field(
-        default=8, metadata={"help": "spins along each side; of Sherrington-Kirkpatrick, all spins", "min": 2}
+        default=8, metadata={"help": "spins along each side; of a model on a graph, all spins", "min": 2}
     )
     boundary: Literal["cylinder", "periodic", "free"] = field(
         default="cylinder", metadata={"help": "free along the first dim and periodic along the others, or all alike"}
@@ -63,7 +64,7 @@ class Spins(Domain):
     )
     instances: int = field(default=300, metadata={"help": "disorder instances", "min": 1})
     replicas: int = field(default=100, metadata={"help": "configurations per instance and temperature", "min": 1})
-    method: Literal["auto", "transfer_matrix", "enumeration", "parallel_tempering"] = field(
+    method: Literal["auto", "transfer_matrix", "enumeration", "parallel_tempering", "planted"] = field(
         default="auto", metadata={"help": "how they are drawn; auto is exact where that is cheap"}
     )
     sweeps: int = field(
@@ -88,27 +89,33 @@ class Spins(Domain):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         temperatures = tuple(float(t) for t in self.temperatures)
         object.__setattr__(self, "temperatures", temperatures)
         if not temperatures or min(temperatures) <= 0 or list(temperatures) != sorted(set(temperatures)):
             raise InputError(f"temperatures {list(temperatures)} must be positive and increase: sort them (units of J)")
-        if self.model == "sherrington_kirkpatrick" and self.method == "transfer_matrix":
-            raise InputError("method 'transfer_matrix' needs a lattice: take parallel_tempering for this model")
         if self.method == "enumeration" and self.spins > 20:
             raise InputError(f"method 'enumeration' takes at most 20 spins, got {self.spins}: use transfer_matrix")
+        from physgen.domains.spins.planted import check_planted
+
+        check_planted(self)
 
     @property
     def spins(self) -> int:
         """Number of spins N."""
-        return self.length if self.model == "sherrington_kirkpatrick" else self.length**self.dimension
+        return self.length if self.model in ON_GRAPHS else self.length**self.dimension
 
     # --- ensembles ------------------------------------------------------------------------------
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
+        from physgen.domains.spins.planted import LAWS, planted_ensemble
         from physgen.domains.spins.simulate import drawn_couplings
 
-        made = self._simulate_in(drawn_couplings(self, seed), seed, processes, progress)
+        if self.couplings in LAWS:
+            made = planted_ensemble(self, self._simulate_in, seed, processes, progress)
+        else:
+            made = self._simulate_in(drawn_couplings(self, seed), seed, processes, progress)
         return made.assign_attrs(model=self.model, boundary=self.boundary)
 
     def simulate_given(
@@ -281,45 +288,7 @@ class Spins(Domain):
 
         return exact_mean if kind == "exact" else conditional_mean
 
-    def path_kernel(self) -> PathMaking:
-        """Neighbours are drawn one after the other, with what their bond says."""
-        from physgen.diffusion.inference.paired_kernel import PairedMixture
-
-        return PairedMixture(), "bernoulli"
-
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""
         local = options.get("kind", self.network_kind) == "message_passing"
         return len(trained) == len(grid) if local else tuple(trained) == tuple(grid)
-
-    # --- judging --------------------------------------------------------------------------------
-
-    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-        """``other`` with the temperatures and the order of instances of the reference; see ``confront.py``."""
-        from physgen.domains.spins.confront import confront_spins
-
-        return confront_spins(reference, other, name)
-
-    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-        """The reference at the temperatures that ``other`` holds as well."""
-        from physgen.domains.spins.confront import match_temperatures
-
-        return match_temperatures(other, reference, "the reference")
-
-    def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
-        """Name -> diagnostic; see ``diagnostics.py``."""
-        from physgen.domains.spins.diagnostics import DIAGNOSTICS
-
-        return dict(DIAGNOSTICS)
-
-    def memorization(
-        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
-    ) -> xr.Dataset:
-        """Largest overlap with a training configuration, beside that of held-out data of the same instances."""
-        from physgen.domains.spins.overlap import spin_memorization
-
-        return spin_memorization(generated, train, heldout, **judged)
-
-    def orbit(self, ensemble: xr.Dataset) -> str:
-        """``flip`` of all spins, where no field tells them apart: couplings leave no symmetry of the lattice."""
-        return "none" if "external_field" in ensemble else "flip"

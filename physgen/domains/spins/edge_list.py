@@ -35,6 +35,7 @@ class EdgeTable:
     temperatures: np.ndarray | None = None
     spins: int | None = None
     linear: bool = False  # rows i i h are external fields
+    asks_sign: bool = False  # the sign has to be given, unless ``sign`` says it
     notes: list[str] = field(default_factory=list)
 
 

@@ -17,6 +17,14 @@ FALSE_ALARM = 1e-3  # probability that a good run fails one family of tests
 LONG_ENOUGH = 20.0  # production length in units of tau below which tau itself is not known
 
 
+class Identity(NamedTuple):
+    """What :math:`[e]` of Gaussian couplings and fields is held against, see :func:`judge`."""
+
+    energy: np.ndarray  # (n, c, T) per spin, of the terms with Gaussian coefficients
+    bond_variance: float  # of the couplings, summed over bonds, per spin; 0 where they are not Gaussian
+    field_variance: float = 0.0  # of the external fields; 0 where they are not Gaussian
+
+
 class Figures(NamedTuple):
     """What a verdict needs of the run of one disorder instance."""
 
@@ -40,7 +48,8 @@ def run_figures(
     link_overlap: np.ndarray,
     temperatures: np.ndarray,
     interval: int,
-    bond_variance: float,
+    identity: Identity,
+    in_field: bool = False,
 ) -> Figures:
     r"""Figures of one run, measured from its first sweep on; the second half is the production.
 
@@ -49,20 +58,23 @@ def run_figures(
         overlap, link_overlap: (n, pairs, T) between chains.
         temperatures: (T,).
         interval: sweeps between measurements.
-        bond_variance: :math:`\sum_b \sigma_b^2 / N`, the variance of the couplings summed over bonds, per spin.
+        identity: what the Katzgraber-Young identity needs.
+        in_field: whether there is an external field; without one the mean overlap is known to be 0.
     """
     n = len(energy) // 8 * 8
     edges = [len(energy) - n + n // 8, len(energy) - n + n // 4, len(energy) - n // 2, len(energy)]
     bins = np.stack([energy[low:high].mean(axis=0) for low, high in zip(edges[:-1], edges[1:], strict=True)])
     made = energy[edges[2] :]
-    link = link_overlap[edges[2] :].mean(axis=(0, 1))
-    bound = bond_variance * (1 - link) / np.asarray(temperatures)
+    link, both = (values[edges[2] :].mean(axis=(0, 1)) for values in (link_overlap, overlap))
+    bound = (identity.bond_variance * (1 - link) + identity.field_variance * (1 - both)) / np.asarray(temperatures)
+    centre = None if in_field else 0.0
     times = [
-        max(integrated_time(made[:, :, t]), integrated_time(overlap[edges[2] :, :, t], mean=0.0))
+        max(integrated_time(made[:, :, t]), integrated_time(overlap[edges[2] :, :, t], mean=centre))
         for t in range(len(temperatures))
     ]
     tau = np.array(times)
-    return Figures(bins, made.mean(axis=(0, 1)) + bound, tau * interval, made.shape[1] * len(made) / (2 * tau))
+    young = identity.energy[edges[2] :].mean(axis=(0, 1)) + bound
+    return Figures(bins, young, tau * interval, made.shape[1] * len(made) / (2 * tau))
 
 
 def independence_reason(figures: Figures, levels: np.ndarray, replicas: int, sweeps: int, disorder: int) -> str:
@@ -89,7 +101,8 @@ def judge(runs: list[Figures], levels: np.ndarray, gaussian: bool) -> Verdict:
     1. Drift: the mean energies of the last three log2 bins of sweeps agree. Differences of neighbouring bins
        have mean zero over instances and chains; Student's t, Bonferroni over bins and temperatures.
     2. Katzgraber-Young (Gaussian couplings): :math:`[e] = -\frac{1}{T}\sum_b\sigma_b^2 (1-[q_l])/N` in equilibrium,
-       approached from opposite sides; Student's t over instances (at least 8), Bonferroni over temperatures.
+       approached from opposite sides; Gaussian fields of variance :math:`\sigma_h^2` in the same way have
+       :math:`[e_h] = -\sigma_h^2 (1-[q])/T`; Student's t over instances (at least 8), Bonferroni over temperatures.
        Source: Katzgraber and Young, Phys. Rev. B 63, 184422 (2001).
 
     Each family fails a good run with probability at most ``FALSE_ALARM``.

@@ -16,7 +16,8 @@ import numpy as np
 from physgen.domains.spins.arrays import Source, array, assemble
 from physgen.domains.spins.axes import order_couplings, order_spins
 from physgen.domains.spins.conventions import COMMON, Conventions, read_conventions, whole_numbers
-from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice, read_edge_table
+from physgen.domains.spins.coupling_files import read_table
+from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice
 from physgen.domains.spins.equilibrium import check_equilibrium
 from physgen.domains.spins.foreign import read_mcising, read_peapods
 from physgen.domains.spins.layout import UNITS, check_spins, not_trainable
@@ -126,7 +127,7 @@ def _load_edge_lists(
     grid = whole_numbers(shape, "shape") if shape else None
     if grid and math.prod(grid) != count:
         raise InputError(f"shape {grid} has {math.prod(grid)} sites, the configurations have {count}: correct shape")
-    tables = [read_edge_table(path) for path in lists]
+    tables = [read_table(path) for path in lists]
     said = with_headers(said, tables, count)
     start = first_spin(tables, count, first, grid)
     parts = [

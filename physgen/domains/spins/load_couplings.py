@@ -11,8 +11,9 @@ import numpy as np
 
 from physgen.domains.spins.arrays import array
 from physgen.domains.spins.axes import order_couplings
-from physgen.domains.spins.conventions import SIGNS, Conventions, agreeing, whole_numbers
-from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice, read_edge_table
+from physgen.domains.spins.conventions import SIGNS, Conventions, agreeing, read_conventions, whole_numbers
+from physgen.domains.spins.coupling_files import asked_sign, lattice_of, matrix_files, read_table
+from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice
 from physgen.domains.spins.layout import Disorder, couplings_template, instance_digests
 from physgen.errors import InputError
 
@@ -29,11 +30,13 @@ OF_TEXT, OF_ARRAYS = ("spins", "first", "parallel"), ("coupling_axes", "directio
 def load_couplings(paths: list[Path], said: Conventions, **options: str) -> xr.Dataset:
     r"""A template of the couplings in edge lists (one instance each) or in .npy arrays (D, d, \*grid), not of both.
 
+    Besides edge lists each other file of :mod:`physgen.domains.spins.coupling_files` is one instance, matrices too.
+
     Options: ``temperatures`` or ``betas``, which may be left out; ``sign``, ``scale``; ``shape`` of the lattice (an
     edge list without it is a general graph). Of text: ``first`` spin, ``spins`` (their number), ``parallel`` rows of
     one bond. Of arrays: ``coupling_axes``, ``directions``, ``bonds``.
     """
-    arrays = [path for path in paths if path.suffix == ".npy"]
+    arrays = [path for path in paths if path.suffix == ".npy" and not matrix_files([path])]
     if arrays and len(arrays) < len(paths):
         raise InputError(f"{arrays[0]} is an array, other files are text: import edge lists and arrays apart")
     strange = [name for name in (OF_TEXT if arrays else OF_ARRAYS) if options.get(name)]
@@ -45,7 +48,8 @@ def load_couplings(paths: list[Path], said: Conventions, **options: str) -> xr.D
     if arrays:
         disorder, sites = _from_arrays(paths, grid, said.factor, **options)
     else:
-        tables = [read_edge_table(path) for path in paths]
+        tables = [read_table(path) for path in paths]
+        asked_sign(tables, said.sign_given)
         said, disorder, sites = _from_tables(tables, grid, said, **options)
         notes += [note for table in tables for note in table.notes]
     points = said.temperatures
@@ -61,6 +65,21 @@ def load_couplings(paths: list[Path], said: Conventions, **options: str) -> xr.D
         *equal,
     ]
     return made.assign_attrs(format="couplings", import_notes="\n".join(notes))
+
+
+def couplings_like(path: Path, dimension: int) -> xr.Dataset:
+    """A template of the couplings in one file that says everything itself, the sign among it.
+
+    Where the graph is a lattice of this dimension with sides of equal length, in C order, it becomes that lattice.
+    """
+    table = read_table(path)
+    if not table.sign:
+        raise InputError(
+            f"{path} does not say the sign of its couplings: add the line '# H = -sum J s s' or '# E = +sum J s s', or "
+            "import it: physgen import couplings FILE sign=minus -o J.h5"
+        )
+    shape = lattice_of(table, dimension)
+    return load_couplings([path], read_conventions({}), **({"shape": shape} if shape else {}))
 
 
 def _each_once(template: xr.Dataset) -> tuple[xr.Dataset, list[str]]:

@@ -108,6 +108,13 @@ def measure(walkers: Walkers, graph: Graph) -> Measurement:
     return Measurement(walkers.energy[walkers.lane_at] / len(graph.field), overlap, link)
 
 
+def field_energies(walkers: Walkers, graph: Graph, uniform: float) -> tuple[np.ndarray, np.ndarray]:
+    r"""Energies per spin :math:`-\sum_i h_i s_i/N`, and the same of :math:`h_i` less ``uniform``: (ladders, T) each."""
+    fields = np.stack([graph.field, graph.field - np.float32(uniform)])
+    whole, random = -(fields @ walkers.spins).astype(np.float64) / len(graph.field)
+    return whole[walkers.lane_at], random[walkers.lane_at]
+
+
 def configurations(walkers: Walkers, levels: np.ndarray) -> np.ndarray:
     """Configurations by temperature, (len(levels), ladders, N) int8, at the given places of the ladder."""
     lanes = walkers.lane_at[:, levels].T

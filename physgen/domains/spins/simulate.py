@@ -15,15 +15,10 @@ import numpy as np
 
 from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.domains.spins import exact
-from physgen.domains.spins.couplings import (
-    complete_graph,
-    complete_graph_couplings,
-    disorder_rng,
-    lattice_couplings,
-    lattice_edges,
-)
+from physgen.domains.spins.couplings import disorder_rng, lattice_edges
 from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import Disorder, disorder_of, grid_dims, spin_ensemble
+from physgen.domains.spins.models import ON_GRAPHS, draw_disorder
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +36,8 @@ class Quenched(NamedTuple):
     grid: tuple[int, ...]
     ids: np.ndarray  # (D,) names of the instances
     gaussian_variance: float | None  # of each coupling, where their law is Gaussian of mean zero; else None
+    uniform_field: float = 0.0  # mean of the law of the external field
+    random_field: float = 0.0  # its standard deviation, where it is Gaussian; 0 where nothing is known of it
 
     @property
     def spins(self) -> int:
@@ -59,12 +56,13 @@ class Quenched(NamedTuple):
 
 def drawn_couplings(domain: Spins, seed: int) -> Quenched:
     """Couplings of the law of a domain."""
-    disorder, complete = _draw_disorder(domain, seed), domain.model == "sherrington_kirkpatrick"
-    grid = (domain.length,) if complete else disorder.couplings.shape[2:]
+    disorder, complete = draw_disorder(domain, seed), domain.model == "sherrington_kirkpatrick"
+    grid = (domain.length,) if domain.model in ON_GRAPHS else disorder.couplings.shape[2:]
     gaussian = domain.couplings == "gaussian" and domain.model != "ferromagnet"
-    # 1 each on a lattice, 1/N each on the complete graph
+    # 1 each on a lattice or a regular graph, 1/N each on the complete graph
     variance = (1 / domain.spins if complete else 1.0) if gaussian else None
-    return Quenched(disorder, grid, np.arange(domain.instances), variance)
+    ids = np.arange(domain.instances)
+    return Quenched(disorder, grid, ids, variance, domain.uniform_field, domain.random_field)
 
 
 def given_couplings(template: xr.Dataset) -> Quenched:
@@ -86,6 +84,8 @@ def cheapest_method(couplings: Quenched) -> str:
 
 def check_method(method: str, couplings: Quenched) -> str:
     """The method, where it can simulate given couplings; else InputError."""
+    if method == "planted":
+        raise InputError("nothing is planted in given couplings: leave method out, or simulate without --given")
     if method == "transfer_matrix" and couplings.disorder.edges is not None:
         raise InputError(
             "method 'transfer_matrix' needs a lattice, the given couplings stand on a general graph of "
@@ -93,23 +93,7 @@ def check_method(method: str, couplings: Quenched) -> str:
         )
     if method == "enumeration" and couplings.spins > 20:
         raise InputError(f"method 'enumeration' takes at most 20 spins, the given couplings join {couplings.spins}")
-    if method == "parallel_tempering" and couplings.disorder.external_field is not None:
-        raise InputError(
-            "parallel tempering has no test of equilibrium in an external field yet: the exact methods take fields "
-            "(transfer_matrix on narrow lattices, enumeration to 20 spins)"
-        )
     return method
-
-
-def _draw_disorder(domain: Spins, seed: int) -> Disorder:
-    """The couplings of every instance of a domain."""
-    ids = np.arange(domain.instances)
-    if domain.model == "sherrington_kirkpatrick":
-        edges = complete_graph(domain.length)
-        return Disorder(complete_graph_couplings(domain.length, domain.couplings, seed, ids), edges, None)
-    law = "ferromagnet" if domain.model == "ferromagnet" else domain.couplings
-    shape = (domain.length,) * domain.dimension
-    return Disorder(lattice_couplings(shape, law, domain.boundary, seed, ids), None, None)
 
 
 def exact_ensemble(

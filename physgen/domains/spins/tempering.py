@@ -90,7 +90,7 @@ def tempering_ensemble(
 
     run_jobs(job, -(-instances // size), processes, report)
     in_order = [runs[i] for i in range(instances)]
-    gaussian = couplings.gaussian_variance is not None
+    gaussian = couplings.gaussian_variance is not None or couplings.random_field > 0
     verdict = equilibration.judge([run.figures for run in in_order], plan.levels, gaussian=gaussian)
     if not verdict.equilibrated:
         raise InputError(
@@ -123,6 +123,10 @@ def choose_kernel(domain: Spins, couplings: Quenched) -> str:
     """``multispin`` where all couplings allow it, whatever their number, unless the domain says otherwise."""
     if domain.kernel == "general":
         return "general"
+    if couplings.disorder.external_field is not None:
+        if domain.kernel == "multispin":
+            raise InputError("kernel 'multispin' takes no external field: take kernel=general or auto")
+        return "general"
     from physgen.domains.spins.multispin import obstacle
 
     reason = obstacle(couplings.edges, couplings.disorder.couplings.reshape(len(couplings.ids), -1), couplings.spins)
@@ -149,22 +153,41 @@ def _plan(domain: Spins, spins: int) -> Plan:
 
 def _alone(couplings: Quenched, i: int, plan: Plan, order: np.ndarray | None, seed: int) -> Run:
     """The run of one instance by the general kernel."""
-    bonds = couplings.disorder.couplings[i].reshape(-1)
-    graph = monte_carlo.make_graph(couplings.edges, bonds, couplings.spins, order=order)
+    bonds, outer = couplings.disorder.couplings[i].reshape(-1), couplings.external_field(i)
+    graph = monte_carlo.make_graph(couplings.edges, bonds, couplings.spins, outer, order)
     walkers = monte_carlo.start(graph, plan.ladder, plan.ladders, disorder_rng(seed, i, MONTE_CARLO_STREAM))
-    series, drawn = [], []
+    series, drawn, of_fields = [], [], []
     for m in range(plan.measurements):
         monte_carlo.advance(walkers, graph, plan.ladder, plan.interval)
         series.append(monte_carlo.measure(walkers, graph))
+        if outer is not None:
+            of_fields.append(monte_carlo.field_energies(walkers, graph, couplings.uniform_field))
         if m in plan.recorded:
             drawn.append(monte_carlo.configurations(walkers, plan.levels))
     energy, overlap, link = (np.stack(column) for column in zip(*series, strict=True))
-    # sum of the variances of the couplings; without a Gaussian law the identity that it enters is not judged
-    per_spin = (couplings.gaussian_variance or 0.0) * len(graph.edges) / couplings.spins
-    figures = equilibration.run_figures(energy, overlap, link, plan.ladder, plan.interval, per_spin)
+    identity = _identity(couplings, graph, energy, of_fields)
+    figures = equilibration.run_figures(
+        energy, overlap, link, plan.ladder, plan.interval, identity, in_field=outer is not None
+    )
     rate = walkers.accepted / np.maximum(walkers.attempts, 1)
     spins = np.concatenate(drawn, axis=1)[:, : plan.replicas]
     return Run(spins, figures, float(rate.min(initial=1.0)), int(walkers.trips.min()))
+
+
+def _identity(
+    couplings: Quenched, graph: monte_carlo.Graph, energy: np.ndarray, of_fields: list[tuple[np.ndarray, np.ndarray]]
+) -> equilibration.Identity:
+    """The terms of the energy whose coefficients are Gaussian, with the variances of these.
+
+    Without any the identity is not judged. ``of_fields``: whole field energy, and that without its uniform part.
+    """
+    judged = energy if couplings.gaussian_variance is not None else np.zeros_like(energy)
+    if of_fields:
+        whole, random = (np.stack(column) for column in zip(*of_fields, strict=True))
+        judged = judged - whole if couplings.gaussian_variance is not None else judged
+        judged = judged + random if couplings.random_field else judged
+    per_spin = (couplings.gaussian_variance or 0.0) * len(graph.edges) / couplings.spins
+    return equilibration.Identity(judged, per_spin, couplings.random_field**2)
 
 
 def _in_words(couplings: Quenched, some: range, plan: Plan, order: np.ndarray | None, seed: int) -> Iterator[Run]:
@@ -191,7 +214,8 @@ def _in_words(couplings: Quenched, some: range, plan: Plan, order: np.ndarray | 
     for bit in range(len(some)):
         counts = (by_bit[0][bit], by_bit[1][bit], by_bit[2][bit])
         energy, overlap, link = multispin.measurement(counts, couplings.spins, joined, coupling)
-        figures = equilibration.run_figures(energy, overlap, link, plan.ladder, plan.interval, 0.0)
+        nothing = equilibration.Identity(energy, 0.0)  # couplings are not Gaussian
+        figures = equilibration.run_figures(energy, overlap, link, plan.ladder, plan.interval, nothing)
         yield Run(spins[bit], figures, float(rate[bit]), int(walkers.trips[:, bit].min()))
 
 

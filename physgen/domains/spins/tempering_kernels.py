@@ -175,4 +175,4 @@ def overlaps(walkers: Walkers, edges: np.ndarray, pairs: np.ndarray, overlap: np
             for m in range(len(edges)):
                 i, j = edges[m, 0], edges[m, 1]
                 total += spins[i, a] * spins[i, b] * spins[j, a] * spins[j, b]
-            link[p, t] = total / len(edges)
+            link[p, t] = total / max(len(edges), 1)

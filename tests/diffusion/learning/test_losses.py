@@ -12,8 +12,15 @@ from torch import nn
 
 from physgen.diffusion.convention import like
 from physgen.diffusion.exact import GaussianMixture
-from physgen.diffusion.learning.denoisers import PREDICTIONS, EnergyDenoiser, LogUniform, PredictionDenoiser
+from physgen.diffusion.learning.denoisers import (
+    PREDICTIONS,
+    EnergyDenoiser,
+    LogUniform,
+    PredictionDenoiser,
+    denoising_loss,
+)
 from physgen.diffusion.learning.losses import (
+    ConditionalMeanLoss,
     ImplicitScoreMatching,
     LearnedWeight,
     SlicedScoreMatching,
@@ -260,3 +267,20 @@ def test_wrong_requests_say_what_is_right():
         SlicedScoreMatching(Tiny(), projections=0)
     with pytest.raises(ValueError, match="0 < s_min < s_max"):
         UncertainDenoiser(Tiny(), s_min=2.0, s_max=1.0)
+
+
+def test_towards_x0_itself_the_conditional_mean_is_denoising_and_towards_the_exact_one_nothing_is_left():
+    class Wiener(nn.Module):
+        def forward(self, y, s, condition=None):
+            return GAUSSIAN(y, s)
+
+        def error_scale(self, s, condition=None):
+            return 1 + s
+
+    x0, s, noise = draw(GAUSSIAN, 50, 1)
+    plain = ConditionalMeanLoss(Wiener(), lambda x0, y, s, condition: x0)(x0, s, noise, None)
+    assert torch.allclose(plain, denoising_loss(Wiener(), x0, s, noise), rtol=1e-6)
+    exact = ConditionalMeanLoss(Wiener(), lambda x0, y, s, condition: GAUSSIAN(y, s))(x0, s, noise, None)
+    assert float(exact.abs().max()) < 1e-12
+    with pytest.raises(ValueError, match="denoisers with error_scale"):
+        ConditionalMeanLoss(nn.Identity(), lambda x0, y, s, condition: x0)

@@ -39,8 +39,7 @@ def size_crossings(*results: xr.Dataset) -> Figure:
             at, error = float(pair["crossing"]), float(pair["crossing_error"])
             if not np.isfinite(at):
                 continue
-            told = format_value(at, error) if np.isfinite(error) else f"{at:.3g}"
-            words = f"{int(pair['small'])}, {int(pair['large'])}: {told}{'' if unit == '1' else ' ' + unit}"
+            words = f"{int(pair['small'])}, {int(pair['large'])}: {format_value(at, error)}{'' if unit == '1' else ' ' + unit}"
             axes.axvline(at, color=REFERENCE, lw=0.8, ls=(0, (4, 3)), label=words)
             if np.isfinite(error):
                 axes.axvspan(at - error, at + error, color=REFERENCE, alpha=0.12, lw=0)

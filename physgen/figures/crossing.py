@@ -39,7 +39,8 @@ def size_crossings(*results: xr.Dataset) -> Figure:
             at, error = float(pair["crossing"]), float(pair["crossing_error"])
             if not np.isfinite(at):
                 continue
-            words = f"{int(pair['small'])}, {int(pair['large'])}: {format_value(at, error)}{'' if unit == '1' else ' ' + unit}"
+            sizes = f"{int(pair['small'])}, {int(pair['large'])}"
+            words = f"{sizes}: {format_value(at, error)} {'' if unit == '1' else unit}".rstrip()
             axes.axvline(at, color=REFERENCE, lw=0.8, ls=(0, (4, 3)), label=words)
             if np.isfinite(error):
                 axes.axvspan(at - error, at + error, color=REFERENCE, alpha=0.12, lw=0)

@@ -15,7 +15,9 @@ ROOMS = (
     "ensemble", "diagnostics", "figures", "diffusion", "networks", "lattice", "domains", "config", "runs", "stages",
     "report", "tracking", "storage", "processes", "units", "session",
 )  # fmt: skip
-COMMANDS = "", "simulate", "import", "train", "sample", "evaluate", "compare", "average", "ui", "sync", "config"
+COMMANDS = (
+    "", "simulate", "import", "train", "sample", "evaluate", "certify", "compare", "average", "ui", "sync", "config",
+)  # fmt: skip
 
 
 def write_reference() -> None:
@@ -90,6 +92,7 @@ def _commands() -> str:
         ["train"],
         ["sample"],
         ["evaluate"],
+        ["certify"],
         ["compare"],
         ["import"],
         ["simulate"],

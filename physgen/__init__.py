@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from physgen.networks import UNet as UNet
     from physgen.session.inferring import infer as infer
     from physgen.session.inferring import likelihood as likelihood
+    from physgen.session.judging import certify as certify
     from physgen.session.judging import combine as combine
     from physgen.session.judging import compare as compare
     from physgen.session.judging import evaluate as evaluate

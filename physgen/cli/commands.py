@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen.cli import inferring
+from physgen.cli.certifying import certify_command
 from physgen.cli.combining import combine_command, pair_command
 from physgen.cli.drawing import pack_command, sample_command
 from physgen.cli.parser import STOPPED, parser
@@ -262,6 +263,7 @@ COMMANDS = {
     "pack": pack_command,
     "average": _average,
     "evaluate": _evaluate,
+    "certify": certify_command,
     "compare": _compare,
     "combine": combine_command,
     "pair": pair_command,

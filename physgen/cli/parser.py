@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from physgen.cli.certifying import add_certify
+
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: come again
 
 EPILOG = f"""\
@@ -223,6 +225,8 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="default: GENERATED without suffix, or GENERATED-evaluation"
     )
+
+    add_certify(commands)
 
     compare = commands.add_parser("compare", help="diagnostics of several runs over one reference, on one page")
     compare.add_argument(

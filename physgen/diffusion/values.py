@@ -159,10 +159,16 @@ class Real(Values):
 
 @dataclass(frozen=True)
 class Binary(Values):
-    r"""+1 and -1: the magnetisation :math:`\tanh(y/s^2 + \ldots)`; drawing ends at the nearest vertex."""
+    r"""+1 and -1: the magnetisation :math:`\tanh(y/s^2 + \ldots)`; drawing ends at the nearest vertex.
+
+    ``bonds``: the entry of the condition, (B, 2d, \*grid), that holds what couples each site to its neighbours, if one
+    does (:class:`physgen.diffusion.inference.paired_kernel.PairedMixture`).
+    """
 
     name: ClassVar[str] = "binary"
     baseline: ClassVar[str] = "free spins"
+
+    bonds: str | None = None
 
     def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
         """See :class:`physgen.diffusion.learning.denoisers.SpinDenoiser`."""
@@ -197,7 +203,8 @@ class Binary(Values):
         return np.where(x >= 0, 1.0, -1.0)
 
     def path_kernel(self) -> PathMaking:
-        """A mixture of both values at each site, with a Bernoulli read-out."""
+        """A mixture of both values at each site with a Bernoulli read-out; neighbours together over known bonds."""
+        from physgen.diffusion.inference.paired_kernel import PairedMixture
         from physgen.diffusion.inference.reverse_kernels import SpinMixture
 
-        return SpinMixture(), "bernoulli"
+        return SpinMixture() if self.bonds is None else PairedMixture(self.bonds), "bernoulli"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from physgen.diffusion.values import Values
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
-
-    from physgen.diffusion.values import PathMaking
 
     LogTarget = Callable[[torch.Tensor, int], torch.Tensor]
     Condition = Mapping[str, torch.Tensor] | None
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
 
 class Law:
     """What a :class:`physgen.domains.contract.Domain` knows of its law; see there for the words."""
-
-    values: ClassVar[Values]
 
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
         """Exact D(y, s, condition) for the samples of ``template``; None where the law has none in closed form."""
@@ -53,9 +48,13 @@ class Law:
         """
         return None
 
-    def path_kernel(self) -> PathMaking | None:
-        """How paths with weights are drawn: that of the kind of value, or one that knows more of the law."""
-        return self.values.path_kernel()
+    def identities(self, ensemble: xr.Dataset) -> tuple[Sequence[Any], Sequence[Any]] | None:
+        """Averages that the law fixes exactly, of any ensemble that claims to follow it, without a reference.
+
+        Those that were measured and those that do not apply, :class:`physgen.diagnostics.identity.Identity` and
+        ``Absent``. None where the domain knows none.
+        """
+        return None
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Whether a network of these ``options``, trained on the lattice ``trained``, knows the law on ``grid`` too."""

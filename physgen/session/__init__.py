@@ -10,6 +10,7 @@ from physgen.lazy import attach
 if TYPE_CHECKING:
     from physgen.session.inferring import infer as infer
     from physgen.session.inferring import likelihood as likelihood
+    from physgen.session.judging import certify as certify
     from physgen.session.judging import compare as compare
     from physgen.session.judging import evaluate as evaluate
     from physgen.session.judging import regimes as regimes

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from physgen.report.comparison import Comparison
     from physgen.report.evaluation import Evaluation
     from physgen.report.regimes import Regimes
+    from physgen.stages.certification import Certificate
     from physgen.stages.correction import Correction
 
 
@@ -49,6 +50,25 @@ def evaluate(
     ensembles, physics = of_one_physics(read, domain)
     judging = judging_rules(JudgingConfig(), tolerances, correction)
     return evaluate_ensembles(**ensembles, domain=physics, judging=judging)
+
+
+def certify(ensemble: Any, *, false_alarms: float = 0.01) -> Certificate:
+    """Hold configurations against identities that their law fixes exactly, without a reference.
+
+    Args:
+        ensemble: a Dataset of a physics that knows such identities, or the path of one; its log-weights count.
+        false_alarms: probability that any row fails where the law is exact.
+
+    Returns:
+        The certificate: it shows its table, and has ``rows``, ``verdict``, ``summary`` and ``write(path)``.
+
+    Raises:
+        InputError: data that cannot be read, a physics that knows no identities.
+    """
+    from physgen.stages.certification import certify_ensemble
+    from physgen.stages.sources import as_ensemble
+
+    return certify_ensemble(as_ensemble(ensemble), "the ensemble", false_alarms)
 
 
 def compare(*runs: OpenRun | str | Path) -> Comparison:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.stages.certification import Certificate as Certificate
+    from physgen.stages.certification import CertifyOptions as CertifyOptions
+    from physgen.stages.certification import certify as certify
     from physgen.stages.combining import CombineOptions as CombineOptions
     from physgen.stages.combining import combine as combine
     from physgen.stages.combining import write_combination as write_combination

@@ -57,7 +57,7 @@ def draw_weighted(
     Raises InputError where the domain knows no law to weigh against, or a law has fewer than 25 draws.
     """
     encoding, domain = model.encoding, model.domain
-    target, how = domain.log_target(template, encoding.domain), domain.path_kernel()
+    target, how = domain.log_target(template, encoding.domain), domain.values.path_kernel()
     if target is None or how is None:
         raise InputError(
             f"weights need the law itself, which {domain.name} does not know of its data: leave them out (for weights "

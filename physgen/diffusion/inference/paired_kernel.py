@@ -43,16 +43,18 @@ class PairedMixture(PathKernel):
     r"""Values :math:`\pm1` whose neighbours are joined by known bonds K.
 
     Args:
-        bonds: K (1 or B, D, \*grid), as :meth:`given` takes them from ``condition["channels"]``; None before that.
+        entry: of the condition, from which :meth:`given` takes the bonds.
+        bonds: K (1 or B, D, \*grid); None before that.
     """
 
     reads_out: ClassVar[bool] = True
 
+    entry: str = "channels"
     bonds: Tensor | None = None
 
     def given(self, condition: Condition) -> PathKernel:
         """With the bonds of a condition; independent sites where it has none on a lattice."""
-        bonds = (condition or {}).get("channels")
+        bonds = (condition or {}).get(self.entry)
         return SpinMixture() if bonds is None else replace(self, bonds=bonds.double().clamp(-STRONGEST, STRONGEST))
 
     def draw(self, move: Move, noise: Noise) -> Tensor:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
+from physgen.diagnostics.identity import normal_quantile
 from physgen.domains.spins.layout import Disorder, check_spins, disorder_of
 from physgen.errors import InputError
 
@@ -143,19 +143,11 @@ def callen_z(ensemble: xr.Dataset) -> xr.Dataset:
         {
             "value": (dim, value, attrs),
             "error": (dim, error, {"long_name": "standard error of the value", "units": "J"}),
-            "z": (dim, _normal_quantile(t, freedom), {"long_name": "deviation in standard errors", "units": "1"}),
+            "z": (dim, normal_quantile(t, freedom), {"long_name": "deviation in standard errors", "units": "1"}),
             "fitted_temperature": (dim, np.array(fitted), fit),
         },
         coords={"temperature": ("temperature", temperatures, {"long_name": "temperature", "units": "J"})},
     )  # fmt: skip
-
-
-def _normal_quantile(t: np.ndarray, freedom: float) -> np.ndarray:
-    """Normal deviate with the two-sided p-value of Student's t; the logarithm reaches far tails."""
-    if not np.isfinite(freedom):
-        return t
-    log_p = stats.t.logsf(np.abs(t), freedom)
-    return np.sign(t) * np.where(log_p > -700, -stats.norm.ppf(np.exp(np.maximum(log_p, -700))), np.sqrt(-2 * log_p))
 
 
 def _blocks(deviation: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from physgen.diffusion.values import Binary, Values
+from physgen.domains.spins.judging import SpinJudging
 from physgen.domains.spins.models import ON_GRAPHS, Ingredients
 from physgen.errors import InputError
 
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
-    from physgen.diffusion.values import PathMaking
     from physgen.domains.spins.simulate import Quenched
     from physgen.lattice import Draws
 
 
 @dataclass(frozen=True)
-class Spins(Ingredients):
+class Spins(SpinJudging, Ingredients):
     r"""Edwards-Anderson, Sherrington-Kirkpatrick and Bethe spin glasses and the ferromagnet, in a field, s = +-1.
 
     :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j - \sum_i h_i s_i`, k_B = 1, J of variance 1 (SK: 1/N).
@@ -31,7 +31,7 @@ class Spins(Ingredients):
 
     name: ClassVar[str] = "spins"
     description: ClassVar[str] = "disordered spins: glasses on lattices and graphs, ferromagnet, random field"
-    values: ClassVar[Values] = Binary()
+    values: ClassVar[Values] = Binary(bonds="channels")
     split_by: ClassVar[str] = "disorder"
     exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
     unit_within: ClassVar[tuple[str, ...]] = ("chain", "replica")
@@ -48,8 +48,9 @@ class Spins(Ingredients):
     model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick", "random_regular"] = field(
         default="edwards_anderson", metadata={"help": "which Hamiltonian"}
     )
-    couplings: Literal["gaussian", "bimodal"] = field(
-        default="gaussian", metadata={"help": "law of the couplings (of no effect in the ferromagnet)"}
+    couplings: Literal["gaussian", "bimodal", "planted_bimodal", "planted_gaussian"] = field(
+        default="gaussian",
+        metadata={"help": "law of the couplings (of no effect in the ferromagnet); planted: of the Nishimori line"},
     )
     dimension: int = field(default=2, metadata={"help": "space dimensions of the lattice", "min": 1, "max": 3})
     length: int = field(
@@ -63,7 +64,7 @@ class Spins(Ingredients):
     )
     instances: int = field(default=300, metadata={"help": "disorder instances", "min": 1})
     replicas: int = field(default=100, metadata={"help": "configurations per instance and temperature", "min": 1})
-    method: Literal["auto", "transfer_matrix", "enumeration", "parallel_tempering"] = field(
+    method: Literal["auto", "transfer_matrix", "enumeration", "parallel_tempering", "planted"] = field(
         default="auto", metadata={"help": "how they are drawn; auto is exact where that is cheap"}
     )
     sweeps: int = field(
@@ -95,6 +96,9 @@ class Spins(Ingredients):
             raise InputError(f"temperatures {list(temperatures)} must be positive and increase: sort them (units of J)")
         if self.method == "enumeration" and self.spins > 20:
             raise InputError(f"method 'enumeration' takes at most 20 spins, got {self.spins}: use transfer_matrix")
+        from physgen.domains.spins.planted import check_planted
+
+        check_planted(self)
 
     @property
     def spins(self) -> int:
@@ -105,9 +109,13 @@ class Spins(Ingredients):
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
+        from physgen.domains.spins.planted import LAWS, planted_ensemble
         from physgen.domains.spins.simulate import drawn_couplings
 
-        made = self._simulate_in(drawn_couplings(self, seed), seed, processes, progress)
+        if self.couplings in LAWS:
+            made = planted_ensemble(self, self._simulate_in, seed, processes, progress)
+        else:
+            made = self._simulate_in(drawn_couplings(self, seed), seed, processes, progress)
         return made.assign_attrs(model=self.model, boundary=self.boundary)
 
     def simulate_given(
@@ -280,45 +288,7 @@ class Spins(Ingredients):
 
         return exact_mean if kind == "exact" else conditional_mean
 
-    def path_kernel(self) -> PathMaking:
-        """Neighbours are drawn one after the other, with what their bond says."""
-        from physgen.diffusion.inference.paired_kernel import PairedMixture
-
-        return PairedMixture(), "bernoulli"
-
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""
         local = options.get("kind", self.network_kind) == "message_passing"
         return len(trained) == len(grid) if local else tuple(trained) == tuple(grid)
-
-    # --- judging --------------------------------------------------------------------------------
-
-    def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-        """``other`` with the temperatures and the order of instances of the reference; see ``confront.py``."""
-        from physgen.domains.spins.confront import confront_spins
-
-        return confront_spins(reference, other, name)
-
-    def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-        """The reference at the temperatures that ``other`` holds as well."""
-        from physgen.domains.spins.confront import match_temperatures
-
-        return match_temperatures(other, reference, "the reference")
-
-    def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
-        """Name -> diagnostic; see ``diagnostics.py``."""
-        from physgen.domains.spins.diagnostics import DIAGNOSTICS
-
-        return dict(DIAGNOSTICS)
-
-    def memorization(
-        self, generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: float
-    ) -> xr.Dataset:
-        """Largest overlap with a training configuration, beside that of held-out data of the same instances."""
-        from physgen.domains.spins.overlap import spin_memorization
-
-        return spin_memorization(generated, train, heldout, **judged)
-
-    def orbit(self, ensemble: xr.Dataset) -> str:
-        """``flip`` of all spins, where no field tells them apart: couplings leave no symmetry of the lattice."""
-        return "none" if "external_field" in ensemble else "flip"

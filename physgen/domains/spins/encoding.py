@@ -119,7 +119,7 @@ def request_spins(
             f"the couplings stand on {kinds[constants['graph']]}, the network was trained on "
             f"{kinds[not constants['graph']]}: it cannot draw for them; `physgen simulate CONFIG --given FILE` can"
         )
-    kept = [name for name in ("couplings", "edges", "external_field") if name in like]
+    kept = [name for name in ("couplings", "edges", "external_field", "planted") if name in like]
     coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
     temperature = _temperatures(like, given, constants)
     attrs = {name: value for name, value in like.attrs.items() if name not in OF_COUPLINGS}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physgen.domains.spins.averages import thermal_mean
 from physgen.domains.spins.callen import callen_terms
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.layout import Disorder, disorder_of, energy_of
@@ -106,7 +107,9 @@ def energy_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     return result.assign(width=("energy", np.diff(edges), {"long_name": "width of the bin", "units": "J"}))
 
 
-def exchange_terms(cold: np.ndarray, hot: np.ndarray, slope: float) -> tuple[np.ndarray, np.ndarray]:
+def exchange_terms(
+    cold: np.ndarray, hot: np.ndarray, slope: float, weights: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     r"""Ratio test of two temperatures, without bias for any number of replicas.
 
     :math:`\ln[P_1(E)/P_2(E)]` is linear in E with slope :math:`\beta_2 - \beta_1`. For a pair of replicas, one of each
@@ -117,6 +120,7 @@ def exchange_terms(cold: np.ndarray, hot: np.ndarray, slope: float) -> tuple[np.
     Args:
         cold, hot: total energies (..., R) and (..., S) at beta_1 > beta_2.
         slope: beta_1 - beta_2.
+        weights: of both, of the same shapes, or None for equal ones.
 
     Returns:
         deviation (...), the mean of x - x tanh(slope x / 2) over all R S pairs, and response (...), the mean of
@@ -124,8 +128,10 @@ def exchange_terms(cold: np.ndarray, hot: np.ndarray, slope: float) -> tuple[np.
     """
     difference = hot[..., None, :] - cold[..., :, None]
     turned = np.tanh(slope * difference / 2)
-    deviation = (difference * (1 - turned)).mean(axis=(-2, -1))
-    return deviation, (slope * difference**2 / 2 * (1 - turned**2)).mean(axis=(-2, -1))
+    terms = difference * (1 - turned), slope * difference**2 / 2 * (1 - turned**2)
+    if weights is not None:  # the mean over the hot ones, then over the cold ones
+        return tuple(thermal_mean(thermal_mean(one, weights[1][..., None, :]), weights[0]) for one in terms)  # type: ignore[return-value]
+    return terms[0].mean(axis=(-2, -1)), terms[1].mean(axis=(-2, -1))
 
 
 def energy_ratio(ensemble: xr.Dataset) -> xr.Dataset:

@@ -84,6 +84,8 @@ def cheapest_method(couplings: Quenched) -> str:
 
 def check_method(method: str, couplings: Quenched) -> str:
     """The method, where it can simulate given couplings; else InputError."""
+    if method == "planted":
+        raise InputError("nothing is planted in given couplings: leave method out, or simulate without --given")
     if method == "transfer_matrix" and couplings.disorder.edges is not None:
         raise InputError(
             "method 'transfer_matrix' needs a lattice, the given couplings stand on a general graph of "

@@ -185,12 +185,24 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _compare(arguments: argparse.Namespace) -> None:
     from physgen.stages.comparison import compare, log_comparison
 
+    if all(path.is_file() for path in arguments.runs):
+        return _compare_sizes(arguments)
     found = compare(arguments.runs)
     output = arguments.output or free_path(arguments.runs[0].parent / "comparison")
     written = found.write(output)
     uri = log_comparison(written, output, arguments.uri)
     print(found.table)
     print(f"wrote {written.folder}/report.html and figures/" + (f"; it is in MLflow at {uri}" if uri else ""))
+
+
+def _compare_sizes(arguments: argparse.Namespace) -> None:
+    from physgen.stages.sizes import compare_sizes, log_sizes
+
+    found = compare_sizes(arguments.runs, arguments.output or free_path(arguments.runs[0].parent / "sizes"))
+    uri = log_sizes(found, arguments.uri)
+    print(found.table)
+    words = f"; it is in MLflow at {uri}" if uri else ""
+    print(f"wrote {found.folder}/summary.json, crossings.nc and figures/crossings.png{words}")
 
 
 def _regimes(arguments: argparse.Namespace) -> None:

@@ -237,7 +237,11 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     compare = commands.add_parser("compare", help="diagnostics of several runs over one reference, on one page")
     compare.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN|DIR", help="folders of runs that were judged, or of evaluations"
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN|DIR|FILE",
+        help="folders of runs that were judged, or of evaluations; or ensembles of several sizes, where curves cross",
     )
     compare.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: comparison, beside the first run")
     compare.add_argument("--uri", metavar="URI", help="MLflow tracking URI (default: that of the runs)")

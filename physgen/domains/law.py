@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from physgen.errors import InputError
+
 if TYPE_CHECKING:
     import torch
     import xarray as xr
@@ -20,6 +22,15 @@ class Law:
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
         """Exact D(y, s, condition) for the samples of ``template``; None where the law has none in closed form."""
         return None
+
+    @classmethod
+    def compare_sizes(cls, ensembles: Sequence[xr.Dataset]) -> dict[str, xr.Dataset]:
+        """Statistics of systems of several sizes, one ensemble each, and where their curves cross.
+
+        Returns name -> Dataset over ``size`` and a condition, see :func:`physgen.figures.size_crossings`. Raises
+        InputError where the physics has none, which is the default.
+        """
+        raise InputError("this physics has no statistics of several sizes: compare runs that were judged instead")
 
     def training_target(self, kind: str, constants: Mapping[str, Any]) -> TrainingTarget | None:
         """A conditional mean :math:`E[x_0 | y, ...]` to train towards, (x0, y, s, condition) -> shape of x0.

@@ -14,6 +14,7 @@ from physgen.lazy import attach
 if TYPE_CHECKING:
     from physgen.figures.clouds import cloud as cloud
     from physgen.figures.control_variate import combined_estimates as combined_estimates
+    from physgen.figures.crossing import size_crossings as size_crossings
     from physgen.figures.curves import curve_comparison as curve_comparison
     from physgen.figures.drawing import save_figures as save_figures
     from physgen.figures.matrices import correlation_matrices as correlation_matrices

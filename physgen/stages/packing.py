@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from physgen.ensemble import TEMPLATE, save_ensemble
 from physgen.errors import InputError
 from physgen.runs.folder import ENCODING, FACTS, Run, open_run, read_json, write_config, write_json
-from physgen.runs.levels import choose_levels
+from physgen.runs.levels import choose_levels, path_levels
 from physgen.runs.model import load_model
+from physgen.stages.sampling import known_conditions
 from physgen.storage.weights import export_weights, load_weights
 
 BESIDE_THE_WEIGHTS = ("levels.json", "conditions.safetensors")
 # facts of the data that are true of this machine alone
 OF_THIS_MACHINE = ("file",)
+HISTORY = "history"  # attribute of an ensemble: the commands that made it, with their paths
+WEIGHTED_STEPS = (16, 32, 64, 128, 256)  # of paths with weights, whose levels are measured once
 
 
 def pack_run(run: str | Path | Run, output: str | Path) -> Path:
     """Write a folder from which ``physgen sample`` draws as from the run, of the size of the weights.
 
     It holds the configuration, the EMA weights with the constants of the encoding, checked noise levels for the sampler
-    of the configuration, the facts of the training data, and the *conditions* of the test part as a template: labels,
-    lattice and units, no configuration of the data.
+    of the configuration (and of paths with weights, where they are measured), the facts of the training data, and the
+    *conditions* of the test part as a template: labels, lattice and units, no configuration of the data.
 
     Args:
         run: a trained run or its folder. output: a folder that does not exist.
@@ -39,6 +43,10 @@ def pack_run(run: str | Path | Run, output: str | Path) -> Path:
     model = load_model(run.folder / "model", "cpu")
     sampling = run.experiment.sampling
     choose_levels(model, sampler=sampling.sampler, steps=sampling.steps, rule=sampling.levels)  # kept in the folder
+    how = run.domain.values.path_kernel()
+    if how is not None and how[1] == "bernoulli":
+        for steps in WEIGHTED_STEPS:
+            path_levels(model, how, steps, partial(known_conditions, run, model))
     fresh = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
     try:
         _write(run, fresh)
@@ -64,7 +72,9 @@ def _write(run: Run, folder: Path) -> None:
     with run.open_conditions("test") as test:
         conditions = test.drop_vars("field", errors="ignore").load()
     about = conditions.attrs.get(TEMPLATE) or "the conditions of a test part"
-    save_ensemble(conditions.assign_attrs({TEMPLATE: about}), folder / "data" / "test.h5")
+    attrs = {name: value for name, value in conditions.attrs.items() if name != HISTORY}
+    conditions.attrs = attrs | {TEMPLATE: about}
+    save_ensemble(conditions, folder / "data" / "test.h5")
 
 
 def packed_config(run: str | Path) -> Path | None:

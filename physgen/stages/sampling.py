@@ -120,7 +120,7 @@ def draw_ensemble(
     sampler, steps = options.sampler or settings.sampler, options.steps or settings.steps
     weighted = options.weights and options.guidance is None
     if weighted:
-        levels = path_levels(model, run.domain.values.path_kernel(), steps, partial(_known_conditions, run, model))
+        levels = path_levels(model, run.domain.values.path_kernel(), steps, partial(known_conditions, run, model))
     else:
         levels = choose_levels(model, sampler, steps, _rule(options.levels, model, sampler) or settings.levels)
     model = placed  # the levels are those of the lattice that was trained
@@ -147,7 +147,7 @@ def draw_ensemble(
     return with_units(generated.assign_attrs(made | averaged), run.domain)
 
 
-def _known_conditions(run: Run, model: Model) -> Mapping[str, torch.Tensor]:
+def known_conditions(run: Run, model: Model) -> Mapping[str, torch.Tensor]:
     """The conditions of the test part, one draw of each."""
     known = run.domain.request(run.open_conditions("test"), 1, {}, model.encoding.domain)
     return run.domain.condition(known, model.encoding.domain)

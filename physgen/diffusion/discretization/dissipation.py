@@ -89,7 +89,9 @@ def least_dissipation(
     lengths = np.concatenate([[0.0], np.cumsum(np.diff(gamma) * (rates[1:] + rates[:-1]) / 2)])
     gamma, lengths = np.concatenate([[0.0], gamma]), np.concatenate([[0.0], lengths + gamma[0] * rates[0]])
     shares = np.linspace(0, lengths[-1], steps + 2)[1:-1]
+    if shares[0] < lengths[1]:  # it would begin above s_max, more than once where steps are many: begin there
+        shares = np.linspace(lengths[1], lengths[-1], steps + 1)[:-1]
     chosen = np.minimum(np.interp(shares, lengths, gamma) ** -0.5, s_max)
-    if not lengths[-1] > 0 or (np.diff(chosen) >= 0).any():  # nothing is shared, or too many levels for the metric
+    if not lengths[-1] > 0 or (np.diff(chosen) >= 0).any():  # nothing is shared
         return log_uniform(s_max, s_min, steps)
     return torch.cat([torch.from_numpy(chosen), torch.zeros(1, dtype=torch.float64)])

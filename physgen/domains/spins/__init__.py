@@ -1,8 +1,9 @@
 """Disordered spins: glasses and ferromagnets on lattices and complete graphs."""
 
+from physgen.domains.spins.crossings import crossings
 from physgen.domains.spins.domain import Spins
 from physgen.domains.spins.from_arrays import from_arrays
 
 Domain = Spins
 
-__all__ = ["Domain", "Spins", "from_arrays"]
+__all__ = ["Domain", "Spins", "crossings", "from_arrays"]

@@ -103,6 +103,30 @@ def longest_periodic_axes(couplings: np.ndarray) -> tuple[tuple[int, ...], int]:
 # --- ensembles ----------------------------------------------------------------------------------
 
 
+def overlap_powers(ensemble: xr.Dataset) -> np.ndarray:
+    r""":math:`\langle q^2\rangle` and :math:`\langle q^4\rangle` of each instance and temperature, (D, T, 2)."""
+    squared = overlap_matrix(spins_of(ensemble, 2)) ** 2
+    return np.stack([pair_mean(squared), pair_mean(squared**2)], axis=-1)
+
+
+def waves_of(ensemble: xr.Dataset) -> tuple[tuple[int, ...], int]:
+    """The axes along which :func:`overlap_waves` has its waves, and their length; InputError where there are none."""
+    if not is_lattice(ensemble):
+        raise InputError("xi_L needs a lattice: a general graph has no plane waves")
+    spins_of(ensemble, 2)
+    return longest_periodic_axes(disorder_of(ensemble).couplings)
+
+
+def overlap_waves(ensemble: xr.Dataset) -> np.ndarray:
+    r""":math:`\langle|q(k)|^2\rangle` at k = 0 and at k_min, of each instance and temperature, (D, T, 2)."""
+    axes, length = waves_of(ensemble)
+    place = np.indices(ensemble["field"].shape[3:]).reshape(ensemble["field"].ndim - 3, -1)
+    spins = spins_of(ensemble, 2)
+    waves = [f(2 * np.pi * place[a] / length) for a in axes for f in (np.cos, np.sin)]
+    at_k = sum(pair_mean(overlap_matrix(spins, wave) ** 2) for wave in waves) / len(axes)
+    return np.stack([pair_mean(overlap_matrix(spins) ** 2), at_k], axis=-1)
+
+
 def susceptibility(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Spin-glass susceptibility :math:`\chi_{SG} = N[\langle q^2\rangle]` over ``temperature``."""
     spins_of(ensemble, 2)
@@ -120,15 +144,10 @@ def susceptibility(ensemble: xr.Dataset) -> xr.Dataset:
 def binder_ratio(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Binder ratio :math:`g = \frac12(3 - [\langle q^4\rangle]/[\langle q^2\rangle]^2)` over ``temperature``."""
     spins_of(ensemble, 2)
-
-    def estimate(part: xr.Dataset) -> np.ndarray:
-        squared = overlap_matrix(spins_of(part, 2)) ** 2
-        return np.stack([pair_mean(squared), pair_mean(squared**2)], axis=-1)
-
     attrs = {"long_name": "Binder ratio of the overlap", "units": "1", "symbol": "g"}
     convention = "Disorder is averaged before the ratio; 1 for one pair of states, 0 for Gaussian overlaps; jackknife."
     tolerance = Tolerance(0.15, "difference", "Binder ratio")
-    return _scalar(ensemble, estimate, tolerance, "binder", binder, convention=convention, **attrs)
+    return _scalar(ensemble, overlap_powers, tolerance, "binder", binder, convention=convention, **attrs)
 
 
 def correlation_length(ensemble: xr.Dataset) -> xr.Dataset:
@@ -137,23 +156,12 @@ def correlation_length(ensemble: xr.Dataset) -> xr.Dataset:
     :math:`\chi(k) = N[\langle|q(k)|^2\rangle]`, :math:`q(k) = \frac1N\sum_i q_i e^{ik\cdot r_i}`,
     :math:`k_{min} = 2\pi/L` along each of these axes in turn, averaged.
     """
-    if not is_lattice(ensemble):
-        raise InputError("xi_L needs a lattice: a general graph has no plane waves")
-    spins_of(ensemble, 2)
-    axes, length = longest_periodic_axes(disorder_of(ensemble).couplings)
-    place = np.indices(ensemble["field"].shape[3:]).reshape(ensemble["field"].ndim - 3, -1)
-
-    def estimate(part: xr.Dataset) -> np.ndarray:
-        spins = spins_of(part, 2)
-        waves = [f(2 * np.pi * place[a] / length) for a in axes for f in (np.cos, np.sin)]
-        at_k = sum(pair_mean(overlap_matrix(spins, wave) ** 2) for wave in waves) / len(axes)
-        return np.stack([pair_mean(overlap_matrix(spins) ** 2), at_k], axis=-1)
-
+    axes, length = waves_of(ensemble)
     attrs = {"long_name": "second-moment correlation length", "units": "lattice spacing", "symbol": r"\xi_L"}
     convention = f"From chi(0) and chi(2 pi/L), L = {length}, along axes {list(axes)} of the lattice; jackknife."
     tolerance = Tolerance(0.2, "ratio", "correlation length")
     return _scalar(
-        ensemble, estimate, tolerance, "correlation_length", lambda m: second_moment_length(m, length),
+        ensemble, overlap_waves, tolerance, "correlation_length", lambda m: second_moment_length(m, length),
         convention=convention, **attrs,
     )  # fmt: skip
 

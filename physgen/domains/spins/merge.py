@@ -16,6 +16,7 @@ from physgen.domains.spins.layout import (
     is_lattice,
     spin_ensemble,
 )
+from physgen.domains.spins.planted import PLANTED
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def merge_ensembles(parts: list[xr.Dataset], names: list[str]) -> tuple[xr.Datas
     kept = np.stack([one[:, : min(counts)] for one in spins])
     made = spin_ensemble(kept, _disorder(parts, groups), first["temperature"].values, np.arange(len(kept)), {})
     made = made.assign_attrs(first.attrs)
+    if all(PLANTED in part for part in parts):
+        planted = np.stack([parts[p][PLANTED].values[i] for p, i in (group[0] for group in groups.values())])
+        made = made.assign({PLANTED: (first[PLANTED].dims, planted, first[PLANTED].attrs)})
     chains = _chains(parts, next(iter(groups.values())))
     return (made if chains is None else with_chains(made, chains[: min(counts)])), notes
 

@@ -6,6 +6,7 @@ it is diluted or stands in a field.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,13 @@ class Ingredients(Domain):
         from physgen.domains.spins.load_couplings import couplings_like
 
         return couplings_like(path, dimension)
+
+    @classmethod
+    def compare_sizes(cls, ensembles: Sequence[xr.Dataset]) -> dict[str, xr.Dataset]:
+        """Binder ratio and correlation length over L against temperature, and where sizes cross."""
+        from physgen.domains.spins.crossings import all_crossings
+
+        return all_crossings(ensembles)
 
     @property
     def in_field(self) -> bool:

@@ -62,3 +62,13 @@ def test_where_nothing_is_shared_the_levels_are_even(ring):
     x = torch.ones(8, 1, 8, dtype=torch.float64)
     found = least_dissipation(free, x, 4, (1.0, 0.3))
     assert len(check_levels(found)) == 5 and found[-1] == 0
+
+
+def test_many_steps_begin_at_the_highest_level_and_keep_equal_shares(ring):
+    """Equal shares from s = infinity would put several levels above s_max; even levels in their place waste steps."""
+    x = ring.sample(256, torch.Generator().manual_seed(4))
+    few, many = (least_dissipation(ring, x, steps, (1.5, 0.2)) for steps in (12, 48))
+    assert len(check_levels(many)) == 49 and float(many[0]) == float(few[0]) == pytest.approx(1.5)
+    steps = -many[:-1].log().diff()
+    assert float(steps.max() / steps.min()) > 2  # log-uniform ones are equal
+    assert torch.allclose(many[:48:4], few[:12], rtol=0.02)  # the shares of four steps are those of one

@@ -6,7 +6,16 @@ import torch
 from scipy.optimize import root
 from scipy.special import roots_hermitenorm
 
-from physgen.domains.spins.mean_field import PSpin, can_sample, critical_lines, denoising_jump
+from physgen.domains.spins.mean_field import (
+    PSpin,
+    can_sample,
+    critical_lines,
+    denoising_jump,
+    random_energy_figures,
+    random_energy_levels,
+    random_energy_states,
+    random_energy_theory,
+)
 from physgen.errors import InputError
 
 PUBLISHED = {  # arXiv:2308.14085 and its notebook; p = 4: measured before
@@ -115,3 +124,39 @@ def test_impossible_requests_say_what_to_do():
         critical_lines(2, spherical=True)
     with pytest.raises(InputError, match="positive"):
         can_sample(0.0, 5)
+
+
+def test_random_energies_keep_their_identity_and_tend_to_their_limit():
+    """[e] = -(1 - [Y_2])/(2T) at any N; above T_c the corrections to the limit are exponentially small in N."""
+    temperatures, instances = np.array([0.2, 0.45, 0.9, 1.5]), 300
+    found = [
+        random_energy_figures(random_energy_levels(14, np.random.default_rng([3, i])), temperatures)
+        for i in range(instances)
+    ]
+    energy, free, participation = (np.stack(column) for column in zip(*found, strict=True))
+    broken = energy + (1 - participation) / (2 * temperatures)
+    error = broken.std(axis=0, ddof=1) / np.sqrt(instances)
+    assert (np.abs(broken.mean(axis=0)) < 4 * error).all() and (error < 0.06).all()
+    limit = random_energy_theory(temperatures)
+    warm = temperatures > 1.4
+    spread = free.std(axis=0, ddof=1) / np.sqrt(instances)
+    assert (np.abs(free.mean(axis=0) - limit.free_energy)[warm] < 4 * spread[warm] + 2e-4).all()
+    # below T_c corrections are those of a handful of lowest levels: [Y_2] approaches 1 - T/T_c from above
+    assert np.all(np.abs(participation.mean(axis=0) - limit.participation)[:2] < 0.15)
+    np.testing.assert_allclose(limit.participation[:2], 1 - temperatures[:2] * 2 * np.sqrt(np.log(2)))
+
+
+def test_replicas_of_random_energies_meet_with_probability_y2():
+    """P(q) of exact samples: 1 with probability Y_2; any other pair at independent places, so [q] = 0."""
+    levels, temperature, count = random_energy_levels(16, np.random.default_rng(5)), 0.3, 4000
+    states = random_energy_states(levels, temperature, count, np.random.default_rng(6)).astype(np.float64)
+    first, second = states[: count // 2], states[count // 2 :]
+    q = (first * second).mean(axis=1)
+    wanted = random_energy_figures(levels, np.array([temperature])).participation[0]
+    assert abs((q == 1).mean() - wanted) < 4 * np.sqrt(wanted * (1 - wanted) / len(q))
+    number = ((states > 0) @ (1 << np.arange(16))).astype(int)  # energies of the states that were drawn
+    exact = random_energy_figures(levels, np.array([temperature])).energy[0]
+    drawn = levels[number] / 16
+    assert abs(drawn.mean() - exact) < 4 * drawn.std() / np.sqrt(count)
+    with pytest.raises(InputError, match="1 to 24"):
+        random_energy_levels(25, np.random.default_rng(0))

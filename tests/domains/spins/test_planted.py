@@ -7,6 +7,7 @@ from physgen.domains.spins import Domain
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import disorder_of
+from physgen.domains.spins.merge import merge_ensembles
 from physgen.domains.spins.planted import gauged, nishimori_bonds
 from physgen.errors import InputError
 
@@ -81,3 +82,10 @@ def test_given_couplings_hold_nothing_planted():
     domain = Domain(couplings="planted_bimodal", method="planted", length=4, instances=3, **PERIODIC)
     with pytest.raises(InputError, match="nothing is planted in given couplings"):
         domain.simulate_given(domain.simulate(1).drop_vars(("field", "energy")), 1)
+
+
+def test_files_that_are_joined_keep_what_is_planted():
+    words = PERIODIC | {"temperatures": (1.3,)}
+    one, other = (Domain(couplings="planted_bimodal", length=4, instances=3, **words).simulate(i) for i in (1, 2))
+    made, _ = merge_ensembles([one, other], ["one", "other"])
+    assert np.array_equal(made["planted"].values, np.concatenate([one["planted"].values, other["planted"].values]))

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from physgen.domains.spins.mean_field.lines import Lines as Lines
     from physgen.domains.spins.mean_field.lines import critical_lines as critical_lines
     from physgen.domains.spins.mean_field.lines import denoising_jump as denoising_jump
+    from physgen.domains.spins.mean_field.random_energy import RandomEnergies as RandomEnergies
+    from physgen.domains.spins.mean_field.random_energy import random_energy_figures as random_energy_figures
+    from physgen.domains.spins.mean_field.random_energy import random_energy_levels as random_energy_levels
+    from physgen.domains.spins.mean_field.random_energy import random_energy_states as random_energy_states
+    from physgen.domains.spins.mean_field.random_energy import random_energy_theory as random_energy_theory
     from physgen.domains.spins.mean_field.state_evolution import PSpin as PSpin
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -9,6 +9,7 @@ highest temperature with a fold is :math:`T_{tri}^2 = \frac p2 \max_X (p-1) g^{p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -49,6 +50,7 @@ class Jump(NamedTuple):
     divergence: float
 
 
+@functools.cache
 def critical_lines(p: int = 3, spherical: bool = False) -> Lines:
     """T_K, T_d and T_tri of a p-spin glass in units of J, each to about 1e-9.
 

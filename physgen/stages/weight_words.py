@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     import xarray as xr
 
 LONGEST_TABLE = 24  # rows that are printed
+ONE_SIDED = "ln Z is one-sided: modes that the network never visits do not show (no reverse paths)"
 
 
 def describe_draws(path: Path) -> str:
     """What the weights of a file are worth, a line for each value of the last dim that tells laws apart.
 
     Medians over the other laws. No effective sample size and no ln Z of a law whose tail does not allow one. Where
-    reverse paths were drawn, a table of ln Z follows.
+    reverse paths were drawn, a table of ln Z follows; else words that ln Z is one-sided.
     """
     made = load_ensemble(path)
     table = {name: made[name].values for name in STATISTICS}
@@ -37,6 +38,8 @@ def describe_draws(path: Path) -> str:
             lines.append(_line(_place(made, str(dims[-1]), i), one, draws))
     if "log_Z_closed" in made:
         lines.append(table_of_both_sides(made))
+    else:
+        lines.append(ONE_SIDED)
     if LOG_WEIGHT not in made:
         lines.append(_certificate(made))
     return "\n".join(lines)

@@ -49,15 +49,6 @@ def test_both_sides_meet_at_the_transfer_matrix(made, capsys):
     assert (drawn["log_Z_two_sided_error"] < drawn["log_Z_error"]).all()
 
 
-def test_configurations_of_another_law_are_found_out(made, tmp_path):
-    """Those of 1.5 J said to be at 3 J: both sides have their errors and contradict each other."""
-    glasses = load_ensemble(made / "glasses.h5")
-    cold = glasses.isel(temperature=[0]).assign_coords(temperature=("temperature", [3.0], glasses["temperature"].attrs))
-    drawn = sample(run_of(made), tmp_path / "new.h5", DrawOptions(128, cold, steps=16, weights=True))
-    assert (load_ensemble(drawn)["log_Z_closed"] == 0).all()
-    assert describe_draws(drawn).count("open: ") == 2
-
-
 def test_own_draws_are_no_independent_evidence(made, tmp_path):
     glasses = load_ensemble(made / "glasses.h5").sel(temperature=[3.0]).isel(replica=slice(5))
     options = DrawOptions(64, glasses, steps=10, weights=True, reverse=32)
@@ -79,4 +70,5 @@ def test_a_number_of_paths_that_says_nothing_is_refused(made, tmp_path, wanted):
 
 def test_no_reverse_paths_where_none_are_wanted(made, tmp_path):
     options = DrawOptions(32, str(made / "glasses.h5"), steps=4, weights=True, reverse=0)
-    assert "log_Z_closed" not in load_ensemble(sample(run_of(made), tmp_path / "new.h5", options))
+    drawn = sample(run_of(made), tmp_path / "new.h5", options)
+    assert "log_Z_closed" not in load_ensemble(drawn) and "ln Z is one-sided" in describe_draws(drawn)

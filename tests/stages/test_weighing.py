@@ -68,7 +68,7 @@ def test_no_effective_sample_size_is_said_of_a_heavy_tail(drawn, tmp_path):
     made = load_ensemble(drawn)
     assert describe_draws(drawn).count("of 256 draws count") == 2  # a line for each temperature
     heavy = made.assign(tail=(made["tail"].dims, np.array([[0.9, 0.1], [1.2, 0.8]]), made["tail"].attrs))
-    cold, hot = describe_draws(save_ensemble(heavy, tmp_path / "heavy.h5")).split("\n")
+    cold, hot = describe_draws(save_ensemble(heavy, tmp_path / "heavy.h5")).split("\n")[:2]
     assert "allows no effective sample size in any of 2 laws" in cold and "0.90 at least" in cold
     assert "of 256 draws count" in hot and "1 of 2 laws have too heavy a tail" in hot
 

@@ -55,7 +55,7 @@ def untrained_of(seed):
     [((3, 3), "exact", True), ((3, 3), "untrained", False), ((3, 4), "untrained", True)],
 )
 def test_pulls_of_ln_z_are_standard_normal(shape, network, paired):
-    """chi^2 of 24 instances within [6, 52], its quantiles of some 1e-4 and 1e-3; their mean within 4 standard errors."""
+    """chi^2 of 24 instances within [6, 52], quantiles of some 1e-4 and 1e-3; the mean within 4 errors."""
     pulls, counted = [], 0
     for seed in range(INSTANCES):
         bonds, states, log_p = lattice(shape, seed)

@@ -61,15 +61,15 @@ def _conditions(arguments: argparse.Namespace) -> dict[str, float]:
 def _after_sample(arguments: argparse.Namespace, path: Path, given: dict[str, float]) -> str:
     from physgen.stages import conditions_without_data, packed_config, reference_settings
 
-    config = None if arguments.like else packed_config(arguments.run)
-    if config is not None:
+    config = packed_config(arguments.run)
+    if config is not None and not arguments.like:
         output = free_path(path.with_stem(f"{path.stem}-reference"))
         return f"next, a reference to judge it by: {command('simulate', config, '--given', path, '-o', output)}"
     data = arguments.run / "data"
     settings = reference_settings(arguments.like, path) if arguments.like else None
     if settings is not None:
         output = free_path(path.with_stem(f"{path.stem}-reference"))
-        words = (arguments.run / "experiment.yaml", *settings, "--given", arguments.like, "-o", output)
+        words = (config or arguments.run / "experiment.yaml", *settings, "--given", arguments.like, "-o", output)
         return f"next, a reference to judge it by: {command('simulate', *words)}"
     reference = arguments.like or data / "test.h5"
     strange = conditions_without_data(reference, given)
@@ -78,8 +78,8 @@ def _after_sample(arguments: argparse.Namespace, path: Path, given: dict[str, fl
             f"{reference} holds no configuration at {', '.join(strange)}: judge this ensemble against one that was "
             "made under the same conditions, see physgen evaluate --help"
         )
-    words = (path, "--reference", reference, "--train", data / "train.h5", "--run", arguments.run)
-    return f"next: {command('evaluate', *words)}"
+    of_the_run = () if config is not None else ("--train", data / "train.h5", "--run", arguments.run)
+    return f"next: {command('evaluate', path, '--reference', reference, *of_the_run)}"
 
 
 def pack_command(arguments: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ FIRST_END = {"i", "u", "spin1", "site1", "row", "source", "from", "node1", "spin
 SECOND_END = {"j", "v", "spin2", "site2", "col", "column", "target", "to", "node2", "spin_2", "site_2"}
 STRENGTH = {"J", "w", "coupling", "couplings", "weight", "value", "bias", "Jij", "J_ij", "strength"}
 TEMPERATURES, BETAS = ("t", "temperature", "temperatures"), ("beta", "betas")
+SHAPES = ("shape", "lattice")
 COUNTS, FIRSTS = ("n", "spins", "sites", "nodes", "vertices"), ("first", "base")
 HARMLESS = ("seed", "date", "author", "file", "created", "version")
 
@@ -34,6 +35,7 @@ class EdgeTable:
     first: int | None = None
     temperatures: np.ndarray | None = None
     spins: int | None = None
+    shape: str = ""  # of the lattice, 6,3,3, as an option says it
     linear: bool = False  # rows i i h are external fields
     asks_sign: bool = False  # the sign has to be given, unless ``sign`` says it
     notes: list[str] = field(default_factory=list)
@@ -43,9 +45,9 @@ def read_edge_table(path: Path) -> EdgeTable:
     """Read a text file of rows ``i j J``, separated by blanks or commas.
 
     Understood in comments (``#``, ``%``, ``//``): ``vartype=SPIN`` of dimod (E = +sum J s s + sum h s, rows ``i i h``
-    are fields), ``H = -sum``, ``sign``, ``first``, ``T`` or ``beta``, ``N``, names of the columns. A first row of
-    names gives the columns, a first row of one or two numbers the counts of spins (and edges). What contradicts the
-    rows is refused, what is not understood is noted.
+    are fields), ``H = -sum``, ``sign``, ``first``, ``T`` or ``beta``, ``N``, ``shape``, names of the columns. A first
+    row of names gives the columns, a first row of one or two numbers the counts of spins (and edges). What contradicts
+    the rows is refused, what is not understood is noted.
     """
     try:
         lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
@@ -104,6 +106,8 @@ def _take(key: str, value: str, table: EdgeTable) -> bool:
         table.temperatures = read_temperatures(**{"temperatures" if key in TEMPERATURES else "betas": value})
     elif key in COUNTS and value.isdigit():
         table.spins = int(value)
+    elif key in SHAPES and re.fullmatch(r"\d+([,x]\d+){0,2}", value):
+        table.shape = value.replace("x", ",")
     else:
         return key in HARMLESS
     return True

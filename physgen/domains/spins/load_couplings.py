@@ -70,7 +70,8 @@ def load_couplings(paths: list[Path], said: Conventions, **options: str) -> xr.D
 def couplings_like(path: Path, dimension: int) -> xr.Dataset:
     """A template of the couplings in one file that says everything itself, the sign among it.
 
-    Where the graph is a lattice of this dimension with sides of equal length, in C order, it becomes that lattice.
+    Where the graph is a lattice of this dimension with sides of equal length, in C order, it becomes that lattice; a
+    line ``# shape = 6,3,3`` says of any that it is one.
     """
     table = read_table(path)
     if not table.sign:
@@ -78,7 +79,7 @@ def couplings_like(path: Path, dimension: int) -> xr.Dataset:
             f"{path} does not say the sign of its couplings: add the line '# H = -sum J s s' or '# E = +sum J s s', or "
             "import it: physgen import couplings FILE sign=minus -o J.h5"
         )
-    shape = lattice_of(table, dimension)
+    shape = table.shape or lattice_of(table, dimension)
     return load_couplings([path], read_conventions({}), **({"shape": shape} if shape else {}))
 
 

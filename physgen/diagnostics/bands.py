@@ -17,6 +17,7 @@ from scipy import fft
 from physgen.diagnostics.band_kernels import band_kernels
 from physgen.diagnostics.batches import real_type
 from physgen.diagnostics.mode_sums import centred, three
+from physgen.diagnostics.transforms import ifftn, rfftn
 from physgen.errors import InputError
 from physgen.lattice import wavenumber
 
@@ -52,7 +53,7 @@ def to_modes(field: np.ndarray) -> np.ndarray:
 
 def half_modes(field: np.ndarray) -> np.ndarray:
     r"""Modes over N of fields (B, \*grid), in the layout of rfftn."""
-    return torch.fft.rfftn(torch.from_numpy(field), dim=tuple(range(1, field.ndim)), norm="forward").numpy()
+    return rfftn(torch.from_numpy(field), range(1, field.ndim), "forward").numpy()
 
 
 def unit_rms(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +123,7 @@ def filtered(modes: np.ndarray, windows: Windows, which: np.ndarray) -> np.ndarr
     else:
         source, out = (x.view(x.real.dtype) for x in (modes.reshape(-1, *grid), made.reshape(*made.shape[:2], *coarse)))
         loops.filter_modes(source, windows.values, windows.spans, which, out)
-    return torch.fft.ifftn(torch.from_numpy(made), dim=tuple(range(2, made.ndim)), norm="forward").numpy()
+    return ifftn(torch.from_numpy(made), range(2, made.ndim), "forward").numpy()
 
 
 def _unfolded(modes: np.ndarray, coarse: Sequence[int]) -> np.ndarray:

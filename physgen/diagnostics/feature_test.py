@@ -24,6 +24,7 @@ from physgen.diagnostics.batches import BATCH_CELLS, each_sample, shared_out
 from physgen.diagnostics.label_fit import LabelFit, unit_labels
 from physgen.diagnostics.result import Units, result_of_samples, units
 from physgen.diagnostics.spectrum import as_tensor
+from physgen.diagnostics.transforms import irfftn, rfftn
 from physgen.errors import InputError
 from physgen.lattice import multiplicity, nyquist, wavenumber
 
@@ -119,11 +120,11 @@ class _Features:
 
     def __call__(self, field: torch.Tensor) -> np.ndarray:
         axes = tuple(range(-len(self.grid), 0))
-        modes = torch.fft.rfftn(field.float(), dim=axes)
+        modes = rfftn(field.float(), axes)
         rms = self._powers(modes.flatten(1)).sqrt().clamp_min(torch.finfo(torch.float32).tiny)  # Parseval
         if not self.features:  # no band need be seen in space
             return rms.log().cpu().numpy()
-        bands = torch.fft.irfftn(modes[:, None] * self.filters, s=self.grid, dim=axes).flatten(2)  # (b, J, N)
+        bands = irfftn(modes[:, None] * self.filters, self.grid, axes).flatten(2)  # (b, J, N)
         argument = torch.matmul(self.frequency, bands[..., :: self.stride] / rms.float()[..., None])
         means = argument.add_(self.phase[:, None]).cos_().mean(2).double()
         return torch.cat([means, rms.log()], dim=1).cpu().numpy()

@@ -22,6 +22,7 @@ import torch
 
 from physgen.diagnostics.batches import real_type, shared_out
 from physgen.diagnostics.mode_kernels import kernels
+from physgen.diagnostics.transforms import fft, rfftn
 from physgen.lattice import ModeBins, mirrored
 
 SLAB_CELLS, BLOCK_MODES = 2**17, 2**16  # of one piece: 0.5 MiB of single precision
@@ -107,7 +108,7 @@ def _transformed_but_first(field: np.ndarray, plan: _Plan) -> np.ndarray:
             slab = out.reshape(slab.shape)
         elif not slab.flags.writeable:  # torch does not take it
             slab = slab.copy()
-        modes = torch.fft.rfftn(torch.from_numpy(slab), dim=tuple(range(1, field.ndim))).numpy()
+        modes = rfftn(torch.from_numpy(slab), range(1, field.ndim)).numpy()
         loops.store_columns(modes.reshape(len(slab), -1), plan.runs, start, kept)
 
     shared_out(transform, range(0, len(field), step))
@@ -118,4 +119,4 @@ def _transformed_but_first(field: np.ndarray, plan: _Plan) -> np.ndarray:
 
 def _along_first(columns: np.ndarray) -> np.ndarray:
     """Transform of (n_1, c) along the first axis as (c, n_1)."""
-    return torch.fft.fft(torch.from_numpy(columns), dim=0).T.contiguous().numpy()
+    return fft(torch.from_numpy(columns), 0).T.contiguous().numpy()

@@ -19,6 +19,7 @@ import torch
 from physgen.diagnostics.batches import BATCH_CELLS, real_type, shared_out
 from physgen.diagnostics.mode_kernels import kernels
 from physgen.diagnostics.mode_pieces import reach, sums_of_large
+from physgen.diagnostics.transforms import irfftn, rfftn, torch_is_steady
 from physgen.lattice import ModeBins, half_grid, multiplicity, unfolded
 
 Array = np.ndarray | torch.Tensor
@@ -95,7 +96,7 @@ def centred(field: np.ndarray) -> np.ndarray:
 
 def half_space(field: np.ndarray) -> np.ndarray:
     r"""rfftn of centred fields (B, \*grid)."""
-    return torch.fft.rfftn(torch.from_numpy(centred(field)), dim=tuple(range(1, field.ndim))).numpy()
+    return rfftn(torch.from_numpy(centred(field)), range(1, field.ndim)).numpy()
 
 
 def autocorrelation(field: np.ndarray) -> np.ndarray:
@@ -111,6 +112,8 @@ def autocorrelation(field: np.ndarray) -> np.ndarray:
 def _to_real(modes: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
     """irfftn of modes (B, half) whose digits do not depend on B, as those of torch do for 1 and for more."""
     d = len(grid)
+    if not torch_is_steady():
+        return irfftn(modes, grid, range(1, d + 1))
     if d == 1 or np.prod(grid) > BATCH_CELLS:  # large fields come one by one
         return torch.fft.irfftn(modes, s=tuple(grid), dim=tuple(range(1, d + 1)))
     lines = torch.fft.ifftn(modes.movedim(-1, 1).contiguous(), dim=tuple(range(2, d + 1)))
@@ -163,7 +166,8 @@ def _modes(field: Array, device: torch.device) -> torch.Tensor:
     x = field if isinstance(field, torch.Tensor) else torch.from_numpy(centred(field))
     x = x.to(device, torch.float64 if x.dtype in WIDE else torch.float32)
     axes = tuple(range(1, x.ndim))
-    return torch.fft.rfftn(x - x.mean(dim=axes, keepdim=True, dtype=torch.float64).to(x.dtype), dim=axes).flatten(1)
+    x = x - x.mean(dim=axes, keepdim=True, dtype=torch.float64).to(x.dtype)
+    return rfftn(x, axes).flatten(1)
 
 
 WIDE = (torch.float64, torch.int32, torch.int64)  # types that single precision does not hold

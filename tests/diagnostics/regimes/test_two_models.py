@@ -44,7 +44,8 @@ def test_the_same_noise_makes_the_gap_sharper_and_units_make_its_error_honest():
     )
     unit = np.arange(40) // 10
     apart = loss_gap(WHITE, train, heldout, (0.3,), seed=6, units=(unit, unit))
-    assert float(apart["value"][0]) == float(paired["value"][0]) and float(apart["error"][0]) > 0
+    assert float(apart["value"][0]) == pytest.approx(float(paired["value"][0]), rel=1e-12)  # FFTs round with alignment
+    assert float(apart["error"][0]) > 0
     with pytest.raises(InputError, match="at least 2"):
         loss_gap(WHITE, train, heldout, (0.3,), seed=6, units=(unit * 0, unit))
 

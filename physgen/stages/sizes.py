@@ -71,8 +71,9 @@ def log_sizes(found: SizeComparison, tracking_uri: str | None = None) -> str | N
     with Journal(folder) as journal, Tracker(journal, Launch(), folder.name, "physgen", tracking_uri) as tracker:
         tracker.tags({"physgen.kind": KIND})
         for name, result in found.results.items():
-            metrics = {f"{name}/{pair}": entry["value"] for pair, entry in _summary(result).items()}
-            journal.log(0, {key: value for key, value in metrics.items() if value is not None})
+            for pair, entry in _summary(result).items():
+                metrics = {f"{name}/{pair}": entry["value"], f"{name}_error/{pair}": entry["error"]}
+                journal.log(0, {key: value for key, value in metrics.items() if value is not None})
         png = folder / "figures" / "crossings.png"
         tracker.figure([png, png.with_suffix(".svg")], "comparison/crossings")
         tracker.artifact(folder / "summary.json", "comparison")

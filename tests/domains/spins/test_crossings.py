@@ -89,7 +89,11 @@ def test_what_cannot_be_compared_is_refused(lattices):
 
 def test_compare_lays_ensembles_of_several_sizes_over_one_another(lattices, tmp_path, capsys):
     """On the command line, into a folder and into MLflow."""
-    paths = [save_ensemble(one, tmp_path / f"{place}.h5") for place, one in enumerate(lattices)]
+    ordered = lattices[0].copy(deep=True)  # the largest: all of one kind when cold, free when hot, a crossing for sure
+    hot = ordered["field"][{"temperature": slice(1, None)}]
+    ordered["field"][{"temperature": slice(1, None)}] = np.random.default_rng(2).choice([-1, 1], hot.shape)
+    ordered["field"][{"temperature": 0}] = 1
+    paths = [save_ensemble(one, tmp_path / f"{place}.h5") for place, one in enumerate([ordered, *lattices[1:]])]
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     assert main(["compare", *map(str, paths), "-o", str(tmp_path / "sizes"), "--uri", uri]) == 0
     printed = capsys.readouterr().out
@@ -97,9 +101,15 @@ def test_compare_lays_ensembles_of_several_sizes_over_one_another(lattices, tmp_
     summary = json.loads((tmp_path / "sizes" / "summary.json").read_text())
     assert set(summary) == {"crossing_binder", "crossing_correlation_length"}
     assert set(summary["crossing_binder"]["3_4"]) == {"value", "error", "crossed"}
+    assert 0.7 < summary["crossing_binder"]["4_5"]["value"] < 1.2 and summary["crossing_binder"]["4_5"]["crossed"] == 1
     assert (tmp_path / "sizes" / "figures" / "crossings.png").stat().st_size > 1000
     sent = MlflowClient(uri).search_runs(["1"])[0]
+    wanted = {f"{name}/{pair}": one["value"] for name, pairs in summary.items() for pair, one in pairs.items()}
+    wanted |= {f"{name}_error/{pair}": one["error"] for name, pairs in summary.items() for pair, one in pairs.items()}
+    metrics = {key: value for key, value in sent.data.metrics.items() if key.startswith("crossing")}
+    assert metrics == {key: value for key, value in wanted.items() if value is not None}
+    assert {"crossing_binder/4_5", "crossing_binder_error/4_5"} <= set(metrics)
     names = [item.path for item in MlflowClient(uri).list_artifacts(sent.info.run_id, "figures")]
-    assert names or MlflowClient(uri).list_artifacts(sent.info.run_id)
+    assert names == ["figures/crossings.png", "figures/crossings.svg"]
     assert main(["compare", str(paths[0]), "-o", str(tmp_path / "one")]) == 2
     assert "at least two" in capsys.readouterr().err

@@ -1,8 +1,9 @@
 """Fourier transforms of fields whose digits do not depend on what else is transformed with them.
 
-torch's are those of MKL, 1.4 to 1.6 times as fast (64^2 to 512^2, one thread of the machine below). On some machines (AMD EPYC, MKL 2024.2) they round a field in another
-way alone than in a batch, whatever ``MKL_CBWR`` says: a number of a configuration would then depend on its company.
-There scipy's take their place. Which it is is found out once in a process, on fields of a few sizes.
+torch's are those of MKL, 1.4 to 1.6 times as fast (64^2 to 512^2, one thread of the machine below). On some machines
+(AMD EPYC, MKL 2024.2) they round a field in another way alone than in a batch, whatever ``MKL_CBWR`` says: a number of
+a configuration would then depend on its company. There scipy's take their place. Which it is is found out once in a
+process, on fields of a few sizes.
 
 Precision as it comes in; ``norm`` as of numpy.
 """

@@ -114,10 +114,11 @@ def request_spins(
                 f"{high:g} (and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
             )
     if constants and (grid_dims(like) == ("site",)) != constants["graph"]:
-        kinds = ("a general graph", "a lattice")
+        kinds, networks = ("a general graph", "a lattice"), ("graph_passing", "message_passing")
         raise InputError(
             f"the couplings stand on {kinds[constants['graph']]}, the network was trained on "
-            f"{kinds[not constants['graph']]}: it cannot draw for them; `physgen simulate CONFIG --given FILE` can"
+            f"{kinds[not constants['graph']]}: it cannot draw for them; a network of kind "
+            f"{networks[constants['graph']]} can, and `physgen simulate CONFIG --given FILE`"
         )
     kept = [name for name in ("couplings", "edges", "external_field", "planted") if name in like]
     coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}

@@ -1,4 +1,4 @@
-r"""The Sherrington-Kirkpatrick model above its transition, where the annealed average is right up to terms of order one.
+r"""The Sherrington-Kirkpatrick model above its transition: the annealed average is right up to terms of order one.
 
 :math:`H = -\sum_{i<j} J_{ij} s_i s_j`, J Gaussian of mean 0 and variance 1/N, no field, T > 1, :math:`\beta = 1/T`.
 """

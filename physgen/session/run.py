@@ -129,7 +129,9 @@ class OpenRun:
 
         conditions = Path(like) if isinstance(like, str) else like
         given = dict(condition or {})
-        options = DrawOptions(n, conditions, given, sampler, steps, seed, levels, average, guidance, weights, resample)
+        options = DrawOptions(
+            n, conditions, given, sampler, steps, seed, levels, average, guidance, weights, resample=resample
+        )
         model = self.model if average is None else None  # other weights are not those to keep
         bar = shown_bar(progress, f"sample {self.experiment.name}")
         return draw_ensemble(self.run, options, device=self.device, model=model, progress=bar)

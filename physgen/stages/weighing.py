@@ -26,6 +26,7 @@ from physgen.progress import Progress
 from physgen.runs.levels import Levels
 from physgen.runs.model import Model
 from physgen.stages.laws import Laws, Weighed
+from physgen.stages.weighted_means import with_weighted_means
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +50,8 @@ def draw_weighted(
     ``log_weight`` over the sample dims is :math:`\ln w`; over those that tell laws apart stand ``log_Z`` with
     ``log_Z_error`` and ``log_Z_bound`` :math:`= \langle\ln w\rangle \le \ln Z`, ``effective_fraction``
     :math:`(\sum w)^2/(N \sum w^2)`, ``path_divergence`` :math:`(\ln Z - \langle\ln w\rangle)/N_{sites}` with its error,
-    and ``tail``, the Pareto shape of the largest weights.
+    and ``tail``, the Pareto shape of the largest weights; and the weighted means of the observables that the domain has
+    (:mod:`physgen.stages.weighted_means`).
 
     Raises InputError where the domain knows no law to weigh against, or a law has fewer than 25 draws.
     """
@@ -69,7 +71,8 @@ def draw_weighted(
     made = model.domain.decode(x, template, encoding.domain)
     kind = type(how[0]).__name__
     said = {"sampler": f"weighted paths ({kind})", "sampler_steps": len(levels.values) - 1, "seed": seed}
-    return _with_weights(made, log_weight.numpy(), laws, math.prod(encoding.shape)).assign_attrs(said | levels.facts())
+    made = _with_weights(made, log_weight.numpy(), laws, math.prod(encoding.shape)).assign_attrs(said | levels.facts())
+    return with_weighted_means(made, model.domain.observables(made), log_weight.numpy(), laws)
 
 
 def _with_weights(made: xr.Dataset, log_weight: np.ndarray, laws: Laws, sites: int) -> xr.Dataset:

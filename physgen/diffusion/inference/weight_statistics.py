@@ -8,6 +8,7 @@ which drew the samples, has a good one. So it is never given without ln Z and it
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -137,6 +138,52 @@ def reweighted_mean(values: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]
     weight = torch.softmax(logs, dim=0).reshape(-1, *[1] * (values.ndim - 1))
     mean = (weight * values).sum(0)
     return mean, (weight * (values - mean)).square().sum(0).sqrt()
+
+
+def reweighted_jackknife(values: Tensor, log_weight: Tensor) -> tuple[float, float]:
+    r"""Self-normalised mean :math:`\sum w f/\sum w` of values (N,) and its delete-one jackknife error.
+
+    As :func:`reweighted_mean`, with the same bias of order 1/N; where few draws carry the weight its error is the
+    larger one of both, and infinite where one draw carries all of it.
+    """
+    weight = torch.exp(_checked(log_weight) - log_weight.max())
+    return _ratio(weight * values.double(), weight, 1)
+
+
+def reweighted_pair_mean(
+    pairs: Callable[[Tensor], Tensor], log_weight: Tensor, block: int = 1024
+) -> tuple[float, float]:
+    r"""Mean over pairs of two different draws, :math:`\sum_{a \ne b} w_a w_b f_{ab}/\sum_{a \ne b} w_a w_b`, and its
+    delete-one jackknife error.
+
+    Of a product of two means under one law, such as :math:`f_{ab} = g_a g_b`, there is no bias but that of the weights,
+    of order 1/N. NaN where one draw carries all the weight.
+
+    Args:
+        pairs: numbers of draws (n,) -> symmetric values of the pairs of each with all N, (n, N).
+        log_weight: (N,), N >= 2.
+        block: so many draws are given to ``pairs`` at a time; of no effect on the result.
+    """
+    logs = _checked(log_weight)
+    weight = torch.exp(logs - logs.max())
+    rows = []
+    for part in torch.arange(len(logs)).split(block):
+        found = pairs(part).to(weight.device, torch.float64, copy=True)
+        found[torch.arange(len(part)), part] = 0.0
+        rows.append(weight[part] * (found @ weight))
+    return _ratio(torch.cat(rows), weight * (weight.sum() - weight), 2)
+
+
+def _ratio(parts: Tensor, norms: Tensor, order: int) -> tuple[float, float]:
+    """Ratio of sums (N,), and its jackknife error: with draw j go ``order`` times its parts and its norms."""
+    total, norm = parts.sum(), norms.sum()
+    left = norm - order * norms
+    if not float(norm) > 0:
+        return math.nan, math.inf
+    mean = float(total / norm)
+    if not bool((left > norm * len(norms) * torch.finfo(torch.float64).eps).all()):
+        return mean, math.inf  # without one of the draws nothing is left
+    return mean, jackknife_error((total - order * parts) / left)
 
 
 def independence_metropolis(log_weight: Tensor, seed: int) -> tuple[Tensor, float]:

@@ -20,6 +20,8 @@ from physgen.domains.known import get_domain as get_domain
 from physgen.domains.known import list_domains as list_domains
 from physgen.domains.known import with_units as with_units
 from physgen.domains.law import Law
+from physgen.domains.law import Observable as Observable
+from physgen.domains.law import PairObservable as PairObservable
 from physgen.errors import InputError
 
 if TYPE_CHECKING:

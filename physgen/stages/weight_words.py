@@ -11,7 +11,7 @@ import numpy as np
 from physgen.diffusion.inference.weight_statistics import LONGEST_TAIL
 from physgen.ensemble import LOG_WEIGHT, load_ensemble
 from physgen.stages.reverse_paths import OWN
-from physgen.stages.weighing import STATISTICS
+from physgen.stages.weighing import KEPT, STATISTICS
 from physgen.stages.weighted_means import ERROR, MEAN, NAMES
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _measured(value: float, error: float, known: bool) -> str:
 def _draws(made: xr.Dataset) -> int:
     if LOG_WEIGHT in made:
         return int(made[LOG_WEIGHT].size // max(made["tail"].size, 1))
-    return int(made.attrs["resampled_from"])
+    return int(made.attrs[next(name for name in KEPT if name in made.attrs)])
 
 
 def _place(made: xr.Dataset, dim: str, i: int) -> str:
@@ -129,7 +129,22 @@ def _place(made: xr.Dataset, dim: str, i: int) -> str:
 def _certificate(made: xr.Dataset) -> str:
     good, laws = int(made["certified"].sum()), made["certified"].size
     rest = "" if good == laws else "; of the others too few draws count, see `certified`: they are approximate"
+    if "acceptance" in made:
+        draws, burnt = (made.attrs[name] for name in ("metropolis_from", "metropolis_burn_in"))
+        kept = f"as many independent states as are kept in {good} of {laws} laws{rest}"
+        return (
+            f"Metropolis: accepted {_range(made, 'acceptance', '.2f')} of proposals, longest stay "
+            f"{_range(made, 'longest_stay', '.0f')} of {draws} states, {burnt} of them burn-in, autocorrelation time "
+            f"of the stays {_range(made, 'stay_time', '.1f')}; {kept}"
+        )
     return f"resampled: as many configurations of the law itself in {good} of {laws} laws{rest}"
+
+
+def _range(made: xr.Dataset, name: str, digits: str) -> str:
+    """Median over laws, and the smallest to the largest."""
+    values = made[name].values.reshape(-1)
+    spread = f" ({values.min():{digits}} to {values.max():{digits}})" if len(values) > 1 else ""
+    return f"{np.median(values):{digits}}{spread}"
 
 
 def _line(words: str, laws: Mapping[str, np.ndarray], draws: int) -> str:

@@ -4,17 +4,24 @@ import numpy as np
 import pytest
 import torch
 
+from physgen.cli import main
 from physgen.config import load_config
 from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.diffusion.inference.weight_statistics import (
+    independence_metropolis,
     reweighted_jackknife,
     reweighted_pair_mean,
+    stays,
 )
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.observables import spin_observables
-from physgen.ensemble import load_ensemble
+from physgen.ensemble import check_ensemble, load_ensemble
+from physgen.errors import InputError
+from physgen.runs.folder import open_run
 from physgen.stages import DrawOptions, sample, simulate, train
+from physgen.stages.sampling import draw_ensemble
+from physgen.stages.weighing import metropolised
 from physgen.stages.weight_words import describe_draws
 
 SPINS = ["data.instances=10", "network={kind: message_passing, width: 8, depth: 4}", "data.temperatures=[1.2 J, 2 J]"]
@@ -76,33 +83,50 @@ def test_weighted_means_are_those_of_the_enumeration_and_plain_ones_are_not(draw
     assert f"energy {mean:.4f} +- " in said and "over 4 of 4 laws" in said
 
 
-def test_pairs_are_those_of_different_draws_whatever_the_block():
-    generator = torch.Generator().manual_seed(3)
-    logs, values = torch.randn(50, 2, generator=generator, dtype=torch.float64).unbind(1)
-    kernel = torch.outer(values, values)
-    weight = torch.exp(logs)
-    both = torch.outer(weight, weight).fill_diagonal_(0)
-    mean, error = reweighted_pair_mean(lambda part: kernel[part], logs, block=7)
-    assert mean == pytest.approx(float((both * kernel).sum() / both.sum()), rel=1e-12)
-    without = []
-    for j in range(50):
-        rest = torch.arange(50) != j
-        part = both[rest][:, rest]
-        without.append(float((part * kernel[rest][:, rest]).sum() / part.sum()))
-    assert error == pytest.approx(np.sqrt(49 / 50 * np.square(without - np.mean(without)).sum()), rel=1e-9)
-    again = reweighted_pair_mean(lambda part: kernel[part], logs + 900.0)
-    assert again == pytest.approx((mean, error), rel=1e-9)
+def test_states_of_a_chain_are_of_the_law_and_say_how_they_depend(drawn):
+    made = load_ensemble(drawn)
+    taken = metropolised(made, 100, seed=2)
+    assert check_ensemble(taken).sizes["replica"] == 100 and taken["field"].dims == made["field"].dims
+    assert "log_weight" not in taken and taken.attrs["metropolis_burn_in"] == 40
+    pulls = []
+    for i, j in np.ndindex(4, 2):
+        old, new = (one.isel(disorder=i, temperature=j) for one in (made, taken))
+        states, accepted = independence_metropolis(torch.from_numpy(old["log_weight"].values), 2, 2 * i + j)
+        kept = states.numpy()[40 + np.arange(1, 101) * 360 // 100 - 1]  # every 3.6th state, the last one too
+        assert (new["field"].values == old["field"].values[kept]).all() and kept[-1] == states[-1]
+        lengths = stays(states[40:]).numpy()
+        assert float(new["acceptance"]) == accepted and int(new["longest_stay"]) == stays(states).max()
+        assert float(new["stay_time"]) == pytest.approx((lengths**2).sum() / 360)
+        assert int(new["certified"]) == (float(old["tail"]) <= 0.7 and 100 * float(new["stay_time"]) <= 360)
+        independent = min(100, 360 / float(new["stay_time"]))
+        spread = float(new["energy"].std()) / independent**0.5
+        pulls.append((float(new["energy"].mean()) - enumerated(old)[0]) / spread)
+    assert np.square(pulls).sum() < 24  # 8 expected, standard deviation 4
+    with pytest.raises(InputError, match="give at most 360"):
+        metropolised(made, 361, seed=2)
 
 
-def test_errors_of_weighted_means_are_the_scatter_between_repetitions():
-    generator = torch.Generator().manual_seed(5)
-    x = torch.randn(2000, 200, generator=generator, dtype=torch.float64)  # weight e^(x/2): the law is N(1/2, 1)
-    single = np.array([reweighted_jackknife(one, one / 2) for one in x])
-    pairs = np.array([reweighted_pair_mean(lambda part, one=one: one[part][:, None] * one, one / 2) for one in x])
-    for found, exact in ((single, 0.5), (pairs, 0.25)):
-        scatter = found[:, 0].std()
-        assert abs(found[:, 0].mean() - exact) < 0.01 + 4 * scatter / 2000**0.5  # the bias is of order 1/200
-        # the mean square of the errors has a heavier tail than that of the means: 10 % at 2000 repetitions
-        assert np.sqrt(np.mean(found[:, 1] ** 2)) == pytest.approx(scatter, rel=0.1)
-    mean, error = reweighted_jackknife(x[0], torch.where(torch.arange(200) == 7, 0.0, -900.0).double())
-    assert mean == pytest.approx(float(x[0, 7])) and error == np.inf  # one draw has all of the weight
+def test_a_chain_is_the_same_whatever_is_drawn_with_it(run, glasses):
+    one = load_ensemble(glasses).isel(disorder=[1], temperature=[0])
+    both = load_ensemble(glasses).isel(disorder=[1, 2], temperature=[0])
+    few, many = (
+        draw_ensemble(open_run(run), DrawOptions(n, like, steps=4, weights=True, seed=3)).isel(disorder=0)
+        for n, like in ((30, one), (70, both))
+    )
+    first, again = few["log_weight"].values[0], many["log_weight"].values[0]
+    np.testing.assert_allclose(first, again[:30], atol=1e-4)
+    states = [independence_metropolis(torch.from_numpy(logs), 3)[0] for logs in (first, again)]
+    assert states[0].tolist() == states[1][:30].tolist()
+
+
+def test_the_command_keeps_states_and_says_how_long_they_stay(run, glasses, tmp_path, capsys):
+    words = ["sample", str(run), "--like", str(glasses), "-n", "30", "--steps", "4", "-o", str(tmp_path / "new.h5")]
+    assert main([*words, "--weights", "--metropolis", "9"]) == 0
+    said = capsys.readouterr().out
+    assert "Metropolis: accepted" in said and "of 30 states, 3 of them burn-in" in said
+    assert "of 30 draws count" in said and "weighted means" in said
+    for wrong, why in (([], "needs weights"), (["--weights", "--resample", "5"], "both choose")):
+        assert main([*words[:-1], str(tmp_path / "no.h5"), "--metropolis", "9", *wrong]) == 2
+        assert why in capsys.readouterr().err and not (tmp_path / "no.h5").exists()
+    assert main([*words[:-1], str(tmp_path / "no.h5"), "--weights", "--metropolis", "28"]) == 2
+    assert "at most 27" in capsys.readouterr().err

@@ -186,21 +186,42 @@ def _ratio(parts: Tensor, norms: Tensor, order: int) -> tuple[float, float]:
     return mean, jackknife_error((total - order * parts) / left)
 
 
-def independence_metropolis(log_weight: Tensor, seed: int) -> tuple[Tensor, float]:
+def independence_metropolis(log_weight: Tensor, seed: int, chain: int = 0) -> tuple[Tensor, float]:
     r"""Independence Metropolis chain through the samples in their order: sample j replaces i with probability
     :math:`\min(1, w_j/w_i)`.
+
+    With weights of whole paths the state is a path, and the acceptance is exact: detailed balance holds for the law
+    q w/Z of paths, of which the last configurations follow the target, so the chain is stationary for the exact law at
+    any number of steps and for any network. It starts at the first sample, which is of q: where weights are at most
+    :math:`w^*`, the law of state t is within :math:`(1 - Z/w^*)^t` of the exact one in total variation (Mengersen and
+    Tweedie, Ann. Statist. 24 (1996), 101), where they are unbounded there is no such rate. The first states are
+    therefore *burn-in*, to be left out.
+
+    Args:
+        log_weight: (N,), N >= 2.
+        seed: of the decisions. chain: number of the chain, of which each has decisions of its own.
 
     Returns:
         indices (N,) of the states of the chain, whose law tends to the target, and the accepted fraction of proposals.
     """
     logs = _checked(log_weight).tolist()
-    uniform = torch.rand(len(logs), generator=generator_for(seed, "metropolis", 0), dtype=torch.float64).tolist()
+    uniform = torch.rand(len(logs), generator=generator_for(seed, "metropolis", chain), dtype=torch.float64).tolist()
     current, states, accepted = 0, [0], 0
     for proposal in range(1, len(logs)):
         if math.log(max(uniform[proposal], 1e-300)) < logs[proposal] - logs[current]:
             current, accepted = proposal, accepted + 1
         states.append(current)
     return torch.tensor(states, device=log_weight.device), accepted / (len(logs) - 1)
+
+
+def stays(states: Tensor) -> Tensor:
+    r"""Lengths (K,) of the K stays of a chain of independent proposals, from the sample of each state (N,), N >= 1.
+
+    Two stays are at independent samples, so a quantity that does not depend on the weight is correlated within a stay
+    alone: its integrated autocorrelation time :math:`\tau = 1 + 2\sum_t \rho_t` is
+    :math:`\sum_k L_k^2/\sum_k L_k`, the mean length of the stay that a state is in.
+    """
+    return torch.unique_consecutive(states, return_counts=True)[1]
 
 
 def resample(log_weight: Tensor, count: int, seed: int) -> Tensor:

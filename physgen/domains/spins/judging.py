@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from physgen.diagnostics.identity import Absent, Identity
-    from physgen.domains.law import Observable, PairObservable
+    from physgen.domains.contract import Observable, PairObservable
 
 
 class SpinJudging:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.domains.law import Observable, PairObservable
+from physgen.domains.contract import Observable, PairObservable
 from physgen.domains.spins.layout import disorder_of, energy_of
 from physgen.domains.spins.measurement import spins_of
 

@@ -3,7 +3,7 @@ r"""Whether the states of a glass form a tree: of three replicas, how the two sm
 On a tree any three leaves have overlaps :math:`q_1 \ge q_2 = q_3`. The statistic is the law of
 :math:`K = (q_2 - q_3)/\sigma(q)` over triples of replicas of one instance, sorted
 :math:`q_1 \ge q_2 \ge q_3`, with :math:`\sigma(q)` the width of P(q): ultrametric where it narrows to 0 as N grows.
-Definition: Katzgraber and Hartmann, Phys. Rev. Lett. 102, 037207 (2009), there with distances (1 - |q|)/2.
+After Katzgraber and Hartmann, Phys. Rev. Lett. 102, 037207 (2009), arXiv:0807.3513; here every triple counts.
 Without a field |q| takes the place of q, as the global flip of a replica changes the sign of two of the overlaps.
 
 Neither is of the set that ``physgen evaluate`` judges by: call them on an ensemble.
@@ -35,7 +35,7 @@ SMALLEST_WIDTH = 1e-9  # of P(q), to divide by
 
 
 def triple_differences(overlaps: np.ndarray) -> np.ndarray:
-    """Differences of overlaps: the middle minus the smallest of the three overlaps of each triple of replicas (..., R, R), R >= 3: (..., M).
+    """The middle minus the smallest of the overlaps of each triple of replicas, (..., R, R) -> (..., M), R >= 3.
 
     All triples of up to 48 replicas; of more, all triples within groups of at most 48, replicas r, r + G, r + 2G, ...
     """
@@ -83,11 +83,8 @@ def ultrametricity(ensemble: xr.Dataset) -> xr.Dataset:
     :math:`\sigma(q)` is a part. 0 on a tree of states.
     """
     spins_of(ensemble, 3)
-    attrs: dict[str, Any] = {
-        "long_name": "mean deviation from ultrametricity",
-        "units": "1",
-        "symbol": r"[\langle K\rangle]",
-    }
+    attrs: dict[str, Any] = {"long_name": "mean deviation from ultrametricity", "units": "1"}
+    attrs["symbol"] = r"[\langle K\rangle]"
     attrs |= {"diagnostic": "ultrametricity", "kind": "scalar", "convention": _convention(ensemble)}
 
     def estimate(part: xr.Dataset) -> np.ndarray:
@@ -95,14 +92,10 @@ def ultrametricity(ensemble: xr.Dataset) -> xr.Dataset:
         differences = np.stack([triple_differences(one).mean(axis=-1) for one in overlaps])
         return np.stack([pair_mean(overlaps), pair_mean(overlaps**2), differences], axis=-1)
 
-    return measured(
-        ensemble,
-        estimate,
-        {},
-        Tolerance(0.1, "difference", "K"),
-        lambda m: m[..., 2] / overlap_width(m[..., :2]),
-        **attrs,
-    )
+    def ratio(moments: np.ndarray) -> np.ndarray:
+        return np.asarray(moments[..., 2] / overlap_width(moments[..., :2]))
+
+    return measured(ensemble, estimate, {}, Tolerance(0.1, "difference", "K"), ratio, **attrs)
 
 
 def ultrametricity_law(ensemble: xr.Dataset) -> xr.Dataset:

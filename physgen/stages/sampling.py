@@ -103,13 +103,6 @@ def draw_ensemble(
     options = options or DrawOptions()
     settings = run.experiment.sampling
     _check_options(options)
-    for name in ("resample", "metropolis", "reverse"):
-        if getattr(options, name) is not None and (options.guidance is not None or not options.weights):
-            raise InputError(f"{name} = {getattr(options, name)} needs weights of the law: give weights, no guidance")
-    if options.resample is not None and options.metropolis is not None:
-        raise InputError(
-            f"resample = {options.resample} and metropolis = {options.metropolis}: give one, both choose draws"
-        )
     if options.guidance is not None:
         check_guidance(run.experiment, options.guidance)
     elif options.weights and (options.sampler or options.levels):
@@ -136,10 +129,7 @@ def draw_ensemble(
     elif weighted:
         generated = draw_weighted(model, template, options.seed, levels, progress)
         generated = with_reverse_paths(generated, model, template, like, levels, options.reverse, progress)
-        if options.resample is not None:
-            generated = resampled(generated, options.resample, options.seed)
-        if options.metropolis is not None:
-            generated = metropolised(generated, options.metropolis, options.seed)
+        generated = _kept(generated, options)
     else:
         generated = draw(model, template, seed=options.seed, sampler=sampler, levels=levels, progress=progress)
     made = {
@@ -228,6 +218,15 @@ def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int
     return {"average_width": width, "average_residual": facts.residual, "average_update": facts.update}
 
 
+def _kept(generated: xr.Dataset, options: DrawOptions) -> xr.Dataset:
+    """Of weighted draws those that were asked for."""
+    if options.resample is not None:
+        return resampled(generated, options.resample, options.seed)
+    if options.metropolis is not None:
+        return metropolised(generated, options.metropolis, options.seed)
+    return generated
+
+
 def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
     """The rule that was asked for; one that rests on the Gaussian surrogate needs a denoiser that has one, and a
     sampler that errs on it.
@@ -256,3 +255,10 @@ def _check_options(options: DrawOptions) -> None:
         raise InputError(f"levels = {options.levels!r} is an unknown rule: choose one of {', '.join(RULES)}")
     if options.average is not None:
         check_width(options.average)
+    for name in ("resample", "metropolis", "reverse"):
+        if getattr(options, name) is not None and (options.guidance is not None or not options.weights):
+            raise InputError(f"{name} = {getattr(options, name)} needs weights of the law: give weights, no guidance")
+    if options.resample is not None and options.metropolis is not None:
+        raise InputError(
+            f"resample = {options.resample} and metropolis = {options.metropolis}: give one, both choose draws"
+        )

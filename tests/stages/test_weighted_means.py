@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import physgen as pg
 from physgen.cli import main
 from physgen.config import load_config
 from physgen.diffusion.exact.atoms import enumerate_spins
@@ -125,6 +126,10 @@ def test_the_command_keeps_states_and_says_how_long_they_stay(run, glasses, tmp_
     said = capsys.readouterr().out
     assert "Metropolis: accepted" in said and "of 30 states, 3 of them burn-in" in said
     assert "of 30 draws count" in said and "weighted means" in said
+    again = pg.open_run(run).sample(30, like=glasses, steps=4, weights=True, metropolis=9, progress=False)
+    assert (again["field"].values == load_ensemble(tmp_path / "new.h5")["field"].values).all()
+    taken = pg.open_run(run).sample(30, like=glasses, steps=4, weights=True, resample=5, progress=False)
+    assert taken.sizes["replica"] == 5 and taken.attrs["resampled_from"] == 30
     for wrong, why in (([], "needs weights"), (["--weights", "--resample", "5"], "both choose")):
         assert main([*words[:-1], str(tmp_path / "no.h5"), "--metropolis", "9", *wrong]) == 2
         assert why in capsys.readouterr().err and not (tmp_path / "no.h5").exists()

@@ -35,14 +35,14 @@ def test_pairs_are_those_of_different_draws_whatever_the_block():
 
 def test_errors_of_weighted_means_are_the_scatter_between_repetitions():
     generator = torch.Generator().manual_seed(5)
-    x = torch.randn(2000, 200, generator=generator, dtype=torch.float64)  # weight e^(x/2): the law is N(1/2, 1)
+    x = torch.randn(700, 200, generator=generator, dtype=torch.float64)  # weight e^(x/2): the law is N(1/2, 1)
     single = np.array([reweighted_jackknife(one, one / 2) for one in x])
     pairs = np.array([reweighted_pair_mean(lambda part, one=one: one[part][:, None] * one, one / 2) for one in x])
     for found, exact in ((single, 0.5), (pairs, 0.25)):
         scatter = found[:, 0].std()
-        assert abs(found[:, 0].mean() - exact) < 0.01 + 4 * scatter / 2000**0.5  # the bias is of order 1/200
-        # the mean square of the errors has a heavier tail than that of the means: 10 % at 2000 repetitions
-        assert np.sqrt(np.mean(found[:, 1] ** 2)) == pytest.approx(scatter, rel=0.1)
+        assert abs(found[:, 0].mean() - exact) < 0.01 + 4 * scatter / 700**0.5  # the bias is of order 1/200
+        # the mean square of the errors has a heavier tail than that of the means: 12 % at 700 repetitions
+        assert np.sqrt(np.mean(found[:, 1] ** 2)) == pytest.approx(scatter, rel=0.12)
     mean, error = reweighted_jackknife(x[0], torch.where(torch.arange(200) == 7, 0.0, -900.0).double())
     assert mean == pytest.approx(float(x[0, 7])) and error == np.inf  # one draw has all of the weight
 

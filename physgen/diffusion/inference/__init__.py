@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.weight_statistics import jackknife_error as jackknife_error
     from physgen.diffusion.inference.weight_statistics import log_mean_exp as log_mean_exp
     from physgen.diffusion.inference.weight_statistics import resample as resample
+    from physgen.diffusion.inference.weight_statistics import reweighted_jackknife as reweighted_jackknife
     from physgen.diffusion.inference.weight_statistics import reweighted_mean as reweighted_mean
+    from physgen.diffusion.inference.weight_statistics import reweighted_pair_mean as reweighted_pair_mean
+    from physgen.diffusion.inference.weight_statistics import stays as stays
     from physgen.diffusion.inference.weight_statistics import summarise_weights as summarise_weights
     from physgen.diffusion.inference.weight_statistics import tail_shape as tail_shape
 

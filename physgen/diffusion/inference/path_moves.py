@@ -10,8 +10,8 @@ each leaves :math:`\Pi` as it is.
 2. The denoiser draws a pair :math:`(x', u') \sim P`, whatever x is, and it takes the place of the other with
    probability :math:`\min(1, w'/w)`: independence Metropolis of the law :math:`\Pi = w P/Z`.
 
-So :math:`x \to x'` has :math:`p(x) K(x'|x) = \frac1Z \int P(x, u)\, P(x', u') \min(w, w')\, du\, du'`, which is the same
-with x and x' exchanged: detailed balance, for any denoiser, any levels and any number of them. A bad denoiser
+So :math:`x \to x'` has :math:`p(x) K(x'|x) = \frac1Z \int P(x, u)\, P(x', u') \min(w, w')\, du\, du'`, the same with x
+and x' exchanged: detailed balance, for any denoiser, any levels and any number of them. A bad denoiser
 costs acceptance and nothing else. The weight with which x was once accepted must not be kept: after other moves of x it
 belongs to no path of x. Source: Andrieu and Roberts, Annals of Statistics 37 (2009), 697 (auxiliary variables that
 are refreshed); Tierney, Annals of Statistics 22 (1994), 1701 (independence chains).

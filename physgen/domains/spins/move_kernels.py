@@ -45,24 +45,23 @@ def take_proposals(
 def exchange_clusters(walkers: Walkers, graph: Graph, levels: np.ndarray, pairs: np.ndarray, sizes: np.ndarray) -> None:
     """One isoenergetic cluster move for each pair of ladders (P, 2) at each level; ``sizes`` (P, levels) of clusters.
 
-    0 where both configurations are equal.
+    The first site is drawn until the two differ there, N times at most: 0 where that failed.
     """
     spins, count, scalar = walkers.spins, len(walkers.spins), walkers.generators.shape[1] - 1
     waiting = np.empty(count, np.int64)
-    apart = np.empty(count, np.int64)
     inside = np.zeros(count, np.bool_)
     for p in range(len(pairs)):
         for number, level in enumerate(levels):
             a, b = walkers.lane_at[pairs[p, 0], level], walkers.lane_at[pairs[p, 1], level]
-            differing = 0
-            for site in range(count):
+            first = -1
+            for _ in range(count):  # the number of tries that fail depends on the overlaps alone, which stay
+                site = min(int(draw_uniform(walkers.generators, scalar) * count), count - 1)
                 if spins[site, a] != spins[site, b]:
-                    apart[differing] = site
-                    differing += 1
+                    first = site
+                    break
             sizes[p, number] = 0
-            if differing == 0:
+            if first < 0:
                 continue
-            first = apart[min(int(draw_uniform(walkers.generators, scalar) * differing), differing - 1)]
             waiting[0], inside[first] = first, True
             found, done, change = 1, 0, 0.0
             while done < found:

@@ -6,6 +6,7 @@ A domain's Monte Carlo takes them as a callable and knows no network; what makes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +29,7 @@ from physgen.stages.sampling import known_conditions
 if TYPE_CHECKING:
     import xarray as xr
 
+VALUES = 2**14  # of all rows in one call of the network
 # (configurations, number of the move) -> (configurations, ln of the ratio to accept each with)
 Propose = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
@@ -124,8 +126,8 @@ class Proposals:
 
 
 def _tile(count: int, shape: tuple[int, ...], device: torch.device) -> int:
-    """A batch smaller than a tile is not filled up: all moves of a run are of one size."""
-    return min(count, tile_of(shape, device.type))
+    """As many at once as there are, up to a bound in values: every move of a run has the same number of rows."""
+    return min(count, max(tile_of(shape, device.type), VALUES // math.prod(shape)))
 
 
 def _grid(model: Model, template: xr.Dataset) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Independent configurations per CPU second, by every method: ``python -m benchmarks.equal_cpu [--write]`` (4 CPU minutes).
+"""Independent configurations per CPU second, by every method: ``python -m benchmarks.equal_cpu [--write]`` (5 minutes).
 
 Unseen glasses; the network, parallel tempering with and without cluster moves and with the network's moves, and in two
 dimensions the transfer matrix. With ``--write`` the tables take the place of those of docs/glasses.md and

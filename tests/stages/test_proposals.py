@@ -9,17 +9,19 @@ from scipy import stats
 
 from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.diffusion.levels import log_uniform
-from physgen.domains.spins import monte_carlo, moves
+from physgen.domains.spins import Spins, monte_carlo, moves
 from physgen.domains.spins.couplings import lattice_couplings, lattice_edges
 from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import Disorder, spin_template
+from physgen.domains.spins.moved import simulate_with_moves
+from physgen.domains.spins.tempering import Between
 from physgen.errors import InputError
 from physgen.runs.folder import open_run
 from physgen.runs.levels import Levels
 from physgen.runs.model import build_denoiser, load_model
 from physgen.stages.proposals import Proposals
 
-GRID, SPINS, LADDERS, SIGNIFICANCE = (2, 3), 6, 1500, 1e-3
+GRID, SPINS, LADDERS, SIGNIFICANCE = (2, 3), 6, 1000, 1e-3
 TEMPERATURES = np.array([1.5, 2.0])
 COUPLINGS = lattice_couplings(GRID, "gaussian", "cylinder", 8, np.arange(1))
 EDGES = lattice_edges(GRID)
@@ -88,6 +90,13 @@ def test_shapes_are_those_that_came_in(proposals):
     assert not np.array_equal(alone, new) and np.isfinite(other).all()
     with pytest.raises(InputError, match="give as many as the proposals were made for"):
         propose(here[:, :3], 0)
+
+
+def test_parallel_tempering_takes_them(proposals):
+    asked = Spins(length=4, instances=2, replicas=4, temperatures=(1.5, 2.0), sweeps=1000)
+    made = simulate_with_moves(asked, 3, Between(proposals, 250))
+    assert made.attrs["proposals"] == 2 * 2 * 4 * 4 and made.attrs["equilibration"] == "passed"
+    assert 0 < made.attrs["proposals_accepted"] < 64
 
 
 def test_what_the_network_cannot_draw_is_refused(proposals):

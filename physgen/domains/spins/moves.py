@@ -60,7 +60,8 @@ def advance(walkers: Walkers, graph: Graph, temperatures: np.ndarray, sweeps: in
     counted = np.zeros((2, len(moves.levels)), dtype=np.int64)
     end = int(walkers.sweeps[0]) + sweeps
     while (done := int(walkers.sweeps[0])) < end:
-        step = 1 if moves.clusters else moves.every - done % moves.every
+        until = end if moves.propose is None else done - done % moves.every + moves.every
+        step = 1 if moves.clusters else until - done
         monte_carlo.advance(walkers, graph, temperatures, min(step, end - done))
         if moves.clusters:
             exchange_clusters(walkers, graph, moves.levels)

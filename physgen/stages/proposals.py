@@ -93,8 +93,8 @@ class Proposals:
         """
         model, template = self.model_for(like, replicas)
         domain, encoding, constants = model.domain, model.encoding, model.encoding.domain
-        target, (kernel, readout) = domain.log_target(template, constants), domain.values.path_kernel()
-        if target is None:
+        target, how = domain.log_target(template, constants), domain.values.path_kernel()
+        if target is None or how is None:
             raise InputError(f"proposals need the law itself, which {domain.name} does not know of its data")
         condition = {name: value.to(model.device) for name, value in domain.condition(template, constants).items()}
         laws = Laws(template, encoding.sample_dims, condition)
@@ -114,12 +114,11 @@ class Proposals:
             new = domain.decode(found.x.cpu(), template, constants)["field"].transpose(*dims).values
             # configurations may come with their sites in one axis
             leading = next(k for k in range(len(shape), -1, -1) if np.prod(shape[:k]) == len(found.log_ratio))
-            return new.astype(configurations.dtype).reshape(shape), found.log_ratio.cpu().numpy().reshape(
-                shape[:leading]
-            )
+            ratio = found.log_ratio.cpu().numpy().reshape(shape[:leading])
+            return new.astype(configurations.dtype).reshape(shape), ratio
 
         paths = PathProposal(
-            model.denoiser, kernel, self.levels.values, partial(_log_target, target, laws), readout, condition or None,
+            model.denoiser, how[0], self.levels.values, partial(_log_target, target, laws), how[1], condition or None,
             self.seed, model.device, _tile(laws.count * laws.draws, encoding.shape, model.device),
         )  # fmt: skip
         return propose

@@ -258,10 +258,9 @@ def statement(system: System, found: dict[str, Found]) -> str:
         after = training / (1 / rates[best] - 1 / rates["network"])
         return said + f"The {paid} is paid back after {_number(after)} configurations."
     start = float(np.mean(found[best].start)) / (1 / rates["network"] - 1 / rates[best])
-    few = "not even the first configuration" if start < 1 else f"the first {_number(start)} configurations"
-    return said + (
-        f"On a new instance {few} of the network come sooner than the equilibration; its {paid} is never paid back."
-    )
+    few = "no configuration of the network comes"
+    few = few if start < 1 else f"the first {_number(start)} configurations of the network come"
+    return said + (f"On a new instance {few} sooner than the equilibration; its {paid} is never paid back.")
 
 
 def main(words: list[str]) -> int:

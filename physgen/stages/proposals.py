@@ -71,27 +71,27 @@ class Proposals:
             raise InputError(f"steps = {steps} is too few: give at least 2, or leave it out for the run's own")
         return cls(model, path_levels(model, how, count, partial(known_conditions, run, model)), seed)
 
-    def model_for(self, like: xr.Dataset, replicas: int) -> tuple[Model, xr.Dataset]:
-        """The network on the lattice of ``like``, and a template of ``replicas`` draws under each of its conditions.
+    def model_for(self, like: xr.Dataset, many: int) -> tuple[Model, xr.Dataset]:
+        """The network on the lattice of ``like``, and a template of ``many`` draws under each of its conditions.
 
         Raises InputError where the network cannot draw under them.
         """
-        template = self.model.domain.request(like, replicas, {}, self.model.encoding.domain)
+        template = self.model.domain.request(like, many, {}, self.model.encoding.domain)
         encoding = replace(self.model.encoding, grid=_grid(self.model, template))
         return replace(self.model, encoding=encoding), template
 
-    def __call__(self, like: xr.Dataset, replicas: int) -> Propose:
-        r"""What proposes ``replicas`` configurations under each condition of ``like``, all in one batch.
+    def __call__(self, like: xr.Dataset, many: int) -> Propose:
+        r"""What proposes ``many`` configurations under each condition of ``like``, all in one batch.
 
         Returns:
-            a callable: configurations (\*conditions, replicas, \*grid), and a number that differs from move to move ->
-            configurations of the same shape and dtype, and the logarithms (\*conditions, replicas) of the ratios w'/w;
+            a callable: configurations (\*conditions, many, \*grid), and a number that differs from move to move ->
+            configurations of the same shape and dtype, and the logarithms (\*conditions, many) of the ratios w'/w;
             each is to be accepted with probability min(1, w'/w).
 
         Raises:
             InputError: conditions that the network cannot draw under, or a law that the domain does not know.
         """
-        model, template = self.model_for(like, replicas)
+        model, template = self.model_for(like, many)
         domain, encoding, constants = model.domain, model.encoding, model.encoding.domain
         target, how = domain.log_target(template, constants), domain.values.path_kernel()
         if target is None or how is None:

@@ -48,4 +48,5 @@ def simulate_with_moves(
     couplings = drawn_couplings(domain, seed) if given is None else given_couplings(given)
     made = tempering_ensemble(domain, couplings, seed, processes, progress, between)
     config = json.dumps(dataclasses.asdict(domain), sort_keys=True)
-    return made.assign_attrs(seed=int(seed), config_json=config, domain=domain.name)
+    drawn = {"model": domain.model, "boundary": domain.boundary} if given is None else {}
+    return made.assign_attrs({"seed": int(seed), "config_json": config, "domain": domain.name} | drawn)

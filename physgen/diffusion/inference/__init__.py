@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.likelihood import Likelihood as Likelihood
     from physgen.diffusion.inference.likelihood import log_likelihood as log_likelihood
     from physgen.diffusion.inference.likelihood import sample_with_log_density as sample_with_log_density
+    from physgen.diffusion.inference.path_moves import PathMove as PathMove
+    from physgen.diffusion.inference.path_moves import PathProposal as PathProposal
     from physgen.diffusion.inference.path_weights import Chain as Chain
     from physgen.diffusion.inference.path_weights import WeightedSamples as WeightedSamples
     from physgen.diffusion.inference.path_weights import noising_log_weight as noising_log_weight

@@ -1,8 +1,7 @@
 """Independent configurations per CPU second, by every method: ``python -m benchmarks.equal_cpu [--write]`` (5 minutes).
 
 Unseen glasses; the network, parallel tempering with and without cluster moves and with the network's moves, and in two
-dimensions the transfer matrix. With ``--write`` the tables take the place of those of docs/glasses.md and
-docs/how-to/network_moves.md.
+dimensions the transfer matrix. With ``--write`` the tables take the place of those of docs/how-to/network_moves.md.
 
 A Monte Carlo run of R ladders whose observable has the variance v of one configuration and whose mean over ladders has
 the variance V and the time tau (in measurements, Sokal's window) is worth n v / (2 tau V) configurations. V is measured
@@ -274,12 +273,9 @@ def main(words: list[str]) -> int:
         print(f"\n{made[-1][0]}\n\n{made[-1][1]}\n", flush=True)
     if "--write" in words:
         text = "\n\n".join(one for one, _ in made) + "\n\n" + "\n".join(f"- {said}" for _, said in made)
-        for page in (DOCS / "glasses.md", DOCS / "how-to" / "network_moves.md"):
-            old = page.read_text()
-            new = re.sub(
-                r"(<!-- equal_cpu -->\n).*?(\n<!-- end -->)", lambda m: m[1] + text + m[2], old, flags=re.DOTALL
-            )
-            page.write_text(new)
+        page = DOCS / "how-to" / "network_moves.md"
+        marks = r"(<!-- equal_cpu -->\n).*?(\n<!-- end -->)"
+        page.write_text(re.sub(marks, lambda m: m[1] + text + m[2], page.read_text(), flags=re.DOTALL))
     print(f"{time.process_time():.0f} CPU seconds")
     return 0
 

@@ -16,13 +16,17 @@ def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str,
     ``kind`` is ``unet`` or ``message_passing``, ``options`` are those of that network.
 
     Raises:
-        InputError: an unknown kind, or couplings that are not on a lattice.
+        InputError: an unknown kind, couplings that are not on a lattice, a U-Net for spins in an external field.
         TypeError, ValueError: an option that the network does not have.
     """
     if kind not in ("unet", "message_passing"):
         raise InputError(f"network kind {kind!r} is unknown; choose unet or message_passing")
     if constants["graph"]:
         raise InputError("networks for couplings that are not on a lattice are not available yet: use a lattice model")
+    if kind == "unet" and "external_field" in constants:
+        raise InputError(
+            "network kind 'unet' knows no external field, which the data have: use network={kind: message_passing}"
+        )
     dimension = len(constants["grid"])
     sizes: dict[str, Any] = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
     from physgen.networks.layers import option_names

@@ -12,7 +12,7 @@ which correct its fields and messages for the loops of the lattice.
 
 External fields beta h change sign with their site too, F(-x; K, -h) = -F(x; K, h). The law given y knows h and y as the
 sum :math:`y/s^2 + \beta h` alone, so that sum is what the network sees of both: a field adds no parameters, and none is
-the field 0.
+the field 0. Its root mean square sets the size that local fields have at large s, where y alone tells O(1/s).
 
 Shapes: B batch, *grid lattice, d its dimension, D = 2d directions (+dim, -dim for each space dim in order), F odd
 and E even features. Inside, features and directions stand first: (F, B, *grid), so that what gates or sums them

@@ -100,7 +100,7 @@ def test_mean_weights_of_an_untrained_network_are_z():
     denoiser = SpinDenoiser(MessagePassing(2, width=16, depth=2))
     found = weighted_sample(
         denoiser, PairedMixture().given(given), log_uniform(20.0, 0.3, 10), (count, 1, 3, 3), 1, minus_energy,
-        readout="bernoulli", condition=given,
+        readout="bernoulli", condition=given, tile=2000,
     )  # fmt: skip
     weights = torch.exp(found.log_weight - log_z)
     error = float(weights.std()) / count**0.5

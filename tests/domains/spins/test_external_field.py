@@ -99,7 +99,7 @@ def test_mean_weights_of_an_untrained_network_are_z():
     }
     denoiser = SpinDenoiser(MessagePassing(2, width=16, depth=2))
     found = weighted_sample(
-        denoiser, PairedMixture().given(given), log_uniform(20.0, 0.3, 10), (count, 1, 3, 3), 1, minus_energy,
+        denoiser, PairedMixture(), log_uniform(20.0, 0.3, 10), (count, 1, 3, 3), 1, minus_energy,
         readout="bernoulli", condition=given, tile=2000,
     )  # fmt: skip
     weights = torch.exp(found.log_weight - log_z)
@@ -110,6 +110,19 @@ def test_mean_weights_of_an_untrained_network_are_z():
     spread = (weights[:, None, None] * found.x[:, 0]).std(0) / count**0.5
     assert float(((mean - exact) / spread).abs().max()) < 4
     assert float(exact.abs().max()) > 0.3  # the field does act
+
+
+def test_paths_of_free_spins_in_a_field_dissipate_nothing():
+    """The start knows their means, the steps are exact: every weight is Z, at three steps."""
+    field = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(1)).expand(64, 1, 4, 4)
+    given = {"channels": torch.zeros(64, 4, 4, 4), "field": field}
+    found = weighted_sample(
+        SpinDenoiser(MessagePassing(2, width=8, depth=1)).double(), PairedMixture(), log_uniform(3.0, 0.5, 3),
+        (64, 1, 4, 4), 1, lambda x: (x * field[:1].double()).flatten(1).sum(1), readout="bernoulli", condition=given,
+        tile=64, dtype=torch.float64,
+    )  # fmt: skip
+    log_z = torch.log(2 * torch.cosh(field[0].double())).sum()
+    torch.testing.assert_close(found.log_weight, log_z.expand(64), rtol=0, atol=1e-7)
 
 
 def test_what_networks_take():

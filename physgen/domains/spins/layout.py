@@ -170,8 +170,8 @@ def settings_of(temperatures: np.ndarray) -> str:
 
 def no_network(ensemble: xr.Dataset) -> str:
     """Why no network takes these couplings; empty if one does."""
-    if not is_lattice(ensemble):
-        return "networks take couplings on a lattice, these stand on a general graph"
+    if "external_field" in ensemble and not is_lattice(ensemble):
+        return "networks for graphs take no external field yet"
     return ""
 
 

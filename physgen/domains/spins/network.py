@@ -19,8 +19,8 @@ def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str,
     that network.
 
     Raises:
-        InputError: an unknown kind, or one that does not fit the couplings or knows no external field, which they have; an
-            option that the network does not have.
+        InputError: an unknown kind, or one that does not fit the couplings or their external field; an option that
+            the network does not have.
         ValueError: a value that it does not take.
     """
     if kind not in KINDS:

@@ -32,6 +32,7 @@ def sample_command(arguments: argparse.Namespace) -> None:
         arguments.weights,
         arguments.reverse,
         arguments.resample,
+        arguments.metropolis,
     )
     path = sample(arguments.run, arguments.output, options, arguments.device, progress_bar("sample"))
     if arguments.average is not None:

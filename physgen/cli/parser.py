@@ -177,12 +177,11 @@ def _add_given(sample: argparse.ArgumentParser) -> None:
         help="with --weights: M reverse paths under each condition, for ln Z from both sides, from configurations of "
         "the --like file (default: as many as it holds), else from own draws (default: none)",
     )
-    sample.add_argument(
-        "--resample",
-        type=int,
-        metavar="M",
-        help="with --weights: keep M of the N configurations under each condition, drawn by their weights",
-    )
+    for name, how in (
+        ("--resample", "M of the N configurations under each condition, drawn by their weights"),
+        ("--metropolis", "M states of a chain through the N configurations under each condition, exact acceptance"),
+    ):
+        sample.add_argument(name, type=int, metavar="M", help=f"with --weights: keep {how}")
 
 
 def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -20,6 +20,8 @@ from physgen.domains.known import get_domain as get_domain
 from physgen.domains.known import list_domains as list_domains
 from physgen.domains.known import with_units as with_units
 from physgen.domains.law import Law
+from physgen.domains.law import Observable as Observable
+from physgen.domains.law import PairObservable as PairObservable
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Domain(Doors, Law, ABC):
     ``fits_lattice``       whether a trained network is one of another lattice too; of its own alone
     ``exact_denoiser``     exact D(y, s, condition) for a template; None
     ``log_target``         template -> ln of the law of x up to a constant of each condition; None where it is not known
+    ``observables``        numbers of configurations, or of pairs, whose means weighted draws are asked for; none
     ``identities``         averages that the law fixes exactly, of an ensemble, to certify it without a reference; None
     ``diagnostics``        name -> diagnostic; spectrum, correlation, one-point distribution, band moments
     ``confront``           another ensemble in the frame of a reference; same lattice and units, else refused

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     import xarray as xr
 
     LogTarget = Callable[[torch.Tensor, int], torch.Tensor]
     Condition = Mapping[str, torch.Tensor] | None
     TrainingTarget = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Condition], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A number that each configuration has.
+
+    Attributes:
+        name: an identifier. long_name, units: of its mean.
+        values: numbers of flattened samples (n,) -> (n,) float64.
+    """
+
+    name: str
+    long_name: str
+    units: str
+    values: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class PairObservable:
+    """A number that each pair of configurations under one condition has, symmetric, such as their likeness.
+
+    Attributes:
+        name: an identifier. long_name, units: of its mean over pairs of two different configurations.
+        values: numbers of flattened samples (n,) and (m,) -> (n, m) float64.
+    """
+
+    name: str
+    long_name: str
+    units: str
+    values: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Law:
@@ -47,6 +79,10 @@ class Law:
         is meant: (b,) float64. None where only data are known.
         """
         return None
+
+    def observables(self, ensemble: xr.Dataset) -> Sequence[Observable | PairObservable]:
+        """What weighted draws are averaged over, :class:`Observable` and :class:`PairObservable`; none."""
+        return ()
 
     def identities(self, ensemble: xr.Dataset) -> tuple[Sequence[Any], Sequence[Any]] | None:
         """Averages that the law fixes exactly, of any ensemble that claims to follow it, without a reference.

@@ -107,6 +107,7 @@ class OpenRun:
         guidance: float | None = None,
         weights: bool = False,
         resample: int | None = None,
+        metropolis: int | None = None,
         seed: int = 0,
         progress: bool = True,
     ) -> xr.Dataset:
@@ -123,13 +124,17 @@ class OpenRun:
                 (:func:`physgen.stages.weighing.draw_weighted`); with ``guidance`` that of the guided law.
             resample: with ``weights``: keep so many under each condition, drawn by their weights, which are then all
                 equal (:func:`physgen.stages.weighing.resampled`).
+            metropolis: in its place: so many states of a chain (:func:`physgen.stages.weighing.metropolised`).
             seed: of the noise. A sample depends on it, on its condition and its number alone.
         """
         from physgen.stages.sampling import DrawOptions, draw_ensemble
 
         conditions = Path(like) if isinstance(like, str) else like
         given = dict(condition or {})
-        options = DrawOptions(n, conditions, given, sampler, steps, seed, levels, average, guidance, weights, resample)
+        options = DrawOptions(
+            n, conditions, given, sampler, steps, seed, levels, average, guidance, weights,
+            resample=resample, metropolis=metropolis,
+        )  # fmt: skip
         model = self.model if average is None else None  # other weights are not those to keep
         bar = shown_bar(progress, f"sample {self.experiment.name}")
         return draw_ensemble(self.run, options, device=self.device, model=model, progress=bar)

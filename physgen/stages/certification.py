@@ -239,7 +239,7 @@ def _notes(ensemble: xr.Dataset) -> list[str]:
         told.append("every configuration counts with its log_weight, self-normalised under each condition")
     if "certified" in ensemble and not bool(ensemble["certified"].values.all()):
         bad, all_of_them = int((ensemble["certified"].values == 0).sum()), ensemble["certified"].size
-        told.append(f"resampled with too few draws under {bad} of {all_of_them} conditions: those are approximate")
+        told.append(f"kept of too few draws under {bad} of {all_of_them} conditions: those are approximate")
     if "run" in ensemble.attrs:
         told.append(f"drawn from the run {ensemble.attrs['run']}, seed {ensemble.attrs.get('seed')}")
     elif "method" in ensemble.attrs:

@@ -32,7 +32,7 @@ from physgen.stages.data import check_new
 from physgen.stages.ema import check_width, take_average
 from physgen.stages.guidance import Guidance, check_guidance, draw_guided
 from physgen.stages.reverse_paths import with_reverse_paths
-from physgen.stages.weighing import draw_weighted, resampled
+from physgen.stages.weighing import draw_weighted, metropolised, resampled
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,7 @@ class DrawOptions:
         None  # with weights of the domain's law: paths of each law the other way; None: as like allows
     )
     resample: int | None = None  # with weights of the domain's law: so many configurations of each law, drawn by them
+    metropolis: int | None = None  # the same, or so many states of a Metropolis chain through the draws of each law
 
 
 def sample(
@@ -102,9 +103,6 @@ def draw_ensemble(
     options = options or DrawOptions()
     settings = run.experiment.sampling
     _check_options(options)
-    for name in ("resample", "reverse"):
-        if getattr(options, name) is not None and (options.guidance is not None or not options.weights):
-            raise InputError(f"{name} = {getattr(options, name)} needs weights of the law: give weights, no guidance")
     if options.guidance is not None:
         check_guidance(run.experiment, options.guidance)
     elif options.weights and (options.sampler or options.levels):
@@ -131,8 +129,7 @@ def draw_ensemble(
     elif weighted:
         generated = draw_weighted(model, template, options.seed, levels, progress)
         generated = with_reverse_paths(generated, model, template, like, levels, options.reverse, progress)
-        if options.resample is not None:
-            generated = resampled(generated, options.resample, options.seed)
+        generated = _kept(generated, options)
     else:
         generated = draw(model, template, seed=options.seed, sampler=sampler, levels=levels, progress=progress)
     made = {
@@ -221,6 +218,15 @@ def _take_average(model: Model, run: Run, width: float) -> dict[str, float | int
     return {"average_width": width, "average_residual": facts.residual, "average_update": facts.update}
 
 
+def _kept(generated: xr.Dataset, options: DrawOptions) -> xr.Dataset:
+    """Of weighted draws those that were asked for."""
+    if options.resample is not None:
+        return resampled(generated, options.resample, options.seed)
+    if options.metropolis is not None:
+        return metropolised(generated, options.metropolis, options.seed)
+    return generated
+
+
 def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
     """The rule that was asked for; one that rests on the Gaussian surrogate needs a denoiser that has one, and a
     sampler that errs on it.
@@ -249,3 +255,10 @@ def _check_options(options: DrawOptions) -> None:
         raise InputError(f"levels = {options.levels!r} is an unknown rule: choose one of {', '.join(RULES)}")
     if options.average is not None:
         check_width(options.average)
+    for name in ("resample", "metropolis", "reverse"):
+        if getattr(options, name) is not None and (options.guidance is not None or not options.weights):
+            raise InputError(f"{name} = {getattr(options, name)} needs weights of the law: give weights, no guidance")
+    if options.resample is not None and options.metropolis is not None:
+        raise InputError(
+            f"resample = {options.resample} and metropolis = {options.metropolis}: give one, both choose draws"
+        )

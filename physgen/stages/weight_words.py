@@ -11,7 +11,8 @@ import numpy as np
 from physgen.diffusion.inference.weight_statistics import LONGEST_TAIL
 from physgen.ensemble import LOG_WEIGHT, load_ensemble
 from physgen.stages.reverse_paths import OWN
-from physgen.stages.weighing import STATISTICS
+from physgen.stages.weighing import KEPT, STATISTICS
+from physgen.stages.weighted_means import ERROR, MEAN, NAMES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,8 +24,9 @@ ONE_SIDED = "ln Z is one-sided: modes that the network never visits do not show 
 def describe_draws(path: Path) -> str:
     """What the weights of a file are worth, a line for each value of the last dim that tells laws apart.
 
-    Medians over the other laws. No effective sample size and no ln Z of a law whose tail does not allow one. Where
-    reverse paths were drawn, a table of ln Z follows; else words that ln Z is one-sided.
+    Medians over the other laws. No effective sample size and no ln Z of a law whose tail does not allow one. A line of
+    weighted means follows each, over the laws whose tail allows an error. Where reverse paths were drawn, a table of
+    ln Z follows; else words that ln Z is one-sided.
     """
     made = load_ensemble(path)
     table = {name: made[name].values for name in STATISTICS}
@@ -32,10 +34,12 @@ def describe_draws(path: Path) -> str:
     draws, lines = _draws(made), []
     if not dims:
         lines.append(_line("", {name: values.reshape(1) for name, values in table.items()}, draws))
+        lines.extend(_means(made))
     else:
         for i in range(made.sizes[dims[-1]]):
             one = {name: values[..., i].reshape(-1) for name, values in table.items()}
             lines.append(_line(_place(made, str(dims[-1]), i), one, draws))
+            lines.extend(_means(made.isel({dims[-1]: i})))
     if "log_Z_closed" in made:
         lines.append(table_of_both_sides(made))
     else:
@@ -43,6 +47,22 @@ def describe_draws(path: Path) -> str:
     if LOG_WEIGHT not in made:
         lines.append(_certificate(made))
     return "\n".join(lines)
+
+
+def _means(made: xr.Dataset) -> list[str]:
+    """Weighted means over laws with the error of the weights alone; no line where no tail allows one."""
+    names, good = str(made.attrs.get(NAMES, "")).split(), made["tail"].values.reshape(-1) <= LONGEST_TAIL
+    if not names or not good.any():
+        return []
+    said = []
+    for name in names:
+        mean = made[f"{MEAN}{name}"]
+        values, errors = (made[f"{MEAN}{name}{end}"].values.reshape(-1)[good] for end in ("", ERROR))
+        units = str(mean.attrs.get("units", "1"))
+        measured = f"{name} {values.mean():.4f} +- {np.sqrt(np.square(errors).sum()) / len(errors):.4f}"
+        said.append(measured + ("" if units == "1" else f" {units}"))
+    over = f", over {good.sum()} of {len(good)} laws, errors those of the draws alone" if len(good) > 1 else ""
+    return [f"  weighted means{over}: {', '.join(said)}"]
 
 
 def table_of_both_sides(made: xr.Dataset) -> str:
@@ -95,7 +115,7 @@ def _measured(value: float, error: float, known: bool) -> str:
 def _draws(made: xr.Dataset) -> int:
     if LOG_WEIGHT in made:
         return int(made[LOG_WEIGHT].size // max(made["tail"].size, 1))
-    return int(made.attrs["resampled_from"])
+    return int(made.attrs[next(name for name in KEPT if name in made.attrs)])
 
 
 def _place(made: xr.Dataset, dim: str, i: int) -> str:
@@ -109,7 +129,22 @@ def _place(made: xr.Dataset, dim: str, i: int) -> str:
 def _certificate(made: xr.Dataset) -> str:
     good, laws = int(made["certified"].sum()), made["certified"].size
     rest = "" if good == laws else "; of the others too few draws count, see `certified`: they are approximate"
+    if "acceptance" in made:
+        draws, burnt = (made.attrs[name] for name in ("metropolis_from", "metropolis_burn_in"))
+        kept = f"as many independent states as are kept in {good} of {laws} laws{rest}"
+        return (
+            f"Metropolis: accepted {_range(made, 'acceptance', '.2f')} of proposals, longest stay "
+            f"{_range(made, 'longest_stay', '.0f')} of {draws} states, {burnt} of them burn-in, autocorrelation time "
+            f"of the stays {_range(made, 'stay_time', '.1f')}; {kept}"
+        )
     return f"resampled: as many configurations of the law itself in {good} of {laws} laws{rest}"
+
+
+def _range(made: xr.Dataset, name: str, digits: str) -> str:
+    """Median over laws, and the smallest to the largest."""
+    values = made[name].values.reshape(-1)
+    spread = f" ({values.min():{digits}} to {values.max():{digits}})" if len(values) > 1 else ""
+    return f"{np.median(values):{digits}}{spread}"
 
 
 def _line(words: str, laws: Mapping[str, np.ndarray], draws: int) -> str:

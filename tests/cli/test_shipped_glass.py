@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from physgen.cli import main
+from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.exact import log_partition
 from physgen.ensemble import load_ensemble
 
@@ -60,3 +61,36 @@ def test_two_dimensions_have_a_network_of_their_own(couplings, tmp_path, capsys)
     assert "has the lattice (6, 3, 3), the run (8, 8)" in capsys.readouterr().err
     assert main(["sample", "glass:ea4d", "--like", str(file), "-o", str(tmp_path / "x.h5")]) == 2
     assert "glass:ea2d" in capsys.readouterr().err
+
+
+def test_few_strong_bonds_are_drawn_by_a_network_for_sparse_graphs(tmp_path):
+    rng = np.random.default_rng(11)
+    edges = sorted({(min(i, j), max(i, j)) for i in range(18) for j in ((i + 1) % 18, (5 * i + 7) % 18) if i != j})
+    bonds = [round(rng.normal(), 6) for _ in edges]
+    file, new = tmp_path / "my_graph.txt", tmp_path / "new.h5"
+    rows = (f"{i} {j} {bond}" for (i, j), bond in zip(edges, bonds, strict=True))
+    file.write_text("\n".join(["# E = +sum J s s", *rows]) + "\n")  # the other sign
+    words = ["--like", str(file), "--condition", "temperature=0.8", "--weights", "-n", "100", "--steps", "32"]
+    assert main(["sample", "glass:graph", *words, "-o", str(new)]) == 0
+    law = load_ensemble(new).isel(disorder=0, temperature=0)
+    exact = enumerate_graph(18, np.array(edges), -np.array(bonds), 0.8).log_partition
+    assert float(law["effective_fraction"]) > 0.5
+    assert abs(float(law["log_Z"]) - exact) < 4 * float(law["log_Z_error"]) < 0.6
+
+
+def test_a_complete_graph_of_another_number_of_spins_is_drawn_by_its_network(tmp_path, capsys):
+    rng = np.random.default_rng(7)
+    edges = [(i, j) for j in range(16) for i in range(j)]
+    bonds = [round(rng.normal() / 4, 6) for _ in edges]
+    file, new = tmp_path / "my_glass.txt", tmp_path / "new.h5"
+    rows = (f"{i} {j} {bond}" for (i, j), bond in zip(edges, bonds, strict=True))
+    file.write_text("\n".join(["# H = -sum J s s", *rows]) + "\n")
+    words = ["--like", str(file), "--condition", "temperature=1.2", "--weights", "-n", "100", "--steps", "64"]
+    assert main(["sample", "glass:sk", *words, "-o", str(new)]) == 0
+    law = load_ensemble(new).isel(disorder=0, temperature=0)
+    exact = enumerate_graph(16, np.array(edges), np.array(bonds), 1.2).log_partition
+    assert float(law["effective_fraction"]) > 0.8
+    assert abs(float(law["log_Z"]) - exact) < 4 * float(law["log_Z_error"]) < 0.3
+    capsys.readouterr()
+    assert main(["sample", "glass:ea3d", *words, "-o", str(tmp_path / "x.h5")]) == 2
+    assert "graph_passing" in capsys.readouterr().err

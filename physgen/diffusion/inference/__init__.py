@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.likelihood import Likelihood as Likelihood
     from physgen.diffusion.inference.likelihood import log_likelihood as log_likelihood
     from physgen.diffusion.inference.likelihood import sample_with_log_density as sample_with_log_density
+    from physgen.diffusion.inference.path_moves import PathMove as PathMove
+    from physgen.diffusion.inference.path_moves import PathProposal as PathProposal
     from physgen.diffusion.inference.path_weights import Chain as Chain
     from physgen.diffusion.inference.path_weights import WeightedSamples as WeightedSamples
     from physgen.diffusion.inference.path_weights import noising_log_weight as noising_log_weight
@@ -49,7 +51,10 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.weight_statistics import jackknife_error as jackknife_error
     from physgen.diffusion.inference.weight_statistics import log_mean_exp as log_mean_exp
     from physgen.diffusion.inference.weight_statistics import resample as resample
+    from physgen.diffusion.inference.weight_statistics import reweighted_jackknife as reweighted_jackknife
     from physgen.diffusion.inference.weight_statistics import reweighted_mean as reweighted_mean
+    from physgen.diffusion.inference.weight_statistics import reweighted_pair_mean as reweighted_pair_mean
+    from physgen.diffusion.inference.weight_statistics import stays as stays
     from physgen.diffusion.inference.weight_statistics import summarise_weights as summarise_weights
     from physgen.diffusion.inference.weight_statistics import tail_shape as tail_shape
 

@@ -8,6 +8,7 @@ which drew the samples, has a good one. So it is never given without ln Z and it
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -139,21 +140,88 @@ def reweighted_mean(values: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]
     return mean, (weight * (values - mean)).square().sum(0).sqrt()
 
 
-def independence_metropolis(log_weight: Tensor, seed: int) -> tuple[Tensor, float]:
+def reweighted_jackknife(values: Tensor, log_weight: Tensor) -> tuple[float, float]:
+    r"""Self-normalised mean :math:`\sum w f/\sum w` of values (N,) and its delete-one jackknife error.
+
+    As :func:`reweighted_mean`, with the same bias of order 1/N; where few draws carry the weight its error is the
+    larger one of both, and infinite where one draw carries all of it.
+    """
+    weight = torch.exp(_checked(log_weight) - log_weight.max())
+    return _ratio(weight * values.double(), weight, 1)
+
+
+def reweighted_pair_mean(
+    pairs: Callable[[Tensor], Tensor], log_weight: Tensor, block: int = 1024
+) -> tuple[float, float]:
+    r"""Mean over pairs of two different draws, :math:`\sum_{a \ne b} w_a w_b f_{ab}/\sum_{a \ne b} w_a w_b`, and its
+    delete-one jackknife error.
+
+    Of a product of two means under one law, such as :math:`f_{ab} = g_a g_b`, there is no bias but that of the weights,
+    of order 1/N. NaN where one draw carries all the weight.
+
+    Args:
+        pairs: numbers of draws (n,) -> symmetric values of the pairs of each with all N, (n, N).
+        log_weight: (N,), N >= 2.
+        block: so many draws are given to ``pairs`` at a time; of no effect on the result.
+    """
+    logs = _checked(log_weight)
+    weight = torch.exp(logs - logs.max())
+    rows = []
+    for part in torch.arange(len(logs)).split(block):
+        found = pairs(part).to(weight.device, torch.float64, copy=True)
+        found[torch.arange(len(part)), part] = 0.0
+        rows.append(weight[part] * (found @ weight))
+    return _ratio(torch.cat(rows), weight * (weight.sum() - weight), 2)
+
+
+def _ratio(parts: Tensor, norms: Tensor, order: int) -> tuple[float, float]:
+    """Ratio of sums (N,), and its jackknife error: with draw j go ``order`` times its parts and its norms."""
+    total, norm = parts.sum(), norms.sum()
+    left = norm - order * norms
+    if not float(norm) > 0:
+        return math.nan, math.inf
+    mean = float(total / norm)
+    if not bool((left > norm * len(norms) * torch.finfo(torch.float64).eps).all()):
+        return mean, math.inf  # without one of the draws nothing is left
+    return mean, jackknife_error((total - order * parts) / left)
+
+
+def independence_metropolis(log_weight: Tensor, seed: int, chain: int = 0) -> tuple[Tensor, float]:
     r"""Independence Metropolis chain through the samples in their order: sample j replaces i with probability
     :math:`\min(1, w_j/w_i)`.
+
+    With weights of whole paths the state is a path, and the acceptance is exact: detailed balance holds for the law
+    q w/Z of paths, of which the last configurations follow the target, so the chain is stationary for the exact law at
+    any number of steps and for any network. It starts at the first sample, which is of q: where weights are at most
+    :math:`w^*`, the law of state t is within :math:`(1 - Z/w^*)^t` of the exact one in total variation (Mengersen and
+    Tweedie, Ann. Statist. 24 (1996), 101), where they are unbounded there is no such rate. The first states are
+    therefore *burn-in*, to be left out.
+
+    Args:
+        log_weight: (N,), N >= 2.
+        seed: of the decisions. chain: number of the chain, of which each has decisions of its own.
 
     Returns:
         indices (N,) of the states of the chain, whose law tends to the target, and the accepted fraction of proposals.
     """
     logs = _checked(log_weight).tolist()
-    uniform = torch.rand(len(logs), generator=generator_for(seed, "metropolis", 0), dtype=torch.float64).tolist()
+    uniform = torch.rand(len(logs), generator=generator_for(seed, "metropolis", chain), dtype=torch.float64).tolist()
     current, states, accepted = 0, [0], 0
     for proposal in range(1, len(logs)):
         if math.log(max(uniform[proposal], 1e-300)) < logs[proposal] - logs[current]:
             current, accepted = proposal, accepted + 1
         states.append(current)
     return torch.tensor(states, device=log_weight.device), accepted / (len(logs) - 1)
+
+
+def stays(states: Tensor) -> Tensor:
+    r"""Lengths (K,) of the K stays of a chain of independent proposals, from the sample of each state (N,), N >= 1.
+
+    Two stays are at independent samples, so a quantity that does not depend on the weight is correlated within a stay
+    alone: its integrated autocorrelation time :math:`\tau = 1 + 2\sum_t \rho_t` is
+    :math:`\sum_k L_k^2/\sum_k L_k`, the mean length of the stay that a state is in.
+    """
+    return torch.unique_consecutive(states, return_counts=True)[1]
 
 
 def resample(log_weight: Tensor, count: int, seed: int) -> Tensor:

@@ -125,10 +125,11 @@ def request_spins(
                 f"{high:g} (and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
             )
     if constants and (grid_dims(like) == ("site",)) != constants["graph"]:
-        kinds = ("a general graph", "a lattice")
+        kinds, networks = ("a general graph", "a lattice"), ("graph_passing", "message_passing")
         raise InputError(
             f"the couplings stand on {kinds[constants['graph']]}, the network was trained on "
-            f"{kinds[not constants['graph']]}: it cannot draw for them; `physgen simulate CONFIG --given FILE` can"
+            f"{kinds[not constants['graph']]}: it cannot draw for them; a network of kind "
+            f"{networks[constants['graph']]} can, and `physgen simulate CONFIG --given FILE`"
         )
     if constants:
         check_external_field(like, constants)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from physgen.diagnostics.identity import Absent, Identity
+    from physgen.domains.contract import Observable, PairObservable
 
 
 class SpinJudging:
@@ -31,6 +32,12 @@ class SpinJudging:
         from physgen.domains.spins.diagnostics import DIAGNOSTICS
 
         return dict(DIAGNOSTICS)
+
+    def observables(self, ensemble: xr.Dataset) -> list[Observable | PairObservable]:
+        """Energy, modulus and square of the magnetization, square of the overlap; see ``observables.py``."""
+        from physgen.domains.spins.observables import spin_observables
+
+        return spin_observables(ensemble)
 
     def identities(self, ensemble: xr.Dataset) -> tuple[Sequence[Identity], Sequence[Absent]]:
         """Callen, drift, exchange, flip balance, Katzgraber-Young and Nishimori; see ``certificate.py``."""

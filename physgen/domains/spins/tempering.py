@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from physgen.domains.spins import equilibration, monte_carlo
+from physgen.domains.spins import equilibration, monte_carlo, moves
 from physgen.domains.spins.couplings import disorder_rng
-from physgen.domains.spins.layout import spin_ensemble
+from physgen.domains.spins.layout import Disorder, spin_ensemble, spin_template
 from physgen.domains.spins.simulate import MONTE_CARLO_STREAM, MULTISPIN_STREAM, Quenched, run_jobs
 from physgen.errors import InputError
 
@@ -45,6 +45,20 @@ class Run(NamedTuple):
     figures: equilibration.Figures
     acceptance: float  # of exchanges, of the worst pair of temperatures
     trips: int  # round trips of the worst ladder
+    proposed: tuple[int, int] = (0, 0)  # whole lattices: proposals, accepted ones
+
+
+class Between(NamedTuple):
+    """Whole lattices that somebody proposes at the wanted temperatures, to be accepted with the exact probability.
+
+    Attributes:
+        proposals: (template of one instance, ladders) -> :data:`physgen.domains.spins.moves.Propose`, such as
+            :class:`physgen.stages.proposals.Proposals`.
+        every: sweeps between two of them.
+    """
+
+    proposals: Callable[[xr.Dataset, int], moves.Propose]
+    every: int = 100
 
 
 def tempering_ensemble(
@@ -53,6 +67,7 @@ def tempering_ensemble(
     seed: int,
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    between: Between | None = None,
 ) -> xr.Dataset:
     """Configurations by parallel tempering, with the statistics of the equilibration tests in the attributes.
 
@@ -65,7 +80,8 @@ def tempering_ensemble(
             that drift, or a broken Katzgraber-Young identity.
     """
     plan = _plan(domain, couplings.spins)
-    order, kernel = _order(domain, couplings), choose_kernel(domain, couplings)
+    order = _order(domain, couplings)
+    kernel = choose_kernel(domain, couplings) if between is None else "general"
     instances, size = len(couplings.ids), 64 if kernel == "multispin" else 1
     spins = np.empty((instances, len(plan.levels), domain.replicas, *couplings.grid), dtype=np.int8)
     runs: dict[int, Run] = {}
@@ -75,7 +91,7 @@ def tempering_ensemble(
         made = (
             _in_words(couplings, some, plan, order, seed)
             if size > 1
-            else [_alone(couplings, number, plan, order, seed)]
+            else [_alone(couplings, number, plan, order, seed, between)]
         )
         for i, run in zip(some, made, strict=True):
             reason = equilibration.independence_reason(run.figures, plan.levels, domain.replicas, domain.sweeps, i)
@@ -99,7 +115,13 @@ def tempering_ensemble(
         )
     attrs: dict[str, object] = {**verdict.figures, "kernel": kernel, "sweeps": domain.sweeps, "ladders": domain.ladders}
     made = spin_ensemble(spins, couplings.disorder, np.array(domain.temperatures), couplings.ids, attrs)
-    return _described(made, in_order, plan)
+    return _described(made if between is None else _with_proposals(made, in_order, between), in_order, plan)
+
+
+def _with_proposals(made: xr.Dataset, runs: list[Run], between: Between) -> xr.Dataset:
+    made_of, taken = np.sum([run.proposed for run in runs], axis=0)
+    facts = {"proposals_every": between.every, "proposals": int(made_of), "proposals_accepted": int(taken)}
+    return made.assign_attrs(facts)
 
 
 def _described(made: xr.Dataset, runs: list[Run], plan: Plan) -> xr.Dataset:
@@ -151,14 +173,21 @@ def _plan(domain: Spins, spins: int) -> Plan:
     return Plan(ladder, levels, domain.ladders, domain.replicas, interval, measurements, frozenset(recorded.tolist()))
 
 
-def _alone(couplings: Quenched, i: int, plan: Plan, order: np.ndarray | None, seed: int) -> Run:
+def _alone(
+    couplings: Quenched, i: int, plan: Plan, order: np.ndarray | None, seed: int, between: Between | None = None
+) -> Run:
     """The run of one instance by the general kernel."""
     bonds, outer = couplings.disorder.couplings[i].reshape(-1), couplings.external_field(i)
     graph = monte_carlo.make_graph(couplings.edges, bonds, couplings.spins, outer, order)
     walkers = monte_carlo.start(graph, plan.ladder, plan.ladders, disorder_rng(seed, i, MONTE_CARLO_STREAM))
-    series, drawn, of_fields = [], [], []
+    series, drawn, of_fields, proposed = [], [], [], np.zeros(2, dtype=np.int64)
+    steps = moves.Moves(plan.levels)
+    if between is not None:
+        steps = moves.Moves(
+            plan.levels, between.proposals(_one_instance(couplings, i, plan), plan.ladders), between.every
+        )
     for m in range(plan.measurements):
-        monte_carlo.advance(walkers, graph, plan.ladder, plan.interval)
+        proposed += moves.advance(walkers, graph, plan.ladder, plan.interval, steps).sum(axis=1)
         series.append(monte_carlo.measure(walkers, graph))
         if outer is not None:
             of_fields.append(monte_carlo.field_energies(walkers, graph, couplings.uniform_field))
@@ -171,7 +200,15 @@ def _alone(couplings: Quenched, i: int, plan: Plan, order: np.ndarray | None, se
     )
     rate = walkers.accepted / np.maximum(walkers.attempts, 1)
     spins = np.concatenate(drawn, axis=1)[:, : plan.replicas]
-    return Run(spins, figures, float(rate.min(initial=1.0)), int(walkers.trips.min()))
+    counts = int(proposed[0]), int(proposed[1])
+    return Run(spins, figures, float(rate.min(initial=1.0)), int(walkers.trips.min()), counts)
+
+
+def _one_instance(couplings: Quenched, i: int, plan: Plan) -> xr.Dataset:
+    """A template of one instance at the wanted temperatures."""
+    bonds, outer = couplings.disorder, couplings.disorder.external_field
+    some = Disorder(bonds.couplings[i : i + 1], bonds.edges, None if outer is None else outer[i : i + 1])
+    return spin_template(some, couplings.grid, plan.ladder[plan.levels], couplings.ids[i : i + 1], 1)
 
 
 def _identity(

@@ -49,7 +49,7 @@ class Walkers(NamedTuple):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _next(state: np.ndarray, lane: int) -> np.float32:
+def draw_uniform(state: np.ndarray, lane: int) -> np.float32:
     s0, s1, s2, s3 = state[0, lane], state[1, lane], state[2, lane], state[3, lane]
     drawn = np.uint32(s0 + s3)
     shifted = np.uint32(s1 << np.uint32(9))
@@ -91,7 +91,7 @@ def sweep(walkers: Walkers, graph: Graph, two_beta: np.ndarray, change: np.ndarr
         for r in range(lanes):
             f = fraction[r]
             odds = power[r] * (ONE + f * (C1 + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
-            new = ONE if _next(generators, r) * (ONE + odds) < ONE else -ONE
+            new = ONE if draw_uniform(generators, r) * (ONE + odds) < ONE else -ONE
             change[r] -= (new - spins[site, r]) * local[r]
             spins[site, r] = new
 
@@ -120,7 +120,7 @@ def _swap(walkers: Walkers, beta: np.ndarray, parity: int) -> None:
             a, b = lane_at[ladder, t], lane_at[ladder, t + 1]
             gain = (beta[t] - beta[t + 1]) * (energy[a] - energy[b])
             walkers.attempts[t] += 1
-            if gain >= 0 or _next(walkers.generators, scalar) < np.exp(gain):
+            if gain >= 0 or draw_uniform(walkers.generators, scalar) < np.exp(gain):
                 lane_at[ladder, t], lane_at[ladder, t + 1] = b, a
                 walkers.accepted[t] += 1
 

@@ -6,8 +6,11 @@ import torch
 from scipy.optimize import root
 from scipy.special import roots_hermitenorm
 
+from physgen.domains.spins.couplings import complete_graph, complete_graph_couplings
+from physgen.domains.spins.enumeration import enumerate_graph, overlap_law
 from physgen.domains.spins.mean_field import (
     PSpin,
+    annealed_glass,
     can_sample,
     critical_lines,
     denoising_jump,
@@ -160,3 +163,22 @@ def test_replicas_of_random_energies_meet_with_probability_y2():
     assert abs(drawn.mean() - exact) < 4 * drawn.std() / np.sqrt(count)
     with pytest.raises(InputError, match="1 to 24"):
         random_energy_levels(25, np.random.default_rng(0))
+
+
+def test_the_annealed_glass_is_that_of_enumeration():
+    spins, temperature, instances = 12, 2.5, 400
+    edges = complete_graph(spins)
+    found = []
+    for bonds in complete_graph_couplings(spins, "gaussian", 5, np.arange(instances)):
+        law = enumerate_graph(spins, edges, bonds.astype(float), temperature)
+        q = np.linspace(-1, 1, spins + 1)
+        found.append((law.log_partition, law.energy, spins * overlap_law(law.probabilities) @ q**2))
+    theory = annealed_glass(spins, temperature)
+    wanted = theory.log_partition, theory.energy, theory.overlap_squared
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / instances**0.5
+    # what is neglected is smaller by a few 1/N: a fifth of sigma^2 and of the part of e beside -beta/2, .3/N of q^2
+    slack = np.array([0.2 * theory.scatter**2, 0.2 * abs(theory.energy + 1 / (2 * temperature)), 0.3 / spins])
+    assert np.all(np.abs(mean - wanted) < 3 * error + slack)
+    assert np.std(found, axis=0)[0] == pytest.approx(theory.scatter, rel=0.2)
+    with pytest.raises(InputError, match="T > 1"):
+        annealed_glass(64, 1.0)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.domains.spins.mean_field.annealed import Annealed as Annealed
+    from physgen.domains.spins.mean_field.annealed import annealed_glass as annealed_glass
     from physgen.domains.spins.mean_field.answer import Answer as Answer
     from physgen.domains.spins.mean_field.answer import can_sample as can_sample
     from physgen.domains.spins.mean_field.lines import Jump as Jump

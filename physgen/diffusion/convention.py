@@ -42,6 +42,19 @@ def like(s: Tensor, x: Tensor) -> Tensor:
     return s.reshape(s.shape + (1,) * (x.ndim - s.ndim))
 
 
+def local_field(y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+    r"""y/s^2 and, where the condition has one, ``field`` (B, C, \*grid): the whole logit of free values +-1."""
+    seen, field = y / like(s, y).square(), (condition or {}).get("field")
+    return seen if field is None else seen + field.reshape(seen.shape)
+
+
+def turned(condition: Condition) -> Condition:
+    """The condition of all values +-1 turned around: ``field`` changes its sign."""
+    if condition is None or "field" not in condition:
+        return condition
+    return {**condition, "field": -condition["field"]}
+
+
 def log(level: Level) -> Level:
     """Natural logarithm of a level."""
     return torch.log(level) if isinstance(level, Tensor) else math.log(level)

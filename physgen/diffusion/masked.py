@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from physgen.diffusion.convention import Condition, Denoiser
+from physgen.diffusion.convention import Condition, Denoiser, turned
 from physgen.diffusion.noise import Stream
 from physgen.diffusion.sampling.tiles import Execution, check_condition
 
@@ -58,7 +58,7 @@ class MaskedDenoiser(nn.Module):
         x, u = x.float(), u.float()
         fields = self.network(x, u, condition)
         if self.antisymmetric:
-            fields = (fields - self.network(-x, u, condition)) / 2
+            fields = (fields - self.network(-x, u, turned(condition))) / 2
         return fields.double()
 
 

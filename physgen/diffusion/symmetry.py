@@ -41,7 +41,8 @@ class GroupAverage(nn.Module):
 
     Raises:
         ValueError: no elements; on the call, channels without a rule, or a condition on pairs of sites (``matrix``,
-            more than two axes) under a group that moves sites. Other entries, (B,) or (B, n), are taken as invariant.
+            more than two axes) under a group that moves sites. ``field`` (B, C, \*grid) moves and turns as y does;
+            other entries, (B,) or (B, n), are taken as invariant.
     """
 
     def __init__(self, denoiser: Denoiser, group: Sequence[Symmetry], channels: ChannelRule | None = None) -> None:
@@ -73,6 +74,8 @@ class GroupAverage(nn.Module):
                     "channels=Symmetry.move (numbers of a site) or Symmetry.move_bonds (bonds around each site)"
                 )
             return g.move(value)
+        if name == "field":
+            return g(value)
         if value.ndim > 2 and g.moves_sites:
             raise ValueError(
                 f"condition {name!r} of shape {tuple(value.shape)} has no rule under translations and turns; only "

@@ -10,6 +10,10 @@ function of the bond, and even ones, which are invariant and move freely. Even f
 odd features of a site are even. Belief propagation (the Bethe approximation, exact on trees) runs inside the layers,
 which correct its fields and messages for the loops of the lattice.
 
+External fields beta h change sign with their site too, F(-x; K, -h) = -F(x; K, h). The law given y knows h and y as the
+sum :math:`y/s^2 + \beta h` alone, so that sum is what the network sees of both: a field adds no parameters, and none is
+the field 0. Its root mean square sets the size that local fields have at large s, where y alone tells O(1/s).
+
 Shapes: B batch, *grid lattice, d its dimension, D = 2d directions (+dim, -dim for each space dim in order), F odd
 and E even features. Inside, features and directions stand first: (F, B, *grid), so that what gates or sums them
 runs along the lattice, and a linear map of the features is one product of two matrices.
@@ -52,6 +56,11 @@ def linear(layer: nn.Module, x: Tensor) -> Tensor:
     flat = x.flatten(1)
     out = layer.weight @ flat if layer.bias is None else torch.addmm(layer.bias[:, None], layer.weight, flat)
     return out.unflatten(1, x.shape[1:])
+
+
+def noise_scale(c_noise: Tensor) -> Tensor:
+    """sqrt(1 + s^2) of ln(s)/4, (B,): one over the size of what y tells of the logit at large s."""
+    return (1 + torch.exp(8 * full_precision(c_noise))).sqrt()
 
 
 def plaquettes(t: Tensor) -> Tensor:
@@ -132,7 +141,8 @@ class MessagePassing(nn.Module):
 
     Input convention: :math:`x = y/\sqrt{1+s^2}`, c_noise = ln(s)/4, so that the local field is
     :math:`h = y/s^2 = x \sqrt{1+s^2}/s^2`; the output times :math:`1/\sqrt{1+s^2}` is added to the logit h. Before
-    training that is belief propagation after a few iterations.
+    training that is belief propagation after a few iterations. With an external field ``condition["field"]`` the logit
+    that it is added to, and the local field that it sees, is :math:`y/s^2 + \beta h`.
 
     Args:
         dimension: d of the lattice. in_channels, out_channels: 1, one spin a site.
@@ -190,25 +200,31 @@ class MessagePassing(nn.Module):
         self.head = zeroed(nn.Linear(width, 1, bias=False))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
-        """x (B, 1, *grid), c_noise (B,) = ln(s)/4, condition["channels"] K (B, D, *grid) and, where the network has
-        labels, condition["labels"] -> (B, 1, *grid)."""
+        """x (B, 1, *grid), c_noise (B,) = ln(s)/4, condition["channels"] K (B, D, *grid), where the network has labels
+        condition["labels"], and condition["field"] beta h (B, 1, *grid) or none -> (B, 1, *grid)."""
         couplings = (condition or {}).get("channels")
         if couplings is None or couplings.shape[1:] != (2 * self.dimension, *x.shape[2:]):
             given = "none" if couplings is None else f"shape {tuple(couplings.shape)}"
             expected = (2 * self.dimension, *x.shape[2:])
             raise ValueError(f'condition["channels"] must hold the bonds of each site, shape {expected}, got {given}')
         features = self._features(x, c_noise, couplings, condition)
-        if has_kernel(x, self.odd_in.weight):
-            return passed(self, features)[:, None]
-        return self.composed(features)[:, None]
+        found = passed(self, features) if has_kernel(x, self.odd_in.weight) else self.composed(features)
+        if (condition or {}).get("field") is not None:  # in units of what is added to the logit
+            found = found * (noise_scale(c_noise) / features.scale).to(found.dtype).reshape(-1, *[1] * self.dimension)
+        return found[:, None]
 
     def _features(self, x: Tensor, c_noise: Tensor, couplings: Tensor, condition: dict[str, Tensor] | None) -> Features:
         t = torch.tanh(couplings).transpose(0, 1).contiguous()  # (D, B, *grid)
-        s2 = torch.exp(8 * full_precision(c_noise))
-        scale = (1 + s2).sqrt()
+        s2, scale = torch.exp(8 * full_precision(c_noise)), noise_scale(c_noise)
         ones = [1] * self.dimension
-        free = x[:, 0] * (scale / s2).reshape(-1, *ones)  # y/s^2
-        odd = torch.stack([x[:, 0], torch.tanh(free) * scale.reshape(-1, *ones)])
+        seen, free = x[:, 0], x[:, 0] * (scale / s2).reshape(-1, *ones)  # y/s^2
+        outer = (condition or {}).get("field")
+        if outer is not None:
+            outer = full_precision(outer).reshape(free.shape)
+            free = free + outer
+            scale = scale / (1 + s2 * outer.square().flatten(1).mean(1)).sqrt()
+            seen = free * (scale * s2 / (1 + s2)).reshape(-1, *ones)  # x where there is no field
+        odd = torch.stack([seen, torch.tanh(free) * scale.reshape(-1, *ones)])
         even = torch.cat([t.square(), plaquettes(t), odd.square() / (1 + odd.square())])
         linears = [cast("MessageLayer", layer).modulation for layer in self.layers]
         weight, bias = (torch.cat([getattr(one, name) for one in linears]) for name in ("weight", "bias"))

@@ -60,6 +60,22 @@ def test_values_and_gradients_are_those_of_the_composition_in_double(grid, batch
         assert (one.double() - true).abs().max() < allowed
 
 
+def test_in_an_external_field_it_is_the_composition_with_the_slope_of_the_field():
+    made, (leaves, labels) = network(2), inputs((4, 5), 3)
+    field = draw(3, 1, 4, 5, seed=8).requires_grad_()
+
+    def value_and_slopes():
+        y = made(leaves[0], leaves[1], {"channels": leaves[2], "labels": labels, "field": field})
+        weights = draw(*y.shape, seed=5)
+        return [y, *torch.autograd.grad(y, [*leaves, field, *made.parameters()], weights)]
+
+    found = value_and_slopes()
+    with native.without_kernels():
+        wanted = value_and_slopes()
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10 * float(other.detach().abs().max()))
+
+
 def test_the_kernel_is_what_runs_and_where_it_does_not():
     made = network(2).float()
     (x, c_noise, couplings), labels = inputs((4, 4), 2, torch.float32)

@@ -14,6 +14,10 @@ means :math:`m_i, m_j`, in closed form: belief propagation, exact where the bond
 :math:`\delta_j \to \pm\infty`, so that :math:`u = K_{ij} x_j`. No evaluation more, and a density as before: paths
 keep exact weights whatever the means are. Bonds within one colour (an odd length, periodic) are not used.
 
+In a field, the entry ``field`` of the condition, paths do not begin at mean 0: :math:`|x_0|^2` is the same for all
+values, so that :math:`D(0, s)` is the mean of the law itself at any s, and they begin from it. Beginning at 0 would
+cost :math:`\sum_i m_i^2 / 2 s^2` nats.
+
 Measured with the exact denoiser of 2-D glasses at T = 1, 32 levels: path divergence .0039(3) nats a site against
 .0094(7) of independent sites.
 
@@ -23,6 +27,7 @@ Shapes: B samples, \*grid lattice of dimension d, D = 2d directions (+dim, -dim 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -45,17 +50,28 @@ class PairedMixture(PathKernel):
     Args:
         entry: of the condition, from which :meth:`given` takes the bonds.
         bonds: K (1 or B, D, \*grid); None before that.
+        field: (B, 1, \*grid) of the condition, or None. origin: means (B, 1, \*grid) that paths begin from, None for 0.
     """
 
     reads_out: ClassVar[bool] = True
 
     entry: str = "channels"
     bonds: Tensor | None = None
+    field: Tensor | None = None
+    origin: Tensor | None = None
 
     def given(self, condition: Condition) -> PathKernel:
         """With the bonds of a condition; independent sites where it has none on a lattice."""
-        bonds = (condition or {}).get(self.entry)
-        return SpinMixture() if bonds is None else replace(self, bonds=bonds.double().clamp(-STRONGEST, STRONGEST))
+        bonds, field = (condition or {}).get(self.entry), (condition or {}).get("field")
+        if bonds is None:
+            return SpinMixture()
+        return replace(self, bonds=bonds.double().clamp(-STRONGEST, STRONGEST), field=field)
+
+    def started(self, denoise: Callable[[Tensor, float], Tensor], s: float) -> PathKernel:
+        """In a field, with the means D(0, s) as the origin."""
+        if self.field is None:
+            return self
+        return replace(self, origin=magnetisation(denoise(torch.zeros_like(self.field, dtype=torch.float64), s)))
 
     def draw(self, move: Move, noise: Noise) -> Tensor:
         step = None if move.s_next == 0 else move.s_next**-2 - move.s**-2
@@ -71,12 +87,12 @@ class PairedMixture(PathKernel):
         return self._log_density(mean, move.s_next**-2 - move.s**-2, added) - 2 * sites * math.log(move.s_next)
 
     def start(self, noise: Noise, s: float) -> Tensor:
-        """From no field at all, where every mean is 0."""
-        drawn = self._draw(torch.zeros_like(noise.uniform()), s**-2, noise)
+        """From the origin."""
+        drawn = self._draw(self._origin(noise.uniform()), s**-2, noise)
         return s**2 * drawn
 
     def log_start(self, y: Tensor, s: float) -> Tensor:
-        return self._log_density(torch.zeros_like(y), s**-2, y / s**2) - 2 * math.prod(y.shape[1:]) * math.log(s)
+        return self._log_density(self._origin(y), s**-2, y / s**2) - 2 * math.prod(y.shape[1:]) * math.log(s)
 
     def covariance_times(self, mean: Tensor, v: Tensor) -> Tensor:
         r"""What the kernel takes for C times v: :math:`(1 - m_i^2) v_i`, and of pairs of different colour their law's.
@@ -92,6 +108,9 @@ class PairedMixture(PathKernel):
             shared = _pair_correlation(mean, other, strength[:, None]) - mean * other
             known = known + torch.where(across, shared * _neighbour(v, direction), 0.0)
         return known
+
+    def _origin(self, like: Tensor) -> Tensor:
+        return torch.zeros_like(like) if self.origin is None else self.origin.to(like)
 
     @property
     def _bonds(self) -> Tensor:

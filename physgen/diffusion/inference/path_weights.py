@@ -215,8 +215,9 @@ def _tiles(
         )
     tiles = plan.tiles(shape[0], shape[1:])
     for tile, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
-        known = replace(chain, kernel=chain.kernel.given(given))
-        yield tile, _Reverse(_evaluator(denoiser, given, plan), known, values, readout)
+        denoise = _evaluator(denoiser, given, plan)
+        known = replace(chain, kernel=chain.kernel.given(given).started(denoise, values[0]))
+        yield tile, _Reverse(denoise, known, values, readout)
 
 
 def _path_noise(seed: int, stream: str, tile: Tile, shape: tuple[int, ...], plan: Execution) -> Noise:

@@ -91,6 +91,10 @@ class PathKernel(ABC):
         """The kernel of samples with these conditions, tensors (B, ...); the same one unless it depends on them."""
         return self
 
+    def started(self, denoise: Callable[[Tensor, float], Tensor], s: float) -> PathKernel:
+        """The kernel of paths that begin at level s, where D(y, s) is ``denoise``; the same one unless it asks D."""
+        return self
+
     @abstractmethod
     def draw(self, move: Move, noise: Noise) -> Tensor:
         """y' (B, C, *grid)."""

@@ -20,7 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from physgen.diffusion.convention import Condition, Denoiser, in_dtype, like
+from physgen.diffusion.convention import Condition, Denoiser, in_dtype, like, local_field, turned
 from physgen.diffusion.learning.calibration import LinearCalibration
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 
@@ -221,7 +221,7 @@ class SpinDenoiser(nn.Module):
 
     :math:`F = \mathrm{network}(y/\sqrt{1 + s^2}, \ln(s)/4, c)`; F = 0 is exact for free spins. The optimal m is the
     mean spin of the same model in the additional field T y/s^2 (Bayes), hence the logit; the factor of F is its
-    size: couplings add O(1) to the logit at small s and O(1/s) at large s.
+    size: couplings add O(1) to the logit at small s and O(1/s) at large s. The condition's ``field`` adds to y/s^2.
 
     Args:
         network: module F(x, c_noise, condition).
@@ -245,12 +245,12 @@ class SpinDenoiser(nn.Module):
         x, c_noise = y / (1 + variance).sqrt(), s.log() / 4
         output = self.network(x, c_noise, condition).to(dtype)
         if self.antisymmetric:
-            output = (output - self.network(-x, c_noise, condition).to(dtype)) / 2
-        return torch.tanh(y / variance + output / (1 + variance).sqrt())
+            output = (output - self.network(-x, c_noise, turned(condition)).to(dtype)) / 2
+        return torch.tanh(local_field(y, s, condition) + output / (1 + variance).sqrt())
 
     def baseline(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """Free spins, tanh(y/s^2)."""
-        return torch.tanh(y / like(s, y).square())
+        """Free spins, tanh(y/s^2), in their field where there is one."""
+        return torch.tanh(local_field(y, s, condition))
 
     def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
         """s^2/(1 + s^2): the error of the best linear denoiser of free spins."""

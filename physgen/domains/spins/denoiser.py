@@ -28,33 +28,36 @@ class TransferMatrixDenoiser:
     external fields give its mean exactly, in float64 (:class:`physgen.diffusion.exact.strip.Layers`). Tests compare it
     with enumeration at 1e-12.
 
-    The couplings come from ``condition["channels"]``; without them, from ``channels`` (1 or B, 2d, \*grid). An external
-    field, :math:`\beta h`, comes from ``condition["field"]`` where it is there.
+    The couplings come from ``condition["channels"]``, with the external field :math:`\beta h` of ``condition["field"]``
+    (B, 1, \*grid) where it is there; without couplings there, both are ``channels`` (1 or B, 2d, \*grid) and ``field``.
     """
 
-    def __init__(self, channels: Tensor | None = None) -> None:
-        self.channels = channels
+    def __init__(self, channels: Tensor | None = None, field: Tensor | None = None) -> None:
+        self.channels, self.field = channels, field
 
     @classmethod
     def for_template(cls, template: xr.Dataset) -> TransferMatrixDenoiser:
-        """The denoiser of the couplings and temperatures of an ensemble or template."""
+        """The denoiser of the couplings, fields and temperatures of an ensemble or template."""
         from physgen.domains.spins.encoding import conditions
 
-        channels = conditions(template).get("channels")
+        given = conditions(template)
+        channels = given.get("channels")
         if channels is None:
             raise InputError("the exact denoiser needs couplings on a lattice: use a lattice model")
         _layers(channels)  # refuses what it cannot solve at once
-        return cls(channels)
+        return cls(channels, given.get("field"))
 
     def __call__(self, y: Tensor, s: Tensor, condition: Mapping[str, Tensor] | None = None) -> Tensor:
         r"""Posterior means, (B, 1, \*grid) like ``y``; ``s`` (B,)."""
         given = condition or {}
-        channels = given.get("channels", self.channels)
+        channels, outer = self.channels, self.field
+        if "channels" in given:
+            channels, outer = given["channels"], given.get("field")
         if channels is None or channels.shape[0] not in (1, y.shape[0]):
             raise InputError(f'the exact denoiser needs condition["channels"] for all {y.shape[0]} samples: pass it')
         field = y.double() / s.double().reshape(-1, *[1] * (y.ndim - 1)) ** 2
-        if "field" in given:
-            field = field + given["field"].double().reshape(field.shape)
+        if outer is not None:
+            field = field + outer.double().reshape(-1, *field.shape[1:])
         return _layers(channels).magnetisation(field.reshape(len(y), y.shape[2], -1)).reshape(y.shape).to(y.dtype)
 
 

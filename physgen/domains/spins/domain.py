@@ -227,7 +227,7 @@ class Spins(SpinJudging, Ingredients):
         return encode_spins(ensemble), self.condition(ensemble, constants)
 
     def condition(self, ensemble: xr.Dataset, constants: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """``channels`` = beta J of the bonds around each site (or ``matrix``), and ``labels`` = ln beta."""
+        """``channels`` = beta J around each site (or ``matrix``), ``labels`` = ln beta, ``field`` = beta h if any."""
         from physgen.domains.spins.encoding import conditions
 
         return conditions(ensemble)
@@ -259,7 +259,7 @@ class Spins(SpinJudging, Ingredients):
         draws: Draws,
         constants: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        """A random symmetry of p(s | J) for each sample: gauge or flip, shift, reflection, exchange of axes."""
+        """A random symmetry of p(s | J, h) for each sample: gauge or flip, shift, reflection, exchange of axes."""
         from physgen.domains.spins.symmetry import random_symmetry
 
         return random_symmetry(x, condition, draws, gauged=self.model != "ferromagnet", boundary=self.boundary)

@@ -44,10 +44,10 @@ class EdgeTable:
 def read_edge_table(path: Path) -> EdgeTable:
     """Read a text file of rows ``i j J``, separated by blanks or commas.
 
-    Understood in comments (``#``, ``%``, ``//``): ``vartype=SPIN`` of dimod (E = +sum J s s + sum h s, rows ``i i h``
-    are fields), ``H = -sum``, ``sign``, ``first``, ``T`` or ``beta``, ``N``, ``shape``, names of the columns. A first
-    row of names gives the columns, a first row of one or two numbers the counts of spins (and edges). What contradicts
-    the rows is refused, what is not understood is noted.
+    Understood in comments (``#``, ``%``, ``//``): ``vartype=SPIN`` of dimod (rows ``i i h`` are fields, and
+    E = +sum J s s + sum h s where no other line says the sign), ``H = -sum``, ``sign``, ``first``, ``T`` or ``beta``,
+    ``N``, ``shape``, names of the columns. A first row of names gives the columns, a first row of one or two numbers
+    the counts of spins (and edges). What contradicts the rows is refused, what is not understood is noted.
     """
     try:
         lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
@@ -97,7 +97,7 @@ def _take(key: str, value: str, table: EdgeTable) -> bool:
                 f"{table.path} holds variables of type {value} (0 and 1): convert the model to spins +-1 first, with "
                 "dimod bqm.change_vartype('SPIN', inplace=False)"
             )
-        table.sign, table.linear = "plus", True
+        table.sign, table.linear = table.sign or "plus", True  # dimod's sign, where no line says another
     elif key == "sign":
         table.sign = {"-": "minus", "+": "plus"}.get(value, value)
     elif key in FIRSTS and value in ("0", "1"):

@@ -3,6 +3,7 @@ r"""Between an ensemble of spins and the tensors of the core.
 x is the spin as a float, so the noise level s counts in units of one spin. The condition of a lattice is
 ``channels``: :math:`\beta J` of the 2d bonds around each site, for each space dim in order the bond up (+dim) and
 the bond down (-dim). ``labels`` is :math:`\ln\beta`. Other graphs get ``matrix``, the dense :math:`\beta J` (B, N, N).
+An external field is ``field``, :math:`\beta h` of each site; where there is none, there is no such entry.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 OF_COUPLINGS = (TEMPLATE, "settings", "import_notes", "format", "source")  # attributes of a template alone
 MARGIN = 0.05  # share of the trained range by which a temperature may lie outside it
+LARGEST_FIELD = 1.5  # a network takes external fields up to so many times the strongest trained ones
 
 
 def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
@@ -42,23 +44,31 @@ def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
 
 
 def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
-    """``labels`` (B, 1) and ``channels`` (B, 2d, \\*grid), or ``matrix`` (B, N, N); B runs over SAMPLE in C order."""
+    """``labels`` (B, 1) and ``channels`` (B, 2d, \\*grid), or ``matrix`` (B, N, N); B runs over SAMPLE in C order.
+
+    And ``field`` (B, 1, \\*grid) where an external field is not zero everywhere.
+    """
     check_spins(ensemble)
     instances, temperatures, replicas = sample_shape(ensemble)
     beta = torch.from_numpy(1 / ensemble["temperature"].values.astype(np.float64))
     disorder = disorder_of(ensemble)
-    if disorder.external_field is not None:
-        raise InputError("couplings with an external field cannot be encoded yet: drop 'external_field'")
     if disorder.edges is None:
         name, bonds = "channels", around_sites(disorder.couplings)
     else:
         spins = ensemble.sizes["site"]
         name, bonds = "matrix", np.stack([coupling_matrix(disorder.edges, row, spins) for row in disorder.couplings])
-    shape = bonds.shape[1:]
-    scaled = torch.from_numpy(bonds)[:, None] * beta.reshape(1, -1, *[1] * len(shape))
-    scaled = scaled.to(torch.float32)[:, :, None].expand(-1, -1, replicas, *shape)
     labels = beta.log().to(torch.float32).reshape(1, -1, 1, 1).expand(instances, temperatures, replicas, 1)
-    return {name: scaled.reshape(-1, *shape), "labels": labels.reshape(-1, 1)}
+    found = {name: _over_temperatures(bonds, beta, replicas), "labels": labels.reshape(-1, 1)}
+    if disorder.external_field is not None and np.any(disorder.external_field):
+        found["field"] = _over_temperatures(disorder.external_field[:, None], beta, replicas)
+    return found
+
+
+def _over_temperatures(values: np.ndarray, beta: torch.Tensor, replicas: int) -> torch.Tensor:
+    """Numbers of each instance (D, ...) in J -> those of each sample over its temperature (B, ...) float32."""
+    shape = values.shape[1:]
+    scaled = torch.from_numpy(values.astype(np.float64))[:, None] * beta.reshape(1, -1, *[1] * len(shape))
+    return scaled.to(torch.float32)[:, :, None].expand(-1, -1, replicas, *shape).reshape(-1, *shape)
 
 
 def around_sites(couplings: np.ndarray) -> np.ndarray:
@@ -96,7 +106,8 @@ def request_spins(
     """A template of ``n`` replicas for each disorder instance and temperature of ``like``.
 
     Couplings without temperatures are taken at those of the training part (``constants``). A ``temperature`` that is
-    given lies within these, or outside by at most MARGIN of their range.
+    given lies within these, or outside by at most MARGIN of their range; external fields are at most LARGEST_FIELD
+    times those of the training part.
     """
     import xarray as xr
 
@@ -120,6 +131,8 @@ def request_spins(
             f"{kinds[not constants['graph']]}: it cannot draw for them; a network of kind "
             f"{networks[constants['graph']]} can, and `physgen simulate CONFIG --given FILE`"
         )
+    if constants:
+        check_external_field(like, constants)
     kept = [name for name in ("couplings", "edges", "external_field", "planted") if name in like]
     coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
     temperature = _temperatures(like, given, constants)
@@ -166,7 +179,43 @@ def sample_streams(template: xr.Dataset) -> np.ndarray:
 
 
 def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
-    """What a network for these spins is built for; spins themselves need no scaling."""
+    """What a network for these spins is built for; spins themselves need no scaling.
+
+    ``external_field`` is there where one acts: in J, the largest root mean square over the sites of an instance, and
+    the largest on any site.
+    """
     grid = grid_dims(train)
-    sizes = [int(train.sizes[name]) for name in grid]
-    return {"grid": sizes, "graph": grid == ("site",), "temperatures": [float(t) for t in train["temperature"].values]}
+    found: dict[str, Any] = {"grid": [int(train.sizes[name]) for name in grid], "graph": grid == ("site",)}
+    found["temperatures"] = [float(t) for t in train["temperature"].values]
+    strengths = _strengths(train)
+    return found | ({"external_field": list(strengths)} if any(strengths) else {})
+
+
+def _strengths(ensemble: xr.Dataset) -> tuple[float, float]:
+    """Of the external field: the largest root mean square of an instance, and the largest of all; 0 without one."""
+    outer = disorder_of(ensemble).external_field
+    if outer is None:
+        return 0.0, 0.0
+    flat = outer.reshape(len(outer), -1).astype(np.float64)
+    return float(np.sqrt(np.square(flat).mean(axis=1)).max()), float(np.abs(flat).max())
+
+
+def check_external_field(like: xr.Dataset, constants: Mapping[str, Any]) -> None:
+    """Raise InputError where a network of these constants has learned nothing about the external fields of ``like``.
+
+    A network that learned from fields takes weaker ones, and none.
+    """
+    spread, largest = _strengths(like)
+    trained = constants.get("external_field")
+    if not largest or (trained and spread <= LARGEST_FIELD * trained[0] and largest <= LARGEST_FIELD * trained[1]):
+        return
+    rule = "the network was trained without any"
+    if trained:
+        rule = (
+            f"those of its training data go to {trained[0]:.3g} J and {trained[1]:.3g} J, and beyond {LARGEST_FIELD:g} "
+            "times that nothing was learned"
+        )
+    raise InputError(
+        f"the couplings have external fields of {spread:.3g} J root mean square, {largest:.3g} J at most; {rule}: "
+        "train one on such fields (data.random_field, data.uniform_field)"
+    )

@@ -33,8 +33,9 @@ def features(ensemble: xr.Dataset) -> xr.Dataset:
     return measured(
         ensemble, estimate, {"feature": (np.arange(FEATURES + 1), axis)}, said, diagnostic="features", kind="scalar",
         long_name="mean feature", units="1", symbol=r"\langle\phi_m\rangle",
-        convention=f"{FEATURES} random Fourier features of local energies s_i h_i and those of the neighbours, in "
-        "units of the rms coupling of a site; then N times the variance of their mean between replicas.",
+        convention=f"{FEATURES} random Fourier features of local energies s_i h_i (with the external field) and those "
+        "of the neighbours, in units of the rms coupling of a site; then N times the variance of their mean between "
+        "replicas.",
     )  # fmt: skip
 
 
@@ -51,30 +52,43 @@ def per_replica(ensemble: xr.Dataset) -> np.ndarray:
     spins, disorder = spins_of(ensemble, 2), disorder_of(ensemble)
     edges = lattice_edges(ensemble["field"].shape[3:]) if disorder.edges is None else disorder.edges
     lists = [neighbour_lists(edges, bonds.reshape(-1), spins.shape[-1]) for bonds in disorder.couplings]
-    return np.stack([message_feature_array(one, *of, FEATURES) for one, of in zip(spins, lists, strict=True)])
+    outer = disorder.external_field
+    fields = [None] * len(lists) if outer is None else list(outer.reshape(len(outer), -1))
+    cases = zip(spins, lists, fields, strict=True)
+    return np.stack([message_feature_array(one, *of, FEATURES, external_field=field) for one, of, field in cases])
 
 
 def message_feature_array(
-    spins: np.ndarray, neighbours: np.ndarray, strengths: np.ndarray, features: int = 2, seed: int = 0
+    spins: np.ndarray,
+    neighbours: np.ndarray,
+    strengths: np.ndarray,
+    features: int = 2,
+    seed: int = 0,
+    external_field: np.ndarray | None = None,
 ) -> np.ndarray:
     r"""Random features of what bonds tell a site: means over sites of :math:`\cos(a_m\cdot(u_i, v_i) + \varphi_m)`.
 
     With :math:`t_{ij} = J_{ij} s_i s_j / J`, :math:`J^2 = \overline{\sum_j J_{ij}^2}`:
-    :math:`u_i = \sum_j t_{ij}` is the local energy and :math:`v_i = \sum_j t_{ij}\tanh u_j` that of its neighbours; no
-    gauge transformation changes them, and the law of a glass given J is compared rather than an average over J.
+    :math:`u_i = \sum_j t_{ij} + h_i s_i / J` is the local energy, with the external field h, and
+    :math:`v_i = \sum_j t_{ij}\tanh u_j` that of its neighbours; no gauge transformation changes them, and the law of a
+    glass given J is compared rather than an average over J.
 
     Args:
         spins: (..., N) of +-1.
         neighbours, strengths: (N, z) of one instance, padding of strength 0.
         features, seed: as in :func:`physgen.diagnostics.feature_test.random_frequencies`.
+        external_field: h (N,) or None.
 
     Returns:
         (..., F + 1): the features, then the mean of u over sites.
     """
     spins = np.asarray(spins, np.float32)
-    bonds = strengths / np.sqrt(np.square(strengths).sum(axis=1).mean())
+    size = np.sqrt(np.square(strengths).sum(axis=1).mean())
+    bonds = strengths / size
     sent = bonds * spins[..., neighbours] * spins[..., None]  # (..., N, z)
     first = sent.sum(axis=-1)
+    if external_field is not None:
+        first = first + np.asarray(external_field, np.float32) / size * spins
     second = (sent * np.tanh(first)[..., neighbours]).sum(axis=-1)
     frequency, phase = random_frequencies(2, features, seed)
     found = [np.cos(a * first + b * second + c).mean(axis=-1) for (a, b), c in zip(frequency, phase, strict=True)]

@@ -170,7 +170,9 @@ def settings_of(temperatures: np.ndarray) -> str:
 
 def no_network(ensemble: xr.Dataset) -> str:
     """Why no network takes these couplings; empty if one does."""
-    return "networks take no external field yet" if "external_field" in ensemble else ""
+    if "external_field" in ensemble and not is_lattice(ensemble):
+        return "networks for graphs take no external field yet"
+    return ""
 
 
 def not_trainable(ensemble: xr.Dataset) -> str:

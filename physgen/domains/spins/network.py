@@ -19,7 +19,8 @@ def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str,
     that network.
 
     Raises:
-        InputError: an unknown kind, or one that does not fit the couplings; an option that the network does not have.
+        InputError: an unknown kind, or one that does not fit the couplings or their external field; an option that
+            the network does not have.
         ValueError: a value that it does not take.
     """
     if kind not in KINDS:
@@ -29,6 +30,9 @@ def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str,
         raise InputError(
             f"network kind {kind!r} does not take couplings on {place}: set network={{kind: {remedy}, width: 32}}"
         )
+    if "external_field" in constants and kind != "message_passing":
+        remedy = "drop it" if constants["graph"] else "set network={kind: message_passing, width: 32}"
+        raise InputError(f"network kind {kind!r} knows no external field, which the data have: {remedy}")
     from physgen.networks.layers import option_names
 
     network, sizes = _network(kind, len(constants["grid"]))

@@ -1,7 +1,8 @@
-r"""Symmetries of the law p(s | J) of a spin model, applied to a sample and to its bonds alike.
+r"""Symmetries of the law p(s | J, h) of a spin model, applied to a sample, to its bonds and its external field alike.
 
-Shapes: x (B, 1, \*grid); channels (B, 2d, \*grid), for each space dim the bond up, then the bond down.
-Every map here leaves :math:`\sum_{\langle ij\rangle} J_{ij} s_i s_j` of each sample unchanged.
+Shapes: x (B, 1, \*grid); channels (B, 2d, \*grid), for each space dim the bond up, then the bond down; field
+(B, 1, \*grid) where there is one. Every map here leaves :math:`\sum_{\langle ij\rangle} J_{ij} s_i s_j +
+\sum_i h_i s_i` of each sample unchanged: what turns a spin turns its field.
 """
 
 from __future__ import annotations
@@ -21,33 +22,31 @@ def random_symmetry(
     """One random symmetry per sample, drawn from all that the model and its boundary have.
 
     Args:
-        gauged: use the gauge group: right where the law of J is even. Else the global flip alone.
+        gauged: use the gauge group: right where the law of J is even. Else the global flip alone, of spins and field.
         boundary: shifts go along periodic dims; axes are exchanged where their boundaries and lengths are equal.
     """
+    whole = gauged or "matrix" in condition
+    signs = _signs(x.shape[1:] if whole else (1,) * (x.ndim - 1), draws).to(x)
+    x, given = x * signs, dict(condition)
+    if "field" in condition:
+        given["field"] = condition["field"] * signs
     if "matrix" in condition:
-        x, matrix = gauge_matrix(x, condition["matrix"], draws)
-        return x, {**condition, "matrix": matrix}
-    channels = condition["channels"]
-    if gauged:
-        x, channels = gauge(x, channels, draws)
-    else:
-        x = spin_flip(x, draws)
+        return x, given | {"matrix": condition["matrix"] * signs * signs.transpose(1, 2)}
+    if whole:
+        given["channels"] = turned_bonds(condition["channels"], signs)
     moves = random_moves(tuple(x.shape[2:]), draws, boundary)
-    return moves.move(x), {**condition, "channels": moves.move_bonds(channels)}
+    given["channels"] = moves.move_bonds(given["channels"])
+    if "field" in given:
+        given["field"] = moves.move(given["field"])
+    return moves.move(x), given
 
 
-def spin_flip(x: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Turn all spins of a random half of the samples around: a symmetry without external field."""
-    return x * _signs((1,) * (x.ndim - 1), draws).to(x)
-
-
-def gauge(x: torch.Tensor, channels: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-    r"""Random gauge :math:`s_i \to \epsilon_i s_i,\ J_{ij} \to \epsilon_i J_{ij} \epsilon_j`, one for each sample."""
-    signs = _signs(x.shape[1:], draws).to(x)
-    turned = []
-    for axis in range(x.ndim - 2):
-        turned += [signs * torch.roll(signs, -1, axis + 2), signs * torch.roll(signs, 1, axis + 2)]
-    return x * signs, channels * torch.cat(turned, dim=1)
+def turned_bonds(channels: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
+    r"""Bonds in another gauge, :math:`J_{ij} \to \epsilon_i J_{ij} \epsilon_j`: channels, and signs (B, 1, \*grid)."""
+    found = []
+    for axis in range(2, signs.ndim):
+        found += [signs * torch.roll(signs, -1, axis), signs * torch.roll(signs, 1, axis)]
+    return channels * torch.cat(found, dim=1)
 
 
 def random_moves(grid: tuple[int, ...], draws: Draws, boundary: str) -> Moves:
@@ -73,12 +72,6 @@ def random_moves(grid: tuple[int, ...], draws: Draws, boundary: str) -> Moves:
     order = torch.stack(columns, dim=1)
     # the dims are exchanged last, a move exchanges them first: its reflections and shifts are those of the new dims
     return Moves(order, mirrored.gather(1, order), shift.gather(1, order))
-
-
-def gauge_matrix(x: torch.Tensor, matrix: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-    """The gauge transformation of a general graph: x (B, 1, N), matrix (B, N, N)."""
-    signs = _signs(x.shape[1:], draws).to(x)
-    return x * signs, matrix * signs * signs.transpose(1, 2)
 
 
 def _signs(shape: Sequence[int], draws: Draws) -> torch.Tensor:

@@ -13,9 +13,9 @@ from physgen.errors import InputError
 SMALL = {"length": 4, "instances": 5, "replicas": 6, "temperatures": (0.8, 1.6)}
 
 
-def weight(x, channels):
-    """sum over bonds of beta J s s, once with the bonds up and once with the bonds down."""
-    sums = []
+def weight(x, channels, field=None):
+    """sum over bonds of beta J s s, once with the bonds up and once with the bonds down; and that of beta h s."""
+    sums = [] if field is None else [(x * field).flatten(1).sum(1)]
     for shift, first in ((-1, 0), (1, 1)):
         terms = [x[:, 0] * x[:, 0].roll(shift, axis + 1) * channels[:, 2 * axis + first] for axis in range(x.ndim - 2)]
         sums.append(sum(terms).flatten(1).sum(1))
@@ -63,7 +63,7 @@ def test_channels_hold_the_bonds_around_each_site():
     assert np.array_equal(domain.decode(x, made, {}).field, made.field)
 
 
-MAPS = ("gauge", "random_moves", "random_symmetry")
+MAPS = ("random_moves", "random_symmetry", "without gauge")
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -73,19 +73,21 @@ def test_symmetries_leave_the_weight_of_each_sample_unchanged(name, dimension):
     x = torch.randint(2, (40, 1, *[4] * dimension), generator=generator).float() * 2 - 1
     bonds = torch.randn(40, dimension, *[4] * dimension, generator=generator)
     channels = torch.stack([b for a in range(dimension) for b in (bonds[:, a], bonds[:, a].roll(1, a + 1))], dim=1)
-    if name == "gauge":
-        moved = symmetry.gauge(x, channels, draws)
-    elif name == "random_symmetry":
-        y, condition = symmetry.random_symmetry(
-            x, {"channels": channels, "labels": x[:, 0]}, draws, gauged=True, boundary="periodic"
-        )
-        moved = y, condition["channels"]
+    field = torch.randn(x.shape, generator=generator) if name != "random_moves" else None
+    if field is not None:
+        given = {"channels": channels, "labels": x[:, 0], "field": field}
+        gauged = name == "random_symmetry"
+        y, condition = symmetry.random_symmetry(x, given, draws, gauged=gauged, boundary="periodic")
+        moved = y, condition["channels"], condition["field"]
         assert condition["labels"] is not None
+        assert ((moved[1].sort(1).values - channels.sort(1).values).abs().max() > 0.1) or not gauged
+        turned = (y.flatten(1).sum(1) - x.flatten(1).sum(1)).abs() > 0
+        assert turned.any() and not torch.equal(moved[2], field)
     else:
         moves = symmetry.random_moves((4,) * dimension, draws, "periodic")
-        moved = moves.move(x), moves.move_bonds(channels)
+        moved = moves.move(x), moves.move_bonds(channels), None
     assert not torch.equal(moved[1], channels)
-    for before, after in zip(weight(x, channels), weight(*moved), strict=True):
+    for before, after in zip(weight(x, channels, field), weight(*moved), strict=True):
         torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
 
 

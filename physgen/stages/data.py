@@ -213,13 +213,14 @@ def describe_data(path: str | Path, train: str, simulate: str = "") -> str:
     """What the importer notes about a file (attribute ``import_notes``), where it is, and what to do with it.
 
     An attribute ``not_trainable`` says why no network can be trained on it; it can still serve as a reference. A
-    template can be simulated, with the attribute ``settings`` added to the command, and drawn from a run.
+    template can be simulated, with the attribute ``settings`` added to the command, and drawn from a run. To training
+    the attribute ``training_settings`` is added: what the data need of a network.
     """
     with open_conditions(path) as ensemble:
-        names = ("import_notes", "not_trainable", "settings", TEMPLATE)
-        notes, reason, settings, holds = (str(ensemble.attrs.get(name, "")) for name in names)
+        names = ("import_notes", "not_trainable", "settings", "training_settings", TEMPLATE)
+        notes, reason, settings, learning, holds = (str(ensemble.attrs.get(name, "")) for name in names)
         bare = is_template(ensemble)
-    todo = f"next: {train}"
+    todo = f"next: {train}" + (f" {shlex.quote(learning)}" if learning else "")
     if bare:
         todo = f"next: {' '.join([simulate, *map(shlex.quote, settings.split())])}"
         draw = f"physgen sample RUN --like {shlex.quote(str(path))} -o NEW.h5"

@@ -136,7 +136,7 @@ class Spins(SpinJudging, Ingredients):
         """
         import numpy as np
 
-        from physgen.domains.spins.layout import not_trainable, settings_of
+        from physgen.domains.spins.layout import for_training, settings_of
         from physgen.domains.spins.simulate import given_couplings
 
         named = template["temperature"].values if "temperature" in template.coords else None
@@ -146,8 +146,7 @@ class Spins(SpinJudging, Ingredients):
                 f"give {settings_of(named)}, or couplings without temperatures"
             )
         made = self._simulate_in(given_couplings(template), seed, processes, progress)
-        reason = not_trainable(made)
-        return made.assign_attrs({"not_trainable": reason} if reason else {})
+        return made.assign_attrs(for_training(made))
 
     def _simulate_in(
         self, couplings: Quenched, seed: int, processes: int, progress: Callable[[int, int], None] | None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SAMPLE = ("disorder", "temperature", "replica")
 UNITS = unit_attrs("disorder", exchangeable=("replica",), within=("chain", "replica"))
+GRAPH_NETWORK = "network={kind: graph_passing, width: 32}"  # of a configuration, for couplings on a graph
 HAMILTONIAN = "H = -sum_<ij> J_ij s_i s_j - sum_i h_i s_i, k_B = 1"
 
 
@@ -180,6 +181,14 @@ def not_trainable(ensemble: xr.Dataset) -> str:
     few = ensemble.sizes["disorder"] < 3 and ensemble.sizes["replica"] < 3
     rule = "training, validation and test part need at least 3 instances or replicas"
     return no_network(ensemble) or (rule if few else "")
+
+
+def for_training(ensemble: xr.Dataset) -> dict[str, str]:
+    """Attributes of data from elsewhere: why no network can be trained on them, else what network they need."""
+    reason = not_trainable(ensemble)
+    if reason:
+        return {"not_trainable": reason}
+    return {} if is_lattice(ensemble) else {"training_settings": GRAPH_NETWORK}
 
 
 def check_spins(ensemble: xr.Dataset) -> xr.Dataset:

@@ -20,7 +20,7 @@ from physgen.domains.spins.coupling_files import read_table
 from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice
 from physgen.domains.spins.equilibrium import check_equilibrium
 from physgen.domains.spins.foreign import read_mcising, read_peapods
-from physgen.domains.spins.layout import UNITS, check_spins, not_trainable
+from physgen.domains.spins.layout import UNITS, check_spins, for_training
 from physgen.domains.spins.load_couplings import COUPLING_OPTIONS, load_couplings, with_headers
 from physgen.domains.spins.merge import equal_blocks, merge_ensembles, with_chains
 from physgen.errors import InputError
@@ -57,8 +57,7 @@ def load_spins(format: str, paths: list[Path], options: dict[str, str]) -> xr.Da
     sentence, doubts = check_equilibrium(merged, said.check)
     lines = [*notes, *joined, sentence, *doubts, *_units_note(merged)]
     attrs = {"format": format, "equilibration": sentence, "import_notes": "\n".join(lines)}
-    reason = not_trainable(merged)
-    return merged.assign_attrs(attrs | ({"not_trainable": reason} if reason else {}))
+    return merged.assign_attrs(attrs | for_training(merged))
 
 
 def _units_note(ensemble: xr.Dataset) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.networks.colour_passing import ColourPassing as ColourPassing
     from physgen.networks.message_passing import MessagePassing as MessagePassing
     from physgen.networks.mlp import MLP as MLP
     from physgen.networks.unet import UNet as UNet

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.diffusion.inference.categorical_kernel import CategoricalMixture as CategoricalMixture
     from physgen.diffusion.inference.guidance import ClassifierGuided as ClassifierGuided
     from physgen.diffusion.inference.guidance import Guided as Guided
     from physgen.diffusion.inference.guidance import Particles as Particles

@@ -124,7 +124,7 @@ def chain(
     """
     grid, up = bonds.shape[1:], neighbours_up(bonds.shape[1:])
     count, strengths = up.shape[1], bonds.reshape(len(bonds), -1).astype(np.float64)
-    colours = np.full(count, rng.integers(0, states), dtype=np.int8)
+    colours: np.ndarray = np.full(count, rng.integers(0, states), dtype=np.int8)
     if not cold:
         colours = rng.integers(0, states, count).astype(np.int8)
     if clusters:

@@ -40,7 +40,12 @@ def lattice_couplings(shape: tuple[int, ...], law: str, boundary: str, seed: int
         bonds[i] = (
             rng.standard_normal(bonds.shape[1:]) if law == "gaussian" else rng.integers(0, 2, bonds.shape[1:]) * 2 - 1
         )
-    for axis in open_axes(len(shape), boundary):
+    return cut_seams(bonds, boundary)
+
+
+def cut_seams(bonds: np.ndarray, boundary: str) -> np.ndarray:
+    r"""Set the bonds across the seam of every open dim of (D, d, \*grid) to zero, in place."""
+    for axis in open_axes(bonds.shape[1], boundary):
         np.moveaxis(bonds[:, axis], 1 + axis, 0)[-1] = 0
     return bonds
 

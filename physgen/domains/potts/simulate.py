@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from physgen.domains.potts.domain import Potts
 
+CHEAP = 3**6  # states of a layer up to which the transfer matrix is taken unasked
 LARGEST_Z = 4.0  # standard errors by which cold and hot starts may differ at the end
 
 
@@ -52,12 +53,12 @@ def simulated(
 
 
 def _method(domain: Potts, couplings: np.ndarray) -> str:
-    from physgen.domains.potts.strip import MOST_RING, check_states
+    from physgen.domains.potts.strip import check_states
 
     ring, width = bool(np.any(couplings[:, 0, -1])), int(np.prod(couplings.shape[3:]))
     negative = bool((couplings < 0).any())
     if domain.method == "auto":
-        if domain.states**width <= MOST_RING:
+        if domain.states**width <= CHEAP:
             return "transfer_matrix"
         return "heat_bath" if negative else "cluster"
     if domain.method == "transfer_matrix":

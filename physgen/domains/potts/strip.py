@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from physgen.errors import InputError
 
 MOST_STATES = 3**9  # of a layer: 3^9 take 160 KB for each vector
-MOST_RING = 3**6  # each state of the first layer is then an open chain
+MOST_RING = 3**8  # each state of the first layer is then an open chain: 8 x 8 sites of 3 states take 20 s
 CHUNK = 2**22  # numbers of one forward pass held at once
 
 

@@ -10,6 +10,7 @@ import torch
 from physgen.domains.contract import get_domain
 from physgen.domains.potts.clusters import chain, mean_bonds, neighbours_up
 from physgen.domains.potts.encoding import conditions, encode_states
+from physgen.domains.potts.integration import integrated_log_partition
 from physgen.domains.potts.lattice import couplings_of, energy_per_site, lattice_couplings
 from physgen.domains.potts.statistics import DIAGNOSTICS, order_of
 from physgen.domains.potts.strip import chain_of, solve
@@ -182,3 +183,16 @@ def test_bonds_close_into_a_ring_where_they_should():
     for boundary, ends in (("periodic", True), ("cylinder", False)):
         bonds = torch.from_numpy(lattice_couplings((3, 3), "ferromagnet", boundary, 1, 1))
         assert bool(chain_of(bonds, 3)[1].any()) == ends
+
+
+def test_integration_over_clusters_gives_the_norm_of_the_transfer_matrix():
+    betas = (0.88, 1.005)
+    found = integrated_log_partition((4, 3), 3, betas, 2000, seed=4, boundary="cylinder", nodes=6)
+    bonds = torch.from_numpy(lattice_couplings((4, 3), "ferromagnet", "cylinder", 0, 1)[0].astype(np.float64))
+    for i, beta in enumerate(betas):
+        log_z, _ = solve(beta * bonds, 3, 0, torch.Generator())
+        assert found.error[i] < 0.05 and abs(found.log_partition[i] - log_z) < 4 * found.error[i]
+        step = [solve((beta + d) * bonds, 3, 0, torch.Generator())[0] for d in (-1e-4, 1e-4)]
+        assert abs(found.energy[i] + (step[1] - step[0]) / 2e-4 / 12) < 4.5 * found.energy_error[i]
+    with pytest.raises(InputError, match="must be positive and increase"):
+        integrated_log_partition((4, 3), 3, (1.0, 0.5), 100, seed=1)

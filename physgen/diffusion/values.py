@@ -1,8 +1,8 @@
-r"""Kinds of value that a configuration can have: real numbers, +-1, ...
+r"""Kinds of value that a configuration can have: real numbers, +-1, one of q kinds.
 
 A domain names one, ``values: ClassVar[Values] = Real()``, and everything that depends on it is asked of that object:
 how a denoiser is built around a network, which noise levels are trained, whether a prior spectrum is fitted, what its
-baseline is called. A further kind (angles, Potts states) is a further class here, or in the folder of its domain.
+baseline is called. A further kind (angles) is a further class here, or in the folder of its domain.
 
 Which noise levels a sampler gets follows from the denoiser that ``denoiser`` returns: one that carries a prior spectrum
 (attribute ``spectrum``) has a Gaussian surrogate on which the levels are chosen; any other gets log-uniform ones.
@@ -215,11 +215,15 @@ class Binary(Values):
 class Categorical(Values):
     r"""One of q kinds at each site, as a vector of q components that are zero but for a single one.
 
-    The denoiser gives the probability of each kind; drawing ends at the likeliest one.
+    The denoiser gives the probability of each kind; drawing ends at the likeliest one. ``bonds``: the entry of the
+    condition, (B, 2d, \*grid), with ln of the weight of equal kinds at both ends of each bond, if there is one
+    (:class:`physgen.diffusion.inference.categorical_pairs.CategoricalPairs`).
     """
 
     name: ClassVar[str] = "categorical"
     baseline: ClassVar[str] = "independent sites"
+
+    bonds: str | None = None
 
     def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
         """See :class:`physgen.diffusion.learning.categorical.CategoricalDenoiser`."""
@@ -256,7 +260,8 @@ class Categorical(Values):
         return np.where(np.arange(x.shape[1]).reshape(1, -1, *[1] * (x.ndim - 2)) == largest, 1.0, 0.0)
 
     def path_kernel(self) -> PathMaking:
-        """A mixture of all kinds at each site, which are read out at the last step."""
+        """A mixture of all kinds at each site, read out at the last step; neighbours together over known bonds."""
         from physgen.diffusion.inference.categorical_kernel import CategoricalMixture
+        from physgen.diffusion.inference.categorical_pairs import CategoricalPairs
 
-        return CategoricalMixture(), "categorical"
+        return CategoricalMixture() if self.bonds is None else CategoricalPairs(self.bonds), "categorical"

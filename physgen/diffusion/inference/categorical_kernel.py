@@ -34,7 +34,7 @@ class CategoricalMixture(PathKernel):
     reads_out: ClassVar[bool] = True
 
     def draw(self, move: Move, noise: Noise) -> Tensor:
-        kinds = _drawn(probabilities(move.denoised), noise).to(move.y)
+        kinds = drawn_kinds(probabilities(move.denoised), noise.uniform())
         if move.s_next == 0:
             return kinds
         return move.toward(kinds) + bridge_variance(move.s, move.s_next) ** 0.5 * noise.normal()
@@ -54,7 +54,7 @@ class CategoricalMixture(PathKernel):
     def start(self, noise: Noise, s: float) -> Tensor:
         """Kinds that are equally likely, with noise: what y is where sites are independent."""
         like = noise.uniform()
-        return _drawn(torch.full_like(like, 1 / like.shape[1]), noise) + s * noise.normal()
+        return drawn_kinds(torch.full_like(like, 1 / like.shape[1]), like) + s * noise.normal()
 
     def log_start(self, y: Tensor, s: float) -> Tensor:
         return _log_mixture(torch.full_like(y, -math.log(y.shape[1])), y, 1.0, s**2)
@@ -66,9 +66,9 @@ def probabilities(denoised: Tensor) -> Tensor:
     return kept / kept.sum(1, keepdim=True)
 
 
-def _drawn(p: Tensor, noise: Noise) -> Tensor:
+def drawn_kinds(p: Tensor, uniform: Tensor) -> Tensor:
     r"""Kinds as vectors, like p: the largest of :math:`\ln p_a - \ln(-\ln u_a)` is a with probability p_a (Gumbel)."""
-    chosen = (p.log() - (-noise.uniform().log()).log()).argmax(1, keepdim=True)
+    chosen = (p.log() - (-uniform.log()).log()).argmax(1, keepdim=True)
     return torch.zeros_like(p).scatter_(1, chosen, 1.0)
 
 

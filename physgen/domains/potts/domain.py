@@ -28,7 +28,7 @@ class Potts(Domain):
 
     name: ClassVar[str] = "potts"
     description: ClassVar[str] = "Potts models of q states on lattices: ferromagnet and glasses"
-    values: ClassVar[Values] = Categorical()
+    values: ClassVar[Values] = Categorical(bonds="channels")
     split_by: ClassVar[str] = "disorder"
     exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
     unit_within: ClassVar[tuple[str, ...]] = ("replica",)

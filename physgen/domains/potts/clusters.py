@@ -126,7 +126,7 @@ def chain(
     count, strengths = up.shape[1], bonds.reshape(len(bonds), -1).astype(np.float64)
     colours: np.ndarray = np.full(count, rng.integers(0, states), dtype=np.int8)
     if not cold:
-        colours = rng.integers(0, states, count).astype(np.int8)
+        colours = rng.integers(0, states, (count,)).astype(np.int8)
     if clusters:
         run_clusters(colours, up, -np.expm1(-strengths), states, sweeps, rng)
     else:

@@ -265,7 +265,7 @@ class Spins(SpinJudging, Ingredients):
         return random_symmetry(x, condition, draws, gauged=self.model != "ferromagnet", boundary=self.boundary)
 
     def build_network(self, kind: str, options: dict[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
-        """A periodic U-Net on the bond channels (``kind: unet``) or message passing (``kind: message_passing``)."""
+        """A periodic U-Net on the bond channels, or message passing on a lattice or on any graph."""
         from physgen.domains.spins.network import build_network
 
         return build_network(kind, options, constants)
@@ -289,6 +289,6 @@ class Spins(SpinJudging, Ingredients):
         return exact_mean if kind == "exact" else conditional_mean
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
-        """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""
-        local = options.get("kind", self.network_kind) == "message_passing"
+        """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary; any graph."""
+        local = options.get("kind", self.network_kind) in ("message_passing", "graph_passing")
         return len(trained) == len(grid) if local else tuple(trained) == tuple(grid)

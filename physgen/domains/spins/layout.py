@@ -170,8 +170,6 @@ def settings_of(temperatures: np.ndarray) -> str:
 
 def no_network(ensemble: xr.Dataset) -> str:
     """Why no network takes these couplings; empty if one does."""
-    if not is_lattice(ensemble):
-        return "networks take couplings on a lattice, these stand on a general graph"
     return "networks take no external field yet" if "external_field" in ensemble else ""
 
 

@@ -9,28 +9,43 @@ import torch
 
 from physgen.errors import InputError
 
+KINDS = ("unet", "message_passing", "graph_passing")
+
 
 def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
     """An untrained network F(x, c_noise, condition) for the lattice or graph of ``constants``.
 
-    ``kind`` is ``unet`` or ``message_passing``, ``options`` are those of that network.
+    ``kind`` is ``unet`` or ``message_passing`` on a lattice, ``graph_passing`` on a graph; ``options`` are those of
+    that network.
 
     Raises:
-        InputError: an unknown kind, or couplings that are not on a lattice.
-        TypeError, ValueError: an option that the network does not have.
+        InputError: an unknown kind, or one that does not fit the couplings; an option that the network does not have.
+        ValueError: a value that it does not take.
     """
-    if kind not in ("unet", "message_passing"):
-        raise InputError(f"network kind {kind!r} is unknown; choose unet or message_passing")
-    if constants["graph"]:
-        raise InputError("networks for couplings that are not on a lattice are not available yet: use a lattice model")
-    dimension = len(constants["grid"])
-    sizes: dict[str, Any] = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
+    if kind not in KINDS:
+        raise InputError(f"network kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
+    if constants["graph"] != (kind == "graph_passing"):
+        place, remedy = ("a graph", "graph_passing") if constants["graph"] else ("a lattice", "message_passing")
+        raise InputError(
+            f"network kind {kind!r} does not take couplings on {place}: set network={{kind: {remedy}, width: 32}}"
+        )
     from physgen.networks.layers import option_names
-    from physgen.networks.message_passing import MessagePassing
-    from physgen.networks.unet import UNet
 
-    network = UNet if kind == "unet" else MessagePassing
+    network, sizes = _network(kind, len(constants["grid"]))
     try:
         return network(**sizes, **options)
     except TypeError as error:
         raise InputError(f"network: {error}; known options: {', '.join(option_names(network))}") from None
+
+
+def _network(kind: str, dimension: int) -> tuple[type[torch.nn.Module], dict[str, Any]]:
+    """The class of a kind, and the sizes that the data give it."""
+    if kind == "graph_passing":
+        from physgen.networks.graph_passing import GraphPassing
+
+        return GraphPassing, {"labels": 1}
+    from physgen.networks.message_passing import MessagePassing
+    from physgen.networks.unet import UNet
+
+    sizes = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
+    return UNet if kind == "unet" else MessagePassing, sizes

@@ -128,7 +128,7 @@ def test_edge_lists_of_different_graphs_stand_on_the_union_of_their_edges(tmp_pa
     read = Domain.load("couplings", paths)
     assert read.edges.values.tolist() == [[0, 1], [1, 2], [2, 3]]
     assert read.couplings.values.tolist() == [[1.5, -1, 0], [0.5, 0, 2]]
-    assert "general graph" in read.attrs["not_trainable"]
+    assert "not_trainable" not in read.attrs
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -235,13 +235,13 @@ def test_a_forgotten_field_is_no_template(tmp_path):
         pg.save_ensemble(ensemble, tmp_path / "J.h5")
 
 
-def test_a_general_graph_is_simulated_but_neither_trained_on_nor_drawn_for(run, tmp_path, capsys, monkeypatch):
+def test_a_general_graph_is_simulated_and_refused_by_a_network_of_a_lattice(run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_edges(tmp_path / "J.txt", np.c_[complete_graph(8), np.linspace(-1, 1, 28)])
     assert main(["import", "couplings", "J.txt", "-o", "J.h5"]) == 0
     shown = capsys.readouterr().out
-    assert "physgen train" not in shown and "no network can draw for these couplings" in shown
+    assert "or, from a run: physgen sample RUN --like J.h5" in shown
     assert main([*command_of(shown, "next"), "data.replicas=64"]) == 0
-    assert "physgen train cannot take it" in capsys.readouterr().out
+    assert "next: physgen train" in capsys.readouterr().out
     assert main(["sample", str(run), "--like", "J.h5", "-o", "new.h5"]) == 2
     assert "general graph" in capsys.readouterr().err

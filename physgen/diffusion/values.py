@@ -1,8 +1,8 @@
-r"""Kinds of value that a configuration can have: real numbers, +-1, ...
+r"""Kinds of value that a configuration can have: real numbers, +-1, one of q kinds.
 
 A domain names one, ``values: ClassVar[Values] = Real()``, and everything that depends on it is asked of that object:
 how a denoiser is built around a network, which noise levels are trained, whether a prior spectrum is fitted, what its
-baseline is called. A further kind (angles, Potts states) is a further class here, or in the folder of its domain.
+baseline is called. A further kind (angles) is a further class here, or in the folder of its domain.
 
 Which noise levels a sampler gets follows from the denoiser that ``denoiser`` returns: one that carries a prior spectrum
 (attribute ``spectrum``) has a Gaussian surrogate on which the levels are chosen; any other gets log-uniform ones.
@@ -39,6 +39,7 @@ BINARY_S_MIN = 0.2  # the nearest vertex is then wrong for less than one spin in
 # T = 1, energies per site come out low by .001 at .4, .003 at .5, .014 at .7, .029 at 1. Drawing each site from its
 # mean errs as much the other way (.013 at .7, .067 at 1): the sites of a posterior are not independent.
 BINARY_LARGEST_S_MIN = 0.4
+OF_KINDS = 0.5**0.5  # two vectors of a single one lie sqrt(2) apart, +1 and -1 lie 2 apart: levels scale with it
 
 
 @dataclass(frozen=True)
@@ -208,3 +209,59 @@ class Binary(Values):
         from physgen.diffusion.inference.reverse_kernels import SpinMixture
 
         return SpinMixture() if self.bonds is None else PairedMixture(self.bonds), "bernoulli"
+
+
+@dataclass(frozen=True)
+class Categorical(Values):
+    r"""One of q kinds at each site, as a vector of q components that are zero but for a single one.
+
+    The denoiser gives the probability of each kind; drawing ends at the likeliest one. ``bonds``: the entry of the
+    condition, (B, 2d, \*grid), with ln of the weight of equal kinds at both ends of each bond, if there is one
+    (:class:`physgen.diffusion.inference.categorical_pairs.CategoricalPairs`).
+    """
+
+    name: ClassVar[str] = "categorical"
+    baseline: ClassVar[str] = "independent sites"
+
+    bonds: str | None = None
+
+    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
+        """See :class:`physgen.diffusion.learning.categorical.CategoricalDenoiser`."""
+        from physgen.diffusion.learning.categorical import CategoricalDenoiser
+
+        if spectrum is not None:
+            raise ValueError("values of one of q kinds have no prior spectrum, got one")
+        return CategoricalDenoiser(network)
+
+    def smallest_level(self, power: Tensor) -> float:
+        """0.14: the largest component is then wrong for less than one site in a million."""
+        return OF_KINDS * BINARY_S_MIN
+
+    def check_smallest_level(self, s_min: float) -> None:
+        """At most 0.28."""
+        most = OF_KINDS * BINARY_LARGEST_S_MIN
+        if s_min > most:
+            raise InputError(
+                f"diffusion.s_min={s_min:g} is too large for values of one of q kinds: the last step then takes the "
+                f"likeliest configuration instead of drawing one; set it to {most:.2g} or less (left out it is "
+                f"{OF_KINDS * BINARY_S_MIN:.2g})"
+            )
+
+    def moments(self, blocks: Iterable[np.ndarray]) -> tuple[list[float], list[float]]:
+        """0 and 1: nothing is scaled."""
+        channels = next(iter(blocks)).shape[1]
+        return [0.0] * channels, [1.0] * channels
+
+    def to_allowed(self, x: np.ndarray) -> np.ndarray:
+        r"""A one in the place of the largest component of (B, q, \*grid), the first of equal ones."""
+        import numpy as np
+
+        largest = np.expand_dims(x.argmax(axis=1), 1)
+        return np.where(np.arange(x.shape[1]).reshape(1, -1, *[1] * (x.ndim - 2)) == largest, 1.0, 0.0)
+
+    def path_kernel(self) -> PathMaking:
+        """A mixture of all kinds at each site, read out at the last step; neighbours together over known bonds."""
+        from physgen.diffusion.inference.categorical_kernel import CategoricalMixture
+        from physgen.diffusion.inference.categorical_pairs import CategoricalPairs
+
+        return CategoricalMixture() if self.bonds is None else CategoricalPairs(self.bonds), "categorical"

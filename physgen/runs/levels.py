@@ -132,7 +132,7 @@ def path_levels(
     the conditions that ``trained_on`` reads, of the kind it was trained on; stored beside the weights.
     """
     trained = model.encoding.s_max, model.encoding.s_min
-    if how is None or how[1] != "bernoulli":
+    if how is None or how[1] == "gaussian":
         return Levels(log_uniform(*trained, steps), EVEN)
     key = f"{weights_digest(model.denoiser.state_dict())[:16]}/{type(how[0]).__name__}/{steps}"
     levels = _recall(model.folder, key)

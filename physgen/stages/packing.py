@@ -44,7 +44,7 @@ def pack_run(run: str | Path | Run, output: str | Path) -> Path:
     sampling = run.experiment.sampling
     choose_levels(model, sampler=sampling.sampler, steps=sampling.steps, rule=sampling.levels)  # kept in the folder
     how = run.domain.values.path_kernel()
-    if how is not None and how[1] == "bernoulli":
+    if how is not None and how[1] != "gaussian":
         for steps in WEIGHTED_STEPS:
             path_levels(model, how, steps, partial(known_conditions, run, model))
     fresh = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))

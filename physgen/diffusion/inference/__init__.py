@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.diffusion.inference.categorical_kernel import CategoricalMixture as CategoricalMixture
+    from physgen.diffusion.inference.categorical_pairs import CategoricalPairs as CategoricalPairs
     from physgen.diffusion.inference.guidance import ClassifierGuided as ClassifierGuided
     from physgen.diffusion.inference.guidance import Guided as Guided
     from physgen.diffusion.inference.guidance import Particles as Particles

@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ from physgen.diffusion.sampling.deterministic import extrapolated
 from physgen.diffusion.sampling.stochastic import langevin_step
 from physgen.diffusion.sampling.tiles import Execution, Tile
 
-Readout = Literal["gaussian", "bernoulli"]
+Readout = Literal["gaussian", "bernoulli", "categorical"]
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def weighted_sample(
         seed: any whole number.
         log_target: :math:`\log\tilde p(x_0)`, (B, C, \*grid) float64 -> (B,); for spins :math:`-\beta H`.
         readout: "gaussian", :math:`x_0 \sim N(D, C)` with the kernel's variance at s' = 0, or "bernoulli", spins
-            :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`.
+            :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`; "categorical" for a kernel that reads kinds out itself.
         condition: tensors that lead with N.
         tile, start_index, device, dtype, streams: as in :func:`physgen.diffusion.sampling.samplers.sample`; ``dtype``
             is what the denoiser sees and the samples have.
@@ -206,8 +206,8 @@ def _tiles(
 ) -> Iterator[tuple[Tile, _Reverse]]:
     """The tiles of a request, each with the chain on its rows of the condition."""
     readout, condition, plan = settings
-    if readout not in ("gaussian", "bernoulli"):
-        raise ValueError(f'the read-out is "gaussian" or "bernoulli" (spins), got {readout!r}')
+    if readout not in get_args(Readout):
+        raise ValueError(f"the read-out is one of {', '.join(get_args(Readout))}, got {readout!r}")
     values = check_levels(levels)
     if values[-1] != 0:
         raise ValueError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.diffusion.learning.categorical import CategoricalDenoiser as CategoricalDenoiser
     from physgen.diffusion.learning.denoisers import EnergyDenoiser as EnergyDenoiser
     from physgen.diffusion.learning.denoisers import FieldDenoiser as FieldDenoiser
     from physgen.diffusion.learning.denoisers import LevelDistribution as LevelDistribution

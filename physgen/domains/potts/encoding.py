@@ -1,0 +1,153 @@
+r"""Between an ensemble of Potts states and the tensors of the core.
+
+x is a vector of q components at each site, one for its state and zero else. The condition is ``channels``:
+:math:`\beta J` of the 2d bonds around each site, for each space dim in order the bond up (+dim) and the bond down
+(-dim), and ``labels``, :math:`\ln\beta`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from physgen.domains.potts.lattice import (
+    SAMPLE,
+    STATES,
+    check_potts,
+    couplings_of,
+    grid_dims,
+    states_of,
+    with_colours,
+)
+from physgen.ensemble import TEMPLATE
+from physgen.errors import InputError
+from physgen.lattice import Draws, Moves, equal_axes, whole_numbers
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MARGIN = 0.05  # share of the trained range by which a temperature may lie outside it
+
+
+def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
+    """Numbers of disorder instances, temperatures and replicas."""
+    disorder, temperature, replica = (int(template.sizes[name]) for name in SAMPLE)
+    return disorder, temperature, replica
+
+
+def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
+    """What a network for these states is built for; they need no scaling."""
+    check_potts(train)
+    return {STATES: states_of(train), "temperatures": [float(t) for t in train["temperature"].values]}
+
+
+def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
+    r"""``labels`` (B, 1) and ``channels`` (B, 2d, \*grid); B runs over SAMPLE in C order."""
+    check_potts(ensemble)
+    instances, temperatures, replicas = sample_shape(ensemble)
+    beta = torch.from_numpy(1 / ensemble["temperature"].values.astype(np.float64))
+    up = couplings_of(ensemble).astype(np.float64)
+    around = [turned for axis in range(up.shape[1]) for turned in (up[:, axis], np.roll(up[:, axis], 1, axis + 1))]
+    bonds = torch.from_numpy(np.stack(around, axis=1))
+    shape = bonds.shape[1:]
+    scaled = (bonds[:, None] * beta.reshape(1, -1, *[1] * len(shape))).to(torch.float32)
+    scaled = scaled[:, :, None].expand(-1, -1, replicas, *shape)
+    labels = beta.log().to(torch.float32).reshape(1, -1, 1, 1).expand(instances, temperatures, replicas, 1)
+    return {"channels": scaled.reshape(-1, *shape), "labels": labels.reshape(-1, 1)}
+
+
+def encode_states(ensemble: xr.Dataset) -> torch.Tensor:
+    r"""Vectors (B, q, \*grid) float32."""
+    colours = torch.from_numpy(check_potts(ensemble)["field"].values.astype(np.int64)).flatten(0, 2)
+    return torch.nn.functional.one_hot(colours, states_of(ensemble)).movedim(-1, 1).to(torch.float32)
+
+
+def decode_states(x: torch.Tensor, template: xr.Dataset) -> xr.Dataset:
+    r"""The largest component of x (B, q, \*grid) as states of the template, energies recomputed from them."""
+    shape = (*sample_shape(template), *(int(template.sizes[name]) for name in grid_dims(template)))
+    if x.ndim != len(shape) - 1 or x[:, 0].numel() != np.prod(shape):
+        raise InputError(f"{tuple(x.shape)} values do not fill a template of shape {shape}: draw as many as it asks")
+    if not torch.isfinite(x).all():
+        raise InputError("the sampler returned values that are not finite: train longer, or lower the learning rate")
+    return with_colours(template, x.detach().cpu().argmax(1).reshape(shape).numpy())
+
+
+def request_states(
+    like: xr.Dataset, n: int, given: Mapping[str, float], constants: Mapping[str, Any] | None = None
+) -> xr.Dataset:
+    """A template of ``n`` replicas for each instance and temperature of ``like``.
+
+    A ``temperature`` that is given lies within those of the training part (``constants``), or outside by at most
+    MARGIN of their range.
+    """
+    import xarray as xr
+
+    unknown = set(given) - {"temperature"}
+    if unknown:
+        raise InputError(f"condition {sorted(unknown)[0]!r} is unknown here; only 'temperature' can be given")
+    if n < 1:
+        raise InputError(f"{n} replicas were asked for; at least 1 is needed")
+    if constants and states_of(like) != constants[STATES]:
+        raise InputError(
+            f"sites of {states_of(like)} states were asked for, the network was trained on {constants[STATES]}: "
+            "train one for these"
+        )
+    temperature = like["temperature"].variable
+    if "temperature" in given:
+        known = constants["temperatures"] if constants else temperature.values
+        low, high = min(known), max(known)
+        slack = max(MARGIN * (high - low), 1e-6 * high)
+        if not low - slack <= given["temperature"] <= high + slack:
+            raise InputError(
+                f"the temperature {given['temperature']:g} lies outside those of the training data, {low:g} to "
+                f"{high:g} (and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
+            )
+        temperature = xr.Variable("temperature", [float(given["temperature"])], temperature.attrs)
+    coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
+    attrs = {name: value for name, value in like.attrs.items() if name not in (TEMPLATE, "format", "source", "part")}
+    template = xr.Dataset({"couplings": like["couplings"].variable}, coords=coords, attrs=attrs)
+    replica = xr.Variable("replica", np.arange(n), {"long_name": "replica", "units": "1"})
+    return check_potts(template.assign_coords(temperature=temperature, replica=replica))
+
+
+def sample_streams(template: xr.Dataset) -> np.ndarray:
+    """Number (B,) of the noise stream of each sample: a hash of its couplings, temperature and replica number.
+
+    Of instances with equal couplings (a ferromagnet) the second, third, ... have streams of their own.
+    """
+    numbers: list[int] = []
+    met: Counter[bytes] = Counter()
+    for bonds in couplings_of(template):
+        name = np.ascontiguousarray(bonds, dtype="<f4").tobytes()
+        for temperature in template["temperature"].values.tolist():
+            for replica in range(template.sizes["replica"]):
+                key = name + f"{bonds.shape}/{met[name]}/{temperature!r}/{replica}".encode()
+                hashed = hashlib.blake2b(key, digest_size=8, person=b"physgen-potts").digest()
+                numbers.append(int.from_bytes(hashed, "little") >> 1)
+        met[name] += 1
+    return np.array(numbers, dtype=np.int64)
+
+
+def random_symmetry(
+    x: torch.Tensor, condition: Mapping[str, torch.Tensor], draws: Draws, periodic: bool
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    r"""A permutation of the states of each sample, and where the lattice has no seam a move of the whole lattice.
+
+    Args:
+        x: (B, q, \*grid). condition: ``channels`` move along. periodic: along all dims.
+    """
+    order = draws.uniform((x.shape[1],)).argsort(1).to(x.device)
+    x = x.gather(1, order.reshape(*order.shape, *[1] * (x.ndim - 2)).expand_as(x))
+    if not periodic:
+        return x, dict(condition)
+    grid = tuple(x.shape[2:])
+    orders = torch.tensor(equal_axes(grid))
+    chosen, *numbers = whole_numbers(draws, [len(orders), *grid, *[2] * len(grid)])
+    found = torch.stack(numbers, dim=1)
+    moves = Moves(orders.to(found.device)[chosen], found[:, len(grid) :].bool(), found[:, : len(grid)])
+    return moves.move(x), {**condition, "channels": moves.move_bonds(condition["channels"])}

@@ -1,0 +1,78 @@
+"""Two ensembles of Potts states are brought into one frame before anything is measured; copies of the training set."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from physgen.domains.potts.lattice import check_potts, couplings_of, states_of
+from physgen.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CLOSE = 1e-5  # relative difference of two temperatures that are the same
+
+
+def confronted(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+    """``other`` at the common temperatures, in the order of the reference; instances of equal bonds in its order too.
+
+    Raises InputError, with both values, where states or lattices differ or no temperature is common.
+    """
+    for side in (reference, other):
+        check_potts(side)
+    mine, theirs = couplings_of(reference), couplings_of(other)
+    found: dict[str, tuple[Any, Any]] = {"states": (states_of(reference), states_of(other))}
+    found |= {"lattice": (mine.shape[2:], theirs.shape[2:]), "boundary": (_seams(mine), _seams(theirs))}
+    for what, (ours, its) in found.items():
+        if ours != its:
+            raise InputError(f"{what}: {ours} in the reference, {its} in {name}: compare ensembles of one {what}")
+    other = at_temperatures(reference, other, name)
+    rows = {bonds.tobytes(): i for i, bonds in enumerate(theirs)}
+    known = [rows.get(bonds.tobytes()) for bonds in mine]
+    if len(rows) < len(theirs) or None in known or len(set(known)) < len(known):
+        return other  # another draw of the disorder
+    more = [i for i in range(len(theirs)) if i not in set(known)]
+    numbers = np.concatenate(
+        [reference["disorder"].values, reference["disorder"].values.max() + 1 + np.arange(len(more))]
+    )
+    chosen = other.isel(disorder=[*known, *more])
+    return chosen.assign_coords(disorder=("disorder", numbers, reference["disorder"].attrs))
+
+
+def _seams(bonds: np.ndarray) -> str:
+    """Which space dims have bonds across their seam."""
+    joined = [bonds[:, axis].take(-1, axis=1 + axis).any() for axis in range(bonds.shape[1])]
+    return ", ".join("periodic" if one else "free" for one in joined)
+
+
+def at_temperatures(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
+    """``other`` at the temperatures that both hold, in the order and with the values of the reference."""
+    wanted, given = reference["temperature"].values, other["temperature"].values
+    close = np.abs(given[None, :] / wanted[:, None] - 1) < CLOSE
+    if not close.any():
+        raise InputError(
+            f"temperatures {wanted.tolist()} J in the reference and {given.tolist()} J in {name} do not overlap: draw "
+            "or simulate some of the reference's"
+        )
+    common = np.flatnonzero(close.any(axis=1))
+    chosen = other.isel(temperature=close[common].argmax(axis=1))
+    return chosen.assign_coords(temperature=("temperature", wanted[common], other["temperature"].attrs))
+
+
+def potts_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:
+    r"""Distance :math:`\sqrt{2 \cdot \mathrm{differing\ sites}}` to the nearest training configuration.
+
+    Beside that of held-out configurations; at low temperature a near one is equilibrium, not copying.
+    """
+    from physgen.diagnostics.memorization import memorization
+
+    one_hot = partial(_one_hot, states=states_of(train))
+    return memorization(generated, train, heldout, similarity="euclidean", transform=one_hot, **judged)
+
+
+def _one_hot(field: np.ndarray, states: int) -> np.ndarray:
+    r"""(B, 1, \*grid) -> (B, q, \*grid) of zeros and ones."""
+    return (np.asarray(field) == np.arange(states).reshape(1, -1, *[1] * (field.ndim - 2))).astype(np.float32)

@@ -33,6 +33,7 @@ def sample_command(arguments: argparse.Namespace) -> None:
         arguments.reverse,
         arguments.resample,
         arguments.metropolis,
+        arguments.sweeps,
     )
     path = sample(arguments.run, arguments.output, options, arguments.device, progress_bar("sample"))
     if arguments.average is not None:

@@ -14,7 +14,7 @@ def sample_given_observation(arguments: argparse.Namespace, condition: dict[str,
 
     if arguments.given is None and arguments.truth is None:
         raise InputError("--operator says what was done to an observation: give its file by --given FILE")
-    for name in ("like", "levels", "average", "guidance", "weights", "reverse", "resample", "metropolis"):
+    for name in ("like", "levels", "average", "guidance", "weights", "reverse", "resample", "metropolis", "sweeps"):
         if getattr(arguments, name) not in (None, False):
             raise InputError(f"--{name} has no effect on draws given an observation: leave it out")
     options = PosteriorOptions(

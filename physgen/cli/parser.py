@@ -182,6 +182,7 @@ def _add_given(sample: argparse.ArgumentParser) -> None:
         ("--metropolis", "M states of a chain through the N configurations under each condition, exact acceptance"),
     ):
         sample.add_argument(name, type=int, metavar="M", help=f"with --weights: keep {how}")
+    sample.add_argument("--sweeps", type=int, metavar="K", help="then K sweeps of local moves of the physics, exact")
 
 
 def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

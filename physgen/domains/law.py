@@ -80,6 +80,15 @@ class Law:
         """
         return None
 
+    def local_moves(self, ensemble: xr.Dataset, sweeps: int, seed: int) -> xr.Dataset:
+        """The ensemble after ``sweeps`` sweeps of local moves that leave the law of each configuration unchanged.
+
+        A configuration moves alike in any company. Raises InputError where the physics knows none, the default.
+        """
+        raise InputError(
+            f"sweeps = {sweeps}: this physics knows no local moves that leave its law unchanged: leave sweeps out"
+        )
+
     def observables(self, ensemble: xr.Dataset) -> Sequence[Observable | PairObservable]:
         """What weighted draws are averaged over, :class:`Observable` and :class:`PairObservable`; none."""
         return ()

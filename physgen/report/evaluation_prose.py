@@ -13,7 +13,7 @@ from physgen.report.fidelity import words
 if TYPE_CHECKING:
     import xarray as xr
 
-MADE_WITH = ("sampler", "sampler_steps", "seed", "average_width", "average_residual")
+MADE_WITH = ("sampler", "sampler_steps", "local_sweeps", "seed", "average_width", "average_residual")
 
 
 def evaluation_title(generated: xr.Dataset, reference: xr.Dataset) -> str:

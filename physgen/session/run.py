@@ -108,6 +108,7 @@ class OpenRun:
         weights: bool = False,
         resample: int | None = None,
         metropolis: int | None = None,
+        sweeps: int | None = None,
         seed: int = 0,
         progress: bool = True,
     ) -> xr.Dataset:
@@ -125,6 +126,7 @@ class OpenRun:
             resample: with ``weights``: keep so many under each condition, drawn by their weights, which are then all
                 equal (:func:`physgen.stages.weighing.resampled`).
             metropolis: in its place: so many states of a chain (:func:`physgen.stages.weighing.metropolised`).
+            sweeps: of local moves that leave the law unchanged, after drawing; refused where none are known.
             seed: of the noise. A sample depends on it, on its condition and its number alone.
         """
         from physgen.stages.sampling import DrawOptions, draw_ensemble
@@ -133,7 +135,7 @@ class OpenRun:
         given = dict(condition or {})
         options = DrawOptions(
             n, conditions, given, sampler, steps, seed, levels, average, guidance, weights,
-            resample=resample, metropolis=metropolis,
+            resample=resample, metropolis=metropolis, sweeps=sweeps,
         )  # fmt: skip
         model = self.model if average is None else None  # other weights are not those to keep
         bar = shown_bar(progress, f"sample {self.experiment.name}")

@@ -241,7 +241,9 @@ def _notes(ensemble: xr.Dataset) -> list[str]:
         bad, all_of_them = int((ensemble["certified"].values == 0).sum()), ensemble["certified"].size
         told.append(f"kept of too few draws under {bad} of {all_of_them} conditions: those are approximate")
     if "run" in ensemble.attrs:
-        told.append(f"drawn from the run {ensemble.attrs['run']}, seed {ensemble.attrs.get('seed')}")
+        moved = ensemble.attrs.get("local_sweeps", 0)
+        then = f", then {moved} sweeps of local moves, which mend the local rows by themselves" if moved else ""
+        told.append(f"drawn from the run {ensemble.attrs['run']}, seed {ensemble.attrs.get('seed')}{then}")
     elif "method" in ensemble.attrs:
         told.append(f"made by {ensemble.attrs['method']}")
     return told

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen.diffusion.names import LevelRule
-from physgen.domains.contract import check_same_domain, with_units
+from physgen.domains.contract import Domain, check_same_domain, with_units
 from physgen.ensemble import (
     CORNER,
     EXTRAPOLATED,
@@ -58,6 +58,7 @@ class DrawOptions:
     )
     resample: int | None = None  # with weights of the domain's law: so many configurations of each law, drawn by them
     metropolis: int | None = None  # the same, or so many states of a Metropolis chain through the draws of each law
+    sweeps: int | None = None  # of local moves that leave the law unchanged, after drawing, where the physics has them
 
 
 def sample(
@@ -110,6 +111,8 @@ def draw_ensemble(
     model = model or load_model(run.folder / "model", device)
     like, name = _conditions(options.like, run, len(model.encoding.grid))
     check_same_domain(like, run.experiment.domain, name, "the run")
+    if options.sweeps and type(run.domain).local_moves is Domain.local_moves:
+        run.domain.local_moves(like, options.sweeps, options.seed)  # refuses, before any work
     template = run.domain.request(like, options.n or settings.n, options.given, model.encoding.domain)
     dims = space_dims(like) if "field" in like else [d for d in SPACE if d in like.dims]
     grid = tuple(like.sizes[d] for d in dims)
@@ -127,18 +130,20 @@ def draw_ensemble(
         asked = Guidance(options.guidance, options.weights)
         generated = draw_guided(model, template, asked, options.seed, sampler, levels, progress)
     elif weighted:
-        generated = draw_weighted(model, template, options.seed, levels, progress)
+        generated = draw_weighted(model, template, options.seed, levels, progress, sweeps=options.sweeps or 0)
         generated = with_reverse_paths(generated, model, template, like, levels, options.reverse, progress)
         generated = _kept(generated, options)
     else:
         generated = draw(model, template, seed=options.seed, sampler=sampler, levels=levels, progress=progress)
+        if options.sweeps:
+            generated = run.domain.local_moves(generated, options.sweeps, options.seed)
     made = {
         "domain": run.experiment.domain,
         "run": run.experiment.name,
         "seed": options.seed,
         "draw_seconds": round(time.perf_counter() - started, 2),
         "draw_device": str(model.device),
-    }
+    } | ({"local_sweeps": options.sweeps} if options.sweeps else {})
     generated.attrs = {k: v for k, v in generated.attrs.items() if k not in (CORNER, EXTRAPOLATED)}  # those of like
     made |= marked(template, run.experiment.split.corner)
     return with_units(generated.assign_attrs(made | averaged), run.domain)
@@ -246,7 +251,7 @@ def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
 
 
 def _check_options(options: DrawOptions) -> None:
-    for name, value, least in (("n", options.n, 1), ("steps", options.steps, 2)):
+    for name, value, least in (("n", options.n, 1), ("steps", options.steps, 2), ("sweeps", options.sweeps, 1)):
         if value is not None and value < least:
             raise InputError(f"{name} = {value} is too few: give at least {least}, or leave it out for the run's own")
     if options.sampler is not None:
@@ -255,6 +260,10 @@ def _check_options(options: DrawOptions) -> None:
         raise InputError(f"levels = {options.levels!r} is an unknown rule: choose one of {', '.join(RULES)}")
     if options.average is not None:
         check_width(options.average)
+    if options.sweeps is not None and options.guidance is not None:
+        raise InputError(
+            f"sweeps = {options.sweeps} leave the law of the physics unchanged, not the guided one: give one"
+        )
     for name in ("resample", "metropolis", "reverse"):
         if getattr(options, name) is not None and (options.guidance is not None or not options.weights):
             raise InputError(f"{name} = {getattr(options, name)} needs weights of the law: give weights, no guidance")

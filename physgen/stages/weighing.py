@@ -52,7 +52,13 @@ CHAIN = {
 
 
 def draw_weighted(
-    model: Model, template: xr.Dataset, seed: int, levels: Levels, progress: Progress | None = None
+    model: Model,
+    template: xr.Dataset,
+    seed: int,
+    levels: Levels,
+    progress: Progress | None = None,
+    *,
+    sweeps: int = 0,
 ) -> xr.Dataset:
     r"""Configurations under the conditions of a template, with ``log_weight`` and the statistics of each law.
 
@@ -60,7 +66,8 @@ def draw_weighted(
     ``log_Z_error`` and ``log_Z_bound`` :math:`= \langle\ln w\rangle \le \ln Z`, ``effective_fraction``
     :math:`(\sum w)^2/(N \sum w^2)`, ``path_divergence`` :math:`(\ln Z - \langle\ln w\rangle)/N_{sites}` with its error,
     and ``tail``, the Pareto shape of the largest weights; and the weighted means of the observables that the domain has
-    (:mod:`physgen.stages.weighted_means`).
+    (:mod:`physgen.stages.weighted_means`). ``sweeps`` of local moves of the domain, which leave its law unchanged, move
+    what was drawn before means are taken; weights stay right, :math:`E[w f(x')] = Z \langle f\rangle`.
 
     Raises InputError where the domain knows no law to weigh against, or a law has fewer than 25 draws.
     """
@@ -78,6 +85,8 @@ def draw_weighted(
         if progress is not None:
             progress((number + 1) * laws.draws, len(x))
     made = model.domain.decode(x, template, encoding.domain)
+    if sweeps:
+        made = model.domain.local_moves(made, sweeps, seed)
     kind = type(how[0]).__name__
     said = {"sampler": f"weighted paths ({kind})", "sampler_steps": len(levels.values) - 1, "seed": seed}
     made = _with_weights(made, log_weight.numpy(), laws, math.prod(encoding.shape)).assign_attrs(said | levels.facts())

@@ -16,13 +16,14 @@ import numpy as np
 from physgen.diagnostics.identity import Absent, Identity
 from physgen.domains.spins.averages import pair_mean, thermal_mean
 from physgen.domains.spins.callen import callen_terms, local_fields
-from physgen.domains.spins.equilibrium_tests import OVERLAP, SEED, SWEEPS, exchange_terms, heat_bath
+from physgen.domains.spins.equilibrium_tests import OVERLAP, SEED, SWEEPS, exchange_terms
 from physgen.domains.spins.glass_statistics import overlap_matrix
 from physgen.domains.spins.layout import energy_of
 from physgen.domains.spins.measurement import linear_response
 from physgen.domains.spins.nishimori import controlled, gaussian_obstacle, line_energy, line_obstacle
 from physgen.domains.spins.planted import gauged
 from physgen.domains.spins.sampled import Sampled, sampled
+from physgen.domains.spins.sweeps import heat_bath
 
 if TYPE_CHECKING:
     import xarray as xr

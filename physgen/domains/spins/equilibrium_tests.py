@@ -14,7 +14,7 @@ import numpy as np
 from physgen.domains.spins.averages import thermal_mean
 from physgen.domains.spins.callen import callen_terms
 from physgen.domains.spins.couplings import lattice_edges
-from physgen.domains.spins.layout import Disorder, disorder_of, energy_of
+from physgen.domains.spins.layout import disorder_of, energy_of
 from physgen.domains.spins.measurement import (
     Tolerance,
     energy_tolerance,
@@ -26,6 +26,7 @@ from physgen.domains.spins.measurement import (
     total_energy,
 )
 from physgen.domains.spins.overlap import shared_bonds
+from physgen.domains.spins.sweeps import heat_bath
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -179,28 +180,6 @@ def energy_ratio(ensemble: xr.Dataset) -> xr.Dataset:
         ensemble, estimate, {"temperature": (np.array(middle), between)}, tolerance,
         convention=convention, absolute="zero in equilibrium", **attrs,
     )  # fmt: skip
-
-
-def heat_bath(spins: np.ndarray, disorder: Disorder, temperatures: np.ndarray, sweeps: int, seed: int) -> np.ndarray:
-    """Spins (D, T, R, *grid) after ``sweeps`` heat-bath sweeps at their own temperatures, sites in order."""
-    from physgen.domains.spins import tempering_kernels
-    from physgen.domains.spins.monte_carlo import make_graph, start
-
-    instances, levels, replicas = spins.shape[:3]
-    count = int(np.prod(spins.shape[3:]))
-    edges = lattice_edges(spins.shape[3:]) if disorder.edges is None else disorder.edges
-    two_beta = np.repeat(2 / np.asarray(temperatures), replicas).astype(np.float32)
-    found = np.empty_like(spins)
-    for i in range(instances):
-        outer = None if disorder.external_field is None else disorder.external_field[i]
-        graph = make_graph(edges, disorder.couplings[i].reshape(-1), count, outer)
-        walkers = start(graph, np.ones(1), levels * replicas, np.random.default_rng([seed, i, sweeps]))
-        walkers.spins[:] = spins[i].reshape(-1, count).T
-        change = np.zeros(levels * replicas, dtype=np.float32)
-        for _ in range(sweeps):
-            tempering_kernels.sweep(walkers, graph, two_beta, change)
-        found[i] = walkers.spins.T.reshape(spins.shape[1:])
-    return found
 
 
 def drift(ensemble: xr.Dataset) -> xr.Dataset:

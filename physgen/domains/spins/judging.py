@@ -39,6 +39,12 @@ class SpinJudging:
 
         return spin_observables(ensemble)
 
+    def local_moves(self, ensemble: xr.Dataset, sweeps: int, seed: int) -> xr.Dataset:
+        """Heat-bath sweeps, each configuration at its own temperature; see ``sweeps.py``."""
+        from physgen.domains.spins.sweeps import swept
+
+        return swept(ensemble, sweeps, seed)
+
     def identities(self, ensemble: xr.Dataset) -> tuple[Sequence[Identity], Sequence[Absent]]:
         """Callen, drift, exchange, flip balance, Katzgraber-Young and Nishimori; see ``certificate.py``."""
         from physgen.domains.spins.certificate import spin_identities

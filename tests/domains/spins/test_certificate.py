@@ -8,10 +8,11 @@ from physgen.domains.spins import Domain
 from physgen.domains.spins.averages import pair_mean, thermal_mean
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.enumeration import enumerate_graph
-from physgen.domains.spins.equilibrium_tests import exchange_terms, heat_bath
+from physgen.domains.spins.equilibrium_tests import exchange_terms
 from physgen.domains.spins.layout import Disorder, disorder_of, with_spins
 from physgen.domains.spins.nishimori import controlled, gaussian_obstacle, line_obstacle
 from physgen.domains.spins.planted import gauged
+from physgen.domains.spins.sweeps import heat_bath
 from physgen.stages.certification import certify_ensemble
 
 

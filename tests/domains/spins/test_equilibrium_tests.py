@@ -10,6 +10,7 @@ from physgen.domains.spins.diagnostics import DIAGNOSTICS
 from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import Disorder, with_spins
 from physgen.domains.spins.measurement import linear_response, pair_response
+from physgen.domains.spins.sweeps import heat_bath
 from physgen.errors import InputError
 
 BONDS = np.random.default_rng(1).normal(size=(2, 3, 4))
@@ -66,13 +67,13 @@ def test_heat_bath_leads_to_the_exact_law_from_anywhere():
     """4000 replicas of one instance from all spins up: energies of both temperatures are exact after 60 sweeps."""
     temperatures = np.array([0.9, 2.0])
     start = np.ones((1, 2, 4000, 3, 4), dtype=np.int8)
-    end = equilibrium_tests.heat_bath(start, Disorder(BONDS[None], None, None), temperatures, 60, 0)
+    end = heat_bath(start, Disorder(BONDS[None], None, None), temperatures, 60, 0)
     for level, temperature in enumerate(temperatures):
         law = law_at(temperature)
         place = (end[0, level].reshape(4000, 12) > 0) @ (1 << np.arange(12))
         spread = law.energies @ (law.probabilities * law.energies) - (12 * law.energy) ** 2
         assert abs(law.energies[place].mean() - 12 * law.energy) < 4 * np.sqrt(spread / 4000)
-    again = equilibrium_tests.heat_bath(start, Disorder(BONDS[None], None, None), temperatures, 60, 0)
+    again = heat_bath(start, Disorder(BONDS[None], None, None), temperatures, 60, 0)
     np.testing.assert_array_equal(end, again)
 
 

@@ -45,7 +45,10 @@ def test_the_model_folder_is_enough_and_each_sample_depends_on_its_own_seed(doma
     sampler = served(domain).sampler
     made = sampler(np.array([5, 2, 5]), 6)
     encoding = sampler.model.encoding
-    assert made.dtype == np.float32 and made.shape == (3, encoding.channels, *encoding.grid)
+    components = flatten(load_ensemble(served(domain).run.folder / "data" / "test.h5")).shape[
+        1
+    ]  # of the field, not encoded
+    assert made.dtype == np.float32 and made.shape == (3, components, *encoding.grid)
     assert np.array_equal(made[0], made[2]) and not np.array_equal(made[0], made[1])
     assert np.array_equal(sampler([2], 6)[0], made[1])
 

@@ -1,4 +1,4 @@
-r"""What configurations of Potts states are judged by: energy, order, correlation, balance of the states.
+r"""What configurations of Potts states are judged by: energy, order and its law, correlation, balance of the states.
 
 All are means over configurations; the independent unit is the disorder instance. Legend: B samples, q states, N sites.
 """
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physgen.diagnostics.distribution import histogram_array
 from physgen.diagnostics.result import result_of_samples
 from physgen.domains.potts.lattice import check_potts, couplings_of, energy_per_site, grid_dims, states_of
 
 if TYPE_CHECKING:
     import xarray as xr
+
+ORDER_BINS = 10
 
 
 def energy(ensemble: xr.Dataset) -> xr.Dataset:
@@ -35,6 +38,19 @@ def order(ensemble: xr.Dataset) -> xr.Dataset:
 def order_of(parts: np.ndarray, states: int) -> np.ndarray:
     """The order parameter (B,) of the parts of all sites in each state (B, q): 1 if all are in one, 0 if none leads."""
     return (states * parts.max(axis=1) - 1) / (states - 1)
+
+
+def order_distribution(ensemble: xr.Dataset) -> xr.Dataset:
+    """Density of the order parameter, in bins of width 1/10 between 0 and 1: two humps where two phases coexist."""
+    edges = np.linspace(0.0, 1.0, ORDER_BINS + 1)
+    found = histogram_array(order_of(_parts(ensemble), states_of(ensemble))[:, None], edges)[:, None]
+    place = {"order": ((edges[1:] + edges[:-1]) / 2, {"long_name": "order parameter", "units": "1", "symbol": "m"})}
+    result = result_of_samples(
+        ensemble, found / np.diff(edges), ("order",), place, diagnostic="order_distribution", kind="histogram",
+        long_name="distribution of the order parameter", units="1", symbol="P(m)", measure="density",
+        tolerance=0.1, tolerance_kind="distribution", tolerance_of="probability",
+    )  # fmt: skip
+    return result.assign(width=("order", np.diff(edges), {"long_name": "width of the bin", "units": "1"}))
 
 
 def correlation(ensemble: xr.Dataset) -> xr.Dataset:
@@ -102,6 +118,7 @@ def _accepted(tolerance: float, of: str) -> dict[str, Any]:
 DIAGNOSTICS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "energy": energy,
     "order": order,
+    "order_distribution": order_distribution,
     "correlation": correlation,
     "balance": balance,
 }

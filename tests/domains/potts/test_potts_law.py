@@ -157,6 +157,8 @@ def test_diagnostics_of_states_that_are_known():
     assert found["order"] == pytest.approx((3 / 2 - 1) / 2)
     assert found["correlation"] == pytest.approx((3 / 2 - 1) / 2)
     np.testing.assert_allclose(DIAGNOSTICS["balance"](made).value.values.reshape(-1), [0.5, 0.5, 0])
+    humps = DIAGNOSTICS["order_distribution"](made).value.values.reshape(-1)
+    np.testing.assert_allclose(humps, 10 * (np.arange(10) == 2))  # all at m = .25
     assert order_of(np.array([[1.0, 0, 0], [1 / 3, 1 / 3, 1 / 3]]), 3) == pytest.approx([1, 0])
 
 

@@ -63,16 +63,17 @@ def at_temperatures(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.D
 
 
 def potts_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:
-    r"""Distance :math:`\sqrt{2 \cdot \mathrm{differing\ sites}}` to the nearest training configuration.
+    r"""Largest overlap :math:`1 - 4 n/qN` with a training configuration, n the sites that differ, beside held-out data.
 
-    Beside that of held-out configurations; at low temperature a near one is equilibrium, not copying.
+    That of vectors of +-1, +1 at the state of a site. In an ordered phase configurations repeat by themselves, which
+    is equilibrium, not copying: where that is so of held-out ones, single copies cannot be told and none is convicted.
     """
     from physgen.diagnostics.memorization import memorization
 
-    one_hot = partial(_one_hot, states=states_of(train))
-    return memorization(generated, train, heldout, similarity="euclidean", transform=one_hot, **judged)
+    signs = partial(_signs, states=states_of(train))
+    return memorization(generated, train, heldout, similarity="overlap", transform=signs, **judged)
 
 
-def _one_hot(field: np.ndarray, states: int) -> np.ndarray:
-    r"""(B, 1, \*grid) -> (B, q, \*grid) of zeros and ones."""
-    return (np.asarray(field) == np.arange(states).reshape(1, -1, *[1] * (field.ndim - 2))).astype(np.float32)
+def _signs(field: np.ndarray, states: int) -> np.ndarray:
+    r"""(B, 1, \*grid) -> (B, q, \*grid) of +1 at the state of a site and -1 elsewhere."""
+    return np.where(np.asarray(field) == np.arange(states).reshape(1, -1, *[1] * (field.ndim - 2)), 1.0, -1.0)

@@ -198,3 +198,21 @@ def test_integration_over_clusters_gives_the_norm_of_the_transfer_matrix():
         assert abs(found.energy[i] + (step[1] - step[0]) / 2e-4 / 12) < 4.5 * found.energy_error[i]
     with pytest.raises(InputError, match="must be positive and increase"):
         integrated_log_partition((4, 3), 3, (1.0, 0.5), 100, seed=1)
+
+
+@pytest.mark.parametrize(("temperature", "copied", "verdicts"), [
+    (0.7, 0, {"open", "pass"}),  # ordered: configurations repeat by themselves
+    (0.995, 0, {"open", "pass"}),
+    (1.5, 0, {"open", "pass"}),
+    (1.5, 2, {"fail"}),
+    (0.995, 60, {"fail"}),
+])  # fmt: skip
+def test_repetition_in_equilibrium_is_no_copying_and_copying_is(temperature, copied, verdicts):
+    domain = POTTS(length=6, boundary="periodic", temperatures=(temperature,), instances=6, replicas=80, sweeps=100,
+                   method="cluster")  # fmt: skip
+    data = domain.simulate(seed=4)
+    made, train, held = (data.isel(disorder=slice(2 * i, 2 * i + 2)) for i in range(3))
+    made = made.copy(deep=True)
+    flat = made["field"].values.reshape(160, 6, 6)
+    flat[:copied] = train["field"].values.reshape(160, 6, 6)[:copied]
+    assert domain.memorization(made, train, held).attrs["verdict"] in verdicts

@@ -34,6 +34,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "domains/doors": {"ensemble"},
     "domains/law": set(),
     "domains/known": {"ensemble"},
+    "domains/quenched": set(),
     "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
@@ -55,6 +56,7 @@ A_DOMAIN = {
     "diffusion.exact",
     "diffusion.symmetry",
     "diffusion.values",
+    "domains.quenched",  # what several of them share, as the contract is what all share
     "processes",
 }
 HEAVY = {"mlflow": "tracking", "matplotlib": "figures", "astropy": "units", "pydantic": "config"}
@@ -143,6 +145,7 @@ MADE = {"simulation"}  # the facts that `physgen simulate` writes of its cost
 SPEAKS = {  # file or room -> words that it may say
     "diffusion": ISING,  # exact laws of Ising models are members of the core, which calls +-1 values spins
     "networks": {"spin", "spins", "couplings", "temperature"},  # message passing of +-1 values on bonds
+    "domains/quenched.py": {"disorder", "replica", "replicas", "couplings", "temperature", "temperatures"},
     "ensemble/from_array.py": {"simulation", "simulations"},  # a public argument, named after the commonest unit
     "report/evaluation_prose.py": MADE,
     "stages/data.py": MADE,

@@ -227,9 +227,9 @@ class Potts(Domain):
 
     def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
         """The reference at the temperatures that ``other`` holds as well."""
-        from physgen.domains.potts.judging import at_temperatures
+        from physgen.domains.quenched import match_temperatures
 
-        return at_temperatures(other, reference, "the reference")
+        return match_temperatures(other, reference, "the reference")
 
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
         """Name -> diagnostic; see ``statistics.py``."""

@@ -7,8 +7,6 @@ x is a vector of q components at each site, one for its state and zero else. The
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,6 @@ import numpy as np
 import torch
 
 from physgen.domains.potts.lattice import (
-    SAMPLE,
     STATES,
     check_potts,
     couplings_of,
@@ -24,20 +21,20 @@ from physgen.domains.potts.lattice import (
     states_of,
     with_colours,
 )
+from physgen.domains.quenched import (
+    around_sites,
+    check_trained,
+    numbers_of_streams,
+    over_temperatures,
+    sample_shape,
+    temperature_labels,
+)
 from physgen.ensemble import TEMPLATE
 from physgen.errors import InputError
 from physgen.lattice import Draws, Moves, equal_axes, whole_numbers
 
 if TYPE_CHECKING:
     import xarray as xr
-
-MARGIN = 0.05  # share of the trained range by which a temperature may lie outside it
-
-
-def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
-    """Numbers of disorder instances, temperatures and replicas."""
-    disorder, temperature, replica = (int(template.sizes[name]) for name in SAMPLE)
-    return disorder, temperature, replica
 
 
 def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
@@ -49,16 +46,8 @@ def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
 def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
     r"""``labels`` (B, 1) and ``channels`` (B, 2d, \*grid); B runs over SAMPLE in C order."""
     check_potts(ensemble)
-    instances, temperatures, replicas = sample_shape(ensemble)
-    beta = torch.from_numpy(1 / ensemble["temperature"].values.astype(np.float64))
-    up = couplings_of(ensemble).astype(np.float64)
-    around = [turned for axis in range(up.shape[1]) for turned in (up[:, axis], np.roll(up[:, axis], 1, axis + 1))]
-    bonds = torch.from_numpy(np.stack(around, axis=1))
-    shape = bonds.shape[1:]
-    scaled = (bonds[:, None] * beta.reshape(1, -1, *[1] * len(shape))).to(torch.float32)
-    scaled = scaled[:, :, None].expand(-1, -1, replicas, *shape)
-    labels = beta.log().to(torch.float32).reshape(1, -1, 1, 1).expand(instances, temperatures, replicas, 1)
-    return {"channels": scaled.reshape(-1, *shape), "labels": labels.reshape(-1, 1)}
+    bonds = around_sites(couplings_of(ensemble))
+    return {"channels": over_temperatures(bonds, ensemble), "labels": temperature_labels(ensemble)}
 
 
 def encode_states(ensemble: xr.Dataset) -> torch.Tensor:
@@ -83,7 +72,7 @@ def request_states(
     """A template of ``n`` replicas for each instance and temperature of ``like``.
 
     A ``temperature`` that is given lies within those of the training part (``constants``), or outside by at most
-    MARGIN of their range.
+    a share of their range.
     """
     import xarray as xr
 
@@ -100,13 +89,7 @@ def request_states(
     temperature = like["temperature"].variable
     if "temperature" in given:
         known = constants["temperatures"] if constants else temperature.values
-        low, high = min(known), max(known)
-        slack = max(MARGIN * (high - low), 1e-6 * high)
-        if not low - slack <= given["temperature"] <= high + slack:
-            raise InputError(
-                f"the temperature {given['temperature']:g} lies outside those of the training data, {low:g} to "
-                f"{high:g} (and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
-            )
+        check_trained(given["temperature"], list(known))
         temperature = xr.Variable("temperature", [float(given["temperature"])], temperature.attrs)
     coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
     attrs = {name: value for name, value in like.attrs.items() if name not in (TEMPLATE, "format", "source", "part")}
@@ -116,21 +99,10 @@ def request_states(
 
 
 def sample_streams(template: xr.Dataset) -> np.ndarray:
-    """Number (B,) of the noise stream of each sample: a hash of its couplings, temperature and replica number.
-
-    Of instances with equal couplings (a ferromagnet) the second, third, ... have streams of their own.
-    """
-    numbers: list[int] = []
-    met: Counter[bytes] = Counter()
-    for bonds in couplings_of(template):
-        name = np.ascontiguousarray(bonds, dtype="<f4").tobytes()
-        for temperature in template["temperature"].values.tolist():
-            for replica in range(template.sizes["replica"]):
-                key = name + f"{bonds.shape}/{met[name]}/{temperature!r}/{replica}".encode()
-                hashed = hashlib.blake2b(key, digest_size=8, person=b"physgen-potts").digest()
-                numbers.append(int.from_bytes(hashed, "little") >> 1)
-        met[name] += 1
-    return np.array(numbers, dtype=np.int64)
+    """Number (B,) of the noise stream of each sample, :func:`physgen.domains.quenched.numbers_of_streams`."""
+    all_bonds = (np.ascontiguousarray(bonds, dtype="<f4") for bonds in couplings_of(template))
+    names = [bonds.tobytes() + f"{bonds.shape}".encode() for bonds in all_bonds]
+    return numbers_of_streams(names, template, b"physgen-potts")
 
 
 def random_symmetry(

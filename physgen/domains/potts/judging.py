@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.domains.potts.lattice import check_potts, couplings_of, states_of
+from physgen.domains.quenched import match_temperatures
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
-
-CLOSE = 1e-5  # relative difference of two temperatures that are the same
 
 
 def confronted(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
@@ -29,7 +28,7 @@ def confronted(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Datase
     for what, (ours, its) in found.items():
         if ours != its:
             raise InputError(f"{what}: {ours} in the reference, {its} in {name}: compare ensembles of one {what}")
-    other = at_temperatures(reference, other, name)
+    other = match_temperatures(reference, other, name)
     rows = {bonds.tobytes(): i for i, bonds in enumerate(theirs)}
     known = [rows.get(bonds.tobytes()) for bonds in mine]
     if len(rows) < len(theirs) or None in known or len(set(known)) < len(known):
@@ -46,20 +45,6 @@ def _seams(bonds: np.ndarray) -> str:
     """Which space dims have bonds across their seam."""
     joined = [bonds[:, axis].take(-1, axis=1 + axis).any() for axis in range(bonds.shape[1])]
     return ", ".join("periodic" if one else "free" for one in joined)
-
-
-def at_temperatures(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-    """``other`` at the temperatures that both hold, in the order and with the values of the reference."""
-    wanted, given = reference["temperature"].values, other["temperature"].values
-    close = np.abs(given[None, :] / wanted[:, None] - 1) < CLOSE
-    if not close.any():
-        raise InputError(
-            f"temperatures {wanted.tolist()} J in the reference and {given.tolist()} J in {name} do not overlap: draw "
-            "or simulate some of the reference's"
-        )
-    common = np.flatnonzero(close.any(axis=1))
-    chosen = other.isel(temperature=close[common].argmax(axis=1))
-    return chosen.assign_coords(temperature=("temperature", wanted[common], other["temperature"].attrs))
 
 
 def potts_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:

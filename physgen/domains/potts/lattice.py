@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physgen.domains.quenched import SAMPLE
 from physgen.ensemble import unit_attrs
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-SAMPLE = ("disorder", "temperature", "replica")
 UNITS = unit_attrs("disorder", exchangeable=("replica",), within=("replica",))
 HAMILTONIAN = "H = -sum_<ij> J_ij delta(s_i, s_j), k_B = 1"
 STATES = "states"  # root attribute: q

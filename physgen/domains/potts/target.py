@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physgen.domains.potts.encoding import conditions, sample_shape
+from physgen.domains.potts.encoding import conditions
 from physgen.domains.potts.lattice import check_potts, couplings_of
 from physgen.domains.potts.strip import chain_of
+from physgen.domains.quenched import sample_shape
 from physgen.errors import InputError
 from physgen.lattice import neighbour
 

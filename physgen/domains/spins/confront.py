@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from physgen.domains.quenched import match_temperatures
 from physgen.domains.spins.layout import check_spins, grid_dims, instance_digests, is_lattice
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
-
-CLOSE = 1e-5  # relative difference of two temperatures that are the same: files hold them as float32
-MATCHED_BY = "temperatures are matched by value, in any order"
 
 
 def confront_spins(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
@@ -75,25 +73,6 @@ def _unit(ensemble: xr.Dataset, variable: str) -> str:
     return str(ensemble[variable].attrs.get("units", "J"))
 
 
-def match_temperatures(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
-    """``other`` at the temperatures that both hold, in the order and with the values of the reference."""
-    wanted, given = reference["temperature"].values, other["temperature"].values
-    close = np.abs(given[None, :] / wanted[:, None] - 1) < CLOSE
-    if not close.any():
-        raise InputError(
-            f"temperatures {_list(wanted)} in the reference and {_list(given)} in {name} do not overlap: "
-            f"{MATCHED_BY}; draw or import some of the reference's, in units of J"
-        )
-    if close.sum(axis=1).max() > 1 or close.sum(axis=0).max() > 1:
-        raise InputError(
-            f"temperatures {_list(wanted)} in the reference, {_list(given)} in {name}: one stands twice, so they "
-            "cannot be matched by value: merge or drop one"
-        )
-    common = np.flatnonzero(close.any(axis=1))
-    chosen = other.isel(temperature=close[common].argmax(axis=1))
-    return chosen.assign_coords(temperature=("temperature", wanted[common], other["temperature"].attrs))
-
-
 def _match_instances(reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     mine, theirs = instance_digests(reference), instance_digests(other)
     if len(set(mine)) < len(mine) or len(set(theirs)) < len(theirs) or not set(mine) <= set(theirs):
@@ -108,7 +87,3 @@ def _match_instances(reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     return other.isel(disorder=known + more).assign_coords(
         disorder=("disorder", numbers, reference["disorder"].attrs)
     )  # fmt: skip
-
-
-def _list(temperatures: np.ndarray) -> str:
-    return "[" + ", ".join(f"{t:.6g}" for t in temperatures) + "] J"

@@ -8,17 +8,22 @@ An external field is ``field``, :math:`\beta h` of each site; where there is non
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from physgen.domains.quenched import (
+    around_sites,
+    check_trained,
+    numbers_of_streams,
+    over_temperatures,
+    sample_shape,
+    temperature_labels,
+)
 from physgen.domains.spins.couplings import coupling_matrix
 from physgen.domains.spins.layout import (
-    SAMPLE,
     check_spins,
     disorder_of,
     grid_dims,
@@ -33,14 +38,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 OF_COUPLINGS = (TEMPLATE, "settings", "import_notes", "format", "source")  # attributes of a template alone
-MARGIN = 0.05  # share of the trained range by which a temperature may lie outside it
 LARGEST_FIELD = 1.5  # a network takes external fields up to so many times the strongest trained ones
-
-
-def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
-    """Numbers of disorder instances, temperatures and replicas."""
-    disorder, temperature, replica = (int(template.sizes[name]) for name in SAMPLE)
-    return disorder, temperature, replica
 
 
 def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
@@ -49,36 +47,16 @@ def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
     And ``field`` (B, 1, \\*grid) where an external field is not zero everywhere.
     """
     check_spins(ensemble)
-    instances, temperatures, replicas = sample_shape(ensemble)
-    beta = torch.from_numpy(1 / ensemble["temperature"].values.astype(np.float64))
     disorder = disorder_of(ensemble)
     if disorder.edges is None:
         name, bonds = "channels", around_sites(disorder.couplings)
     else:
         spins = ensemble.sizes["site"]
         name, bonds = "matrix", np.stack([coupling_matrix(disorder.edges, row, spins) for row in disorder.couplings])
-    labels = beta.log().to(torch.float32).reshape(1, -1, 1, 1).expand(instances, temperatures, replicas, 1)
-    found = {name: _over_temperatures(bonds, beta, replicas), "labels": labels.reshape(-1, 1)}
+    found = {name: over_temperatures(bonds, ensemble), "labels": temperature_labels(ensemble)}
     if disorder.external_field is not None and np.any(disorder.external_field):
-        found["field"] = _over_temperatures(disorder.external_field[:, None], beta, replicas)
+        found["field"] = over_temperatures(disorder.external_field[:, None], ensemble)
     return found
-
-
-def _over_temperatures(values: np.ndarray, beta: torch.Tensor, replicas: int) -> torch.Tensor:
-    """Numbers of each instance (D, ...) in J -> those of each sample over its temperature (B, ...) float32."""
-    shape = values.shape[1:]
-    scaled = torch.from_numpy(values.astype(np.float64))[:, None] * beta.reshape(1, -1, *[1] * len(shape))
-    return scaled.to(torch.float32)[:, :, None].expand(-1, -1, replicas, *shape).reshape(-1, *shape)
-
-
-def around_sites(couplings: np.ndarray) -> np.ndarray:
-    """Bonds (D, d, \\*grid) -> the 2d bonds around each site (D, 2d, \\*grid): for each dim, up then down."""
-    dimension = couplings.shape[1]
-    channels = []
-    for axis in range(dimension):
-        up = couplings[:, axis]
-        channels += [up, np.roll(up, 1, axis + 1)]
-    return np.stack(channels, axis=1).astype(np.float64)
 
 
 def encode_spins(ensemble: xr.Dataset) -> torch.Tensor:
@@ -106,7 +84,7 @@ def request_spins(
     """A template of ``n`` replicas for each disorder instance and temperature of ``like``.
 
     Couplings without temperatures are taken at those of the training part (``constants``). A ``temperature`` that is
-    given lies within these, or outside by at most MARGIN of their range; external fields are at most LARGEST_FIELD
+    given lies within these, or outside by at most a share of their range; external fields are at most LARGEST_FIELD
     times those of the training part.
     """
     import xarray as xr
@@ -116,14 +94,8 @@ def request_spins(
         raise InputError(f"condition {sorted(unknown)[0]!r} is unknown to spins; only 'temperature' can be given")
     if n < 1:
         raise InputError(f"{n} replicas were asked for; at least 1 is needed")
-    if "temperature" in given and constants:
-        low, high = min(constants["temperatures"]), max(constants["temperatures"])
-        slack = max(MARGIN * (high - low), 1e-6 * high)
-        if given["temperature"] > 0 and not low - slack <= given["temperature"] <= high + slack:
-            raise InputError(
-                f"the temperature {given['temperature']:g} lies outside those of the training data, {low:g} to "
-                f"{high:g} (and {100 * MARGIN:g} % of their range beyond), where nothing was learned: choose one within"
-            )
+    if constants and given.get("temperature", 0) > 0:
+        check_trained(given["temperature"], constants["temperatures"])
     if constants and (grid_dims(like) == ("site",)) != constants["graph"]:
         kinds, networks = ("a general graph", "a lattice"), ("graph_passing", "message_passing")
         raise InputError(
@@ -161,21 +133,9 @@ def _temperatures(like: xr.Dataset, given: Mapping[str, float], constants: Mappi
 
 
 def sample_streams(template: xr.Dataset) -> np.ndarray:
-    """Number (B,) of the noise stream of each sample: a hash of its couplings, temperature and replica number.
-
-    So a sample is the same whatever the number of replicas, instances and temperatures drawn with it, and in whatever
-    order. Of instances with equal couplings (a ferromagnet) the second, third, ... have streams of their own.
-    """
-    numbers: list[int] = []
-    met: Counter[str] = Counter()
-    for digest in instance_digests(template).tolist():
-        for temperature in template["temperature"].values.tolist():
-            for replica in range(template.sizes["replica"]):
-                key = f"{digest}/{met[digest]}/{temperature!r}/{replica}".encode()
-                hashed = hashlib.blake2b(key, digest_size=8, person=b"physgen-spins").digest()
-                numbers.append(int.from_bytes(hashed, "little") >> 1)
-        met[digest] += 1
-    return np.array(numbers, dtype=np.int64)
+    """Number (B,) of the noise stream of each sample, :func:`physgen.domains.quenched.numbers_of_streams`."""
+    names = [digest.encode() for digest in instance_digests(template).tolist()]
+    return numbers_of_streams(names, template, b"physgen-spins")
 
 
 def encoding_constants(train: xr.Dataset) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class SpinJudging:
 
     def restrict(self, reference: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
         """The reference at the temperatures that ``other`` holds as well."""
-        from physgen.domains.spins.confront import match_temperatures
+        from physgen.domains.quenched import match_temperatures
 
         return match_temperatures(other, reference, "the reference")
 

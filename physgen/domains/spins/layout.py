@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from physgen.domains.quenched import SAMPLE
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.energy import graph_energy, lattice_energy
 from physgen.ensemble import TEMPLATE, unit_attrs
@@ -15,7 +16,6 @@ from physgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-SAMPLE = ("disorder", "temperature", "replica")
 UNITS = unit_attrs("disorder", exchangeable=("replica",), within=("chain", "replica"))
 GRAPH_NETWORK = "network={kind: graph_passing, width: 32}"  # of a configuration, for couplings on a graph
 HAMILTONIAN = "H = -sum_<ij> J_ij s_i s_j - sum_i h_i s_i, k_B = 1"

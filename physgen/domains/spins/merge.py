@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from physgen.diagnostics.resampling import integrated_time
+from physgen.domains.quenched import CLOSE
 from physgen.domains.spins.layout import (
     Disorder,
     check_spins,
@@ -22,7 +23,6 @@ from physgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-CLOSE = 1e-5  # relative difference of temperatures that are the same
 LONG = 10  # autocorrelation times in a block of a chain: blocks then correlate by about 1/20 of their variance
 FEWEST = 4  # blocks of a chain, however long it remembers: errors need some
 

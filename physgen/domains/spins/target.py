@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from physgen.domains.quenched import sample_shape
 from physgen.domains.spins.denoiser import TransferMatrixDenoiser
-from physgen.domains.spins.encoding import sample_shape
 from physgen.domains.spins.layout import Disorder, check_spins, disorder_of, energy_of
 from physgen.lattice import neighbour
 

@@ -29,14 +29,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from physgen.diffusion.convention import Condition
 from physgen.diffusion.exact.law import LOG_2PI
-from physgen.diffusion.inference.reverse_kernels import Move, Noise, PathKernel, SpinMixture, magnetisation
+from physgen.diffusion.inference.reverse_kernels import PathKernel, SpinMixture, magnetisation
+from physgen.diffusion.inference.sublattices import TwoSublattices, even_sites
 from physgen.lattice import neighbour
 
 STRONGEST = 100.0  # of |K|: exp(4 K) stays finite
@@ -44,19 +44,14 @@ RAREST = 1e-14  # probability of a pair of values, so that its logarithm is fini
 
 
 @dataclass(frozen=True)
-class PairedMixture(PathKernel):
+class PairedMixture(TwoSublattices):
     r"""Values :math:`\pm1` whose neighbours are joined by known bonds K.
 
     Args:
-        entry: of the condition, from which :meth:`given` takes the bonds.
-        bonds: K (1 or B, D, \*grid); None before that.
+        entry, bonds: of :class:`physgen.diffusion.inference.sublattices.TwoSublattices`.
         field: (B, 1, \*grid) of the condition, or None. origin: means (B, 1, \*grid) that paths begin from, None for 0.
     """
 
-    reads_out: ClassVar[bool] = True
-
-    entry: str = "channels"
-    bonds: Tensor | None = None
     field: Tensor | None = None
     origin: Tensor | None = None
 
@@ -73,34 +68,13 @@ class PairedMixture(PathKernel):
             return self
         return replace(self, origin=magnetisation(denoise(torch.zeros_like(self.field, dtype=torch.float64), s)))
 
-    def draw(self, move: Move, noise: Noise) -> Tensor:
-        step = None if move.s_next == 0 else move.s_next**-2 - move.s**-2
-        drawn = self._draw(magnetisation(move.denoised), step, noise)
-        return drawn if step is None else move.s_next**2 * (move.y / move.s**2 + drawn)
-
-    def log_density(self, move: Move, y_next: Tensor) -> Tensor:
-        mean = magnetisation(move.denoised)
-        if move.s_next == 0:
-            return self._log_density(mean, None, y_next)
-        added = y_next / move.s_next**2 - move.y / move.s**2
-        sites = math.prod(y_next.shape[1:])
-        return self._log_density(mean, move.s_next**-2 - move.s**-2, added) - 2 * sites * math.log(move.s_next)
-
-    def start(self, noise: Noise, s: float) -> Tensor:
-        """From the origin."""
-        drawn = self._draw(self._origin(noise.uniform()), s**-2, noise)
-        return s**2 * drawn
-
-    def log_start(self, y: Tensor, s: float) -> Tensor:
-        return self._log_density(self._origin(y), s**-2, y / s**2) - 2 * math.prod(y.shape[1:]) * math.log(s)
-
     def covariance_times(self, mean: Tensor, v: Tensor) -> Tensor:
         r"""What the kernel takes for C times v: :math:`(1 - m_i^2) v_i`, and of pairs of different colour their law's.
 
         Args:
             mean: m (B, 1, \*grid). v: the same shape.
         """
-        bonds, first = self._bonds, _colour(mean)
+        bonds, first = self._bonds, even_sites(mean)
         known = (1 - mean.square()) * v
         for direction, strength in enumerate(bonds.unbind(1)):
             across = first != _neighbour(first, direction)
@@ -112,33 +86,22 @@ class PairedMixture(PathKernel):
     def _origin(self, like: Tensor) -> Tensor:
         return torch.zeros_like(like) if self.origin is None else self.origin.to(like)
 
-    @property
-    def _bonds(self) -> Tensor:
-        if self.bonds is None:
-            raise ValueError("the kernel has no bonds yet: give it the condition of its samples, .given(condition)")
-        return self.bonds
+    def _laws(self, denoised: Tensor) -> Tensor:
+        return magnetisation(denoised)
 
-    def _draw(self, mean: Tensor, step: float | None, noise: Noise) -> Tensor:
-        r"""Increments :math:`\delta` of a step, or values :math:`\pm1` where it is None."""
-        uniform, first = noise.uniform(), _colour(mean)
-        white = None if step is None else noise.normal()
-        early = _increments(mean, step, uniform, white)
-        late = _increments(self._updated(mean, early, step, first), step, uniform, white)
-        return torch.where(first, early, late)
+    def _values(self, laws: Tensor, uniform: Tensor) -> Tensor:
+        return torch.where(uniform < 0.5 * (1 + laws), 1.0, -1.0).to(laws)
 
-    def _log_density(self, mean: Tensor, step: float | None, added: Tensor) -> Tensor:
-        """ln of the density (B,) of increments, of the probability of values where ``step`` is None."""
-        first = _colour(mean)
-        known = torch.where(first, mean, self._updated(mean, added, step, first))
+    def _log_density_of(self, laws: Tensor, added: Tensor, step: float | None) -> Tensor:
         if step is None:
-            return torch.log(0.5 * (1 + added * known)).flatten(1).sum(1)
+            return torch.log(0.5 * (1 + added * laws)).flatten(1).sum(1)
         even = -0.5 * (added.square() / step + step + math.log(step) + LOG_2PI)
-        tilt = _log_cosh(added) + torch.log1p(known * torch.tanh(added))
+        tilt = _log_cosh(added) + torch.log1p(laws * torch.tanh(added))
         return (even + tilt).flatten(1).sum(1)
 
-    def _updated(self, mean: Tensor, added: Tensor, step: float | None, first: Tensor) -> Tensor:
+    def _updated(self, laws: Tensor, added: Tensor, step: float | None, first: Tensor) -> Tensor:
         """Means of the other colour once the increments of the first one are known; as they were at the first one."""
-        shift = torch.zeros_like(mean)
+        mean, shift = laws, torch.zeros_like(laws)
         for direction, strength in enumerate(self._bonds.unbind(1)):
             bond, other = strength[:, None], _neighbour(mean, direction)
             field = _field_without(mean, other, bond)
@@ -147,12 +110,6 @@ class PairedMixture(PathKernel):
             joined = _neighbour(first, direction) & ~first
             shift = shift + torch.where(joined, sent - _message(bond, field), 0.0)
         return magnetisation(torch.tanh(torch.atanh(mean) + shift))
-
-
-def _colour(x: Tensor) -> Tensor:
-    """Where the sum of the indices is even, shape of x."""
-    places = torch.meshgrid(*[torch.arange(size, device=x.device) for size in x.shape[2:]], indexing="ij")
-    return (torch.stack(places).sum(0) % 2 == 0).expand(x.shape)
 
 
 def _neighbour(x: Tensor, direction: int) -> Tensor:
@@ -188,8 +145,3 @@ def _log_cosh(x: Tensor) -> Tensor:
     """ln cosh x, up to its constant ln 2 where |x| is large: without overflow."""
     size = x.abs()
     return size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
-
-
-def _increments(mean: Tensor, step: float | None, uniform: Tensor, white: Tensor | None) -> Tensor:
-    values = torch.where(uniform < 0.5 * (1 + mean), 1.0, -1.0).to(mean)
-    return values if step is None or white is None else step * values + math.sqrt(step) * white

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+MOST_KINDS = 12  # whole numbers that get a colour each
+
+
 @styled
 def gallery(
     reference: xr.Dataset, generated: xr.Dataset, count: int = 5, names: tuple[str, str] = ("reference", "generated")
@@ -29,10 +33,10 @@ def gallery(
 
     Where the two share no condition (:func:`differing_conditions`), a column says nothing of it.
 
-    Fields on a 3-D lattice show their central slice. Two values give two tones; a positive skewed field a
-    logarithmic scale (``display_offset`` of the field is added first: 1 where values start at -1);
-    other fields a scale that diverges around 0. The bar has the length and units of the coordinates. Vectors,
-    which have no space, are drawn as :func:`physgen.figures.cloud`.
+    Fields on a 3-D lattice show their central slice. Two values give two tones, a few whole numbers one
+    each; a positive skewed field a logarithmic scale (``display_offset`` of the field is added first: 1 where
+    values start at -1); other fields a scale that diverges around 0. The bar has the length and units of the
+    coordinates. Vectors, which have no space, are drawn as :func:`physgen.figures.cloud`.
     """
     if not space_dims(reference):
         return cloud(reference, generated, names)
@@ -57,9 +61,9 @@ def gallery(
     bar = figure.colorbar(image, ax=grid, label=title, shrink=0.92, pad=0.015, aspect=30)
     bar.ax.tick_params(which="both", direction="out")
     if isinstance(colours, ListedColormap):
-        values = np.unique(stamps)
-        names_of_values = [f"{value:+g}".replace("-", "−") for value in values[[0, -1]]]
-        bar.set_ticks(np.linspace(values[0], values[-1], 5)[[1, 3]].tolist(), labels=names_of_values)
+        middles = np.linspace(*bar.ax.get_ylim(), 2 * colours.N + 1)[1::2].tolist()  # of the colours in the bar
+        values, form = (np.unique(stamps)[[0, -1]], "+g") if colours.N == 2 else (middles, "g")
+        bar.set_ticks(middles, labels=[f"{value:{form}}".replace("-", "−") for value in values])
         bar.ax.minorticks_off()
     return figure
 
@@ -151,6 +155,10 @@ def _stamp(ensemble: xr.Dataset, where: Mapping[str, int]) -> np.ndarray:
 
 def _colour_scale(reference: xr.Dataset, stamps: np.ndarray) -> tuple[str, Any, Normalize, np.ndarray]:
     name, truth = label(reference["field"]), stamps[0]
+    kinds = np.unique(stamps)
+    if np.issubdtype(reference["field"].dtype, np.integer) and 2 < len(kinds) <= MOST_KINDS:
+        count = int(kinds[-1] - kinds[0]) + 1
+        return name, colormaps["cividis"].resampled(count), Normalize(kinds[0] - 0.5, kinds[-1] + 0.5), stamps
     if len(np.unique(truth)) <= 2:
         return name, ListedColormap(["#24364b", "#f1e9da"]), Normalize(truth.min(), truth.max()), stamps
     offset = float(reference["field"].attrs.get("display_offset", 0.0))

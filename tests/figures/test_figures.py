@@ -291,6 +291,20 @@ def test_spins_are_drawn_in_two_tones_under_their_temperature():
     assert "2 lattice spacings" in texts(figure)
 
 
+def test_a_few_whole_numbers_get_a_colour_each():
+    """States 0, 1, 2, mostly 0: no scale of magnitudes."""
+    states = lattice(0), lattice(1)
+    for seed, one in enumerate(states):
+        drawn = np.random.default_rng(seed).choice(3, p=[0.8, 0.15, 0.05], size=one["field"].shape).astype("i1")
+        one["field"] = (one["field"].dims, drawn, {"long_name": "state", "units": "1"})
+    figure = figures.gallery(*states, count=3)
+    assert [label.get_text() for label in figure.axes[-1].get_yticklabels()] == ["0", "1", "2"]
+    upper, lower = stamps(figure)
+    for image in upper + lower:
+        assert type(image.norm).__name__ == "Normalize" and image.cmap.N == 3
+        assert (image.norm.vmin, image.norm.vmax) == (-0.5, 2.5)
+
+
 def test_a_box_shows_its_central_slice():
     reference = fields(0, depth=5)
     upper, _ = stamps(figures.gallery(reference, fields(1, depth=5), count=3))

@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from physgen.progress import progress_bar
+
+
+def add_inference(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The arguments of ``likelihood`` and ``infer``."""
+    likelihood = commands.add_parser("likelihood", help="ln p of each configuration of a file under a run, with errors")
+    infer = commands.add_parser("infer", help="posterior of the labels of each configuration of a file under a run")
+    for command, draws in ((likelihood, "probes (hutchinson) or draws (bound), default 8"), (infer, "default 4")):
+        command.add_argument("run", type=Path, metavar="RUN")
+        command.add_argument("file", type=Path, metavar="FILE", help="an ensemble, or an array in .npy or .npz")
+        command.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: a folder in that of the run")
+        command.add_argument("--probes", type=int, metavar="K", help=f"independent draws behind each error: {draws}")
+        command.add_argument("--steps", type=int, metavar="N", help="steps of the flow, or noise levels of a draw")
+        command.add_argument("--seed", type=int, default=0, metavar="S")
+        command.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    likelihood.add_argument(
+        "--method", default="hutchinson", metavar="NAME", help="hutchinson (default), exact, jacobian or bound"
+    )
+    infer.add_argument("--method", default="bound", metavar="NAME", help="bound (default, no gradients) or flow")
+    infer.add_argument("--labels", nargs="+", metavar="NAME", help="infer these alone; others are as in the file")
+    infer.add_argument("--combine", action="store_true", help="one posterior for all configurations of a unit")
+    infer.add_argument("--limit", type=int, metavar="N", help="at most N configurations, of as many units as can be")
 
 
 def likelihood(arguments: argparse.Namespace) -> None:

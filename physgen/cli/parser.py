@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 
 from physgen.cli.certifying import add_certify
+from physgen.cli.combining import add_combine
+from physgen.cli.drawing import add_sample
+from physgen.cli.inferring import add_inference
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: come again
 
@@ -36,10 +39,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_making(commands)
-    _add_model(commands)
+    _add_train(commands)
+    add_sample(commands)
     _add_sweep(commands)
     _add_judging(commands)
-    _add_inference(commands)
+    add_inference(commands)
     _add_looking(commands)
     return top
 
@@ -87,7 +91,7 @@ def _add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     pair.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
 
 
-def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train = commands.add_parser(
         "train",
         help="train a denoiser (alone, under torchrun or under srun)",
@@ -100,89 +104,6 @@ def _add_model(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     train.add_argument("--resume", action="store_true", help="go on from the last good checkpoint of the run")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-
-    sample = commands.add_parser("sample", help="draw configurations from a run")
-    sample.add_argument("run", type=Path, metavar="RUN", help="its folder, or a network that comes with physgen")
-    sample.add_argument(
-        "-n", type=int, metavar="N", help="configurations: in all, or under each condition of a physics that has many"
-    )
-    sample.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-    sample.add_argument(
-        "--like", type=Path, metavar="FILE", help="conditions of this ensemble (default: the run's test data)"
-    )
-    sample.add_argument(
-        "--condition",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="labels to hold fixed, apart or joined by commas; `physgen domains` lists those of each physics",
-    )
-    sample.add_argument("--sampler", metavar="NAME", help="default: the run's")
-    sample.add_argument("--steps", type=int, metavar="K", help="noise levels (default: the run's)")
-    sample.add_argument("--levels", metavar="RULE", help="checked, chosen or log-uniform (default: the run's)")
-    sample.add_argument("--seed", type=int, default=0, metavar="S")
-    sample.add_argument(
-        "--average",
-        type=float,
-        metavar="WIDTH",
-        help="draw with the average of the weights of this relative width, e.g. 0.15 (needs training.averages)",
-    )
-    sample.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    _add_given(sample)
-    pack = commands.add_parser("pack", help="a run to give away: what drawing needs of it, without its data")
-    pack.add_argument("run", type=Path, metavar="RUN")
-    pack.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    average = commands.add_parser("average", help="validation loss by the width of the average of the weights")
-    average.add_argument("run", type=Path, metavar="RUN")
-    average.add_argument("--device", default="auto", help="auto, cpu or cuda")
-
-
-def _add_given(sample: argparse.ArgumentParser) -> None:
-    """Draws given an observation, and guided ones."""
-    sample.add_argument(
-        "--given",
-        type=Path,
-        metavar="FILE",
-        help="observed fields, an ensemble or .npy, NaN or mask = 0 where nothing was seen: draw N fields given each",
-    )
-    sample.add_argument(
-        "--operator",
-        nargs="+",
-        metavar="WORDS",
-        help='what was done to them: mask, "noise sigma=0.1", "blur fwhm=4 Mpc/h", "downsample factor=2", by commas',
-    )
-    sample.add_argument(
-        "--truth",
-        type=Path,
-        metavar="FILE",
-        help="the fields that were observed: coverage, ranks and figures beside FILE; observed here without --given",
-    )
-    sample.add_argument(
-        "--guidance",
-        type=float,
-        metavar="W",
-        help="classifier-free guidance towards p(x|labels)^W p(x)^(1-W); needs training.label_dropout; 1 is none",
-    )
-    sample.add_argument(
-        "--weights",
-        action="store_true",
-        help="log-weights that make the law exact, where the physics knows it, or with --guidance that of the guided "
-        "one; and what they are worth: effective sample size, ln Z, tail",
-    )
-    sample.add_argument(
-        "--reverse",
-        type=int,
-        metavar="M",
-        help="with --weights: M reverse paths under each condition, for ln Z from both sides, from configurations of "
-        "the --like file (default: as many as it holds), else from own draws (default: none)",
-    )
-    for name, how in (
-        ("--resample", "M of the N configurations under each condition, drawn by their weights"),
-        ("--metropolis", "M states of a chain through the N configurations under each condition, exact acceptance"),
-    ):
-        sample.add_argument(name, type=int, metavar="M", help=f"with --weights: keep {how}")
-    sample.add_argument("--sweeps", type=int, metavar="K", help="then K sweeps of local moves of the physics, exact")
 
 
 def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -246,7 +167,7 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     compare.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: comparison, beside the first run")
     compare.add_argument("--uri", metavar="URI", help="MLflow tracking URI (default: that of the runs)")
 
-    _add_combine(commands)
+    add_combine(commands)
 
     regimes = commands.add_parser(
         "regimes", help="speciation, collapse, cloning and memorization of data or of a run, on one page"
@@ -261,49 +182,6 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     regimes.add_argument("--domain", metavar="NAME", help="physics of a file that names none (default: any field)")
     regimes.add_argument("--seed", type=int, default=0, metavar="S")
     regimes.add_argument("--device", default="auto", help="auto, cpu or cuda")
-
-
-def _add_combine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    combine = commands.add_parser(
-        "combine",
-        help="means and covariances from few costly configurations and many surrogates of the same random starts",
-        epilog="COSTLY and the surrogates are matched by their random starts, never by position: a surrogate of each "
-        "costly unit, and many of further starts. The combined mean is unbiased whatever the surrogates get wrong.",
-    )
-    combine.add_argument("costly", type=Path, metavar="COSTLY", help="an ensemble")
-    combine.add_argument("surrogates", type=Path, nargs="+", metavar="SURROGATES", help="one or more ensembles")
-    combine.add_argument("--reference", type=Path, metavar="FILE", help="more costly units, to compare with")
-    combine.add_argument(
-        "--statistic", nargs="+", action="extend", default=[], metavar="NAME", help="default: the power spectrum"
-    )
-    combine.add_argument(
-        "--by", metavar="NAME", help="variable that names the random starts (default: the one that says so)"
-    )
-    combine.add_argument("--slope", type=float, metavar="B", help="coefficient that is known from elsewhere, e.g. 1")
-    combine.add_argument("--multivariate", action="store_true", help="every point of a surrogate controls every point")
-    combine.add_argument("--logarithm", action="store_true", help="combine ln of the value of each unit")
-    combine.add_argument("--price", type=float, metavar="X", help="what a costly unit costs, in surrogates")
-    combine.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: COSTLY-combined")
-
-
-def _add_inference(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    likelihood = commands.add_parser("likelihood", help="ln p of each configuration of a file under a run, with errors")
-    infer = commands.add_parser("infer", help="posterior of the labels of each configuration of a file under a run")
-    for command, draws in ((likelihood, "probes (hutchinson) or draws (bound), default 8"), (infer, "default 4")):
-        command.add_argument("run", type=Path, metavar="RUN")
-        command.add_argument("file", type=Path, metavar="FILE", help="an ensemble, or an array in .npy or .npz")
-        command.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: a folder in that of the run")
-        command.add_argument("--probes", type=int, metavar="K", help=f"independent draws behind each error: {draws}")
-        command.add_argument("--steps", type=int, metavar="N", help="steps of the flow, or noise levels of a draw")
-        command.add_argument("--seed", type=int, default=0, metavar="S")
-        command.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    likelihood.add_argument(
-        "--method", default="hutchinson", metavar="NAME", help="hutchinson (default), exact, jacobian or bound"
-    )
-    infer.add_argument("--method", default="bound", metavar="NAME", help="bound (default, no gradients) or flow")
-    infer.add_argument("--labels", nargs="+", metavar="NAME", help="infer these alone; others are as in the file")
-    infer.add_argument("--combine", action="store_true", help="one posterior for all configurations of a unit")
-    infer.add_argument("--limit", type=int, metavar="N", help="at most N configurations, of as many units as can be")
 
 
 def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

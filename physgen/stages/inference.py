@@ -148,6 +148,7 @@ def infer(
     """
     plan = options or InferenceOptions()
     model = model or load_model(run.folder / "model", device)
+    model.check_noise("the posterior of labels")
     names = _names(run, model, plan)
     data = limited(encoded_data(run, model, source, tuple(names)), plan.limit)
     unit = units_of_samples(data.ensemble) if plan.combine else np.arange(len(data.x))

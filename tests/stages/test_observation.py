@@ -12,7 +12,7 @@ from physgen.errors import InputError
 from physgen.stages.operators import parse_operator
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "cosmology" / "smoke.yaml"
-WORDS = ["tracking.uri=off", "training.steps=1", "training.warmup=0", "training.label_dropout=0.5"]
+WORDS = ["tracking.uri=off", "training.steps=1", "training.warmup=0", "diffusion.label_dropout=0.5"]
 WORDS += ["sampling.levels=log-uniform", "sampling.steps=6"]
 
 
@@ -128,8 +128,8 @@ def test_guidance_of_one_is_none_and_weights_come_with_the_state_of_their_tail(r
 def test_guidance_of_a_run_that_never_left_out_its_labels_is_refused(opened):
     from physgen.stages.guidance import check_guidance
 
-    training = opened.experiment.training.model_copy(update={"label_dropout": 0.0})
-    with pytest.raises(InputError, match="training.label_dropout"):
-        check_guidance(opened.experiment.model_copy(update={"training": training}), 2.0)
+    diffusion = opened.experiment.diffusion.model_copy(update={"label_dropout": 0.0})
+    with pytest.raises(InputError, match="diffusion.label_dropout"):
+        check_guidance(opened.experiment.model_copy(update={"diffusion": diffusion}), 2.0)
     with pytest.raises(InputError, match="give guidance"):
         opened.sample(2, weights=True, progress=False)

@@ -129,7 +129,7 @@ class ImplicitScoreMatching(WeightedDenoising):
 
     def _trace(self, denoised: Tensor, y: Tensor, keep: bool) -> Tensor:
         r""":math:`\nabla\cdot D/d`, shape (B,)."""
-        total = torch.zeros_like(y[:, 0].flatten(1)[:, 0])
+        total = y.new_zeros(len(y))
         values = denoised.flatten(1)
         for i in range(values.shape[1]):
             (slope,) = torch.autograd.grad(values[:, i].sum(), y, create_graph=keep, retain_graph=True)
@@ -160,7 +160,7 @@ class SlicedScoreMatching(ImplicitScoreMatching):
         self.projections, self.generator = projections, generator
 
     def _trace(self, denoised: Tensor, y: Tensor, keep: bool) -> Tensor:
-        total = torch.zeros_like(y[:, 0].flatten(1)[:, 0])
+        total = y.new_zeros(len(y))
         for _ in range(self.projections):
             v = torch.randint(2, y.shape, generator=self.generator, device=y.device).to(y) * 2 - 1
             (slope,) = torch.autograd.grad((denoised * v).sum(), y, create_graph=keep, retain_graph=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("red", "green", "blue")
 CLASS, LEVELS = "class", "grey_levels"
+CLASS_WORDS = {"long_name": "class", "units": "1", "is_condition": 1}
 
 
 def image_ensemble(
@@ -63,8 +64,7 @@ def described(ensemble: xr.Dataset) -> xr.Dataset:
     classes = made[CLASS].values
     if classes.dtype.kind not in "iuf" or np.any(classes != np.rint(classes)):
         raise InputError("the label 'class' must hold whole numbers, one for each image: number the classes")
-    words = {"long_name": "class", "units": "1"}
-    return made.assign({CLASS: (made[CLASS].dims, classes.astype(np.int64), words)})
+    return made.assign({CLASS: (made[CLASS].dims, classes.astype(np.int64), CLASS_WORDS)})
 
 
 def classes_of(ensemble: xr.Dataset) -> np.ndarray | None:

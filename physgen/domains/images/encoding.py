@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.diffusion.values import Real
-from physgen.domains.images.arrays import CLASS, LEVELS, classes_of, levels_of
+from physgen.domains.images.arrays import CLASS, CLASS_WORDS, LEVELS, classes_of, levels_of
 from physgen.ensemble import flatten, sample_count, space_dims
 from physgen.errors import InputError
 
@@ -138,7 +138,7 @@ def with_class(template: xr.Dataset, dims: Sequence[str], given: Mapping[str, fl
         return template
     shape = [template.sizes[dim] for dim in dims]
     column = np.full(shape, int(given[CLASS]), dtype=np.int64)
-    return template.assign({CLASS: (tuple(dims), column, {"long_name": "class", "units": "1"})})
+    return template.assign({CLASS: (tuple(dims), column, CLASS_WORDS)})
 
 
 def _classes_or_none(ensemble: xr.Dataset) -> np.ndarray:

@@ -40,7 +40,8 @@ def windowed_spectrum(ensemble: xr.Dataset) -> xr.Dataset:
     r"""Power spectrum under a window, :math:`P(k) = (V/N^2)\,|\mathrm{FFT}[w (f - \bar f)]|^2/\langle w^2\rangle`.
 
     Hann's: :math:`w = \prod_i \sin^2(\pi (x_i + \frac12)/n_i)` fades towards the edges, which would else look like
-    edges in the picture; f̄ is the mean of all pictures. White noise keeps its spectrum, any other is smoothed over two bins.
+    edges in the picture; f̄ is the mean of all pictures. White noise keeps its spectrum, any other is smoothed over
+    two bins.
     """
     centre = ensemble_mean(ensemble)
     sides = [ensemble.sizes[dim] for dim in space_dims(ensemble)]

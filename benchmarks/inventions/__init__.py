@@ -1,1 +1,1 @@
-"""What each invention bought: samplers of ten years on one trained network, evaluations against the judge's distance."""
+"""What each invention bought: samplers on one trained network, evaluations against the distance of the judge."""

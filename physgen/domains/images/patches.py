@@ -40,7 +40,7 @@ def patch_moments(ensemble: xr.Dataset) -> xr.Dataset:
     and units; errors by jackknife over units. A deviation counts in units of 1 and 5.
 
     Returns:
-        Dataset of kind scalar over ``pattern`` and ``moment`` (1: ln variance, 2: kurtosis).
+        Dataset of kind scalar over ``moment`` and ``pattern`` (moment 1: ln variance, 2: kurtosis).
     """
     sides = [ensemble.sizes[dim] for dim in space_dims(ensemble)]
     if min(sides) < SIDE:
@@ -50,12 +50,12 @@ def patch_moments(ensemble: xr.Dataset) -> xr.Dataset:
     def powers(values: np.ndarray) -> np.ndarray:
         windows = np.lib.stride_tricks.sliding_window_view(values.astype(float), (SIDE, SIDE), axis=(2, 3))
         square = np.einsum("bcyxij,aij->bcayx", windows, basis, optimize=True) ** 2
-        return np.stack([square.mean((-2, -1)), (square**2).mean((-2, -1))], axis=-1)
+        return np.stack([square.mean((-2, -1)), (square**2).mean((-2, -1))], axis=2)
 
     group = units(ensemble)
-    per_unit = group.mean(each_sample(ensemble, powers))  # (U, *kept, C, 8, 2)
+    per_unit = group.mean(each_sample(ensemble, powers))  # (U, *kept, C, 2, 8)
     found = jackknife(per_unit, _moments)[2] if group.count > 1 else _moments(per_unit)
-    dims: tuple[str, ...] = ("component", "pattern", "moment")
+    dims: tuple[str, ...] = ("component", "moment", "pattern")
     if found.shape[-3] == 1:
         found, dims = found[..., 0, :, :], dims[1:]
     coords = {
@@ -77,6 +77,6 @@ def patch_moments(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 def _moments(raw: np.ndarray) -> np.ndarray:
-    second, fourth = raw[..., 0], raw[..., 1]
+    second, fourth = raw[..., 0, :], raw[..., 1, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.stack([np.log(second), fourth / second**2 - 3], axis=-1)
+        return np.stack([np.log(second), fourth / second**2 - 3], axis=-2)

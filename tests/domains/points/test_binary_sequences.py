@@ -56,7 +56,7 @@ def test_the_exact_masked_model_of_the_heartbeat_has_its_probability_along_every
     known = heartbeat(20, 5)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
     found = log_probability(from_denoiser(known.exact), known.values, order)
-    torch.testing.assert_close(found, torch.full((5,), -math.log(5)).double(), rtol=0, atol=1e-9)
+    torch.testing.assert_close(found, torch.full((5,), -math.log(5), dtype=torch.float64), rtol=0, atol=1e-9)
 
 
 def test_values_are_those_of_the_law_or_of_the_option():

@@ -84,9 +84,18 @@ def kept_calibration(weights: Mapping[str, torch.Tensor]) -> LinearCalibration |
     return LinearCalibration(*(weights[CALIBRATION + name] for name in ("ln_s", "coefficients", "shell")))
 
 
+def one_hot(labels: torch.Tensor) -> torch.Tensor:
+    """(B, n) with a one at the largest of each row, zeros elsewhere."""
+    return torch.nn.functional.one_hot(labels.argmax(1), labels.shape[1]).to(labels)
+
+
 def save_conditions(folder: Path, condition: Mapping[str, torch.Tensor]) -> None:
-    """Keep conditions that were trained, of which those beyond labels cannot be made up when levels are checked."""
-    if set(condition) - {"labels"}:
+    """Keep conditions that were trained, of which those beyond labels cannot be made up when levels are checked.
+
+    Labels that are zeros and a single one name a class: there is nothing between them either.
+    """
+    labels = condition.get("labels")
+    if set(condition) - {"labels"} or labels is not None and torch.equal(labels, one_hot(labels)):
         folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v[:KEPT_CONDITIONS].cpu().contiguous() for k, v in condition.items()}, folder / CONDITIONS)
 

@@ -48,7 +48,7 @@ class Domain(Doors, Law, ABC):
     =====================  =====================================================================================
     ``name``               the folder's name, and the attribute ``domain`` of its ensembles
     ``description``        one line
-    ``values``             kind of value (:mod:`physgen.diffusion.values`); ``Real()``
+    ``values``             kind of value (:mod:`physgen.diffusion.values`), of an instance; ``Real()``
     ``split_by``           label on a sample dim, or sample dim, whose values are independent units; a dim needs no
                            coordinate, its positions then count
     ``labels``             variables over sample dims on which the law depends, scalar; none
@@ -108,12 +108,16 @@ class Domain(Doors, Law, ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     split_by: ClassVar[str]
-    values: ClassVar[Values] = Real()
     labels: ClassVar[tuple[str, ...]] = ()
     label_words: ClassVar[str] = ""
     learning_settings: ClassVar[tuple[str, ...]] = ()
     network_kind: ClassVar[str] = "unet"
     array_dimension: ClassVar[int | None] = None
+
+    @property
+    def values(self) -> Values:
+        """Kind of value; where all data of the domain have one, a ``ClassVar`` says it as well."""
+        return Real()
 
     # --- ensembles ------------------------------------------------------------------------------
 

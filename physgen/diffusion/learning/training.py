@@ -199,7 +199,13 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "skipped": self.skipped,
+            "loss": self._memory_of_loss(),
         }
+
+    def _memory_of_loss(self) -> dict[str, Tensor]:
+        """Buffers of the loss that are not of the model, such as the Markov chains of contrastive divergence."""
+        of_model = {buffer.data_ptr() for buffer in self.model.buffers()}
+        return {name: buffer for name, buffer in self.loss.named_buffers() if buffer.data_ptr() not in of_model}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`."""
@@ -210,6 +216,9 @@ class TrainingState:
         for parameter, moments in self.optimizer.state.items():
             for name in ("exp_avg", "exp_avg_sq"):  # a file has lost their strides, on which the fused step relies
                 moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moments[name])
+        kept = self._memory_of_loss()
+        for name, buffer in state.get("loss", {}).items():
+            kept[name].copy_(buffer)
         self.step = int(state["step"])
         self.rejected.fill_(int(state["skipped"]))
 

@@ -1,4 +1,4 @@
-r"""ln Z of an energy by annealed importance sampling from a law whose normalisation is known, from one side or from two.
+r"""ln Z of an energy by annealed importance sampling from a law that is normalised, from one side or from two.
 
 Along :math:`E_b = (1 - b) E_0 + b E`, with :math:`e^{-E_0}` normalised and kernels that leave :math:`e^{-E_b}`
 stationary,

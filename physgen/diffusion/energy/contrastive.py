@@ -31,9 +31,9 @@ class ContrastiveDivergence(nn.Module):
               c \big(E(y) - \langle E \rangle_{chains}\big)^2 \Big], \qquad y = x_0 + s_0 z .
 
     Its *value* is not a likelihood and does not fall as training goes on: it hovers at 0. It takes the place of
-    :class:`physgen.diffusion.learning.training.DenoisingLoss` through the ``wrap`` of a TrainingState. The levels s that
-    it is called with are not used: E is trained at its own level s_0 alone, the smallest one that the data are told
-    from their noise at; spins are seen as they are, and s_0 is a mere argument of the network.
+    :class:`physgen.diffusion.learning.training.DenoisingLoss` through the ``wrap`` of a TrainingState. The levels s
+    that it is called with are not used: E is trained at its own level s_0 alone, small beside the scatter of the data;
+    spins are seen as they are, and s_0 is a mere argument of the network.
 
     The chains are buffers, and so is their step size, which follows the acceptance through the whole training: all that
     a checkpoint must hold. They take random numbers from torch's own generator, which a training seeds for every step.
@@ -112,11 +112,12 @@ class ContrastiveDivergence(nn.Module):
 
     def _moved(self, x: Tensor, condition: Condition) -> Tensor:
         energy, draws = of_condition(self.energy, condition), TorchDraws()
-        state, total = self.move.start(energy, x.detach()), 0.0
+        state = self.move.start(energy, x.detach())
+        total = torch.zeros_like(self.accepted)
         for _ in range(self.steps):
             state, probability = self.move(energy, state, self.log_size.exp().to(x), draws)
             total = total + probability.mean().double() / self.steps
-        self.accepted.copy_(torch.as_tensor(total))
+        self.accepted.copy_(total)
         if self.move.target is not None and self.training:
             self.log_size += ADAPTATION_RATE * (self.accepted - self.move.target)
         return state.x

@@ -61,12 +61,12 @@ class SiteFlips:
 
 @dataclass(frozen=True)
 class GradientFlips:
-    r"""Updates at sites that the gradient of E proposes, :math:`q(i|x) \propto e^{x_i \partial_i E(x)}`, accepted exactly.
+    r"""Updates at sites that the gradient of E proposes, accepted exactly: :math:`q(i|x) \propto e^{x_i \partial_i E}`.
 
-    :math:`2 x_i \partial_i E` is the drop of E at the flip of spin i, to first order in it; half of it makes the proposal
-    a locally balanced one. Accepted with :math:`\min(1, e^{E(x) - E(x')} q(i|x')/q(i|x))`: detailed balance is exact
-    however bad the estimate. An update takes one gradient. Source: Grathwohl et al., arXiv:2102.04509, algorithm 1
-    (Gibbs with gradients).
+    :math:`2 x_i \partial_i E` is the drop of E at the flip of spin i, to first order in it; half of it makes the
+    proposal a locally balanced one. Accepted with :math:`\min(1, e^{E(x) - E(x')} q(i|x')/q(i|x))`: detailed balance
+    is exact however bad the estimate. An update takes one gradient. Source: Grathwohl et al., arXiv:2102.04509,
+    algorithm 1 (Gibbs with gradients).
 
     Args:
         updates: in a step.

@@ -204,8 +204,8 @@ class TrainingState:
 
     def _memory_of_loss(self) -> dict[str, Tensor]:
         """Buffers of the loss that are not of the model, such as the Markov chains of contrastive divergence."""
-        of_model = {buffer.data_ptr() for buffer in self.model.buffers()}
-        return {name: buffer for name, buffer in self.loss.named_buffers() if buffer.data_ptr() not in of_model}
+        of_model = {id(buffer) for buffer in self.model.buffers()}
+        return {name: buffer for name, buffer in self.loss.named_buffers() if id(buffer) not in of_model}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`."""

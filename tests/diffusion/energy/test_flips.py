@@ -110,7 +110,7 @@ def test_chains_of_spins_draw_the_law(move):
 
 
 def test_persistent_chains_find_maximum_likelihood():
-    """At the fixed point the model's moments are those of the data; the bonds, identifiable, are those that made them."""
+    """At the fixed point the moments of the model are those of the data, and so its law is theirs."""
     truth, model = Pairs(0.35, seed=2), Pairs(0.0)
     _, p = truth.exact()
     draws = torch.Generator().manual_seed(5)

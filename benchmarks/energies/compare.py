@@ -1,4 +1,4 @@
-"""A model's energy beside the true one over configurations: correlation and slope, with bootstrap errors over chains."""
+"""A model's energy beside the true one over configurations: correlation and slope, bootstrap errors over chains."""
 
 from dataclasses import dataclass
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from physgen.diffusion.names import RULES, WITHOUT_RULE, LevelRule, SamplerName, SDEName
+from physgen.diffusion.names import OF_STUDENTS, RULES, WITHOUT_RULE, LevelRule, SamplerName, SDEName
 
 
 class Section(BaseModel):
@@ -200,7 +200,7 @@ class SamplingConfig(Section):
     """
 
     sampler: SamplerName = "dpmpp_2m"
-    steps: int = Field(24, ge=2, description="noise levels")
+    steps: int = Field(24, ge=1, description="noise levels; 1 of a student of few steps alone")
     levels: LevelRule | None = Field(
         None, description="which noise levels: most converged on the network itself (checked), of least error on its "
         "Gaussian surrogate (chosen), or log-uniform; left out, checked for real values and log-uniform for others, "
@@ -210,6 +210,8 @@ class SamplingConfig(Section):
 
     @model_validator(mode="after")
     def _levels_act(self) -> SamplingConfig:
+        if self.steps < 2 and self.sampler not in OF_STUDENTS:
+            raise ValueError(f"steps={self.steps} is too few for the sampler {self.sampler}: give at least 2")
         if self.levels not in (None, RULES[-1]) and self.sampler in WITHOUT_RULE:
             raise ValueError(
                 f"levels={self.levels!r} has no effect on the sampler {self.sampler}, whose noise levels are "

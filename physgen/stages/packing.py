@@ -40,7 +40,7 @@ def pack_run(run: str | Path | Run, output: str | Path) -> Path:
         raise InputError(f"{output} exists already: nothing is overwritten, choose another folder")
     if not output.parent.is_dir():
         raise InputError(f"{output.parent} is not a folder: create it first, or give another -o")
-    model = load_model(run.folder / "model", "cpu")
+    model = load_model(run.folder / "model", "cpu", few_steps=True)
     sampling = run.experiment.sampling
     choose_levels(model, sampler=sampling.sampler, steps=sampling.steps, rule=sampling.levels)  # kept in the folder
     how = run.domain.values.path_kernel()

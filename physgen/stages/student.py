@@ -32,21 +32,22 @@ def student_state(
     """The untrained student of a run that says what it is taught. InputError where its teacher cannot teach it."""
     taught = taught_in(run.folder)
     teacher = load_model(Path(taught["teacher"]) / "model", str(here.device))
-    student = untrained(teacher, x, condition)
+    student = untrained(teacher, x, condition, recipe.seed)
     loss = METHODS[taught["method"]](student, teacher.denoiser, int(taught["evaluations"])).to(here.device)
     if run.experiment.training.monitor.is_on or run.experiment.training.target != "sample":
         raise InputError("a student learns from its teacher: leave training.monitor and training.target out")
     return StudentState(loss, replace(recipe, level_distribution=student.level_at), here.wrap)
 
 
-def untrained(teacher: Model, x: torch.Tensor, condition: Mapping[str, torch.Tensor]) -> FlowMap:
+def untrained(teacher: Model, x: torch.Tensor, condition: Mapping[str, torch.Tensor], seed: int = 0) -> FlowMap:
     r"""The student that starts as its teacher: one step of Euler's in the angles, exact for Gaussian modes.
 
     Args:
         x: (N, C, \*grid) encoded training data, on which the way is measured. condition: leads with N.
+        seed: of the weights by which the second level enters.
     """
     try:
-        student = FlowMap.of(teacher.denoiser).requires_grad_(True).to(teacher.device)
+        student = FlowMap.of(teacher.denoiser, seed).requires_grad_(True).to(teacher.device)
     except ValueError as error:
         raise InputError(f"this run cannot teach: {error}") from None
     rows = torch.linspace(0, len(x) - 1, min(FIELDS, len(x))).long()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from physgen.diffusion.distillation.losses import MeanFlow as MeanFlow
     from physgen.diffusion.distillation.losses import Progressive as Progressive
     from physgen.diffusion.distillation.losses import StudentLoss as StudentLoss
+    from physgen.diffusion.distillation.posterior_variance import CovarianceSteps as CovarianceSteps
+    from physgen.diffusion.distillation.posterior_variance import measured_variance as measured_variance
     from physgen.diffusion.distillation.state import StudentState as StudentState
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -119,8 +119,10 @@ class FlowMap(nn.Module):
         self.register_buffer("way", torch.linspace(0.0, 1.0, sites, dtype=torch.float64))
 
     @classmethod
-    def of(cls, denoiser: nn.Module) -> FlowMap:
+    def of(cls, denoiser: nn.Module, seed: int = 0) -> FlowMap:
         """The student that starts as one trained denoiser: its weights, G(u, s, r) = F(u, s) for every r.
+
+        ``seed`` is that of the weights by which the second level enters, once they are trained.
 
         Raises ValueError for a denoiser whose data are not real numbers, or whose linear part was calibrated.
         """
@@ -130,7 +132,7 @@ class FlowMap(nn.Module):
             )
         if denoiser.calibration is not None:
             raise ValueError("its linear part was calibrated after training, which no weights hold")
-        network = with_next_level(copy.deepcopy(denoiser.network))
+        network = with_next_level(copy.deepcopy(denoiser.network), seed)
         return cls(network, copy.deepcopy(denoiser.spectrum), denoiser.sigma_data)
 
     @property
@@ -203,17 +205,21 @@ class FlowMap(nn.Module):
         return torch.cat([self.level_at(share.to(self.way.device)).cpu(), torch.zeros(1, dtype=torch.float64)])
 
 
-def with_next_level(network: nn.Module) -> nn.Module:
+def with_next_level(network: nn.Module, seed: int = 0) -> nn.Module:
     """The network, made to take ``condition["next_level"]``: it gives what it gave until that is trained.
+
+    ``seed`` is that of the new weights.
 
     Raises ValueError for a network without an embedding of the noise level.
     """
     found = False
-    for module in network.modules():
-        if isinstance(module, NoiseEmbedding):
-            module.next_level, found = NextLevel(module.noise.out_features), True
-        elif isinstance(module, AddedNoise):
-            module.next_level, found = NextLevel(2 * len(module.frequencies)), True
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in network.modules():
+            if isinstance(module, NoiseEmbedding):
+                module.next_level, found = NextLevel(module.noise.out_features), True
+            elif isinstance(module, AddedNoise):
+                module.next_level, found = NextLevel(2 * len(module.frequencies)), True
     if not found:
         raise ValueError(f"{type(network).__name__} embeds no noise level that a second one could join")
     first = next(network.parameters())

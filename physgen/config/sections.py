@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from physgen.diffusion.names import RULES, WITHOUT_RULE, LevelRule, SamplerName
+from physgen.diffusion.names import OF_STUDENTS, RULES, WITHOUT_RULE, LevelRule, SamplerName
 
 
 class Section(BaseModel):
@@ -161,7 +161,10 @@ class SamplingConfig(Section):
         "dpmpp_2m", description="left out with diffusion.process=masked: unmasking, which it has alone"
     )
     steps: int = Field(
-        24, ge=2, description="noise levels; of masked diffusion groups of sites, at most one site each, which is exact"
+        24,
+        ge=1,
+        description="noise levels, 1 of a student of few steps alone; of masked diffusion groups of sites, at "
+        "most one site each, which is exact",
     )
     levels: LevelRule | None = Field(
         None, description="which noise levels: most converged on the network itself (checked), of least error on its "
@@ -172,6 +175,8 @@ class SamplingConfig(Section):
 
     @model_validator(mode="after")
     def _levels_act(self) -> SamplingConfig:
+        if self.steps < 2 and self.sampler not in OF_STUDENTS:
+            raise ValueError(f"steps={self.steps} is too few for the sampler {self.sampler}: give at least 2")
         if self.levels not in (None, RULES[-1]) and self.sampler in WITHOUT_RULE:
             raise ValueError(
                 f"levels={self.levels!r} has no effect on the sampler {self.sampler}, whose noise levels are "

@@ -24,7 +24,7 @@ from physgen.diffusion.discretization.search import best_log_uniform, optimal_le
 from physgen.diffusion.inference.path_weights import weighted_sample
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.masked import MaskedDenoiser
-from physgen.diffusion.names import RULES, LevelRule
+from physgen.diffusion.names import OF_STUDENTS, RULES, LevelRule
 from physgen.diffusion.sampling.modal import ModalFlow
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 CHECKED, CHOSEN, EVEN = RULES
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
 KEPT_IN, FRACTIONS = "levels.json", "masked fractions"
+ALONG = "along the way of the teacher"
 LEAST, PILOT = "least dissipation", 24  # levels of weighted paths, and those of the draws on which they are measured
 CORNERS = 64
 # of the trained range, 10 sqrt(P) of the largest mode to sqrt(P)/10 of the smallest: the flow in the angles of the
@@ -103,6 +104,8 @@ def choose_levels(
     """
     if isinstance(model.denoiser, MaskedDenoiser):
         return masked_fractions(math.prod(model.encoding.shape), steps)
+    if sampler in OF_STUDENTS:
+        return Levels(model.denoiser.levels(steps), ALONG)  # type: ignore[operator]  # of a flow map, as is checked
     s_min, s_max = trained = model.encoding.s_min, model.encoding.s_max
     spectra, solver = surrogate_spectra(model), _solver(sampler)
     if spectra is not None and isinstance(SAMPLERS[sampler], ModalFlow):

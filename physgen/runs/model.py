@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from physgen.config import DiffusionConfig, Experiment, check_config
+from physgen.diffusion.distillation.flow_map import FlowMap
 from physgen.diffusion.learning.calibration import LinearCalibration
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LevelDistribution, LogNormal, LogUniform
 from physgen.diffusion.learning.prior_spectrum import Spectrum
@@ -29,6 +30,7 @@ from physgen.errors import InputError
 from physgen.processes.launch import choose_device
 from physgen.runs.encoding import Encoding
 from physgen.runs.levels import Levels, sampler_bias
+from physgen.runs.student import needs_a_denoiser, taught_in
 from physgen.storage.weights import export_weights, load_weights
 
 if TYPE_CHECKING:
@@ -94,8 +96,13 @@ def build_denoiser(
 def save_model(
     folder: Path, weights: Mapping[str, torch.Tensor], experiment: Mapping[str, Any], encoding: Encoding
 ) -> Path:
-    """Write the weights and what rebuilds their denoiser: ``experiment`` is the resolved configuration."""
-    return export_weights(folder, weights, {"experiment": dict(experiment), "encoding": encoding.to_json()})
+    """Write the weights and what rebuilds their denoiser: ``experiment`` is the resolved configuration.
+
+    In the folder of a student what it was taught comes with it (:mod:`physgen.runs.student`).
+    """
+    described: dict[str, Any] = {"experiment": dict(experiment), "encoding": encoding.to_json()}
+    taught = taught_in(folder.parent)
+    return export_weights(folder, weights, described | ({"student": taught} if taught else {}))
 
 
 CALIBRATION = "calibration."
@@ -124,12 +131,17 @@ def save_conditions(folder: Path, condition: Mapping[str, torch.Tensor]) -> None
         save_file({k: v[:KEPT_CONDITIONS].cpu().contiguous() for k, v in condition.items()}, folder / CONDITIONS)
 
 
-def load_model(folder: Path, device: str = "auto") -> Model:
+def load_model(folder: Path, device: str = "auto", few_steps: bool = False) -> Model:
     """Read what :func:`save_model` wrote, onto a device, in evaluation mode.
 
-    Raises InputError where it is missing or damaged.
+    ``few_steps``: whether the caller can do with a student, whose D(y, s) is the end of the flow, not E[x0 | y].
+
+    Raises InputError where it is missing or damaged, or a student where a denoiser is needed.
     """
     weights, described = load_weights(folder)
+    taught = described.get("student")
+    if taught and not few_steps:
+        raise needs_a_denoiser(folder, taught)
     source = str(folder / "model.json")
     experiment = check_config(described["experiment"], source)
     encoding = Encoding.from_json(described.get("encoding", {}), source)
@@ -140,6 +152,8 @@ def load_model(folder: Path, device: str = "auto") -> Model:
     denoiser = build_denoiser(experiment.data, options, experiment.seed, encoding, spectrum, experiment.diffusion)
     if isinstance(denoiser, FieldDenoiser):
         denoiser.calibration = kept_calibration(weights)
+    if taught:
+        denoiser = FlowMap.of(denoiser)
     denoiser.load_state_dict(weights)
     place = choose_device(device, 0)
     kept = folder / CONDITIONS

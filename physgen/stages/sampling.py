@@ -29,6 +29,7 @@ from physgen.runs.folder import Run, open_run
 from physgen.runs.levels import EVEN, RULES, choose_levels, path_levels, surrogate_spectra, takes_levels
 from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
+from physgen.stages.distillation import check_few_steps
 from physgen.stages.ema import check_width, take_average
 from physgen.stages.guidance import Guidance, check_guidance, draw_guided
 from physgen.stages.reverse_paths import with_reverse_paths
@@ -115,7 +116,8 @@ def draw_ensemble(
             raise InputError("exact draws and weights belong to paths of their own: leave sampler out")
     elif options.weights and (options.sampler or options.levels):
         raise InputError("weights belong to paths of their own kernel and levels: leave sampler and levels out")
-    model = model or load_model(run.folder / "model", device)
+    check_few_steps(run, options)
+    model = model or load_model(run.folder / "model", device, few_steps=True)
     like, name = _conditions(options.like, run, len(model.encoding.grid))
     check_same_domain(like, run.experiment.domain, name, "the run")
     if options.sweeps and type(run.domain).local_moves is Domain.local_moves:
@@ -258,7 +260,7 @@ def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
 
 
 def _check_options(options: DrawOptions) -> None:
-    for name, value, least in (("n", options.n, 1), ("steps", options.steps, 2), ("sweeps", options.sweeps, 1)):
+    for name, value, least in (("n", options.n, 1), ("steps", options.steps, 1), ("sweeps", options.sweeps, 1)):
         if value is not None and value < least:
             raise InputError(f"{name} = {value} is too few: give at least {least}, or leave it out for the run's own")
     if options.levels is not None and options.levels not in RULES:

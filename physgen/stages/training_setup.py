@@ -37,9 +37,11 @@ from physgen.runs.folder import (
     write_json,
 )
 from physgen.runs.model import build_denoiser, level_distribution
+from physgen.runs.student import taught_in
 from physgen.stages.calibration import can_be_calibrated
 from physgen.stages.data import default_dataset
 from physgen.stages.objective import objective
+from physgen.stages.student import student_state
 from physgen.tracking.server import clean_tracking_uri
 
 
@@ -195,6 +197,8 @@ def _check_same(experiment: Experiment, run: Run) -> None:
 def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding, TrainingState]:
     """Data, encoding and the untrained state. Raises InputError where the network does not fit the data."""
     data, encoding, spectrum = _encode(run, settings, here)
+    if taught_in(run.folder):
+        return data, encoding, student_state(run, settings.recipe, data.x, data.condition, here)
     denoiser = build_denoiser(
         run.domain, settings.network, settings.recipe.seed, encoding, spectrum, run.experiment.diffusion
     ).to(here.device)

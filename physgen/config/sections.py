@@ -163,8 +163,8 @@ class SamplingConfig(Section):
     steps: int = Field(
         24,
         ge=1,
-        description="noise levels, 1 of a student of few steps alone; of masked diffusion groups of sites, at "
-        "most one site each, which is exact",
+        description="noise levels, 1 of a student of few steps alone; of masked diffusion groups of sites, "
+        "at most one site each, which is exact",
     )
     levels: LevelRule | None = Field(
         None, description="which noise levels: most converged on the network itself (checked), of least error on its "

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from physgen.networks.fused import is_transformed
+from physgen.networks.fused import full_precision, is_transformed
 from physgen.networks.layers import CONVOLUTIONS, NoiseEmbedding, zeroed
 from physgen.networks.patches import Patches, differences, lattice_phases, open_features
 
@@ -74,7 +74,7 @@ def turn(x: Tensor, turned: tuple[Tensor, Tensor]) -> Tensor:
     The product of a turned query and a turned key knows the difference of their angles alone (Su et al. 2104.09864).
     """
     (cosine, sine), (first, last) = turned, x.chunk(2, dim=-1)
-    return torch.cat([first * cosine - last * sine, last * cosine + first * sine], dim=-1)
+    return torch.cat([first * cosine - last * sine, last * cosine + first * sine], dim=-1).to(x.dtype)
 
 
 class RelativeAttention(nn.Module):
@@ -128,7 +128,7 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor, positions: Positions, twice: bool) -> Tensor:
         """(B, T, W) and the embedding (B, E) -> (B, T, W)."""
-        shift, gain, gate, *others = self.modulation(embedding)[:, None].chunk(6, dim=-1)
+        shift, gain, gate, *others = full_precision(self.modulation(embedding))[:, None].chunk(6, dim=-1)
         x = x + gate * self.attention(modulated(x, gain, shift), positions, twice)
         shift, gain, gate = others
         return x + gate * self.perceptron(modulated(x, gain, shift))
@@ -223,13 +223,14 @@ class DiT(nn.Module):
         channels = self._condition(x, condition)
         embedding = self.embedding(c_noise, condition)
         hidden, tokens = self.patches.read(x if channels is None else torch.cat([x, channels], dim=1))
+        hidden = full_precision(hidden)  # what the blocks add up
         if self.place is not None:
             count = self.place.in_features // self.dimension
             hidden = hidden + self.place(open_features(tokens, count, hidden))
         positions = Positions(tokens, self.options, self.periodic, hidden)
         for block in self.blocks:
             hidden = block(hidden, embedding, positions, twice)
-        shift, gain = self.modulation(embedding)[:, None].chunk(2, dim=-1)
+        shift, gain = full_precision(self.modulation(embedding))[:, None].chunk(2, dim=-1)
         return self.patches.write(modulated(hidden, gain, shift), tokens)
 
     def _condition(self, x: Tensor, condition: dict[str, Tensor] | None) -> Tensor | None:

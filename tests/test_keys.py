@@ -15,6 +15,7 @@ from physgen.config.explain import walk_keys
 from physgen.domains.contract import list_domains
 from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
+from physgen.networks.dit import DiTOptions
 from physgen.networks.message_passing import MessageOptions
 from physgen.networks.unet import UNetOptions
 from physgen.runs.folder import create_run, open_run
@@ -116,9 +117,10 @@ ELSEWHERE = {  # keys with a test of their own below
 NETWORKS = {
     "unet": {"width": 16, "multipliers": [1], "blocks": 2, "attention": True, "dropout": 0.5, "inject": True,
              "undecimated": True},
+    "dit": {"width": 16, "depth": 1, "heads": 1, "patch": 1, "expansion": 2, "overlap": 1, "window": 1, "dropout": 0.5},
     "message_passing": {"width": 4, "depth": 1, "iterations": 1, "damping": 0.1},
 }  # fmt: skip
-OPTIONS = {"unet": UNetOptions, "message_passing": MessageOptions}
+OPTIONS = {"unet": UNetOptions, "dit": DiTOptions, "message_passing": MessageOptions}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from physgen.cli.certifying import certify_command
 from physgen.cli.combining import combine_command, pair_command
 from physgen.cli.distilling import distill_command
 from physgen.cli.drawing import pack_command, sample_command
+from physgen.cli.latents import decode_command, encode_command
 from physgen.cli.parser import STOPPED, parser
 from physgen.cli.words import command, free_path, number, pairs
 from physgen.progress import progress_bar
@@ -263,6 +264,8 @@ COMMANDS = {
     "sweep": _sweep,
     "sample": sample_command,
     "pack": pack_command,
+    "encode": encode_command,
+    "decode": decode_command,
     "average": _average,
     "evaluate": _evaluate,
     "certify": certify_command,

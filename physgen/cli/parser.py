@@ -10,6 +10,7 @@ from physgen.cli.combining import add_combine
 from physgen.cli.distilling import add_distill
 from physgen.cli.drawing import add_sample
 from physgen.cli.inferring import add_inference
+from physgen.cli.latents import add_latents
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: come again
 
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     _add_train(commands)
     add_distill(commands)
     add_sample(commands)
+    add_latents(commands)
     _add_sweep(commands)
     _add_judging(commands)
     add_inference(commands)

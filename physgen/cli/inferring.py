@@ -24,7 +24,7 @@ def add_inference(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--method", default="all", metavar="NAME[,NAME...]",
         help="flow, hutchinson, exact, jacobian, bound, vlb, path, law, or all (default): those that mean something",
     )  # fmt: skip
-    likelihood.add_argument("--paths", type=int, default=16, metavar="K", help="reversed paths of vlb and path")
+    likelihood.add_argument("--paths", dest="count", type=int, default=16, metavar="K", help="paths of vlb and path")
     likelihood.add_argument(
         "--kernel", default="covariance", metavar="NAME", help="of the chain of real numbers: covariance or ancestral"
     )
@@ -40,7 +40,7 @@ def likelihood(arguments: argparse.Namespace) -> None:
 
     probes = {} if arguments.probes is None else {"probes": arguments.probes}
     options = LikelihoodOptions(
-        arguments.method, steps=arguments.steps, seed=arguments.seed, paths=arguments.paths, kernel=arguments.kernel,
+        arguments.method, steps=arguments.steps, seed=arguments.seed, paths=arguments.count, kernel=arguments.kernel,
         **probes,
     )  # fmt: skip
     found = write_likelihood(

@@ -114,8 +114,10 @@ def find_likelihood(
     model = model or load_model(run.folder / "model", device)
     measured = Measurement(run, model, encoded_data(run, model, source), plan, progress)
     estimates = measured.estimates()
-    others = {"estimates": estimates_of(measured.data, estimates)}
-    if any(one.method in CHAIN for one in estimates):
+    bounded = any(one.method in CHAIN for one in estimates)
+    variational = measured.chain.variational.cpu().numpy() if bounded else None
+    others = {"estimates": estimates_of(measured.data, estimates, variational)}
+    if bounded:
         others |= {"steps": steps_of(measured), "growth": growth_of(measured)}
     values = values_of(measured, estimates)
     summary = summary_of(measured, values, estimates, others)

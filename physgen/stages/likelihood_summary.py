@@ -63,8 +63,11 @@ def values_of(measured: Measurement, estimates: list[Estimate]) -> xr.Dataset:
     return found
 
 
-def estimates_of(data: EncodedData, estimates: list[Estimate]) -> xr.Dataset:
-    """All estimates: ``ln_p`` and ``ln_p_error`` (its own) over method and the sample dims, and means over units."""
+def estimates_of(data: EncodedData, estimates: list[Estimate], variational: np.ndarray | None = None) -> xr.Dataset:
+    """All estimates: ``ln_p`` and ``ln_p_error`` (its own) over method and the sample dims, and means over units.
+
+    ``variational`` (N,) is the variational bound, from which the paired differences ``less_variational`` are taken.
+    """
     import xarray as xr
 
     dims, group, size = sample_dims(data.ensemble), units(data.ensemble), data.x[0].numel()
@@ -87,6 +90,10 @@ def estimates_of(data: EncodedData, estimates: list[Estimate]) -> xr.Dataset:
         "evaluations": ("method", [one.cost for one in estimates], {"long_name": "of the denoiser, a configuration"}),
         "meaning": ("method", [one.meaning for one in estimates]),
     }  # fmt: skip
+    if variational is not None:
+        above = [over_units(group, one.ln_p - variational) for one in estimates]
+        made["less_variational"] = ("method", [value for value, _ in above], nats)
+        made["less_variational_error"] = ("method", [error for _, error in above], nats)
     return xr.Dataset(made, {"method": [one.method for one in estimates]})
 
 
@@ -123,10 +130,13 @@ def growth_of(measured: Measurement) -> xr.Dataset:
     total = len(chain.log_weight)
     counts = sorted({2**i for i in range(total.bit_length()) if 2**i <= total} | {total})
     found = [over_units(group, chain.importance(k).cpu().numpy()) for k in counts]
+    gains = [over_units(group, (chain.importance(k) - chain.variational).cpu().numpy()) for k in counts]
     own = [float(chain.importance_error(k).mean()) for k in counts]
     nats = {"units": "nat"}
     made = {
         "bound": ("paths", [v for v, _ in found], nats), "bound_error": ("paths", [e for _, e in found], nats),
+        "gain": ("paths", [v for v, _ in gains], nats | {"long_name": "less the variational bound, paired"}),
+        "gain_error": ("paths", [e for _, e in gains], nats),
         "own_error": ("paths", own, nats | {"long_name": "error of one configuration by its paths"}),
     }  # fmt: skip
     return xr.Dataset(made, {"paths": counts})

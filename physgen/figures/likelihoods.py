@@ -24,7 +24,7 @@ def likelihood_panel(values: xr.Dataset, others: Mapping[str, xr.Dataset] | None
 
     Args:
         values: ``bits_per_dimension`` and ``bits_error`` over sample dims.
-        others: ``steps`` over level and ``growth`` over paths, where there are any, and ``estimates`` over method.
+        others: ``steps`` over level and ``growth`` over paths, where there are any, and ``estimates`` over estimate.
 
     Returns:
         Above: each configuration with its error, in order, and their histogram. Below: nats paid at each level and so
@@ -79,10 +79,10 @@ def _growth(axes: Axes, growth: xr.Dataset, estimates: xr.Dataset) -> None:
         growth["paths"].values, growth["gain"].values, growth["gain_error"].values, fmt="o-", ms=3, color=THIRD,
         label="path",
     )  # fmt: skip
-    others = [i for i, name in enumerate(estimates["method"].values) if name not in ("vlb", "path")]
+    others = [i for i, name in enumerate(estimates["estimate"].values) if name not in ("vlb", "path")]
     for i, colour in zip(others, LINES, strict=False):
         mean, error = float(estimates["less_variational"][i]), float(estimates["less_variational_error"][i])
-        axes.axhline(mean, color=colour, lw=1, ls="--", label=str(estimates["method"].values[i]))
+        axes.axhline(mean, color=colour, lw=1, ls="--", label=str(estimates["estimate"].values[i]))
         if np.isfinite(error):
             axes.axhspan(mean - error, mean + error, color=colour, alpha=0.12, lw=0)
     axes.set_xscale("log", base=2)

@@ -37,9 +37,9 @@ class LikelihoodOfData(Found):
             ``ln_p_field`` and ``bits_per_dimension_field`` in units of the field where the domain knows its Jacobian;
             the labels that were used.
         summary: name -> {"value", "error"}, means over independent units; settings and caveats.
-        others: ``estimates``, all methods: ``ln_p`` and ``ln_p_error`` over method and sample dims, means with errors
-            over method; with ``vlb`` or ``path`` also ``steps``, the variational bound by ``level``, and ``growth``,
-            the path-weight bound by ``paths``.
+        others: ``estimates``, all methods: ``ln_p`` and ``ln_p_error`` over estimate and sample dims, means with
+            errors over estimate; with ``vlb`` or ``path`` also ``steps``, the variational bound by ``level``, and
+            ``growth``, the path-weight bound by ``paths``.
         folder: where it was written; None before.
     """
 

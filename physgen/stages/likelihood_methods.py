@@ -159,13 +159,11 @@ class Measurement:
         x = self.data.x.to(model.device)
         if isinstance(model.denoiser, MaskedDenoiser):  # its levels are masked fractions, its paths are orders
             return masked_bounds(model.denoiser, x, plan.paths, seed, steps=plan.steps, **shared)
-        how = model.domain.values.path_kernel()
-        if how is None:
-            x, how = self._noisy, (self._real_kernel(), "gaussian")
-        kernel, readout = how
+        x = x if self.is_discrete else self._noisy
+        kernel, readout = model.domain.values.path_kernel() or (self._real_kernel(), "gaussian")
         return chain_bounds(
-            model.denoiser, kernel, self._levels(), x, plan.paths, seed, readout=readout,
-            dtype=working_dtype(model), **shared,
+            model.denoiser, kernel, self._levels(), x, plan.paths, seed, readout=readout, dtype=working_dtype(model),
+            **shared,
         )  # fmt: skip
 
     def _levels(self) -> torch.Tensor:

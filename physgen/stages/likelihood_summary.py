@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,37 +65,37 @@ def values_of(measured: Measurement, estimates: list[Estimate]) -> xr.Dataset:
 
 
 def estimates_of(data: EncodedData, estimates: list[Estimate], variational: np.ndarray | None = None) -> xr.Dataset:
-    """All estimates: ``ln_p`` and ``ln_p_error`` (its own) over method and the sample dims, and means over units.
+    """All estimates: ``ln_p`` and ``ln_p_error`` (its own) over estimate and the sample dims, and means over units.
 
     ``variational`` (N,) is the variational bound, from which the paired differences ``less_variational`` are taken.
     """
     import xarray as xr
 
-    dims, group, size = sample_dims(data.ensemble), units(data.ensemble), data.x[0].numel()
+    dims, group, bit = sample_dims(data.ensemble), units(data.ensemble), data.x[0].numel() * LN_2
     shape = tuple(data.ensemble.sizes[d] for d in dims)
     first = estimates[0].ln_p
     means = [over_units(group, one.ln_p) for one in estimates]
     less = [over_units(group, one.ln_p - first) for one in estimates]
     nats, bits = {"units": "nat"}, {"units": "bit"}
     made = {
-        "ln_p": (("method", *dims), np.stack([one.ln_p.reshape(shape) for one in estimates]), nats),
-        "ln_p_error": (("method", *dims), np.stack([one.error.reshape(shape) for one in estimates]), nats),
-        "mean": ("method", [value for value, _ in means], nats | {"long_name": "mean over independent units"}),
-        "mean_error": ("method", [error for _, error in means], nats | {"long_name": "its standard error over them"}),
-        "own_error": ("method", [float(one.error.mean()) for one in estimates], nats | {
+        "ln_p": (("estimate", *dims), np.stack([one.ln_p.reshape(shape) for one in estimates]), nats),
+        "ln_p_error": (("estimate", *dims), np.stack([one.error.reshape(shape) for one in estimates]), nats),
+        "mean": ("estimate", [value for value, _ in means], nats | {"long_name": "mean over independent units"}),
+        "mean_error": ("estimate", [error for _, error in means], nats | {"long_name": "its standard error over them"}),
+        "own_error": ("estimate", [float(one.error.mean()) for one in estimates], nats | {
             "long_name": "error of one configuration by probes, draws, paths and steps"}),
-        "bits": ("method", [-value / (size * LN_2) for value, _ in means], bits | {"long_name": "bits per dimension"}),
-        "bits_error": ("method", [error / (size * LN_2) for _, error in means], bits),
-        "less_first": ("method", [value for value, _ in less], nats | {"long_name": "less the first, paired"}),
-        "less_first_error": ("method", [error for _, error in less], nats),
-        "evaluations": ("method", [one.cost for one in estimates], {"long_name": "of the denoiser, a configuration"}),
-        "meaning": ("method", [one.meaning for one in estimates]),
+        "bits": ("estimate", [-value / bit for value, _ in means], bits | {"long_name": "bits per dimension"}),
+        "bits_error": ("estimate", [error / bit for _, error in means], bits),
+        "less_first": ("estimate", [value for value, _ in less], nats | {"long_name": "less the first, paired"}),
+        "less_first_error": ("estimate", [error for _, error in less], nats),
+        "evaluations": ("estimate", [one.cost for one in estimates], {"long_name": "of the denoiser, a configuration"}),
+        "meaning": ("estimate", [one.meaning for one in estimates]),
     }  # fmt: skip
     if variational is not None:
         above = [over_units(group, one.ln_p - variational) for one in estimates]
-        made["less_variational"] = ("method", [value for value, _ in above], nats)
-        made["less_variational_error"] = ("method", [error for _, error in above], nats)
-    return xr.Dataset(made, {"method": [one.method for one in estimates]})
+        made["less_variational"] = ("estimate", [value for value, _ in above], nats)
+        made["less_variational_error"] = ("estimate", [error for _, error in above], nats)
+    return xr.Dataset(made, {"estimate": [one.method for one in estimates]})
 
 
 def steps_of(measured: Measurement) -> xr.Dataset:
@@ -163,10 +164,10 @@ def summary_of(measured: Measurement, values: xr.Dataset, estimates: list[Estima
             found[name] = {"value": value, "error": error, "meaning": meaning}
     found |= {"configurations": len(measured.data.x), "independent_units": group.count, **values.attrs}
     table = groups["estimates"]
-    entries = [name for name in table.data_vars if table[name].dims == ("method",)]
+    entries = [name for name in table.data_vars if table[name].dims == ("estimate",)]
     found["estimates"] = {
         str(name): {entry: table[entry].values[i].item() for entry in entries}
-        for i, name in enumerate(table["method"].values)
+        for i, name in enumerate(table["estimate"].values)
     }
     if "steps" in groups:
         found["variational_bound"] = {k: groups["steps"].attrs[k] for k in (*_PARTS, *(f"{p}_error" for p in _PARTS))}
@@ -185,8 +186,8 @@ def table_of(groups: Any) -> list[str]:
 
     table = groups["estimates"]
     rows = [("", "ln p, nats", "own error", "bits per dim.", "less the first", "evaluations", "of what")]
-    for i, name in enumerate(table["method"].values):
-        at = {entry: table[entry].values[i] for entry in table.data_vars if table[entry].dims == ("method",)}
+    for i, name in enumerate(table["estimate"].values):
+        at = {entry: table[entry].values[i] for entry in table.data_vars if table[entry].dims == ("estimate",)}
         less = "" if i == 0 else format_value(at["less_first"], at["less_first_error"])
         own = format_value(at["own_error"]) if at["own_error"] else "none"
         rows.append((
@@ -228,7 +229,7 @@ def _bands(steps: xr.Dataset) -> list[tuple[str, ...]]:
     return [*rows, (*last, f"{rms[-2]:.3g}")]
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns, the first and the last one to the left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     last = len(widths) - 1

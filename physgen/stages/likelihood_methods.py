@@ -23,8 +23,8 @@ from physgen.stages.encoded_data import EncodedData, noise_levels, noised
 if TYPE_CHECKING:
     import torch
 
-    from physgen.diffusion.inference.chain_bounds import ChainBounds
     from physgen.diffusion.inference.reverse_kernels import PathKernel
+    from physgen.diffusion.inference.reversed_paths import ChainBounds
 
 ALL = "all"
 FLOWS = ("flow", "hutchinson", "exact", "jacobian")
@@ -150,8 +150,8 @@ class Measurement:
     @cached_property
     def chain(self) -> ChainBounds:
         """Bounds from reversed paths, those of ``vlb`` and ``path``."""
-        from physgen.diffusion.inference.chain_bounds import chain_bounds
-        from physgen.diffusion.inference.masked_bounds import masked_bounds
+        from physgen.diffusion.inference.masked_orders import masked_bounds
+        from physgen.diffusion.inference.reversed_paths import chain_bounds
         from physgen.diffusion.masked import MaskedDenoiser
 
         model, plan, seed = self.model, self.plan, self.plan.seed

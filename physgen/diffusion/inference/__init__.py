@@ -1,7 +1,7 @@
 r"""Inference: likelihoods, path weights, guidance, linear inverse problems.
 
-``likelihood`` integrates the probability flow (``flow_ode``); ``chain_bounds`` bounds ln p of the stochastic chain, by
-levels and by paths (``masked_bounds`` that of masked sites); ``path_weights`` weighs stochastic paths, made of
+``likelihood`` integrates the probability flow (``flow_ode``); ``reversed_paths`` bound ln p of the stochastic chain, by
+levels and by paths (``masked_orders`` that of masked sites); ``path_weights`` weighs stochastic paths, made of
 ``reverse_kernels``, against a known energy, with ``weight_statistics`` and ``two_sided`` to judge them; ``guidance``
 and ``inverse`` make denoisers of denoisers.
 """
@@ -13,8 +13,6 @@ from physgen.lazy import attach
 if TYPE_CHECKING:
     from physgen.diffusion.inference.categorical_kernel import CategoricalMixture as CategoricalMixture
     from physgen.diffusion.inference.categorical_pairs import CategoricalPairs as CategoricalPairs
-    from physgen.diffusion.inference.chain_bounds import ChainBounds as ChainBounds
-    from physgen.diffusion.inference.chain_bounds import chain_bounds as chain_bounds
     from physgen.diffusion.inference.guidance import ClassifierGuided as ClassifierGuided
     from physgen.diffusion.inference.guidance import Guided as Guided
     from physgen.diffusion.inference.guidance import Particles as Particles
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.likelihood import Likelihood as Likelihood
     from physgen.diffusion.inference.likelihood import log_likelihood as log_likelihood
     from physgen.diffusion.inference.likelihood import sample_with_log_density as sample_with_log_density
-    from physgen.diffusion.inference.masked_bounds import masked_bounds as masked_bounds
+    from physgen.diffusion.inference.masked_orders import masked_bounds as masked_bounds
     from physgen.diffusion.inference.path_moves import PathMove as PathMove
     from physgen.diffusion.inference.path_moves import PathProposal as PathProposal
     from physgen.diffusion.inference.path_weights import Chain as Chain
@@ -49,6 +47,8 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.reverse_kernels import LocalCovariance as LocalCovariance
     from physgen.diffusion.inference.reverse_kernels import PathKernel as PathKernel
     from physgen.diffusion.inference.reverse_kernels import SpinMixture as SpinMixture
+    from physgen.diffusion.inference.reversed_paths import ChainBounds as ChainBounds
+    from physgen.diffusion.inference.reversed_paths import chain_bounds as chain_bounds
     from physgen.diffusion.inference.spectrum_kernel import SpectrumCovariance as SpectrumCovariance
     from physgen.diffusion.inference.two_sided import TwoSided as TwoSided
     from physgen.diffusion.inference.two_sided import bennett as bennett

@@ -25,7 +25,7 @@ With e = 0 this is the law of the chain itself: for values +-1 or of q kinds the
 as reconstruction. With e > 0 it is the density of a noisy x, :math:`x_0 + e z`, of which the probability flow speaks.
 
 Sources: Sohl-Dickstein et al., arXiv:1503.03585, section 2.4; Burda, Grosse, Salakhutdinov, arXiv:1509.00519 (growth
-with K). The same bounds for masked sites: :mod:`physgen.diffusion.inference.masked_bounds`.
+with K). The same bounds for masked sites: :mod:`physgen.diffusion.inference.masked_orders`.
 
 Shapes: N configurations, K paths of each, T steps, C channels, \*grid lattice.
 """

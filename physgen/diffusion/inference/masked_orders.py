@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from physgen.diffusion.convention import Condition
-from physgen.diffusion.inference.chain_bounds import FEWEST_VALUES, ChainBounds
+from physgen.diffusion.inference.reversed_paths import FEWEST_VALUES, ChainBounds
 from physgen.diffusion.masked import MaskedModel
 from physgen.diffusion.noise import Stream
 from physgen.diffusion.sampling.tiles import check_condition, tile_of

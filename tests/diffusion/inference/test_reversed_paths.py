@@ -8,9 +8,9 @@ import torch
 from physgen.diffusion.exact import EnumeratedIsing, GaussianField, GaussianMixture, IsingRing
 from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.diffusion.inference.categorical_kernel import CategoricalMixture
-from physgen.diffusion.inference.chain_bounds import chain_bounds
-from physgen.diffusion.inference.masked_bounds import masked_bounds
+from physgen.diffusion.inference.masked_orders import masked_bounds
 from physgen.diffusion.inference.reverse_kernels import Ancestral, FourierCovariance, LocalCovariance, SpinMixture
+from physgen.diffusion.inference.reversed_paths import chain_bounds
 from physgen.diffusion.inference.spectrum_kernel import SpectrumCovariance
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.levels import log_uniform

@@ -136,6 +136,13 @@ class Measurement:
         """Whether configurations have probabilities instead of densities."""
         return self.model.domain.values.path_kernel() is not None
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether the network unmasks sites, in any order, instead of denoising them."""
+        from physgen.diffusion.masked import MaskedDenoiser
+
+        return isinstance(self.model.denoiser, MaskedDenoiser)
+
     def estimates(self) -> list[Estimate]:
         """One for each method; ``law`` is left out of ``all`` where the domain does not know it."""
         by: dict[str, Callable[[str], Estimate | None]] = dict.fromkeys(FLOWS, self._flow)
@@ -152,12 +159,11 @@ class Measurement:
         """Bounds from reversed paths, those of ``vlb`` and ``path``."""
         from physgen.diffusion.inference.masked_orders import masked_bounds
         from physgen.diffusion.inference.reversed_paths import chain_bounds
-        from physgen.diffusion.masked import MaskedDenoiser
 
         model, plan, seed = self.model, self.plan, self.plan.seed
         shared: dict[str, Any] = {"condition": self._given, "streams": self._numbers, "progress": self.progress}
         x = self.data.x.to(model.device)
-        if isinstance(model.denoiser, MaskedDenoiser):  # its levels are masked fractions, its paths are orders
+        if self.is_masked:  # its levels are masked fractions, its paths are orders of the sites
             return masked_bounds(model.denoiser, x, plan.paths, seed, steps=plan.steps, **shared)
         x = x if self.is_discrete else self._noisy
         kernel, readout = model.domain.values.path_kernel() or (self._real_kernel(), "gaussian")

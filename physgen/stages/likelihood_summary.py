@@ -246,7 +246,9 @@ def notes_of(measured: Measurement, values: xr.Dataset, estimates: list[Estimate
     """What must be known to compare the numbers."""
     model, names = measured.model, [one.method for one in estimates]
     notes, s_min = [], model.encoding.s_min
-    if measured.is_discrete:
+    if measured.is_masked:
+        notes.append("vlb is the mean over orders in which sites are unmasked, path weighs the orders together: ln P")
+    elif measured.is_discrete:
         notes.append(
             "vlb and path are of the chain of weighted paths, whose last step reads values out: ln P, no noise"
         )

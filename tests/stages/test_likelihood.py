@@ -1,6 +1,7 @@
 """ln p through the doors: all estimates side by side, the law beside them, and what has no meaning refused."""
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import physgen as pg
 from physgen.cli import main
 from physgen.config import load_config
 from physgen.diffusion.exact.atoms import enumerate_spins
+from physgen.diffusion.inference.masked_orders import masked_bounds
+from physgen.diffusion.masked import MaskedDenoiser
 from physgen.domains.contract import get_domain
 from physgen.stages import simulate, train
+from physgen.stages.likelihood import LikelihoodOptions, find_likelihood
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 WORDS = {
@@ -77,6 +81,32 @@ def test_methods_that_mean_nothing_are_refused(run, tmp_path, capsys):
     if unnamed is not None:
         file = pg.save_ensemble(unnamed.assign_attrs(domain="points"), tmp_path / "unnamed.h5")
         assert "not known of these data" in said("--method", "law")
+
+
+class Blind(torch.nn.Module):
+    """Fields of a masked network that sees the mean of the known sites alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.strength = torch.nn.Parameter(torch.tensor(0.4))
+
+    def forward(self, x, u, condition=None):
+        return self.strength * x.mean((1, 2, 3), keepdim=True) + torch.zeros_like(x)
+
+
+def test_a_masked_network_is_bounded_over_orders(run):
+    if run.run.domain.values.name != "binary":
+        return
+    data, model = run.data("test"), replace(run.model, denoiser=MaskedDenoiser(Blind()))
+    found = find_likelihood(run.run, data, LikelihoodOptions(paths=3), model=model)
+    fields, spins = masked_bounds(model.denoiser, *encoded(run, data), 3, 0), found.values["ln_p"].values.reshape(-1)
+    np.testing.assert_allclose(spins, fields.variational, rtol=1e-9)
+    assert found.others["steps"].level.values[[0, -1]].tolist() == [1, 0] and found.others["steps"].sizes["level"] == 10
+    assert found.others["estimates"].estimate.values.tolist() == ["vlb", "path", "law"] and "orders" in found.table
+
+
+def encoded(run, data):
+    return run.run.domain.encode(data, run.model.encoding.domain)[:1]
 
 
 def lattice(name, **fields):

@@ -77,6 +77,18 @@ def test_the_guess_of_x_errs_by_the_posterior_variance():
         assert abs(value - float(rest)) < 4 * spread
 
 
+def test_what_an_exact_chain_pays_down_to_a_level_is_what_is_known_of_x_there():
+    r""":math:`I(x; y_s) = \tfrac12 \sum_k \ln (P + s^2)/(s^2 - e^2)` of x with noise e, as mean over draws."""
+    law = field(16)
+    y = noisy(law, 400, 3)
+    found = chain_bounds(law, FourierCovariance(law), down_to_noise(30, 6), y, 4, 0, dtype=torch.float64)
+    for level, paid in zip(found.levels[:-1], found.terms.cumsum(0), strict=False):
+        known = 0.5 * torch.log((law.spectrum + level**2) / (level**2 - S_MIN**2)).sum()
+        value, error = standing(paid)
+        assert abs(value - float(known)) < 4 * error
+    assert error < 0.01 * float(known)
+
+
 LAWS = {
     "mixture": GaussianMixture(
         torch.tensor([[1.5, 0, 0], [-1, 1, 0], [0, -2, 0.5]]).double(), torch.full((3,), 0.2).double()

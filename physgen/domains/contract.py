@@ -86,6 +86,7 @@ class Domain(Doors, Law, ABC):
     ``fits_lattice``       whether a trained network is one of another lattice too; of its own alone
     ``exact_denoiser``     exact D(y, s, condition) for a template; None
     ``log_target``         template -> ln of the law of x up to a constant of each condition; None where it is not known
+    ``log_law``            template -> ln p of x with noise, norm included; None where it is not known
     ``local_moves``        ensemble after sweeps of moves that leave its law unchanged; refuses
     ``observables``        numbers of configurations, or of pairs, whose means weighted draws are asked for; none
     ``identities``         averages that the law fixes exactly, of an ensemble, to certify it without a reference; None

@@ -214,24 +214,29 @@ class OpenRun:
         self,
         data: Any = None,
         *,
-        method: Literal["hutchinson", "exact", "jacobian", "bound"] = "hutchinson",
+        method: str = "all",
         probes: int = 8,
         steps: int | None = None,
         seed: int = 0,
+        paths: int = 16,
+        kernel: Literal["covariance", "ancestral"] = "covariance",
         progress: bool = True,
     ) -> LikelihoodOfData:
         """ln p of each configuration, with its errors, in nats and bits per dimension; nothing is written.
 
         Args:
             data: a Dataset, an array or the path of either; None for the test part.
-            method, probes, steps, seed: see :class:`physgen.stages.likelihood.LikelihoodOptions`.
+            method, probes, steps, seed, paths, kernel: see
+                :class:`physgen.stages.likelihood_methods.LikelihoodOptions`.
 
         Returns:
-            ``values`` over the sample dims, ``summary``, ``table``, ``figure``, ``write(folder)``.
+            ``values`` over the sample dims, ``others`` (all methods, the bounds by level and by paths), ``summary``,
+            ``table``, ``figure``, ``write(folder)``.
         """
         from physgen.stages.likelihood import LikelihoodOptions, find_likelihood
 
-        options, bar = LikelihoodOptions(method, probes, steps, seed), shown_bar(progress, "likelihood")
+        options = LikelihoodOptions(method, probes, steps, seed, paths, kernel)
+        bar = shown_bar(progress, "likelihood")
         source = self.data("test") if data is None else data
         return find_likelihood(self.run, source, options, model=self.model, progress=bar)
 

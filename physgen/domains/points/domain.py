@@ -184,6 +184,13 @@ class Points(Domain):
 
         return EncodedLaw.of(template, constants)
 
+    def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
+        """ln p_s of the law that the vectors say that they have, in the numbers that a network sees."""
+        from physgen.domains.points.denoiser import EncodedLaw
+
+        law = EncodedLaw.of(template, constants)
+        return None if law is None else law.log_law
+
     # --- judging --------------------------------------------------------------------------------
 
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:

@@ -103,8 +103,9 @@ class ImplicitScoreMatching(WeightedDenoising):
     r"""Hyvarinen's loss, with the exact trace: :math:`\ell = (D - y)^2 + 2 s^2 \nabla\cdot D/d - s^2`.
 
     By Stein's identity its mean is the denoising error itself. It sees y alone, never the pair (x0, noise); the price
-    is d backward passes, and a larger variance at small s. Source: Hyvarinen, JMLR 6, 695 (2005), eq. 4, for the score
-    :math:`(D - y)/s^2` of the noisy law, times :math:`2 s^4/d`.
+    is d backward passes. A sample scatters less than in denoising at small s, where the pair does, and more at large s,
+    where :math:`(D - y)^2` does: take a weight that falls there, as :func:`likelihood_weight`. Source: Hyvarinen, JMLR
+    6, 695 (2005), eq. 4, for the score :math:`(D - y)/s^2` of the noisy law, times :math:`2 s^4/d`.
     """
 
     def error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
@@ -117,7 +118,7 @@ class ImplicitScoreMatching(WeightedDenoising):
 
     def _trace(self, denoised: Tensor, y: Tensor, keep: bool) -> Tensor:
         r""":math:`\nabla\cdot D/d`, shape (B,)."""
-        total = torch.zeros_like(y[:, 0].flatten(1)[:, 0])
+        total = y.new_zeros(len(y))
         values = denoised.flatten(1)
         for i in range(values.shape[1]):
             (slope,) = torch.autograd.grad(values[:, i].sum(), y, create_graph=keep, retain_graph=True)
@@ -148,7 +149,7 @@ class SlicedScoreMatching(ImplicitScoreMatching):
         self.projections, self.generator = projections, generator
 
     def _trace(self, denoised: Tensor, y: Tensor, keep: bool) -> Tensor:
-        total = torch.zeros_like(y[:, 0].flatten(1)[:, 0])
+        total = y.new_zeros(len(y))
         for _ in range(self.projections):
             v = torch.randint(2, y.shape, generator=self.generator, device=y.device).to(y) * 2 - 1
             (slope,) = torch.autograd.grad((denoised * v).sum(), y, create_graph=keep, retain_graph=True)

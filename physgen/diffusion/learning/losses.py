@@ -115,8 +115,9 @@ class ImplicitScoreMatching(WeightedDenoising):
     r"""Hyvarinen's loss, with the exact trace: :math:`\ell = (D - y)^2 + 2 s^2 \nabla\cdot D/d - s^2`.
 
     By Stein's identity its mean is the denoising error itself. It sees y alone, never the pair (x0, noise); the price
-    is d backward passes, and a larger variance at small s. Source: Hyvarinen, JMLR 6, 695 (2005), eq. 4, for the score
-    :math:`(D - y)/s^2` of the noisy law, times :math:`2 s^4/d`.
+    is d backward passes. A sample scatters less than in denoising at small s, where the pair does, and more at large s,
+    where :math:`(D - y)^2` does: take a weight that falls there, as :func:`likelihood_weight`. Source: Hyvarinen, JMLR
+    6, 695 (2005), eq. 4, for the score :math:`(D - y)/s^2` of the noisy law, times :math:`2 s^4/d`.
     """
 
     def error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:

@@ -181,7 +181,7 @@ class Runs:
         told = [
             {k: v for k, v in (entry | entry.get("metrics", {}) | entry.get("tags", {})).items() if k not in LEFT_OUT}
             for entry in read_journal(run.folder)
-            if entry.get("event") not in ("params", "artifact")  # the whole configuration stands there
+            if entry.get("event") not in ("params", "artifact", "dataset")  # the whole configuration stands there
         ]
         return json.dumps([told, run.experiment.tracking.experiment]).replace(str(run.folder.parent), "")
 

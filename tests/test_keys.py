@@ -179,10 +179,11 @@ class Runs:
         """The journal without clocks and places, and the experiment that it is sent to."""
         run = self.run(domain, words)
         told = [
-            {k: v for k, v in (entry | entry.get("metrics", {}) | entry.get("tags", {})).items() if k not in LEFT_OUT}
+            {key: value for key, value in (entry | entry.get("metrics", {}) | entry.get("tags", {})).items()
+             if key not in LEFT_OUT and not key.startswith("system/")}
             for entry in read_journal(run.folder)
             if entry.get("event") not in ("params", "artifact", "dataset")  # the whole configuration stands there
-        ]
+        ]  # fmt: skip
         return json.dumps([told, run.experiment.tracking.experiment]).replace(str(run.folder.parent), "")
 
     def samples(self, domain, words):

@@ -23,7 +23,7 @@ from physgen.diffusion.masked import MaskedDenoiser
 from physgen.ensemble import check_ensemble, open_verified, sample_count, sample_dims, units_of_samples
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
-from physgen.runs.encoded import encoded_part, keep_spectrum, kept_spectrum, store_folder
+from physgen.runs.encoded import Encoded, encoded_part, keep_spectrum, kept_spectrum, store_folder
 from physgen.runs.encoding import Encoding, describe_encoding
 from physgen.runs.folder import (
     ENCODING,
@@ -239,7 +239,7 @@ def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding,
 
     Process 0 fits and, where the data are large, writes what all map (:mod:`physgen.runs.encoded`).
     """
-    spectrum = _prepare_data(run, settings) if here.is_main else None
+    made = _prepare_data(run, settings, here.device) if here.is_main else None
     here.barrier()
     encoding = run.encoding()
     writes = here.local_rank == 0 and not here.is_main and store_folder(run.folder).parent != run.folder / "data"
@@ -247,12 +247,15 @@ def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding,
         encoded_part(run, "train", encoding.domain)
         held_out(run, encoding, settings.validation_size, here.device)
     here.barrier()
-    found = encoded_part(run, "train", encoding.domain, write=False)
-    held = held_out(run, encoding, settings.validation_size, here.device, write=False)
-    return Data(found.x, found.condition, held), encoding, here.broadcast_object(spectrum)
+    if made is None:
+        found = encoded_part(run, "train", encoding.domain, write=False)
+        held = held_out(run, encoding, settings.validation_size, here.device, write=False)
+    else:
+        found, held, _ = made
+    return Data(found.x, found.condition, held), encoding, here.broadcast_object(made and made[2])
 
 
-def _prepare_data(run: Run, settings: Settings) -> Spectrum | None:
+def _prepare_data(run: Run, settings: Settings, device: torch.device) -> tuple[Encoded, HeldOut, Spectrum | None]:
     """Fit and write the encoding of a new run, encode its parts, measure the spectrum of the training part."""
     domain, values, is_new = run.domain, run.domain.values, not (run.folder / ENCODING).exists()
     with run.open_part("train") as train:
@@ -274,8 +277,7 @@ def _prepare_data(run: Run, settings: Settings) -> Spectrum | None:
         spectrum = values.prior_spectrum(power, found.condition.get("labels"), cells)
         if spectrum is not None:
             keep_spectrum(run.folder, spectrum)
-    held_out(run, run.encoding(), settings.validation_size, torch.device("cpu"))
-    return spectrum
+    return found, held_out(run, run.encoding(), settings.validation_size, device), spectrum
 
 
 LEVELS = 9

@@ -30,16 +30,17 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines of a table in Markdown: one row for each method and number of evaluations, errors in brackets."""
     names = shown(rows)
-    classes = any(row.get("agreement") is not None for row in rows)
+    held = next((row["agreement"][2] for row in rows if row.get("agreement")), None)
     head = ["evaluations", "method", *[f"{name.replace('/', ': ')} (floor)" for name in names]]
-    head += (["class as asked"] if classes else []) + ["fails of the judge"]
+    head += ([f"class as asked (data: {held:.3f})"] if held is not None else []) + ["fails of the judge"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in sorted(rows, key=lambda row: (row["most"], row["method"])):
         cells = [f"{row['evaluations']}", row["method"]]
         cells += [
             f"{value:.3f} ± {error:.3f} ({floor:.3f})" for value, error, floor in map(row["distances"].get, names)
         ]
-        cells += [f"{row['agreement']:.3f}"] if classes and row.get("agreement") is not None else [""] * classes
+        if held is not None:
+            cells.append("{:.3f} ± {:.3f}".format(*row["agreement"][:2]) if row.get("agreement") else "")
         cells.append(f"{len(row['failed'])} of {row['of']}")
         lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -14,7 +14,6 @@ from physgen.figures.style import plain_log_ticks, save_figure, styled
 PANELS = {
     "power_spectrum/mean_abs_log_ratio": r"spectrum, mean $|\ln P/P_{ref}|$",
     "log_power_spectrum/mean_abs_log_ratio": r"spectrum of the log, mean $|\ln P/P_{ref}|$",
-    "gradients/distance_tv": "gradients, total variation",
     "one_point/distance_tv": "grey values, total variation",
 }
 COLOURS = ("#3b3b3b", "#0072b2", "#d55e00", "#cc79a7", "#009e73", "#e69f00", "#56b4e9", "#7a5195", "#8c8c8c")

@@ -69,7 +69,7 @@ def test_a_rescaled_field_fails_the_power_spectrum(domain):
     assert judged.summary["power_spectrum"]["mean_ratio"]["value"] == pytest.approx(1.3**2 * before, rel=1e-5)
 
 
-@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values.name == "binary"])
+@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d)().values.name == "binary"])
 def test_spins_without_their_couplings_fail_the_energy(domain):
     """Spins turned at random are free spins: their energy is zero under any couplings."""
     _, ensemble = data(domain)

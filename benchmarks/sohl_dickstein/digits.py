@@ -63,7 +63,7 @@ def rows():
         Row(
             f"Parzen estimate of {len(train)} drawn digits, bits", own[0], own[1],
             "317 (MNIST, 784 pixels, other data)", floor[0], floor[1], clock.read(), kept,
-            f"pixels in [0, 1], width {own[2]:.3f}; bound: the {len(train)} training digits themselves, which is what a "
+            f"pixels in [0, 1], width {own[2]:.3f}; bound: the {len(train)} training digits themselves, what a "
             "perfect model gets of so many draws; kept: not below it by 3 errors. Of a model it says little (Theis et "
             "al., arXiv:1511.01844)",
         ),

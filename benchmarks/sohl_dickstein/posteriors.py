@@ -1,4 +1,4 @@
-r"""Multiplying by r(x), posteriors and products of two laws (sections 2.5 and 3.2 of the paper), each beside its answer.
+r"""Multiplying by r(x), posteriors, products of two laws (sections 2.5 and 3.2 of the paper), each beside its answer.
 
 The paper shows images and prints no figures. Laws are mixtures of three Gaussians in the plane and the heartbeat, of
 which every answer is known; *plain* is guidance as the paper has it, the score of p plus that of r, *weighted* the same

@@ -14,7 +14,7 @@ from benchmarks.sohl_dickstein.row import Clock, Row
 from physgen.domains.images import Images
 from physgen.domains.images.dead_leaves import same_leaf
 
-CELLS, RADII, LEVELS, STEPS, BATCH, TESTED = 16, (1.0, 16.0), 256, 500, 48, 300
+CELLS, RADII, LEVELS, STEPS, BATCH, TESTED = 16, (1.0, 16.0), 256, 400, 48, 300
 DATA = Images(
     source="dead_leaves", count=6000, cells=CELLS, smallest_radius=RADII[0], largest_radius=RADII[1], levels=LEVELS,
     flip=True,

@@ -168,15 +168,12 @@ class Points(Domain):
 
     def build_network(self, kind: str, options: dict[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
         """A residual network of vectors (``kind: mlp``)."""
-        from physgen.networks.layers import option_names
+        from physgen.domains.building import constructed
         from physgen.networks.mlp import MLP
 
         if kind != "mlp":
             raise InputError(f"network kind {kind!r} is unknown here: use 'mlp'")
-        try:
-            return MLP(constants["channels"], **options)
-        except TypeError as error:
-            raise InputError(f"network: {error}; known options: {', '.join(option_names(MLP))}") from None
+        return constructed(MLP, options, constants["channels"])
 
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
         """E[x0 | y] of the law that the vectors say that they have; None where it has no closed form, or none is said.
@@ -186,6 +183,13 @@ class Points(Domain):
         from physgen.domains.points.denoiser import EncodedLaw
 
         return EncodedLaw.of(template, constants)
+
+    def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
+        """ln p_s of the law that the vectors say that they have, in the numbers that a network sees."""
+        from physgen.domains.points.denoiser import EncodedLaw
+
+        law = EncodedLaw.of(template, constants)
+        return None if law is None else law.log_law
 
     # --- judging --------------------------------------------------------------------------------
 

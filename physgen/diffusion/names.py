@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 SamplerName = Literal[
     "euler", "ancestral", "heun", "dpmpp_2m", "euler_maruyama", "dpmpp_3m", "exponential_4m", "dpmpp_2m_sde",
-    "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5", "modal_2m", "modal_4m", "flow_map", "consistency",
+    "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5", "modal_2m", "modal_4m", "flow_map",
+    "consistency",
 ]  # fmt: skip
 # their error on a Gaussian field is not that of steps through given levels: of the rules log-uniform alone acts on them
 OF_STUDENTS: tuple[SamplerName, ...] = ("flow_map", "consistency")  # of a run of `physgen distill`, at its own levels

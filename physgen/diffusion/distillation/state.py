@@ -18,9 +18,7 @@ class StudentState(TrainingState):
         loss: of the student that it holds. recipe, wrap: as there; ``recipe.level_distribution`` is along the way.
     """
 
-    def __init__(
-        self, loss: StudentLoss, recipe: Recipe, wrap: Callable[[nn.Module], nn.Module] | None = None
-    ) -> None:
+    def __init__(self, loss: StudentLoss, recipe: Recipe, wrap: Callable[[nn.Module], nn.Module] | None = None) -> None:
         super().__init__(loss.student, recipe)
         self.method, self.wrapped = loss, wrap is not None
         self.loss = loss if wrap is None else wrap(loss)

@@ -1,4 +1,4 @@
-"""Students of few steps on maps, beside their teacher: ``python -m benchmarks.students FOLDER [--write]``.
+"""Students on maps, beside their teacher: ``python -m benchmarks.students FOLDER METHOD-SEED ... [ROW ...] [--write]``.
 
 FOLDER/teacher is a trained run (``physgen train configs/.../demo.yaml``, 261 CPU seconds), or is trained first; each
 student is a run beside it that took a quarter of that, each row is kept in FOLDER/rows.json and not made again.
@@ -243,11 +243,13 @@ def run(words: list[str]) -> None:
     folder = Path(words[0])
     torch.set_num_threads(1)
     campaign = Campaign(folder)
-    for method, seed in (word.rsplit("-", 1) for word in words[1:] if not word.startswith("--")):
+    for method, seed in (word.rsplit("-", 1) for word in words[1:] if word[0] != "-" and "/" not in word):
         teach(folder, method, int(seed))
+    named = [word for word in words[1:] if "/" in word]
     full = [name for word in words if word.startswith("--full=") for name in word[7:].split(",")]
     for row in chosen(folder):
-        campaign.make(row)
+        if not named or row.name in named:
+            campaign.make(row)
     for row in chosen(folder):
         if row.name in full:
             campaign.make(replace(row, full=True))

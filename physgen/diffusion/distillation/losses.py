@@ -187,7 +187,8 @@ class MeanFlow(StudentLoss):
     r"""Mean flow along the teacher's path. r is s in a quarter of the cases, 0 in another one, else between them.
 
     With q = d theta/d ln s the residual :math:`R = q (G - F) + (\theta(s) - \theta(r))\,dG/d\ln s` is stepped down by
-    the loss :math:`|G - \mathrm{sg}(G - R/\bar q)|^2`, :math:`\bar q` the root mean square of q over the modes.
+    the loss :math:`|G - \mathrm{sg}(G - R/n)|^2`, :math:`n^2` the mean over the modes of the squares of q and of the
+    angle: where all modes stand still (q = 0) the network's own change with the level would else rule all steps.
     """
 
     # the derivative of the network takes its slow path: measured as 6 evaluations on one core
@@ -197,7 +198,7 @@ class MeanFlow(StudentLoss):
         return self.evaluations
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
-        """The square of R over that of q."""
+        """The square of R/n."""
         student = self.student
         share, drawn = student.share_of(s), torch.rand_like(s)
         r = student.level_at(share * ((drawn - 0.25) / 0.5).clamp(0, 1)).to(s)
@@ -215,11 +216,12 @@ class MeanFlow(StudentLoss):
             def mean(x: Tensor, c_noise: Tensor) -> Tensor:
                 return student.network(x, c_noise, given)
 
-            _, changed = torch.func.jvp(mean, (at, s.log() / 4), (along, torch.full_like(s, 0.25)))
-            turned = angle(s, r, power, u) * student.frame.modes(changed.to(s.dtype))
+            changed = torch.func.jvp(mean, (at, s.log() / 4), (along, torch.full_like(s, 0.25)))[1]
+            turn = angle(s, r, power, u)
+            turned = turn * student.frame.modes(changed.to(s.dtype))
+            unit = (_mean_angle(student, speed) + _mean_angle(student, turn)).sqrt()
         found = student.mean_rest(u, s, r, condition)
         residual = speed * (found.detach() - flow) + turned
-        unit = _mean_angle(student, speed).sqrt()
         return mean_square(student, found - (found.detach() - residual / like(unit, residual)))
 
 

@@ -3,7 +3,8 @@
 The teacher is the exact denoiser of a mixture of two Gaussians, in one dimension and along the diagonal of eight. The
 error is the W1 distance along the axis of the means, over the standard deviation there, from the law itself: in one
 dimension of the image of 4001 quantiles of the start, without Monte Carlo error where nothing is renoised; in eight
-of 16384 draws, beside the same figure for 16384 true ones.
+of 16384 draws, beside the same figure for 16384 true ones. Networks start from zero, G = 0; that of consistency
+training, which is a tuning, is trained to denoise for as many steps before.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from torch import Tensor
 
 from physgen.diffusion.distillation import METHODS, FlowMap, StudentState, teachers_way
 from physgen.diffusion.exact import GaussianMixture
-from physgen.diffusion.learning.denoisers import FieldDenoiser
+from physgen.diffusion.learning.denoisers import FieldDenoiser, LogUniform
 from physgen.diffusion.learning.prior_spectrum import fit_spectrum
-from physgen.diffusion.learning.training import Recipe, train
+from physgen.diffusion.learning.training import Recipe, TrainingState, train
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.networks.mlp import MLP
 
 OFFSET, VARIANCE = 0.8, 0.1
 DEVIATION = math.sqrt(OFFSET**2 + VARIANCE)
-COUNTS, DRAWS = {1: 4001, 8: 16384}, {1: "consistency", 8: "flow_map"}
+COUNTS = {1: 4001, 8: 16384}
 OWN = {"progressive": "flow_map", "mean_flow": "flow_map"}
 
 
@@ -67,10 +68,16 @@ def drawn(denoiser: object, sampler: str, levels: Tensor, dimension: int) -> Ten
         return solver(denoiser, levels, solver.start(start, float(levels[0])), None, lambda i: noise[i])
 
 
-def student(dimension: int, exact: GaussianMixture, x: Tensor) -> FlowMap:
-    """The untrained student: G = 0."""
+def student(dimension: int, exact: GaussianMixture, x: Tensor, steps: int = 0) -> FlowMap:
+    """The untrained student: G = 0, or after so many steps of denoising, which a tuning starts from."""
     torch.manual_seed(0)
-    made = FlowMap.of(FieldDenoiser(MLP(dimension, width=32, blocks=2), fit_spectrum(x[:4096]))).requires_grad_(True)
+    denoiser = FieldDenoiser(MLP(dimension, width=32, blocks=2), fit_spectrum(x[:4096]))
+    if steps:
+        state = TrainingState(denoiser, Recipe(steps, 128, 3e-3, 1, LogUniform(0.03, 6.0), warmup=20))
+        for _ in train(state, x):
+            pass
+        denoiser = state.ema
+    made = FlowMap.of(denoiser).requires_grad_(True)
     ln_s = torch.linspace(math.log(0.03), math.log(6), 17, dtype=torch.float64)
     noise = torch.randn(17, 512, dimension, generator=torch.Generator().manual_seed(1))
     way = teachers_way(exact, made.frame, x[:512], ln_s.exp(), lambda i: noise[i])
@@ -89,7 +96,8 @@ def rows(dimension: int, steps: int) -> None:
     found = [f"{100 * distance(drawn(start, 'flow_map', start.levels(n), dimension)):.2f}" for n in evaluations]
     print(f"| {dimension} | start, G = 0 | {' | '.join(found)} | |")
     for method in METHODS:
-        made, began = student(dimension, exact, x), time.process_time()
+        began = time.process_time()
+        made = student(dimension, exact, x, steps if method == "consistency_training" else 0)
         recipe = Recipe(steps, 128, 3e-3, 1, made.level_at, warmup=20)
         state = StudentState(METHODS[method](made, exact, 4), recipe)
         for _ in train(state, x):

@@ -78,7 +78,7 @@ def maps(path: Path | None = None) -> Case:
     unets = [({"kind": "unet", "width": w, "multipliers": m}, r) for w, m, r in
              ((16, (1, 2, 3), 3e-3), (8, (1, 2, 3), 3e-3))]  # fmt: skip
     dits = [({"kind": "dit", "width": w, "depth": d, "heads": 4, "patch": p, "overlap": o}, r) for w, d, p, o, r in
-            ((64, 3, 4, 2, 3e-3), (32, 3, 2, 1, 3e-3))]  # fmt: skip
+            ((64, 3, 4, 2, 3e-3), (32, 3, 2, 1, 3e-3), (64, 3, 4, 2, 1e-3))]  # fmt: skip
     unit = parts[1]["simulation"].values
     return Case(physics, *parts, unit, True, True, 24.0, 16, tuple(unets + dits))
 
@@ -92,8 +92,8 @@ def _digits() -> Case:
     unets = [({"kind": "unet", "width": w, "multipliers": m}, r) for w, m, r in
              ((16, (1, 2), 3e-3), (32, (1, 2), 2e-3))]  # fmt: skip
     dits = [({"kind": "dit", "width": w, "depth": d, "heads": 4, "patch": p}, r) for w, d, p, r in
-            ((64, 3, 2, 3e-3), (48, 3, 1, 2e-3))]  # fmt: skip
-    return Case(AnyField(), *parts, np.arange(500), False, False, 12.0, 32, tuple(unets + dits))
+            ((64, 3, 2, 3e-3), (64, 3, 2, 1e-3))]  # fmt: skip
+    return Case(AnyField(), *parts, np.arange(500), False, False, 10.0, 32, tuple(unets + dits))
 
 
 CASES: Mapping[str, Callable[..., Case]] = {"maps": maps, "digits": _digits}

@@ -32,7 +32,6 @@ SHARE = 1 / 3  # of the budget, for an autoencoder
 AUTOENCODERS = {  # name -> channels, factor, width
     "truncation, factor 2": (1, 2, 0),
     "autoencoder, factor 2": (1, 2, 16),
-    "autoencoder, factor 4, 4 channels": (4, 4, 16),
     "truncation, factor 4": (1, 4, 0),
 }
 DIFFUSED = ("truncation, factor 2", "autoencoder, factor 2")

@@ -116,7 +116,7 @@ def find_likelihood(
     estimates = measured.estimates()
     bounded = any(one.method in CHAIN for one in estimates)
     variational = measured.chain.variational.cpu().numpy() if bounded else None
-    others = {"estimates": estimates_of(measured.data, estimates, variational)}
+    others = {"estimates": estimates_of(measured, estimates, variational)}
     if bounded:
         others |= {"steps": steps_of(measured), "growth": growth_of(measured)}
     values = values_of(measured, estimates)

@@ -137,6 +137,12 @@ class Measurement:
         return self.model.domain.values.path_kernel() is not None
 
     @property
+    def dimension(self) -> int:
+        """Numbers that a configuration has: all components of real ones, one of each site where it is a kind."""
+        x, how = self.data.x, self.model.domain.values.path_kernel()
+        return x[0].numel() // (x.shape[1] if how is not None and how[1] == "categorical" else 1)
+
+    @property
     def is_masked(self) -> bool:
         """Whether the network unmasks sites, in any order, instead of denoising them."""
         from physgen.diffusion.masked import MaskedDenoiser

@@ -275,8 +275,8 @@ def notes_of(measured: Measurement, values: xr.Dataset, estimates: list[Estimate
         scatter = float(measured.chain.log_weight.std(0).mean())
         if scatter > WIDE:
             notes.append(
-                f"ln w scatters by {scatter:.2g} nats over the paths of a configuration: path is far below its limit and "
-                "its own error too small; take more --steps"
+                f"ln w scatters by {scatter:.2g} nats over the paths of a configuration: path is far below its limit, "
+                "with too small an error of its own; take more --steps"
             )
     if "law" in names:
         notes.append("law is what the data have: the mean of a model's ln p over many of them is below it")

@@ -16,7 +16,8 @@ from physgen.report.found import Found
 from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
 from physgen.stages.encoded_data import encoded_data
-from physgen.stages.likelihood_methods import CHAIN, LikelihoodOptions, Measurement
+from physgen.stages.likelihood_methods import Measurement
+from physgen.stages.likelihood_options import CHAIN, LikelihoodOptions
 
 if TYPE_CHECKING:
     import xarray as xr

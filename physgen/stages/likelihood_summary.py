@@ -13,7 +13,8 @@ from physgen.diagnostics.result import Units, units
 from physgen.ensemble import sample_dims
 from physgen.runs.model import Model
 from physgen.stages.encoded_data import EncodedData
-from physgen.stages.likelihood_methods import FLOWS, Estimate, Measurement
+from physgen.stages.likelihood_methods import Estimate, Measurement
+from physgen.stages.likelihood_options import FLOWS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,11 +25,11 @@ BANDS = 8  # of levels in the printed table of the variational bound
 Told = tuple[float, float]
 
 
-def over_units(group: Units, per_sample: np.ndarray) -> Told:
-    """Mean of (N,) over independent units, and its standard error; NaN of a single unit."""
+def over_units(group: Units, per_sample: np.ndarray, shared: float = 0.0) -> Told:
+    """Mean of (N,) over independent units, and its standard error with what they share; NaN of a single unit."""
     per_unit = group.mean(np.reshape(per_sample, -1)).reshape(group.count, -1).mean(1)
     error = per_unit.std(ddof=1) / math.sqrt(group.count) if group.count > 1 else math.nan
-    return float(per_unit.mean()), float(error)
+    return float(per_unit.mean()), math.hypot(error, shared)
 
 
 # --- datasets -----------------------------------------------------------------------------------------
@@ -76,8 +77,9 @@ def estimates_of(measured: Measurement, estimates: list[Estimate], variational: 
     dims, group = sample_dims(data.ensemble), units(data.ensemble)
     shape = tuple(data.ensemble.sizes[d] for d in dims)
     first = estimates[0].ln_p
-    means = [over_units(group, one.ln_p) for one in estimates]
-    less = [over_units(group, one.ln_p - first) for one in estimates]
+    means = [over_units(group, one.ln_p, one.shared) for one in estimates]
+    common = [math.hypot(one.shared, estimates[0].shared) for one in estimates]
+    less = [over_units(group, one.ln_p - first, both) for one, both in zip(estimates, common, strict=True)]
     nats, bits = {"units": "nat"}, {"units": "bit"}
     made = {
         "ln_p": (("estimate", *dims), np.stack([one.ln_p.reshape(shape) for one in estimates]), nats),
@@ -94,7 +96,7 @@ def estimates_of(measured: Measurement, estimates: list[Estimate], variational: 
         "meaning": ("estimate", [one.meaning for one in estimates]),
     }  # fmt: skip
     if variational is not None:
-        above = [over_units(group, one.ln_p - variational) for one in estimates]
+        above = [over_units(group, one.ln_p - variational, one.shared) for one in estimates]
         made["less_variational"] = ("estimate", [value for value, _ in above], nats)
         made["less_variational_error"] = ("estimate", [error for _, error in above], nats)
     return xr.Dataset(made, {"estimate": [one.method for one in estimates]})
@@ -264,7 +266,9 @@ def notes_of(measured: Measurement, values: xr.Dataset, estimates: list[Estimate
             notes.append(
                 "this domain states no Jacobian of its encoding: the density is that of the encoded field alone"
             )
-    if "bound" in names:
+    if "bound" in names and measured.is_discrete:
+        notes.append("bound is the chain of infinitely many steps, without errors of values that are below s_min")
+    elif "bound" in names:
         notes.append(
             "bound is the mean over the noise, and ln p of an exact denoiser alone; of others it is below the chain's"
         )

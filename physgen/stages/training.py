@@ -193,7 +193,7 @@ def _choose_levels(run: Run, here: Launch, journal: Journal) -> None:
     if not here.is_main:
         return
     settings, cpu, wall = run.experiment.sampling, time.process_time(), time.perf_counter()
-    model = load_model(run.folder / "model", str(here.device))
+    model = load_model(run.folder / "model", str(here.device), few_steps=True)
     levels = choose_levels(model, settings.sampler, settings.steps, settings.levels)
     cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
     journal.event("levels", sampler=settings.sampler, steps=settings.steps, **cost, **levels.facts())

@@ -143,7 +143,7 @@ def test_the_trainer_of_the_continuous_core_trains_it():
     """Loss within 10 % of the entropy per spin, effective fraction above .5 from below .2, ln Z right."""
     x = EnumeratedIsing(MINUS_ENERGY, (1, *GRID)).sample(4096, torch.Generator().manual_seed(7)).float()
     recipe = Recipe(steps=300, batch_size=64, learning_rate=2e-2, warmup=5, level_distribution=uniform_fraction)
-    state = TrainingState(MaskedDenoiser(Tiny()), recipe, wrap=lambda loss: MaskedLoss(loss.denoiser))
+    state = TrainingState(MaskedDenoiser(Tiny()), recipe, loss=MaskedLoss)
     before = summarise_weights(log_weight(sample_masked(state.model, (2000, 1, *GRID), seed=8, tile=2000)))
     losses = [step.loss for step in train(state, x)]
     after = summarise_weights(log_weight(sample_masked(state.ema, (2000, 1, *GRID), seed=8, tile=2000)))

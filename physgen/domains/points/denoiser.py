@@ -49,6 +49,10 @@ class EncodedLaw(ExactLaw):
         jacobian = len(self.mean) * torch.log(torch.tensor(self.scale, dtype=torch.float64))
         return (self.law.log_density(wide, self.scale * s.double()) + jacobian).to(y.dtype)
 
+    def log_law(self, y: Tensor, sample: int, s: float) -> Tensor:
+        """:meth:`log_density` in the words of :meth:`physgen.domains.contract.Domain.log_law`; one law for all."""
+        return self.log_density(y, torch.tensor(s, dtype=torch.float64)).double()
+
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         drawn = self.law.sample(n, generator)
         return ((drawn.double() - self.mean.to(drawn.device)) / self.scale).float()

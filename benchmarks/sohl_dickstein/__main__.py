@@ -9,8 +9,8 @@ import sys
 from benchmarks.campaign import KEPT, Campaign, number, run
 
 ABOUT = (
-    "The experiments of Sohl-Dickstein, Weiss, Maheswaranathan and Ganguli 2015 (arXiv:1503.03585), the first diffusion "
-    "models, that need no download, each beside the exact value or a bound. K is their variational bound on "
+    "The experiments of Sohl-Dickstein, Weiss, Maheswaranathan and Ganguli 2015 (arXiv:1503.03585), the first "
+    "diffusion models, that need no download, each beside the exact value or a bound. K is their variational bound on "
     "log2 p, in bits; L_null that of independent components of the right mean and variance."
 )
 

@@ -1,8 +1,8 @@
 r"""The Gaussian chain of the paper for points in the plane, with the covariance of each reverse step learned too.
 
 The step from s to s' < s is :math:`N((1 - \rho) y + \rho D,\; s'^2 \rho + \rho^2 C)`, :math:`\rho = 1 - s'^2/s^2`, with
-mean D and covariance C (2 x 2, the paper: its diagonal) of :math:`x_0` given y; the step to s' = 0 is N(D, C). Both come
-from one network, trained by the terms of K themselves,
+mean D and covariance C (2 x 2, the paper: its diagonal) of :math:`x_0` given y; the step to s' = 0 is N(D, C). Both
+come from one network, trained by the terms of K themselves,
 
 .. math:: K = \langle \ln p(x_0|y_1) \rangle - \sum_k \langle KL(q(y_{k-1}|y_k, x_0)\,\|\,p(y_{k-1}|y_k)) \rangle
               - KL(q(y_T|x_0)\,\|\,N(0, s_T^2 + 1)) .

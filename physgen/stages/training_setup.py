@@ -67,7 +67,7 @@ class Settings:
         network: options of the domain's network.
         validation_size: configurations to validate on, at most.
         cadence: when to log, validate and save.
-        augment: apply the symmetries of the domain. compile: compile the network.
+        loss: its name. augment: apply the symmetries of the domain. compile: compile the network.
         calibration: configurations for the calibration at the end; 0 for none.
         automatic_precision: the precision of the recipe is not the one to take, but chosen for the machine.
         description: the resolved experiment, stored with the weights. digest: of it, stored with the checkpoints.
@@ -80,6 +80,7 @@ class Settings:
     network: Mapping[str, Any]
     validation_size: int
     cadence: Cadence
+    loss: str
     augment: bool
     calibration: int
     automatic_precision: bool
@@ -114,6 +115,7 @@ class Settings:
                 training.steps, training.log_every, training.validate_every, training.checkpoint_every,
                 training.keep_checkpoints,
             ),
+            loss=experiment.diffusion.loss,
             augment=training.augment,
             calibration=training.calibration,
             automatic_precision=training.precision == "auto",
@@ -304,18 +306,20 @@ def held_out(run: Run, encoding: Encoding, size: int, device: torch.device, writ
     return HeldOut(found.x.to(device), condition, units[chosen])
 
 
-def validate(denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser) -> ValidationLoss:
+def validate(
+    denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser, at_end: bool = False
+) -> ValidationLoss:
     """Loss by noise level over the trained range, and its ratio to that of ``baseline`` at the same noise.
 
     Errors are taken over the independent units of the held-out data. Of masked diffusion the loss is the cross entropy
-    by masked fraction, in nats per hidden site.
+    by masked fraction, in nats per hidden site. ``at_end``: the smallest level alone, where no other was trained.
     """
     if isinstance(denoiser, MaskedDenoiser):
         fractions = (torch.arange(LEVELS, device=held.x.device) + 1) / LEVELS
         both = masked_losses(denoiser, held.x, held.condition, fractions, SEED, baseline)
         return summarise_losses(fractions, *both, held.units)
     first, last = torch.tensor([encoding.s_min, encoding.s_max]).log10().tolist()
-    levels = torch.logspace(first, last, LEVELS).to(held.x.device)
+    levels = torch.logspace(first, last, LEVELS)[: 1 if at_end else LEVELS].to(held.x.device)
     batch = max(1, min(64, HELD_VALUES // held.x[0].numel()))
     losses = sample_losses(denoiser, held.x, held.condition, levels, SEED, baseline, batch)
     return summarise_losses(levels, *losses, held.units)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from physgen.diffusion.exact import CurieWeiss, ExactLaw, GaussianMixture, IsingTree, LawMixture, tree_chain
+from physgen.diffusion.exact import CurieWeiss, ExactLaw, GaussianMixture, IsingTree, LawMixture, SpinLaw, tree_chain
 from physgen.domains.points.binary_sequences import EvenParity, Sequences, heartbeat
 from physgen.domains.points.curves import curve_law
 
@@ -42,6 +42,16 @@ class KnownLaw:
     classes: Callable[[Tensor], Tensor] | None = None
     sequences: Sequences | EvenParity | None = None
 
+    def log_probability(self, x: Tensor) -> Tensor:
+        """ln P of x (B, d) of +1 and -1, natural logarithm, (B,) float64; NaN for a law of real numbers."""
+        if self.sequences is not None:
+            return self.sequences.log_probability(x)
+        if isinstance(self.exact, SpinLaw):
+            return self.exact.log_probability_of_known(x)
+        if isinstance(self.exact, LawMixture) and isinstance(self.exact.laws[0], SpinLaw):
+            return torch.logsumexp(self.exact.known_log_probabilities(x) + self.exact.prior.log(), dim=1)
+        return torch.full((len(x),), math.nan, dtype=torch.float64)
+
 
 def law_of(domain: Points) -> KnownLaw:
     """The law that the fields of the domain name."""
@@ -64,12 +74,12 @@ def attribute_fields(text: str, dimension: int) -> dict[str, Any]:
         return {}
 
 
-def named_law(ensemble: xr.Dataset) -> Points | None:
-    """The domain with the fields that an ensemble says are those of its law; None where it says none."""
+def named_law(ensemble: xr.Dataset, dimension: int | None = None) -> Points | None:
+    """The domain with the fields that an ensemble, or a template of so many components, says are those of its law."""
     from physgen.domains.points.domain import Points
     from physgen.domains.points.settings import as_fields
 
-    said = attribute_fields(str(ensemble.attrs.get(LAW, "")), ensemble.sizes["component"])
+    said = attribute_fields(str(ensemble.attrs.get(LAW, "")), dimension or ensemble.sizes["component"])
     return Points(**as_fields(said)) if said else None
 
 

@@ -75,6 +75,31 @@ def test_values_are_those_of_the_law_or_of_the_option():
         Points(binary=True).simulate(1)
 
 
+@pytest.mark.parametrize(
+    "domain",
+    [
+        HEARTBEAT,
+        THREE,
+        Points(law="parity", dimension=6),
+        Points(law="curie_weiss", dimension=6, binary=True, external_field=0.2),
+        Points(law="ising_chains", dimension=6, binary=True, tilts=(0.3, 0.0)),
+    ],
+    ids=lambda d: d.law,
+)
+def test_the_law_at_no_noise_is_a_probability(domain):
+    """The word ``log_law`` of a domain: its sum over all states is one, and the draws have its mean."""
+    made = domain.simulate(1)
+    log_law = domain.log_law(made, domain.fit_encoding(made))
+    if domain is HEARTBEAT:
+        assert float(log_law(torch.from_numpy(made.field.values[:1]), 0, 0.0)) == pytest.approx(-math.log(5))
+        return
+    states = enumerate_spins(domain.dimension).double()
+    p = log_law(states, 0, 0.0).exp()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-9)
+    mean, drawn = p @ states, made.field.values.astype(float)
+    assert (np.abs(drawn.mean(0) - mean.numpy()) < 4.5 * drawn.std(0) / len(drawn) ** 0.5).all()
+
+
 def broken(ensemble, part, seed=0):
     """The ensemble with one site turned in a part of its sequences."""
     generator = np.random.default_rng(seed)

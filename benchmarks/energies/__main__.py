@@ -181,6 +181,19 @@ def draw() -> Figure:
     return figure
 
 
+def one_site_table() -> str:
+    """The simulator, and ln Z by annealing, against quadrature."""
+    found = kept("one_site", laws.one_site)
+    rows = ["| at kappa = 0 | measured | quadrature |", "|---|---|---|"]
+    for name, (mean, error, exact) in found.items():
+        rows.append(f"| $\\langle\\{name}\\rangle$, hybrid Monte Carlo | {format_value(mean, error)} | {exact:.5f} |")
+    file = laws.FOLDER / "phi4_chains.json"
+    if file.exists():
+        mean, error, exact = json.loads(file.read_text())["ln Z"]["one site"]
+        rows.append(f"| ln Z a site, annealing of 200 paths | {format_value(mean, error)} | {exact:.5f} |")
+    return "\n".join(rows)
+
+
 TOPICS = {
     "energies of spins": lambda: energies_table("curie_weiss"),
     "energies of fields": lambda: energies_table("phi4"),
@@ -188,6 +201,7 @@ TOPICS = {
     "levels of fields": lambda: levels_table("phi4"),
     "draws": draws_table,
     "ln Z": partition_table,
+    "one site": one_site_table,
 }
 
 

@@ -144,17 +144,29 @@ def draws_table() -> str:
 
 def partition_table() -> str:
     """ln Z from both sides."""
+    from benchmarks.energies import draws
+
+    spins = laws.curie_weiss()
     rows = [
-        "| model | ln Z | from below | from above | ln Z of the true energy | KL(truth, model), nats |",
-        "|---|---|---|---|---|---|",
+        "| model | ln Z | from below | from above | ln Z, true energy | KL(truth, model), nats | p of M, 1024 draws |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for title, name in (("Curie-Weiss, pairs", "spin_chains"), ("$\\phi^4$, local", "phi4_chains")):
-        row = json.loads((laws.FOLDER / f"{name}.json").read_text())["ln Z"]
+    results = {
+        "Curie-Weiss, pairs": kept("spin_chains", lambda: draws.spin_chains(spins)),
+        "Curie-Weiss, pairs, by gradient": kept(
+            "spin_gradient", lambda: draws.spin_chains(spins, "pairs, by gradient", False)
+        ),
+        "$\\phi^4$, local": kept("phi4_chains", lambda: draws.phi4_chains(laws.phi4())),
+    }
+    for title, found in results.items():
+        row = found["ln Z"]
         cells = [title, format_value(row["ln Z"], row["error"]), f"{row['below']:.2f}", f"{row['above']:.2f}"]
         cells += [
             format_value(row["truth"], row["truth error"]) if row["truth error"] else f"{row['truth']:.4f} (exact)"
         ]
-        rows.append("| " + " | ".join([*cells, format_value(row["divergence"], row["divergence error"])]) + " |")
+        cells += [format_value(row["divergence"], row["divergence error"])]
+        cells += [f"{found['gibbs']['p of M']:.2g}" if "gibbs" in found else ""]
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 

@@ -127,13 +127,14 @@ def partition_row(of_model, log_z: float, log_z_error: float, gap: Tensor) -> di
 
 
 def phi4_levels(known: laws.Known, seed: int = 0) -> dict:
-    """The score's energy down the noise levels: MALA at every level, and ancestral steps alone through the same."""
+    """The score's energy down the noise levels: MALA at every level, ancestral steps alone through the same, and
+    through as many levels as MALA evaluates."""
     denoiser, _ = trained("local, score", seed, known.train)
     found, shape = {}, (200, 1, laws.SIDE, laws.SIDE)
-    for sampler in ("mala", "ancestral"):
+    for sampler, count in (("mala", LEVELS), ("ancestral", LEVELS), ("ancestral", 21 * LEVELS)):
         began = time.process_time()
-        x = sample(denoiser, log_uniform(5.0, 0.05, LEVELS), shape, seed, sampler=sampler, tile=100)
-        found[f"{sampler}, {LEVELS} levels"] = {"seconds": time.process_time() - began} | fields_judged(x, 1, known)
+        x = sample(denoiser, log_uniform(5.0, 0.05, count), shape, seed, sampler=sampler, tile=100)
+        found[f"{sampler}, {count} levels"] = {"seconds": time.process_time() - began} | fields_judged(x, 1, known)
     return found
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from physgen.cli import inferring
 from physgen.cli.certifying import certify_command
 from physgen.cli.combining import combine_command, pair_command
+from physgen.cli.distilling import distill_command
 from physgen.cli.drawing import pack_command, sample_command
+from physgen.cli.latents import decode_command, encode_command
 from physgen.cli.parser import STOPPED, parser
 from physgen.cli.words import command, free_path, number, pairs
 from physgen.progress import progress_bar
@@ -258,9 +260,12 @@ COMMANDS = {
     "import": _import,
     "export": _export,
     "train": _train,
+    "distill": distill_command,
     "sweep": _sweep,
     "sample": sample_command,
     "pack": pack_command,
+    "encode": encode_command,
+    "decode": decode_command,
     "average": _average,
     "evaluate": _evaluate,
     "certify": certify_command,

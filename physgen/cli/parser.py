@@ -7,8 +7,10 @@ from pathlib import Path
 
 from physgen.cli.certifying import add_certify
 from physgen.cli.combining import add_combine
+from physgen.cli.distilling import add_distill
 from physgen.cli.drawing import add_sample
 from physgen.cli.inferring import add_inference
+from physgen.cli.latents import add_latents
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: come again
 
@@ -40,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_making(commands)
     _add_train(commands)
+    add_distill(commands)
     add_sample(commands)
+    add_latents(commands)
     _add_sweep(commands)
     _add_judging(commands)
     add_inference(commands)

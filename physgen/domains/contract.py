@@ -48,7 +48,7 @@ class Domain(Doors, Law, ABC):
     =====================  =====================================================================================
     ``name``               the folder's name, and the attribute ``domain`` of its ensembles
     ``description``        one line
-    ``values``             kind of value (:mod:`physgen.diffusion.values`); ``Real()``
+    ``values``             kind of value (:mod:`physgen.diffusion.values`), of an instance; ``Real()``
     ``split_by``           label on a sample dim, or sample dim, whose values are independent units; a dim needs no
                            coordinate, its positions then count
     ``labels``             variables over sample dims on which the law depends, scalar; none
@@ -82,10 +82,11 @@ class Domain(Doors, Law, ABC):
                            have more than one dim gives it, so that a sample depends on its condition and its number
                            within it, not on how many are drawn of the others
     ``augment``            random symmetry of the law, of configuration and condition; identity
-    ``network``            untrained F(x, c_noise, condition); a U-Net of the shapes of the data
+    ``network``            untrained F(x, c_noise, condition); a U-Net or a DiT of the shapes of the data
     ``fits_lattice``       whether a trained network is one of another lattice too; of its own alone
     ``exact_denoiser``     exact D(y, s, condition) for a template; None
     ``log_target``         template -> ln of the law of x up to a constant of each condition; None where it is not known
+    ``log_law``            template -> ln p of x with noise, norm included; None where it is not known
     ``local_moves``        ensemble after sweeps of moves that leave its law unchanged; refuses
     ``observables``        numbers of configurations, or of pairs, whose means weighted draws are asked for; none
     ``identities``         averages that the law fixes exactly, of an ensemble, to certify it without a reference; None
@@ -108,12 +109,16 @@ class Domain(Doors, Law, ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     split_by: ClassVar[str]
-    values: ClassVar[Values] = Real()
     labels: ClassVar[tuple[str, ...]] = ()
     label_words: ClassVar[str] = ""
     learning_settings: ClassVar[tuple[str, ...]] = ()
     network_kind: ClassVar[str] = "unet"
     array_dimension: ClassVar[int | None] = None
+
+    @property
+    def values(self) -> Values:
+        """Kind of value; where all data of the domain have one, a ``ClassVar`` says it as well."""
+        return Real()
 
     # --- ensembles ------------------------------------------------------------------------------
 
@@ -259,22 +264,13 @@ class Domain(Doors, Law, ABC):
             raise InputError(f"network: {error}") from None
 
     def build_network(self, kind: str, options: dict[str, Any], constants: Constants) -> torch.nn.Module:
-        """The network of one kind; where ``constants["periodic"]`` is False it pads with zeros.
+        """The network of one kind, ``unet`` or ``dit``; where ``constants["periodic"]`` is False it pads with zeros.
 
         TypeError and ValueError of its constructor reach the user as messages.
         """
-        from physgen.networks.layers import option_names
-        from physgen.networks.unet import UNet
+        from physgen.domains.building import lattice_network
 
-        if kind != "unet":
-            raise InputError(f"network kind {kind!r} is unknown here: use 'unet'")
-        shapes, channels = constants["condition_shapes"], constants["channels"]
-        labels, maps = (shapes.get(name, [0])[0] for name in ("labels", "channels"))
-        sizes = {"condition_channels": maps, "labels": labels, "periodic": constants.get("periodic", True)}
-        try:
-            return UNet(len(constants["grid"]), channels, channels, **sizes, **options)
-        except TypeError as error:
-            raise InputError(f"network: {error}; known options: {', '.join(option_names(UNet))}") from None
+        return lattice_network(kind, options, constants)
 
     # --- judging --------------------------------------------------------------------------------
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from physgen.domains.contract import Domain
 
 
+ANY_FIELD = "any_field"  # what fields of no named physics are called where a name is needed
+
+
 def list_domains() -> list[str]:
     """Names of the domains, without importing any."""
     import physgen.domains
@@ -22,7 +25,11 @@ def list_domains() -> list[str]:
 
 
 def get_domain(name: str) -> type[Domain]:
-    """The dataclass of the domain called ``name``."""
+    """The dataclass of the domain called ``name``; ``any_field`` for fields of no named physics."""
+    if name == ANY_FIELD:
+        from physgen.domains.any_field import Fields
+
+        return Fields
     if name not in list_domains():
         raise InputError(f"unknown domain {name!r}; choose one of {', '.join(list_domains())}")
     return importlib.import_module(f"physgen.domains.{name}").Domain
@@ -48,7 +55,7 @@ def with_units(ensemble: xr.Dataset, domain: Any = None) -> xr.Dataset:
     from physgen.ensemble import unit_attrs
 
     name = str(ensemble.attrs.get("domain", ""))
-    if "independent_unit" in ensemble.attrs or (domain is None and name not in list_domains()):
+    if "independent_unit" in ensemble.attrs or (domain is None and name not in (*list_domains(), ANY_FIELD)):
         return ensemble
     said = get_domain(name) if domain is None else domain
     more = [tuple(getattr(said, words, ())) for words in ("exchangeable", "unit_within")]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from physgen.stages.data import import_files as import_files
     from physgen.stages.data import pair as pair
     from physgen.stages.data import simulate as simulate
+    from physgen.stages.distillation import DistillOptions as DistillOptions
+    from physgen.stages.distillation import distill as distill
     from physgen.stages.ema import best_width as best_width
     from physgen.stages.ema import compare_widths as compare_widths
     from physgen.stages.ema import describe_average as describe_average
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from physgen.stages.exporting import Exported as Exported
     from physgen.stages.exporting import export_files as export_files
     from physgen.stages.halves import agreement_of_runs as agreement_of_runs
+    from physgen.stages.latents import LatentOptions as LatentOptions
+    from physgen.stages.latents import decode_file as decode_file
+    from physgen.stages.latents import encode_file as encode_file
+    from physgen.stages.latents import information_table as information_table
     from physgen.stages.monitor import why_stopped as why_stopped
     from physgen.stages.monitored import monitor_curves as monitor_curves
     from physgen.stages.monitored import times_of_run as times_of_run

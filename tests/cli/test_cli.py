@@ -140,7 +140,9 @@ JUDGE = ("--reference", "fields.h5", "-o", "judged")
         (("simulate", FIELDS, "-o", "spins.h5"), "spins.h5 exists already", "choose another output"),
         (("simulate", FIELDS, "-o", "spins.h5/new.h5"), "spins.h5 is not a folder", "choose another output"),
         (("simulate", FIELDS, "--fast"), "unrecognized arguments: --fast", "usage"),
-        ((*TRAIN, "network.widht=8", "dataset=fields.h5"), "'widht'", "known options"),
+        ((*TRAIN, "network.widht=8", "dataset=fields.h5"), "'widht', did you mean 'width'?", "known options"),
+        ((*TRAIN, "network={kind: dit, patch: 3}", "dataset=fields.h5"), "(16, 16)", "divisible by its patch of 3"),
+        ((*TRAIN, "network={kind: dit, overlap: 3}", "dataset=fields.h5"), "overlap", "at most the patch (2 sites)"),
         ((*TRAIN, "network.multipliers=[1,2,2,2,2,2]", "dataset=fields.h5"), "(16, 16)", "use fewer multipliers"),
         ((*TRAIN, "dataset=spins.h5"), "domain 'spins'", "dataset=FILE"),
         ((*TRAIN, "dataset=none.h5"), "none.h5 does not exist", "physgen simulate"),
@@ -240,7 +242,7 @@ def test_a_disk_without_room_is_said_before_hdf5_writes(here, capsys, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", no_room)
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", lambda *_, **__: pytest.fail("HDF5 began to write"))
+    monkeypatch.setattr(xr.Dataset, "dump_to_store", lambda *_, **__: pytest.fail("HDF5 began to write"))
     said = refusal(capsys, *DRAW, "-n", "2")  # with the levels of its training: others would be kept beside the weights
     assert "new.h5 was not written (No space left on device)" in said and "free some space" in said
 

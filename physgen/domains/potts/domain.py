@@ -181,18 +181,13 @@ class Potts(Domain):
         return random_symmetry(x, condition, draws, self.boundary == "periodic")
 
     def build_network(self, kind: str, options: dict[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
-        """Message passing of colours (``kind: colour_passing``), or a periodic U-Net on the bonds (``unet``)."""
+        """Message passing of colours (``kind: colour_passing``), or ``unet`` or ``dit`` on the bonds."""
+        from physgen.domains.building import constructed
         from physgen.networks.colour_passing import ColourPassing
-        from physgen.networks.layers import option_names
 
         if kind != "colour_passing":
-            maps = {**constants, "condition_shapes": constants["condition_shapes"]}
-            return super().build_network(kind, options, maps)
-        labels = constants["condition_shapes"]["labels"][0]
-        try:
-            return ColourPassing(len(constants["grid"]), labels, **options)
-        except TypeError as error:
-            raise InputError(f"network: {error}; known options: {', '.join(option_names(ColourPassing))}") from None
+            return super().build_network(kind, options, constants)
+        return constructed(ColourPassing, options, len(constants["grid"]), constants["condition_shapes"]["labels"][0])
 
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
         """E[x | y] by the transfer matrix: lattices free along the first dim, with narrow layers."""
@@ -205,6 +200,12 @@ class Potts(Domain):
         from physgen.domains.potts.target import log_boltzmann
 
         return log_boltzmann(template)
+
+    def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+        """-beta H - ln Z, by the transfer matrix where layers are narrow."""
+        from physgen.domains.potts.target import log_probability
+
+        return log_probability(template)
 
     def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
         """Probabilities of the states given y and all other sites, or given y alone (free along the first dim)."""

@@ -9,14 +9,14 @@ import torch
 
 from physgen.errors import InputError
 
-KINDS = ("unet", "message_passing", "graph_passing")
+KINDS = ("unet", "dit", "message_passing", "graph_passing")
 
 
 def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
     """An untrained network F(x, c_noise, condition) for the lattice or graph of ``constants``.
 
-    ``kind`` is ``unet`` or ``message_passing`` on a lattice, ``graph_passing`` on a graph; ``options`` are those of
-    that network.
+    ``kind`` is ``unet``, ``dit`` or ``message_passing`` on a lattice, ``graph_passing`` on a graph; ``options`` are
+    those of that network.
 
     Raises:
         InputError: an unknown kind, or one that does not fit the couplings or their external field; an option that
@@ -33,13 +33,10 @@ def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str,
     if "external_field" in constants and kind != "message_passing":
         remedy = "drop it" if constants["graph"] else "set network={kind: message_passing, width: 32}"
         raise InputError(f"network kind {kind!r} knows no external field, which the data have: {remedy}")
-    from physgen.networks.layers import option_names
+    from physgen.domains.building import constructed
 
     network, sizes = _network(kind, len(constants["grid"]))
-    try:
-        return network(**sizes, **options)
-    except TypeError as error:
-        raise InputError(f"network: {error}; known options: {', '.join(option_names(network))}") from None
+    return constructed(network, options, **sizes)
 
 
 def _network(kind: str, dimension: int) -> tuple[type[torch.nn.Module], dict[str, Any]]:
@@ -48,8 +45,9 @@ def _network(kind: str, dimension: int) -> tuple[type[torch.nn.Module], dict[str
         from physgen.networks.graph_passing import GraphPassing
 
         return GraphPassing, {"labels": 1}
+    from physgen.networks.dit import DiT
     from physgen.networks.message_passing import MessagePassing
     from physgen.networks.unet import UNet
 
     sizes = {"dimension": dimension, "condition_channels": 2 * dimension, "labels": 1}
-    return UNet if kind == "unet" else MessagePassing, sizes
+    return {"unet": UNet, "dit": DiT, "message_passing": MessagePassing}[kind], sizes

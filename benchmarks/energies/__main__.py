@@ -226,8 +226,8 @@ def main(words: list[str]) -> int:
         table = TOPICS[name]()
         print(f"{name}\n\n{table}\n", flush=True)
         if "--write" in words:
-            section = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-            text = section.sub(lambda found, table=table: found[1] + table + found[2], page.read_text())
+            section = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+            text = section.sub(lambda found, table=table: found[1] + table + "\n" + found[2], page.read_text())
             page.write_text(text)
     if "--write" in words:
         folder = DOCS / "figures" / "energies"

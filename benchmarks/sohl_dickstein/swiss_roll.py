@@ -61,8 +61,8 @@ def rows():
         Row(
             "ceiling: K with the exact mean and covariance in each Gaussian step, bits", truth + gap + more,
             math.hypot(error, more_error), "", truth, 0.0, known + clock.read(), None,
-            f"T = {STEPS} levels from {START} to {END}; truth: minus the entropy of our roll, by quadrature. Above K by "
-            f"{more:.3f}({more_error:.3f}) on the same points and noise. Errors here and below are those of the "
+            f"T = {STEPS} levels from {START} to {END}; truth: minus the entropy of our roll, by quadrature. Above K "
+            f"by {more:.3f}({more_error:.3f}) on the same points and noise. Errors here and below are those of the "
             "difference from ln p of the same points",
         ),
         Row(
@@ -103,6 +103,7 @@ def likelihood_rows(model, x, log_p, truth):
     yield Row(
         f"ln p of the probability flow at the last level, s = {END}, less the exact one, bits", value, error, "", 0.0,
         0.0, clock.read(), None,
-        f"{FLOWED} points, 80 steps of Runge and Kutta, exact trace, error of the steps {float(flow.error.mean()) / LN2:.3f}; the density at "
+        f"{FLOWED} points, 80 steps of Runge and Kutta, exact trace, error of the steps "
+        f"{float(flow.error.mean()) / LN2:.3f}; the density at "
         f"this level has {at_end:.2f} bits of entropy. A flow is no bound: it may err to both sides",
     )  # fmt: skip

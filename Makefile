@@ -14,6 +14,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c co
 
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
+# tests and demo start a hundred processes that import physgen: compiled once, not by each of them
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test test-gpu lint types conformance judge regimes emulators benchmarks sohl-dickstein docs clean help
 help:

@@ -1,12 +1,13 @@
-"""Students of few steps on maps, beside their teacher: ``python -m benchmarks.students FOLDER [--write]``.
+"""Students on maps, beside their teacher: ``python -m benchmarks.students FOLDER METHOD-SEED ... [ROW ...] [--write]``.
 
 FOLDER/teacher is a trained run (``physgen train configs/.../demo.yaml``, 261 CPU seconds), or is trained first; each
 student is a run beside it that took a quarter of that, each row is kept in FOLDER/rows.json and not made again.
 With ``--write`` the table takes the place of that of docs/few-steps.md.
 
-Each row is judged as `physgen evaluate` judges it, against test simulations that no network has seen. That judge has
-the maps of 27 simulations, so a second, sharper figure stands beside: all rows that follow the flow share their noise,
-so each map is compared with the one that the teacher draws from it in 48 evaluations (paired).
+Each row is judged by the diagnostics of the power and the one-point law, those of ``--full=NAME,...`` as `physgen
+evaluate` judges them, by all, against test simulations that no network has seen. That judge has the maps of 27
+simulations, so a second, sharper figure stands beside: all rows that follow the flow share their noise, so each map is
+compared with the one that the teacher draws from it in 48 evaluations (paired).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,14 @@ class Row:
     evaluations: int
     sampler: str = ""
 
+    full: bool = False
+
     @property
     def name(self) -> str:
         return f"{self.maker}/{self.sampler or 'own'}/{self.evaluations}"
 
 
+QUICK = ("power_spectrum", "log_power_spectrum", "power_chi_square", "log_power_chi_square", "one_point")
 ROWS = [
     *(Row("teacher", n, "modal_4m") for n in (4, 8, 16, 24)),
     Row("gaussian", 1), Row("start", 4),
@@ -83,8 +87,12 @@ class Campaign:
         return load_model(self.teacher.folder / "model", "cpu")
 
     @cache  # noqa: B019
-    def evaluator(self) -> Evaluator:
-        return Evaluator(self.teacher.part("test"), self.teacher.domain, self.teacher.experiment.judging)
+    def evaluator(self, full: bool) -> Evaluator:
+        domain = self.teacher.domain
+        if not full:
+            found = {name: domain.diagnostics()[name] for name in QUICK}
+            domain = type("Quick", (type(domain),), {"diagnostics": lambda self: found})()
+        return Evaluator(self.teacher.part("test"), domain, self.teacher.experiment.judging)
 
     @cache  # noqa: B019
     def truth(self) -> torch.Tensor:
@@ -97,12 +105,12 @@ class Campaign:
 
     def make(self, row: Row) -> None:
         """Measure a row that was not measured."""
-        if row.name in self.rows:
+        if row.name in self.rows and (not row.full or len(self.rows[row.name]["verdicts"]) > len(QUICK)):
             return
         began = time.process_time()
         drawn = self._draw(row)
         seconds = time.process_time() - began
-        judged = self.evaluator().evaluate(drawn)
+        judged = self.evaluator(row.full).evaluate(drawn)
         found = judged.metrics
         said = {
             "drawn_seconds": seconds,
@@ -200,6 +208,7 @@ def chosen(folder: Path) -> list[Row]:
         ends = (path / "model" / "weights.safetensors").exists()
         rows += [Row(path.name, n) for n in BY_METHOD.get(method, ()) if ends]
         rows += [Row(path.name, 4, "consistency")] if ends and method == "mean_flow" else []
+    rows.sort(key=lambda row: "-" not in row.name)  # students first
     return rows
 
 
@@ -212,12 +221,13 @@ def table(rows: dict[str, Any]) -> str:
     ]
     for name, said in rows.items():
         maker, sampler, evaluations = name.split("/")
+        judged = "all" if len(said["verdicts"]) > len(QUICK) else "power"
         fails = [d for d, status in said["verdicts"].items() if status == "fail"]
         least = min(said["p_values"], key=said["p_values"].get)
         ratios = [_ratio(said["deviation"][d]) for d in ("power_chi_square", "log_power_chi_square")]
         lines.append(
             f"| {maker}{'' if sampler == 'own' else f', {sampler}'} | {evaluations} | {ratios[0]} | {ratios[1]} | "
-            f"{', '.join(fails) or 'none'} | {said['p_values'][least]:.1g} ({least.replace('_', ' ')}) | "
+            f"{', '.join(fails) or 'none'} of {judged} | {said['p_values'][least]:.1g} ({least.replace('_', ' ')}) | "
             f"{100 * said['paired_distance']:.1f} % | {100 * said['paired_power']:+.1f}("
             f"{100 * said['paired_power_error']:.1f}) % |"
         )
@@ -233,10 +243,16 @@ def run(words: list[str]) -> None:
     folder = Path(words[0])
     torch.set_num_threads(1)
     campaign = Campaign(folder)
-    for method, seed in (word.rsplit("-", 1) for word in words[1:] if not word.startswith("--")):
+    for method, seed in (word.rsplit("-", 1) for word in words[1:] if word[0] != "-" and "/" not in word):
         teach(folder, method, int(seed))
+    named = [word for word in words[1:] if "/" in word]
+    full = [name for word in words if word.startswith("--full=") for name in word[7:].split(",")]
     for row in chosen(folder):
-        campaign.make(row)
+        if not named or row.name in named:
+            campaign.make(row)
+    for row in chosen(folder):
+        if row.name in full:
+            campaign.make(replace(row, full=True))
     print(table(campaign.rows))
     if "--write" in words:
         start, end = "<!-- measured -->\n", "\n<!-- end -->"

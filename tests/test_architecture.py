@@ -32,6 +32,8 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "tracking": {"storage", "processes"},
     "domains/contract": {"ensemble", "diffusion", "networks", "diagnostics", "lattice"},
     "domains/doors": {"ensemble"},
+    "domains/building": {"networks"},
+    "domains/any_field": {"domains", "diffusion", "lattice"},
     "domains/law": set(),
     "domains/known": {"ensemble"},
     "domains/quenched": set(),
@@ -56,6 +58,7 @@ A_DOMAIN = {
     "diffusion.exact",
     "diffusion.symmetry",
     "diffusion.values",
+    "domains.building",
     "domains.quenched",  # what several of them share, as the contract is what all share
     "processes",
 }

@@ -21,7 +21,8 @@ from physgen.runs.folder import open_run
 from physgen.runs.model import load_model
 from physgen.stages import simulate, train
 from physgen.stages.encoded_data import encoded_data, limited
-from physgen.stages.likelihood_methods import LikelihoodOptions, Measurement
+from physgen.stages.likelihood_methods import Measurement
+from physgen.stages.likelihood_options import LikelihoodOptions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COUNT, PATHS, S_MIN = 300, 64, 0.1
@@ -160,6 +161,7 @@ def trained_rows(domain, folder):
     for one in replace(measured, plan=replace(plan, method=methods, steps=None)).estimates():
         nats, is_law = torch.from_numpy(one.ln_p), one.method == "law"
         above, error = standing(nats - exact)
+        error = math.hypot(error, one.shared)
         name, law = f"{where}: {one.method}, mean ln p, nats", "at least" if is_law else "another law than"
         yield Row(
             "bounds", name, f"{law} ln p of the chain", float(nats.mean()), float(exact.mean()), error,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.energies import laws
 from benchmarks.energies.compare import agreement, energies_of
-from benchmarks.energies.models import FOLDER, PLANS, SEEDS, energy, trained
+from benchmarks.energies.models import PLANS, SEEDS, energy, trained
 from benchmarks.regimes.drawing import COLOURS, save
 from physgen.figures.style import REFERENCE, styled
 from physgen.figures.value import format_value
@@ -27,10 +27,10 @@ SHOWN = {"pairs": "Curie-Weiss, pairs", "local": "$\\phi^4$, local energy", "loc
 
 def kept(name: str, make) -> dict:
     """A result that is made once."""
-    file = FOLDER / f"{name}.json"
+    file = laws.FOLDER / f"{name}.json"
     if not file.exists():
         found = make()
-        FOLDER.mkdir(parents=True, exist_ok=True)
+        laws.FOLDER.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(found, indent=1))
     return json.loads(file.read_text())
 
@@ -149,7 +149,7 @@ def partition_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for title, name in (("Curie-Weiss, pairs", "spin_chains"), ("$\\phi^4$, local", "phi4_chains")):
-        row = json.loads((FOLDER / f"{name}.json").read_text())["ln Z"]
+        row = json.loads((laws.FOLDER / f"{name}.json").read_text())["ln Z"]
         cells = [title, format_value(row["ln Z"], row["error"]), f"{row['below']:.2f}", f"{row['above']:.2f}"]
         cells += [
             format_value(row["truth"], row["truth error"]) if row["truth error"] else f"{row['truth']:.4f} (exact)"

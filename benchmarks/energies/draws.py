@@ -27,9 +27,9 @@ from physgen.domains.any_field import AnyField
 from physgen.domains.spins.from_arrays import from_arrays
 from physgen.stages.evaluation import evaluate_ensembles
 
-CHAINS, BURN_IN, STEPS, EVERY = 200, 300, 800, 20  # of phi^4, from white noise
-SPIN_CHAINS, SPIN_EVERY, JUDGED = 256, 5, 768
-LEVELS = 12
+CHAINS, BURN_IN, STEPS, EVERY = 200, 250, 600, 20  # of phi^4, from white noise
+SPIN_CHAINS, SPIN_EVERY, JUDGED = 1024, 5, 1024
+LEVELS = 8
 
 
 def fields_judged(draws: Tensor, unit: int, known: laws.Known) -> dict:
@@ -97,7 +97,7 @@ def phi4_chains(known: laws.Known, seed: int = 0) -> dict:
 
 def phi4_partition(known: laws.Known, model, ends: Tensor) -> dict:
     """ln Z of model and truth, from both sides, and the mean of ln p_true - ln p_model over held-out fields."""
-    start, grid = GaussianStart((1, laws.SIDE, laws.SIDE)), torch.linspace(0, 1, 81).tolist()
+    start, grid = GaussianStart((1, laws.SIDE, laws.SIDE)), torch.linspace(0, 1, 51).tolist()
     of_model = annealed_log_Z(model, start, Langevin(), grid, CHAINS, 0, ends)
     of_truth = annealed_log_Z(known.energy, start, Langevin(), grid, CHAINS, 0, known.held[:: known.units[0]])
     gap = energies_of(model, known.held).double() - energies_of(known.energy, known.held).double()
@@ -129,7 +129,7 @@ def partition_row(of_model, log_z: float, log_z_error: float, gap: Tensor) -> di
 def phi4_levels(known: laws.Known, seed: int = 0) -> dict:
     """The score's energy down the noise levels: MALA at every level, and ancestral steps alone through the same."""
     denoiser, _ = trained("local, score", seed, known.train)
-    found, shape = {}, (400, 1, laws.SIDE, laws.SIDE)
+    found, shape = {}, (200, 1, laws.SIDE, laws.SIDE)
     for sampler in ("mala", "ancestral"):
         began = time.process_time()
         x = sample(denoiser, log_uniform(5.0, 0.05, LEVELS), shape, seed, sampler=sampler, tile=100)
@@ -147,7 +147,7 @@ def spin_chains(known: laws.Known, seed: int = 0) -> dict:
         model, SiteFlips(), first, steps=20 * SPIN_EVERY, burn_in=60, every=SPIN_EVERY, seed=seed,
         observables={"M": lambda x: x.flatten(1).sum(1)},
     )  # fmt: skip
-    draws = run.draws[-4 * SPIN_CHAINS :]
+    draws = run.x[-1]  # one of each chain: independent of each other
     found = facts(run, SPIN_EVERY, time.process_time() - began) | spins_judged(draws, known)
     of_model = annealed_log_Z(model, start, SiteFlips(), torch.linspace(0, 1, 25).tolist(), 256, 0, run.x[-1])
     exact = laws.CurieWeiss(laws.BETA, (1, laws.SPINS)).log_Z
@@ -161,7 +161,7 @@ def magnetisation_test(draws: Tensor) -> dict:
     ups = (m + laws.SPINS) / 2
     logs = laws.BETA * m.square() / (2 * laws.SPINS) - torch.lgamma(ups + 1) - torch.lgamma(laws.SPINS - ups + 1)
     p = torch.softmax(logs, 0)
-    last = draws[-SPIN_CHAINS:].flatten(1).sum(1)  # one of each chain
+    last = draws.flatten(1).sum(1)
     counts = torch.stack([(last == value).sum() for value in m]).double()
     bins = [(0, 5), (5, 10), (10, 14), (14, 19), (19, 23), (23, 28), (28, 33)]
     seen, expected = ([float(v[a:b].sum()) for a, b in bins] for v in (counts, len(last) * p))

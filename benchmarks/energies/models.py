@@ -1,12 +1,9 @@
 """What is trained: contrastive divergence with persistent chains, and the score of an energy by denoising."""
 
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +15,6 @@ from physgen.diffusion.learning import EnergyDenoiser, LogUniform, Recipe, Train
 from physgen.networks import DenseEnergy, LocalEnergy
 
 SEEDS = (0, 1, 2)
-FOLDER = Path(os.environ.get("PHYSGEN_CAMPAIGN") or tempfile.gettempdir()) / "energies"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +72,7 @@ PLANS = {
 
 def trained(name: str, seed: int, data: Tensor) -> tuple[nn.Module, float]:
     """The averaged model, made once and kept, and the CPU seconds of its training."""
-    plan, file = PLANS[name], FOLDER / f"{name.replace(' ', '')}-{seed}.pt"
+    plan, file = PLANS[name], laws.FOLDER / f"{name.replace(' ', '')}-{seed}.pt"
     torch.manual_seed(seed)
     denoiser = EnergyDenoiser(plan.network())
     if not file.exists():

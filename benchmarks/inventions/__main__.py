@@ -16,17 +16,22 @@ import sys
 from pathlib import Path
 
 import torch
+import xarray as xr
 
 from benchmarks.inventions.methods import METHODS
-from benchmarks.inventions.table import draw_figure, markdown
+from benchmarks.inventions.table import PANELS, draw_figure, markdown
+from physgen.diagnostics.comparison import MeasuredReference
+from physgen.diagnostics.metrics import metrics_of
+from physgen.diagnostics.verdict import judge
+from physgen.domains.contract import Domain, with_units
 from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
 from physgen.runs.folder import open_run
 from physgen.runs.model import draw, load_model
-from physgen.stages import DrawOptions, Evaluator, sample
+from physgen.stages import DrawOptions, sample
 
 EVALUATIONS = (4, 8, 16, 32, 64, 128)
-SEED = 0
+SEED, AGREEMENT = 0, "class_agreement"
 
 
 def main(words: list[str]) -> int:
@@ -37,7 +42,7 @@ def main(words: list[str]) -> int:
     rows = json.loads(kept.read_text()) if kept.exists() else []
     run = open_run(asked.run)
     model, reference = load_model(run.folder / "model", "cpu"), load_ensemble(run.folder / "data" / "test.h5")
-    judge = Evaluator(reference, model.domain)
+    measure = Judge(model.domain, reference)
     template = model.domain.request(reference, asked.n or reference.sizes[_first(reference)], {}, model.encoding.domain)
     for most in asked.evaluations:
         for method in METHODS:
@@ -49,7 +54,7 @@ def main(words: list[str]) -> int:
             except InputError as error:  # too few evaluations, or configurations that are not finite
                 print(f"{method.name}, {most}: {error}", file=sys.stderr)
                 continue
-            rows.append({"method": method.name, "most": most, "evaluations": cost} | judged(judge, made))
+            rows.append({"method": method.name, "most": most, "evaluations": cost} | measure(made))
             kept.write_text(json.dumps(rows, indent=1))
             print(markdown(rows[-1:])[-1], flush=True)
     for name, folder in (word.split("=", 1) for word in asked.student):
@@ -60,27 +65,42 @@ def main(words: list[str]) -> int:
         made = load_ensemble(path)
         cost = int(made.attrs.get("sampler_evaluations", made.attrs["sampler_steps"]))
         rows = [row for row in rows if row["method"] != name]
-        rows.append({"method": name, "most": cost, "evaluations": cost} | judged(judge, made))
+        rows.append({"method": name, "most": cost, "evaluations": cost} | measure(made))
         kept.write_text(json.dumps(rows, indent=1))
     print("\n".join(markdown(rows)))
     print(f"wrote {draw_figure(rows, asked.output, run.experiment.name)}")
     return 0
 
 
-def judged(judge: Evaluator, made: object) -> dict[str, object]:
-    """The distances of the judge with error and floor, and what fails."""
-    found = judge.evaluate(made)
-    distances = {}
-    for diagnostic, metrics in found.metrics.items():
-        for name, metric in metrics.items():
-            if metric.get("floor") is not None and metric["value"] is not None:
-                distances[f"{diagnostic}/{name}"] = [metric["value"], metric["error"], metric["floor"]]
-    failed = [v.diagnostic for v in found.verdicts if v.status == "fail"]
-    agreement = found.metrics.get("class_agreement", {}).get("mean") or {}
-    return {"distances": distances, "failed": failed, "of": len(found.verdicts), "agreement": agreement.get("value")}
+class Judge:
+    """The distances of the judge to a reference, which is measured once; of the diagnostics that the table shows."""
+
+    def __init__(self, domain: Domain, reference: xr.Dataset) -> None:
+        self.domain, reference = domain, with_units(reference, domain)
+        self.reference = domain.confront(reference, reference, "the reference")
+        known = domain.diagnostics_of(self.reference)
+        wanted = [*(panel.split("/")[0] for panel in PANELS), AGREEMENT]
+        self.diagnostics = {name: known[name] for name in wanted if name in known}
+        self.measured = MeasuredReference(self.reference)
+
+    def __call__(self, made: xr.Dataset) -> dict[str, object]:
+        """Distances with error and floor, what fails, and the part that shows the class that was asked for."""
+        made = self.domain.confront(self.reference, with_units(made, self.domain), "what was drawn")
+        distances, failed, agreement = {}, [], None
+        for name, diagnostic in self.diagnostics.items():
+            reference, generated, comparison = self.measured.compare(made, diagnostic)
+            verdict = judge(comparison, None)
+            if verdict.status == "fail":
+                failed.append(name)
+            for key, metric in metrics_of(comparison, verdict).items():
+                if metric.get("floor") is not None and metric["value"] is not None:
+                    distances[f"{name}/{key}"] = [metric["value"], metric["error"], metric["floor"]]
+            if name == AGREEMENT:
+                agreement = [float(x) for x in (generated["value"], generated["error"], reference["value"])]
+        return {"distances": distances, "failed": failed, "of": len(self.diagnostics), "agreement": agreement}
 
 
-def _first(ensemble: object) -> str:
+def _first(ensemble: xr.Dataset) -> str:
     return str(ensemble["field"].dims[0])
 
 

@@ -14,7 +14,6 @@ from physgen.figures.style import plain_log_ticks, save_figure, styled
 PANELS = {
     "power_spectrum/mean_abs_log_ratio": r"spectrum, mean $|\ln P/P_{ref}|$",
     "log_power_spectrum/mean_abs_log_ratio": r"spectrum of the log, mean $|\ln P/P_{ref}|$",
-    "gradients/distance_tv": "gradients, total variation",
     "one_point/distance_tv": "grey values, total variation",
 }
 COLOURS = ("#3b3b3b", "#0072b2", "#d55e00", "#cc79a7", "#009e73", "#e69f00", "#56b4e9", "#7a5195", "#8c8c8c")
@@ -30,16 +29,17 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines of a table in Markdown: one row for each method and number of evaluations, errors in brackets."""
     names = shown(rows)
-    classes = any(row.get("agreement") is not None for row in rows)
+    held = next((row["agreement"][2] for row in rows if row.get("agreement")), None)
     head = ["evaluations", "method", *[f"{name.replace('/', ': ')} (floor)" for name in names]]
-    head += (["class as asked"] if classes else []) + ["fails of the judge"]
+    head += ([f"class as asked (data: {held:.3f})"] if held is not None else []) + ["fails of the judge"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in sorted(rows, key=lambda row: (row["most"], row["method"])):
         cells = [f"{row['evaluations']}", row["method"]]
         cells += [
             f"{value:.3f} ± {error:.3f} ({floor:.3f})" for value, error, floor in map(row["distances"].get, names)
         ]
-        cells += [f"{row['agreement']:.3f}"] if classes and row.get("agreement") is not None else [""] * classes
+        if held is not None:
+            cells.append("{:.3f} ± {:.3f}".format(*row["agreement"][:2]) if row.get("agreement") else "")
         cells.append(f"{len(row['failed'])} of {row['of']}")
         lines.append(f"| {' | '.join(cells)} |")
     return lines

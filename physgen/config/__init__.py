@@ -9,6 +9,7 @@ file as the start, one level deep.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import typing
@@ -33,7 +34,7 @@ from physgen.config.sections import (
     TrackingConfig,
     TrainingConfig,
 )
-from physgen.domains.contract import get_domain
+from physgen.domains.contract import Domain, get_domain
 from physgen.errors import InputError
 from physgen.units import parse_quantity
 
@@ -192,8 +193,12 @@ def check_config(content: dict[str, Any], source: str = "configuration") -> Expe
 
 def experiment_model(domain: str) -> type[Experiment]:
     """The pydantic model of an experiment of one domain, with its ``data`` section."""
+    return _model_of(get_domain(domain))
+
+
+@functools.cache
+def _model_of(cls: type[Domain]) -> type[Experiment]:
     fields: dict[str, Any] = {}
-    cls = get_domain(domain)
     hints = typing.get_type_hints(cls, include_extras=True)
     for item in dataclasses.fields(cls):
         meta, kind = item.metadata, hints[item.name]

@@ -49,7 +49,9 @@ class DiffusionConfig(Section):
         "denoising", description="what is minimised, all by the same denoiser E[x0|y]: denoising, weighted by the "
         "error of the linear denoiser; likelihood, its weight 1/s^2 a bound on ln p; min_snr, min(1/s^2, 5); learned, "
         "one over a learned loss of each level; implicit (Hyvarinen's, by the exact trace) and sliced (its estimate), "
-        "which never see the clean configuration beside its noise. Of masked diffusion: denoising, the cross entropy"
+        "which never see the clean configuration beside its noise; contrastive_divergence, maximum likelihood "
+        "of an energy at s_min alone, by Markov chains, drawn by the sampler mala. Of masked diffusion: denoising, "
+        "the cross entropy"
     )  # fmt: skip
     head: HeadName = Field(
         PLAIN_HEAD, description="what the network predicts: preconditioned, the correction of what is known of the "

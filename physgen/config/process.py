@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from physgen.diffusion.names import PLAIN_HEAD, UNMASKING
+from physgen.diffusion.names import DIVERGENCE, PLAIN_HEAD, UNMASKING
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ def check_process(diffusion: DiffusionConfig, training: TrainingConfig, sampling
             f"training.target={training.target} is what diffusion.loss=denoising of gaussian noise aims at, not "
             f"{'masked diffusion' if masked else diffusion.loss}: leave one of them out"
         )
+    chains = diffusion.loss == DIVERGENCE
+    if (chains or sampling.sampler == "mala") and diffusion.head != "energy":
+        said = f"diffusion.loss={DIVERGENCE}" if chains else "sampling.sampler=mala"
+        raise ValueError(f"{said} needs an energy, not diffusion.head={diffusion.head}: set diffusion.head=energy")
+    if chains and sampling.sampler != "mala":
+        raise ValueError(
+            f"diffusion.loss={DIVERGENCE} learns the energy at one noise level, which sampling.sampler="
+            f"{sampling.sampler} leaves at once: set sampling.sampler=mala"
+        )
+    if chains and training.monitor.is_on:
+        raise ValueError("training.monitor draws at many noise levels, of which one is trained: leave it out")
     if training.calibration and (masked or diffusion.head != PLAIN_HEAD):
         raise ValueError(
             f"training.calibration={training.calibration} is for gaussian noise and head={PLAIN_HEAD}: leave it out"

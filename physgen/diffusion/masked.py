@@ -141,6 +141,7 @@ def sample_masked(
     steps: int | None = None,
     order: Tensor | None = None,
     *,
+    known: Tensor | None = None,
     tile: int | None = None,
     start_index: int = 0,
     device: torch.device | str = "cpu",
@@ -154,6 +155,9 @@ def sample_masked(
         steps: evaluations of the model; the sites are unmasked in this many groups as equal as can be. None: one site
             a step, which draws from the model's law exactly; fewer steps have their own law, and their own exact q.
         order: (n,) sites for all samples. None: an independent random order each.
+        known: (N, C, \*grid), +-1 at sites that were observed and 0 at those to draw: they come first in every order,
+            so that the others are drawn from the model's law given them, exactly at one site a step;
+            ``log_probability`` is that of the drawn sites alone. None: nothing is known.
         tile, start_index, device, streams: as in :func:`physgen.diffusion.sampling.samplers.sample`.
 
         progress: called as progress(done, total) after each tile, in samples.
@@ -168,7 +172,8 @@ def sample_masked(
         for part in plan.tiles(count, one):
             numbers, orders = _numbers(seed, part.numbers, math.prod(one), order, device)
             blank = torch.zeros(len(part.index), *one, dtype=torch.float64, device=device)
-            drawn = _unmask(model, blank, orders, part.condition(condition, device), steps, numbers)
+            seen = None if known is None else part.take(known).to(blank)
+            drawn = _unmask(model, blank, orders, part.condition(condition, device), steps, numbers, seen)
             parts.append([value[part.inside] for value in drawn])
             if progress is not None:
                 progress(min(part.place.stop, count), count)
@@ -185,6 +190,12 @@ def log_probability(
     """
     orders = order.to(x.device).expand(len(x), -1)
     return _unmask(model, x.double(), orders, condition, steps, None)[1]
+
+
+def _check_known(known: Tensor) -> None:
+    strange = known[(known != 0) & (known.abs() != 1)]
+    if len(strange):
+        raise ValueError(f"known sites hold +1 or -1, and 0 where nothing is known, got {float(strange[0]):g}")
 
 
 def _numbers(
@@ -210,7 +221,13 @@ def random_orders(
 
 
 def _unmask(
-    model: MaskedModel, x: Tensor, order: Tensor, condition: Condition, steps: int | None, uniform: Tensor | None
+    model: MaskedModel,
+    x: Tensor,
+    order: Tensor,
+    condition: Condition,
+    steps: int | None,
+    uniform: Tensor | None,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw where there are uniform numbers (B, n), else score x; returns the spins, log q and the orders."""
     sites = x[0].numel()
@@ -223,15 +240,24 @@ def _unmask(
         )
     spins, total = x.flatten(1).clone(), x.new_zeros(len(x))
     seen = torch.zeros_like(spins)
+    if known is not None:
+        _check_known(known)
+        seen = known.flatten(1).clone()
+        spins = torch.where(seen != 0, seen, spins)
+        first = (seen == 0).long().gather(1, order)  # known sites to the front, the others in their order
+        order = order.gather(1, first.argsort(stable=True, dim=1))
     for group in range(groups):
         start, stop = group * sites // groups, (group + 1) * sites // groups
         group_sites = order[:, start:stop]
-        u = x.new_full((len(x),), 1 - start / sites)
+        # known sites are seen before their turn
+        u = x.new_full((len(x),), 1 - start / sites) if known is None else (seen == 0).to(x.dtype).mean(1)
         fields = model(seen.reshape(x.shape), u, condition).double().flatten(1).gather(1, group_sites)
         if uniform is not None:
             up = uniform[:, start:stop] < torch.sigmoid(2 * fields)
-            spins = spins.scatter(1, group_sites, 2.0 * up.double() - 1)
+            held = seen.gather(1, group_sites)
+            spins = spins.scatter(1, group_sites, torch.where(held != 0, held, 2.0 * up.double() - 1))
         value = spins.gather(1, group_sites)
-        total = total + logsigmoid(2 * fields * value).sum(1)
+        drawn = seen.gather(1, group_sites) == 0
+        total = total + (logsigmoid(2 * fields * value) * drawn).sum(1)
         seen = seen.scatter(1, group_sites, value)
     return spins.reshape(x.shape), total, order

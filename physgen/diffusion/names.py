@@ -8,12 +8,13 @@ SamplerName = Literal[
     "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5", "modal_2m", "modal_4m", "mala", "flow_map",
     "consistency",
 ]  # fmt: skip
+DIVERGENCE: Literal["contrastive_divergence"] = "contrastive_divergence"  # of an energy at one noise level
 # their error on a Gaussian field is not that of steps through given levels: of the rules log-uniform alone acts on them
 OF_STUDENTS: tuple[SamplerName, ...] = ("flow_map", "consistency")  # of a run of `physgen distill`, at its own levels
 WITHOUT_RULE: tuple[SamplerName, ...] = ("annealed_langevin", "dopri5", "modal_2m", "modal_4m", "mala", *OF_STUDENTS)
 UNMASKING: Literal["unmasking"] = "unmasking"  # how masked diffusion draws: it has no other sampler
 ProcessName = Literal["gaussian", "masked"]
-LossName = Literal["denoising", "likelihood", "min_snr", "learned", "implicit", "sliced"]
+LossName = Literal["denoising", "likelihood", "min_snr", "learned", "implicit", "sliced", "contrastive_divergence"]
 HeadName = Literal["preconditioned", "x0", "eps", "v", "score", "energy"]
 SDEName = Literal["ou", "vp", "sub_vp", "ve", "cosine", "rectified_flow"]
 LevelRule = Literal["checked", "chosen", "log-uniform"]

@@ -24,7 +24,7 @@ from physgen.diffusion.discretization.search import best_log_uniform, optimal_le
 from physgen.diffusion.inference.path_weights import weighted_sample
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.masked import MaskedDenoiser
-from physgen.diffusion.names import OF_STUDENTS, RULES, LevelRule
+from physgen.diffusion.names import DIVERGENCE, OF_STUDENTS, RULES, LevelRule
 from physgen.diffusion.sampling.modal import ModalFlow
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
@@ -34,6 +34,7 @@ from physgen.storage.disk import write_atomically
 from physgen.storage.weights import weights_digest
 
 if TYPE_CHECKING:
+    from physgen.config import Experiment
     from physgen.diffusion.values import PathMaking
 
 CHECKED, CHOSEN, EVEN = RULES
@@ -42,6 +43,7 @@ KEPT_IN, FRACTIONS = "levels.json", "masked fractions"
 ALONG = "along the way of the teacher"
 LEAST, PILOT = "least dissipation", 24  # levels of weighted paths, and those of the draws on which they are measured
 CORNERS = 64
+ONE_LEVEL = 1.001  # an energy that was trained at s_min alone is drawn there; levels descend, so by a hair
 # of the trained range, 10 sqrt(P) of the largest mode to sqrt(P)/10 of the smallest: the flow in the angles of the
 # modes is exact for Gaussian ones from any level; it begins where noise is 4 and ends where it is 1/4 of sqrt(P)
 MODAL_START, MODAL_END = 0.4, 2.5
@@ -53,6 +55,8 @@ class Model(Protocol):
 
     @property
     def denoiser(self) -> torch.nn.Module: ...
+    @property
+    def experiment(self) -> Experiment: ...
     @property
     def encoding(self) -> Encoding: ...
     @property
@@ -107,6 +111,8 @@ def choose_levels(
     if sampler in OF_STUDENTS:
         return Levels(model.denoiser.levels(steps), ALONG)  # type: ignore[operator]  # of a flow map, as is checked
     s_min, s_max = trained = model.encoding.s_min, model.encoding.s_max
+    if model.experiment.diffusion.loss == DIVERGENCE:
+        return Levels(log_uniform(ONE_LEVEL * s_min, s_min, steps), "one level")
     spectra, solver = surrogate_spectra(model), _solver(sampler)
     if spectra is not None and isinstance(SAMPLERS[sampler], ModalFlow):
         start = 1.0 if observed else MODAL_START

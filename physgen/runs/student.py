@@ -1,7 +1,7 @@
 """What says that a run is a student of few steps: ``distillation.json`` in its folder, ``student`` in its model.json.
 
-Keys: ``method``, a name of :data:`physgen.diffusion.distillation.METHODS`; ``evaluations``, the steps it was taught for;
-``teacher``, the folder of the run that taught it, and ``teacher_weights``, the sha256 of its weights.
+Keys: ``method``, a name of :data:`physgen.diffusion.distillation.METHODS`; ``evaluations``, the steps it was taught
+for; ``teacher``, the folder of the run that taught it, and ``teacher_weights``, the sha256 of its weights.
 """
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ class OpenRun:
         Args:
             data: a Dataset, an array or the path of either; None for the test part.
             method, probes, steps, seed, paths, kernel: see
-                :class:`physgen.stages.likelihood_methods.LikelihoodOptions`.
+                :class:`physgen.stages.likelihood_options.LikelihoodOptions`.
 
         Returns:
             ``values`` over the sample dims, ``others`` (all methods, the bounds by level and by paths), ``summary``,

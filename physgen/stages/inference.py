@@ -25,7 +25,8 @@ from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
 from physgen.stages.encoded_data import EncodedData, at_samples, encoded_data, limited, noise_levels
 from physgen.stages.inference_summary import summary_of
-from physgen.stages.likelihood_methods import LikelihoodOptions, flow_likelihood
+from physgen.stages.likelihood_methods import flow_likelihood
+from physgen.stages.likelihood_options import LikelihoodOptions
 
 if TYPE_CHECKING:
     import xarray as xr

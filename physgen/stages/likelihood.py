@@ -16,7 +16,8 @@ from physgen.report.found import Found
 from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
 from physgen.stages.encoded_data import encoded_data
-from physgen.stages.likelihood_methods import CHAIN, LikelihoodOptions, Measurement
+from physgen.stages.likelihood_methods import Measurement
+from physgen.stages.likelihood_options import CHAIN, LikelihoodOptions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -116,7 +117,7 @@ def find_likelihood(
     estimates = measured.estimates()
     bounded = any(one.method in CHAIN for one in estimates)
     variational = measured.chain.variational.cpu().numpy() if bounded else None
-    others = {"estimates": estimates_of(measured.data, estimates, variational)}
+    others = {"estimates": estimates_of(measured, estimates, variational)}
     if bounded:
         others |= {"steps": steps_of(measured), "growth": growth_of(measured)}
     values = values_of(measured, estimates)

@@ -19,6 +19,14 @@ from physgen.progress import Progress
 from physgen.runs.folder import Run
 from physgen.runs.model import Model
 from physgen.stages.encoded_data import EncodedData, noise_levels, noised
+from physgen.stages.likelihood_options import (
+    FLOWS,
+    LAW,
+    OF_DENSITIES,
+    OF_ORDERS,
+    OF_PROBABILITIES,
+    LikelihoodOptions,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -26,72 +34,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.reverse_kernels import PathKernel
     from physgen.diffusion.inference.reversed_paths import ChainBounds
 
-ALL = "all"
-FLOWS = ("flow", "hutchinson", "exact", "jacobian")
-CHAIN, LAW = ("vlb", "path"), "law"
-OF_DENSITIES, OF_PROBABILITIES = ("flow", "bound", *CHAIN, LAW), (*CHAIN, LAW)  # what all means
-METHODS = (*FLOWS, "bound", *CHAIN, LAW)
-STEPS = {"bound": 32, "vlb": 64, "path": 64} | dict.fromkeys(FLOWS, 24)
 SMALL = 32  # values of a configuration whose exact trace costs little more than its probes
-KERNELS = ("covariance", "ancestral")
-
-
-@dataclass(frozen=True)
-class LikelihoodOptions:
-    """How ln p is found.
-
-    Args:
-        method: one of ``METHODS``, several with commas, or ``all`` that mean something. Of densities: ``flow``
-            (probability flow; ``exact`` up to 32 values, ``hutchinson`` above), ``hutchinson`` (trace by probes),
-            ``exact`` (as many backward passes as there are values), ``jacobian`` (of the discrete steps of Heun's
-            method themselves, as dear), ``bound`` (from denoising errors, no gradients; a lower bound unless the
-            denoiser is exact). Of densities and of the probabilities of discrete values: ``vlb`` (variational bound of
-            the chain, with its parts at each level), ``path`` (the bound that reversed paths give together, which
-            grows with their number to ln p of the chain), ``law`` (the law of the data, where it is known). The first
-            one is what ``ln_p`` is.
-        probes: of ``hutchinson``; draws of ``bound``.
-        steps: of the flow and the chain; noise levels of each draw of ``bound``. None for 24, 64 and 32.
-        seed: of the noise that the data get, of probes, draws and paths.
-        paths: reversed paths of each configuration, of ``vlb`` and ``path``.
-        kernel: of the chain of real numbers: ``covariance`` (steps as wide as the posterior of the Gaussian surrogate)
-            or ``ancestral`` (DDPM).
-    """
-
-    method: str = ALL
-    probes: int = 8
-    steps: int | None = None
-    seed: int = 0
-    paths: int = 16
-    kernel: Literal["covariance", "ancestral"] = "covariance"
-
-    def __post_init__(self) -> None:
-        for name in self.method.split(","):
-            if name not in (*METHODS, ALL):
-                raise InputError(f"method = {name!r} is unknown: choose of {', '.join(METHODS)}, or {ALL}")
-        if self.probes < 2 or self.paths < 2:
-            few = "probes" if self.probes < 2 else "paths"
-            raise InputError(f"{few} = {getattr(self, few)} give no error: take at least 2")
-        if self.steps is not None and self.steps < 2:
-            raise InputError(f"steps = {self.steps} are too few: take at least 2, or leave it out")
-        if self.kernel not in KERNELS:
-            raise InputError(f"kernel = {self.kernel!r} is unknown: choose one of {', '.join(KERNELS)}")
-
-    def steps_of(self, method: str) -> int:
-        """Steps of a method, or noise levels of a draw."""
-        return self.steps or STEPS[method]
-
-    def methods(self, discrete: bool) -> tuple[str, ...]:
-        """The methods in their order, without repetition; InputError for one that a probability does not have."""
-        every = OF_PROBABILITIES if discrete else OF_DENSITIES
-        named = self.method.split(",")
-        found = tuple(dict.fromkeys(name for word in named for name in (every if word == ALL else (word,))))
-        wrong = [name for name in found if discrete and name not in OF_PROBABILITIES]
-        if wrong:
-            raise InputError(
-                f"method = {wrong[0]!r} is a density of real numbers, and configurations of discrete values have "
-                f"probabilities instead: choose of {', '.join(OF_PROBABILITIES)}, or {ALL}"
-            )
-        return found
 
 
 @dataclass(frozen=True)
@@ -103,6 +46,7 @@ class Estimate:
         errors: parts of the error of one configuration, (N,) each; none for a closed form.
         cost: evaluations of the denoiser for one configuration, in words.
         meaning: what it is ln p of.
+        shared: error of the mean over configurations that no number of them lowers, nats.
     """
 
     method: str
@@ -110,6 +54,7 @@ class Estimate:
     errors: Mapping[str, np.ndarray]
     cost: str
     meaning: str
+    shared: float = 0.0
 
     @property
     def error(self) -> np.ndarray:
@@ -137,6 +82,18 @@ class Measurement:
         return self.model.domain.values.path_kernel() is not None
 
     @property
+    def _every(self) -> tuple[str, ...]:
+        if self.is_masked:
+            return OF_ORDERS
+        return OF_PROBABILITIES if self.is_discrete else OF_DENSITIES
+
+    @property
+    def dimension(self) -> int:
+        """Numbers that a configuration has: all components of real ones, one of each site where it is a kind."""
+        x, how = self.data.x, self.model.domain.values.path_kernel()
+        return x[0].numel() // (x.shape[1] if how is not None and how[1] == "categorical" else 1)
+
+    @property
     def is_masked(self) -> bool:
         """Whether the network unmasks sites, in any order, instead of denoising them."""
         from physgen.diffusion.masked import MaskedDenoiser
@@ -147,7 +104,7 @@ class Measurement:
         """One for each method; ``law`` is left out of ``all`` where the domain does not know it."""
         by: dict[str, Callable[[str], Estimate | None]] = dict.fromkeys(FLOWS, self._flow)
         by |= {"bound": self._bound, "vlb": self._variational, "path": self._path, LAW: self._law}
-        found = {name: by[name](name) for name in self.plan.methods(self.is_discrete)}
+        found = {name: by[name](name) for name in self.plan.methods(self._every, not self.is_discrete)}
         if found.get(LAW, 0) is None and LAW in self.plan.method.split(","):
             raise InputError(
                 "method = 'law' needs a law in closed form, which is not known of these data: leave it out"
@@ -216,6 +173,7 @@ class Measurement:
         return Estimate(
             name, found.nats.cpu().numpy(), {part: value.cpu().numpy() for part, value in parts.items()},
             f"{calls:.0f} + {slopes:.0f} backward", f"probability flow, {words[divergence]}, at y = x + s_min z",
+            float((found.step_error + found.prior_error).mean()),
         )  # fmt: skip
 
     @property
@@ -225,6 +183,7 @@ class Measurement:
         return tile_of(tuple(self.data.x.shape[1:]), self.model.device.type)
 
     def _bound(self, name: str) -> Estimate:
+        from physgen.diffusion.exact.law import LOG_2PI
         from physgen.diffusion.inference.bound import BoundSettings, denoising_bound
 
         plan, model = self.plan, self.model
@@ -235,7 +194,12 @@ class Measurement:
         ).numpy()  # fmt: skip
         error = {"draw_error": drawn.std(0, ddof=1) / math.sqrt(len(drawn))}
         cost, meaning = f"{plan.probes * plan.steps_of(name)}", "denoising errors, mean over the noise z"
-        return Estimate(name, drawn.mean(0), error, cost, meaning)
+        nats = drawn.mean(0)
+        if self.is_discrete:  # the noise that is left hides no value: less its own entropy this is ln P
+            nats = nats + 0.5 * self.data.x[0].numel() * (LOG_2PI + 1 + 2 * math.log(model.encoding.s_min))
+            meaning = f"denoising errors down to {model.encoding.s_min:.3g}, in continuous time, P(x)"
+        shared = float(drawn.mean(1).std(ddof=1)) / math.sqrt(len(drawn))  # all rows have the levels of a draw
+        return Estimate(name, nats, error, cost, meaning, shared)
 
     def _variational(self, name: str) -> Estimate:
         found = self.chain

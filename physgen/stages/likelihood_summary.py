@@ -13,21 +13,23 @@ from physgen.diagnostics.result import Units, units
 from physgen.ensemble import sample_dims
 from physgen.runs.model import Model
 from physgen.stages.encoded_data import EncodedData
-from physgen.stages.likelihood_methods import FLOWS, Estimate, Measurement
+from physgen.stages.likelihood_methods import Estimate, Measurement
+from physgen.stages.likelihood_options import FLOWS
 
 if TYPE_CHECKING:
     import xarray as xr
 
 LN_2 = math.log(2)
+WIDE = 1.5  # scatter of ln w beyond which a few largest weights make the mean of a few dozen
 BANDS = 8  # of levels in the printed table of the variational bound
 Told = tuple[float, float]
 
 
-def over_units(group: Units, per_sample: np.ndarray) -> Told:
-    """Mean of (N,) over independent units, and its standard error; NaN of a single unit."""
+def over_units(group: Units, per_sample: np.ndarray, shared: float = 0.0) -> Told:
+    """Mean of (N,) over independent units, and its standard error with what they share; NaN of a single unit."""
     per_unit = group.mean(np.reshape(per_sample, -1)).reshape(group.count, -1).mean(1)
     error = per_unit.std(ddof=1) / math.sqrt(group.count) if group.count > 1 else math.nan
-    return float(per_unit.mean()), float(error)
+    return float(per_unit.mean()), math.hypot(error, shared)
 
 
 # --- datasets -----------------------------------------------------------------------------------------
@@ -38,7 +40,7 @@ def values_of(measured: Measurement, estimates: list[Estimate]) -> xr.Dataset:
     data, model, plan, first = measured.data, measured.model, measured.plan, estimates[0]
     dims = sample_dims(data.ensemble)
     shape = tuple(data.ensemble.sizes[d] for d in dims)
-    size = data.x[0].numel()
+    size = measured.dimension
     columns = {"ln_p": first.ln_p, "ln_p_error": first.error, **first.errors}
     columns |= {"bits_per_dimension": -first.ln_p / (size * LN_2), "bits_error": first.error / (size * LN_2)}
     jacobian = None if measured.is_discrete else model.domain.log_jacobian(data.ensemble, model.encoding.domain)
@@ -64,18 +66,20 @@ def values_of(measured: Measurement, estimates: list[Estimate]) -> xr.Dataset:
     return found
 
 
-def estimates_of(data: EncodedData, estimates: list[Estimate], variational: np.ndarray | None = None) -> xr.Dataset:
+def estimates_of(measured: Measurement, estimates: list[Estimate], variational: np.ndarray | None = None) -> xr.Dataset:
     """All estimates: ``ln_p`` and ``ln_p_error`` (its own) over estimate and the sample dims, and means over units.
 
     ``variational`` (N,) is the variational bound, from which the paired differences ``less_variational`` are taken.
     """
     import xarray as xr
 
-    dims, group, bit = sample_dims(data.ensemble), units(data.ensemble), data.x[0].numel() * LN_2
+    data, bit = measured.data, measured.dimension * LN_2
+    dims, group = sample_dims(data.ensemble), units(data.ensemble)
     shape = tuple(data.ensemble.sizes[d] for d in dims)
     first = estimates[0].ln_p
-    means = [over_units(group, one.ln_p) for one in estimates]
-    less = [over_units(group, one.ln_p - first) for one in estimates]
+    means = [over_units(group, one.ln_p, one.shared) for one in estimates]
+    common = [math.hypot(one.shared, estimates[0].shared) for one in estimates]
+    less = [over_units(group, one.ln_p - first, both) for one, both in zip(estimates, common, strict=True)]
     nats, bits = {"units": "nat"}, {"units": "bit"}
     made = {
         "ln_p": (("estimate", *dims), np.stack([one.ln_p.reshape(shape) for one in estimates]), nats),
@@ -92,7 +96,7 @@ def estimates_of(data: EncodedData, estimates: list[Estimate], variational: np.n
         "meaning": ("estimate", [one.meaning for one in estimates]),
     }  # fmt: skip
     if variational is not None:
-        above = [over_units(group, one.ln_p - variational) for one in estimates]
+        above = [over_units(group, one.ln_p - variational, one.shared) for one in estimates]
         made["less_variational"] = ("estimate", [value for value, _ in above], nats)
         made["less_variational_error"] = ("estimate", [error for _, error in above], nats)
     return xr.Dataset(made, {"estimate": [one.method for one in estimates]})
@@ -103,7 +107,6 @@ def steps_of(measured: Measurement) -> xr.Dataset:
     import xarray as xr
 
     chain, group = measured.chain, units(measured.data.ensemble)
-    size = measured.data.x[0].numel()
     terms, unknown = chain.terms.cpu(), chain.squared_error.cpu()
     paid = [over_units(group, row.numpy()) for row in terms]
     so_far = [over_units(group, row.numpy()) for row in terms.cumsum(0)]
@@ -119,7 +122,7 @@ def steps_of(measured: Measurement) -> xr.Dataset:
     }
     rate, distortion = over_units(group, chain.rate.cpu().numpy()), over_units(group, chain.distortion.cpu().numpy())
     told = {"rate": rate[0], "rate_error": rate[1], "distortion": distortion[0], "distortion_error": distortion[1]}
-    attrs = {"units": "nat", "dimension": size, **told}
+    attrs = {"units": "nat", "dimension": measured.dimension, **told}
     return xr.Dataset(made, {"level": chain.levels.cpu().numpy()}, attrs)
 
 
@@ -206,9 +209,9 @@ def table_of(groups: Any) -> list[str]:
     )
     lines += ["", f"variational bound by levels: {said}", *_aligned(_bands(steps))]
     grown = groups["growth"]
-    values = [format_value(*pair) for pair in zip(grown["bound"].values, grown["bound_error"].values, strict=True)]
-    pairs = zip(grown["paths"].values, values, strict=True)
-    return [*lines, "", "path-weight bound by paths: " + ", ".join(f"{k}: {value}" for k, value in pairs)]
+    gains = [format_value(*pair) for pair in zip(grown["gain"].values, grown["gain_error"].values, strict=True)][1:]
+    pairs = zip(grown["paths"].values[1:], gains, strict=True)
+    return [*lines, "", "path above vlb, nats, by paths: " + ", ".join(f"{k}: {gain}" for k, gain in pairs)]
 
 
 def _bands(steps: xr.Dataset) -> list[tuple[str, ...]]:
@@ -263,13 +266,22 @@ def notes_of(measured: Measurement, values: xr.Dataset, estimates: list[Estimate
             notes.append(
                 "this domain states no Jacobian of its encoding: the density is that of the encoded field alone"
             )
-    if "bound" in names:
+    if "bound" in names and measured.is_discrete:
+        notes.append("bound is the chain of infinitely many steps, without errors of values that are below s_min")
+    elif "bound" in names:
         notes.append(
             "bound is the mean over the noise, and ln p of an exact denoiser alone; of others it is below the chain's"
         )
     if set(names) & {"vlb", "path"}:
         flow = "; the flow has a law of its own" if set(names) & set(FLOWS) else ""
         notes.append(f"vlb <= path <= ln p of the chain, the limit of many paths, as means{flow}")
+    if "path" in names:
+        scatter = float(measured.chain.log_weight.std(0).mean())
+        if scatter > WIDE:
+            notes.append(
+                f"ln w scatters by {scatter:.2g} nats over the paths of a configuration: path is far below its limit, "
+                "with too small an error of its own; take more --steps"
+            )
     if "law" in names:
         notes.append("law is what the data have: the mean of a model's ln p over many of them is below it")
     return notes

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from physgen.diffusion.energy import ContrastiveDivergence, Langevin
 from physgen.diffusion.learning.losses import (
     ConditionalMeanLoss,
     ImplicitScoreMatching,
@@ -18,10 +19,13 @@ from physgen.diffusion.learning.losses import (
 )
 from physgen.diffusion.learning.training import DenoisingLoss
 from physgen.diffusion.masked import MaskedLoss
+from physgen.diffusion.names import DIVERGENCE
+from physgen.diffusion.noise import noise_like
 from physgen.errors import InputError
 from physgen.runs.encoding import Encoding
 from physgen.runs.folder import Run
 
+CHAIN_STEPS = 4  # of the chains of contrastive divergence for each update
 LARGEST_TRACE = 1024  # values of a configuration whose exact trace, a backward pass for each, a step can afford
 Objective = Callable[[torch.nn.Module], torch.nn.Module]
 
@@ -47,6 +51,7 @@ def objective(
             "learned": partial(LearnedWeight, s_min=encoding.s_min, s_max=encoding.s_max),
             "implicit": ImplicitScoreMatching,
             "sliced": SlicedScoreMatching,
+            DIVERGENCE: partial(_divergence, run=run, encoding=encoding, x=x, has_labels=bool(condition)),
         }
         made = known[diffusion.loss]
     if diffusion.head == "energy" or diffusion.loss in ("implicit", "sliced"):
@@ -64,6 +69,17 @@ def _towards_means(run: Run, encoding: Encoding, denoiser: torch.nn.Module) -> O
             "out, or set it to sample"
         )
     return partial(ConditionalMeanLoss, target=found)
+
+
+def _divergence(
+    denoiser: torch.nn.Module, run: Run, encoding: Encoding, x: torch.Tensor, has_labels: bool
+) -> torch.nn.Module:
+    """Persistent chains of the energy at s_min from white noise; with labels chains that begin at the data."""
+    count, seed = run.experiment.training.batch_size, run.experiment.seed
+    start = noise_like(seed, "chains of a training", range(count), x.shape[1:], device=x.device)
+    return ContrastiveDivergence(
+        denoiser, Langevin(), start, level=encoding.s_min, steps=CHAIN_STEPS, persistent=not has_labels
+    )
 
 
 def _check_trace(loss: str, x: torch.Tensor) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,17 @@ def student_state(
     loss = METHODS[taught["method"]](student, teacher.denoiser, int(taught["evaluations"])).to(here.device)
     if run.experiment.training.monitor.is_on or run.experiment.training.target != "sample":
         raise InputError("a student learns from its teacher: leave training.monitor and training.target out")
-    return StudentState(loss, replace(recipe, level_distribution=student.level_at), here.wrap)
+    return StudentState(loss, replace(recipe, level_distribution=AlongTheWay(student)), here.wrap)
+
+
+@dataclass(frozen=True)
+class AlongTheWay:
+    """The training levels of a student, even along the way of its teacher: u in (0, 1) -> s."""
+
+    student: FlowMap
+
+    def __call__(self, u: torch.Tensor) -> torch.Tensor:
+        return self.student.level_at(u)
 
 
 def untrained(teacher: Model, x: torch.Tensor, condition: Mapping[str, torch.Tensor], seed: int = 0) -> FlowMap:
@@ -53,7 +64,7 @@ def untrained(teacher: Model, x: torch.Tensor, condition: Mapping[str, torch.Ten
     rows = torch.linspace(0, len(x) - 1, min(FIELDS, len(x))).long()
     given = {name: value[rows].to(teacher.device) for name, value in condition.items()}
     low, high = MODAL_END * teacher.encoding.s_min, MODAL_START * teacher.encoding.s_max
-    ln_s = torch.linspace(*torch.tensor([low, high], dtype=torch.float64).log().tolist(), SITES, dtype=torch.float64)
+    ln_s = torch.linspace(math.log(low), math.log(high), SITES, dtype=torch.float64)
 
     def noise(i: int) -> torch.Tensor:
         return noise_like(SEED, "way of a teacher", range(len(rows)), x.shape[1:], i, device=teacher.device)

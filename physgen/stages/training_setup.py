@@ -23,7 +23,7 @@ from physgen.diffusion.masked import MaskedDenoiser
 from physgen.ensemble import check_ensemble, open_verified, sample_count, sample_dims, units_of_samples
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
-from physgen.runs.encoded import encoded_part, keep_spectrum, kept_spectrum, store_folder
+from physgen.runs.encoded import Encoded, encoded_part, keep_spectrum, kept_spectrum, store_folder
 from physgen.runs.encoding import Encoding, describe_encoding
 from physgen.runs.folder import (
     ENCODING,
@@ -67,7 +67,7 @@ class Settings:
         network: options of the domain's network.
         validation_size: configurations to validate on, at most.
         cadence: when to log, validate and save.
-        augment: apply the symmetries of the domain. compile: compile the network.
+        loss: its name. augment: apply the symmetries of the domain. compile: compile the network.
         calibration: configurations for the calibration at the end; 0 for none.
         automatic_precision: the precision of the recipe is not the one to take, but chosen for the machine.
         description: the resolved experiment, stored with the weights. digest: of it, stored with the checkpoints.
@@ -80,6 +80,7 @@ class Settings:
     network: Mapping[str, Any]
     validation_size: int
     cadence: Cadence
+    loss: str
     augment: bool
     calibration: int
     automatic_precision: bool
@@ -114,6 +115,7 @@ class Settings:
                 training.steps, training.log_every, training.validate_every, training.checkpoint_every,
                 training.keep_checkpoints,
             ),
+            loss=experiment.diffusion.loss,
             augment=training.augment,
             calibration=training.calibration,
             automatic_precision=training.precision == "auto",
@@ -237,7 +239,7 @@ def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding,
 
     Process 0 fits and, where the data are large, writes what all map (:mod:`physgen.runs.encoded`).
     """
-    spectrum = _prepare_data(run, settings) if here.is_main else None
+    made = _prepare_data(run, settings, here.device) if here.is_main else None
     here.barrier()
     encoding = run.encoding()
     writes = here.local_rank == 0 and not here.is_main and store_folder(run.folder).parent != run.folder / "data"
@@ -245,12 +247,15 @@ def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding,
         encoded_part(run, "train", encoding.domain)
         held_out(run, encoding, settings.validation_size, here.device)
     here.barrier()
-    found = encoded_part(run, "train", encoding.domain, write=False)
-    held = held_out(run, encoding, settings.validation_size, here.device, write=False)
-    return Data(found.x, found.condition, held), encoding, here.broadcast_object(spectrum)
+    if made is None:
+        found = encoded_part(run, "train", encoding.domain, write=False)
+        held = held_out(run, encoding, settings.validation_size, here.device, write=False)
+    else:
+        found, held, _ = made
+    return Data(found.x, found.condition, held), encoding, here.broadcast_object(made and made[2])
 
 
-def _prepare_data(run: Run, settings: Settings) -> Spectrum | None:
+def _prepare_data(run: Run, settings: Settings, device: torch.device) -> tuple[Encoded, HeldOut, Spectrum | None]:
     """Fit and write the encoding of a new run, encode its parts, measure the spectrum of the training part."""
     domain, values, is_new = run.domain, run.domain.values, not (run.folder / ENCODING).exists()
     with run.open_part("train") as train:
@@ -272,8 +277,7 @@ def _prepare_data(run: Run, settings: Settings) -> Spectrum | None:
         spectrum = values.prior_spectrum(power, found.condition.get("labels"), cells)
         if spectrum is not None:
             keep_spectrum(run.folder, spectrum)
-    held_out(run, run.encoding(), settings.validation_size, torch.device("cpu"))
-    return spectrum
+    return found, held_out(run, run.encoding(), settings.validation_size, device), spectrum
 
 
 LEVELS = 9
@@ -302,18 +306,20 @@ def held_out(run: Run, encoding: Encoding, size: int, device: torch.device, writ
     return HeldOut(found.x.to(device), condition, units[chosen])
 
 
-def validate(denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser) -> ValidationLoss:
+def validate(
+    denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser, at_end: bool = False
+) -> ValidationLoss:
     """Loss by noise level over the trained range, and its ratio to that of ``baseline`` at the same noise.
 
     Errors are taken over the independent units of the held-out data. Of masked diffusion the loss is the cross entropy
-    by masked fraction, in nats per hidden site.
+    by masked fraction, in nats per hidden site. ``at_end``: the smallest level alone, where no other was trained.
     """
     if isinstance(denoiser, MaskedDenoiser):
         fractions = (torch.arange(LEVELS, device=held.x.device) + 1) / LEVELS
         both = masked_losses(denoiser, held.x, held.condition, fractions, SEED, baseline)
         return summarise_losses(fractions, *both, held.units)
     first, last = torch.tensor([encoding.s_min, encoding.s_max]).log10().tolist()
-    levels = torch.logspace(first, last, LEVELS).to(held.x.device)
+    levels = torch.logspace(first, last, LEVELS)[: 1 if at_end else LEVELS].to(held.x.device)
     batch = max(1, min(64, HELD_VALUES // held.x[0].numel()))
     losses = sample_losses(denoiser, held.x, held.condition, levels, SEED, baseline, batch)
     return summarise_losses(levels, *losses, held.units)

@@ -69,10 +69,10 @@ def open_netcdf(path: str | Path, mode: str = "r", **options: Any) -> h5netcdf.F
     ``_h5file`` is h5netcdf's own: where a version has no such name, files are the same and take longer.
     """
     file = h5netcdf.File(str(path), mode, **options)
-    below = getattr(file, "_h5file", None)
+    below: Any = getattr(file, "_h5file", None)
     if type(below) is h5py.File:
+        vars(below)["_objects"] = {}
         below.__class__ = _RememberingFile
-        below._objects = {}
     return file
 
 

@@ -33,10 +33,11 @@ def test_even_times_are_even_in_the_process_of_ddpm():
 
 def test_the_table_says_every_distance_with_its_error_and_floor():
     row = {
-        "method": "DDIM", "most": 8, "evaluations": 8, "failed": ["one_point"], "of": 9, "agreement": 0.9,
+        "method": "DDIM", "most": 8, "evaluations": 8, "failed": ["one_point"], "of": 9, "agreement": [0.9, 0.01, 0.96],
         "distances": {"one_point/distance_tv": [0.5, 0.01, 0.02], "other/distance_w1": [1.0, 0.1, 0.1]},
     }  # fmt: skip
     assert shown([row]) == ["one_point/distance_tv"]
     head, _, line = markdown([row])
-    assert "class as asked" in head and line == "| 8 | DDIM | 0.500 ± 0.010 (0.020) | 0.900 | 1 of 9 |"
+    assert "class as asked (data: 0.960)" in head
+    assert line == "| 8 | DDIM | 0.500 ± 0.010 (0.020) | 0.900 ± 0.010 | 1 of 9 |"
     assert "class" not in markdown([row | {"agreement": None}])[0]

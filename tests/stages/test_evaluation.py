@@ -253,9 +253,9 @@ def test_ensembles_without_a_domain_of_their_own_are_judged_by_the_one_that_is_g
     assert json.loads((evaluation.write(tmp_path).folder / "summary.json").read_text())["verdicts"]
 
 
-@every_domain
-def test_paths_may_be_strings_and_the_folder_is_named_after_the_file(domain, written, tmp_path):
-    folder = written(domain).parent
+def test_paths_may_be_strings_and_the_folder_is_named_after_the_file(written, tmp_path):
+    """Of the domain that draws least: all are evaluated from files above."""
+    folder = written(min(list_domains(), key=lambda name: len(get_domain(name)().diagnostics()))).parent
     new = tmp_path / "new.h5"
     new.write_bytes((folder / "new.h5").read_bytes())
     found = evaluate(str(new), str(folder / "reference.h5"))

@@ -1,6 +1,7 @@
 """Losses, heads and processes from a configuration: each trains and draws, what makes no sense is refused first."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,24 @@ def test_every_loss_and_head_trains_and_draws(loss, head, vectors, tmp_path):
     assert len(read_validation(run.folder)) >= 2
 
 
+def test_contrastive_divergence_goes_on_with_its_chains_and_is_drawn_at_its_level(vectors, tmp_path):
+    """A quadratic form, hardly trained: what is drawn has about the mean square of the data, not that of s_min."""
+    words = {"dataset": str(vectors), "diffusion__loss": "contrastive_divergence", "diffusion__head": "energy"}
+    words |= {"sampling__sampler": "mala", "network": {"kind": "dense_energy", "layers": 0}, "training__batch_size": 64}
+    asked = experiment("points", **words, training__steps=6, training__checkpoint_every=3)
+    whole = open_run(train_run(asked, tmp_path / "whole", device="cpu"))
+    shutil.copytree(whole.folder, tmp_path / "parts" / whole.folder.name)
+    shutil.rmtree(tmp_path / "parts" / whole.folder.name / "checkpoints" / "step-00000006")
+    parts = open_run(train_run(asked, tmp_path / "parts", resume=True, device="cpu"))
+    one, other = (load_model(run.folder / "model").denoiser.state_dict() for run in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert len(read_validation(whole.folder)["level"]) == 1
+    drawn = draw_ensemble(whole, DrawOptions(n=200), device="cpu")
+    assert drawn.attrs["sampler"] == "mala" and drawn.attrs["levels"] == "one level"
+    ratio = float((drawn["field"] ** 2).mean()) / float((whole.part("train")["field"] ** 2).mean())
+    assert 0.5 < ratio < 2
+
+
 @pytest.mark.parametrize("loss", [SlicedScoreMatching, WeightedDenoising])
 def test_gradients_through_a_gradient_are_those_of_the_network(loss):
     """The networks have kernels of their own: their second derivatives against differences of the loss."""
@@ -113,6 +132,9 @@ REFUSED = [
         {"diffusion__loss": "likelihood", "diffusion__noise_levels": {"kind": "log_normal"}},
         "levels uniform in ln s",
     ),
+    ("points", {"diffusion__loss": "contrastive_divergence"}, "set diffusion.head=energy"),
+    ("points", {"sampling__sampler": "mala"}, "set diffusion.head=energy"),
+    ("points", {"diffusion__loss": "contrastive_divergence", "diffusion__head": "energy"}, "set sampling.sampler=mala"),
     ("points", {"diffusion__head": "v", "training__calibration": 8}, "head=preconditioned"),
     ("points", {"diffusion__loss": "implicit", "training__target": "exact"}, "training.target=exact"),
 ]

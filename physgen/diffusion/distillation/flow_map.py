@@ -5,7 +5,7 @@ In the coordinates of the modes,
 .. math:: y_k = \sqrt{P + s^2}\,u_k, \qquad \tan\theta_k(s) = s/\sqrt P, \qquad \frac{du_k}{d\theta_k} = -F_k,
 
 the probability flow of a Gaussian field stands still (:mod:`physgen.diffusion.sampling.modal`): from s to r exactly
-:math:`y_r = \sqrt{(P + r^2)/(P + s^2)}\,y_s`, which is the transport that the Fourier-covariance kernel draws from. F is
+:math:`y_r = \sqrt{(P + r^2)/(P + s^2)}\,y_s`, the way that the Fourier-covariance kernel takes. F is
 what a denoiser :math:`D_k = \frac{P}{P + s^2} y_k + \frac{s\sqrt P}{\sqrt{P + s^2}} F_k` adds to the Wiener filter. So
 
 .. math:: X_k(y, s \to r) = \sqrt{P + r^2}\,\big(u_k + (\theta_k(s) - \theta_k(r))\,G_k\big), \qquad
@@ -229,8 +229,9 @@ def teachers_way(
     denoiser: Denoiser, frame: Modes, x0: Tensor, levels: Tensor, noise: Callable[[int], Tensor],
     condition: Mapping[str, Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
-    r"""How far the flow moves u from the lowest of some levels to each: :math:`\int \sqrt{\langle F^2 (d\theta/d\ln s)^2
-    \rangle}\,d\ln s`, by the trapezoidal rule, starting at 0; the mean is over samples and modes.
+    r"""How far the flow moves u from the lowest of some levels to each, by the trapezoidal rule, starting at 0:
+
+    .. math:: \int \sqrt{\langle F^2 (d\theta/d\ln s)^2 \rangle}\,d\ln s, \quad \text{mean over samples and modes.}
 
     Args:
         denoiser: the teacher. frame: its modes.

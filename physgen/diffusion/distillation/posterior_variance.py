@@ -1,7 +1,7 @@
 r"""Few stochastic steps with a posterior covariance in the modes: what stands between DDPM and a student.
 
-DDPM's step from s to s' draws as if :math:`x_0 = D` were known and loses the variance that D leaves. With a covariance C
-of :math:`x_0` given y, diagonal in the modes, the first two moments of a step are right:
+DDPM's step from s to s' draws as if :math:`x_0 = D` were known and loses the variance that D leaves. With a covariance
+C of :math:`x_0` given y, diagonal in the modes, the first two moments of a step are right:
 
 .. math:: y'_k = (1 - \rho)\,y_k + \rho\,D_k + \sqrt{s'^2 \rho + \rho^2 C_k}\;z_k, \qquad \rho = 1 - s'^2/s^2 .
 

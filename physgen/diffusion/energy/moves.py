@@ -47,13 +47,12 @@ class ChainState:
 
 
 class Move(Protocol):
-    """A Markov kernel that leaves :math:`e^{-E}/Z` stationary.
+    """A Markov kernel that leaves :math:`e^{-E}/Z` stationary."""
 
-    Attributes:
-        target: acceptance that a step size is adapted to; None for a move without a step size.
-    """
-
-    target: float | None
+    @property
+    def target(self) -> float | None:
+        """Acceptance that a step size is adapted to; None for a move without a step size."""
+        ...
 
     def start(self, energy: Energy, x: Tensor) -> ChainState:
         """The state at x."""

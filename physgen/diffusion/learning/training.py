@@ -152,10 +152,10 @@ class TrainingState:
         self.model, self.recipe = denoiser, recipe
         self.ema = copy.deepcopy(denoiser).eval().requires_grad_(False)
         self.wrapped = wrap is not None
-        self._objective = loss(denoiser)
-        self.loss = wrap(self._objective) if wrap is not None else self._objective
+        objective = loss(denoiser)
+        self.loss = wrap(objective) if wrap is not None else objective
         known = {id(parameter) for parameter in denoiser.parameters()}
-        further = (parameter for parameter in self._objective.parameters() if id(parameter) not in known)
+        further = (parameter for parameter in self.loss.parameters() if id(parameter) not in known)
         self.parameters = [parameter for parameter in (*denoiser.parameters(), *further) if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
@@ -202,6 +202,12 @@ class TrainingState:
             "step": self.step,
             "skipped": self.skipped,
         }
+
+    @property
+    def _objective(self) -> nn.Module:
+        """The loss module inside a distributed wrapper."""
+        inner: nn.Module = getattr(self.loss, "module", self.loss)
+        return inner
 
     def _of_the_loss(self) -> dict[str, Tensor]:
         """What the loss module holds beside the denoiser."""

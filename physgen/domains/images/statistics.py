@@ -24,7 +24,7 @@ from physgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-MOST_BINS, GRADIENTS, BLOCKS = 32, np.linspace(-4.0, 4.0, 33), 8
+MOST_BINS, GRADIENTS, BLOCKS = 32, np.linspace(-4.125, 4.125, 34), 8
 
 
 def one_point(ensemble: xr.Dataset) -> xr.Dataset:

@@ -167,13 +167,15 @@ class Points(Domain):
         return vector_constants(train, self.values, self.scaling == "overall")
 
     def build_network(self, kind: str, options: dict[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
-        """A residual network of vectors (``kind: mlp``)."""
+        """A residual network of vectors (``kind: mlp``), or terms of an energy (``kind: dense_energy``)."""
         from physgen.domains.building import constructed
+        from physgen.networks.energies import DenseEnergy
         from physgen.networks.mlp import MLP
 
-        if kind != "mlp":
-            raise InputError(f"network kind {kind!r} is unknown here: use 'mlp'")
-        return constructed(MLP, options, constants["channels"])
+        kinds: dict[str, type[torch.nn.Module]] = {"mlp": MLP, "dense_energy": DenseEnergy}
+        if kind not in kinds:
+            raise InputError(f"network kind {kind!r} is unknown here: use {' or '.join(map(repr, kinds))}")
+        return constructed(kinds[kind], options, constants["channels"])
 
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
         """E[x0 | y] of the law that the vectors say that they have; None where it has no closed form, or none is said.

@@ -1,4 +1,4 @@
-"""The four ways to teach a flow map: each has its optimum where it must, and brings the end of the flow of a mixture."""
+"""The four ways to teach a flow map: each has its optimum where it must and brings the end of the flow of a mixture."""
 
 import math
 

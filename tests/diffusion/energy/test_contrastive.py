@@ -63,7 +63,7 @@ def test_it_learns_the_coupling_of_a_magnet(persistent):
     """Above the transition, where CD-k forgets its data soon: M^2 of the energy against the exact one."""
     law = CurieWeiss(0.6, (1, 12))
     x = law.sample(3000, torch.Generator().manual_seed(1))
-    recipe = Recipe(150, 256, 0.05, warmup=1, clip_norm=10.0)
+    recipe = Recipe(90, 256, 0.05, warmup=1, clip_norm=10.0)
     state = state_of(
         lambda: DenseEnergy(12, layers=0), x, recipe, SiteFlips(updates=6), level=0.2, noisy=False,
         persistent=persistent, steps=1 if persistent else 2,

@@ -100,7 +100,7 @@ def test_flips_that_forget_the_proposal_break_detailed_balance():
 def test_chains_of_spins_draw_the_law(move):
     law = Pairs(0.3)
     _, p = law.exact()
-    run = run_chains(law, move, torch.ones(200, 1, N), steps=120, burn_in=40, every=2, seed=3)
+    run = run_chains(law, move, torch.ones(150, 1, N), steps=80, burn_in=40, every=2, seed=3)
     counts = torch.bincount(numbers_of(run.draws), minlength=2**N).double()
     moments = torch.einsum("k,kn->n", p, all_states().flatten(1).double())
     found = torch.einsum("k,kn->n", counts / counts.sum(), all_states().flatten(1).double())
@@ -120,15 +120,15 @@ def test_persistent_chains_find_maximum_likelihood():
     optimizer, s = torch.optim.SGD(model.parameters(), 1.0), torch.ones(count)
     average = [torch.zeros_like(parameter) for parameter in model.parameters()]
     torch.manual_seed(0)
-    for step in range(500):
+    for step in range(300):
         for group in optimizer.param_groups:
             group["lr"] = 1.5 / (1 + step / 60)
         optimizer.zero_grad()
         loss(x, s, torch.zeros_like(x)).mean().backward()
         optimizer.step()
-        if step >= 250:  # Polyak and Ruppert: the mean of the path scatters less than its end
+        if step >= 150:  # Polyak and Ruppert: the mean of the path scatters less than its end
             for mean, parameter in zip(average, model.parameters(), strict=True):
-                mean += parameter.detach() / 250
+                mean += parameter.detach() / 150
     for mean, parameter in zip(average, model.parameters(), strict=True):
         parameter.data.copy_(mean)
     _, q = model.exact()
@@ -140,7 +140,7 @@ def test_persistent_chains_find_maximum_likelihood():
         (data[:, pairs[0]] * data[:, pairs[1]], spins[:, pairs[0]] * spins[:, pairs[1]]),
     ):
         mean, scatter = of_data.mean(0), of_data.std(0)
-        # the chains give 500/tau draws in each of the 250 averaged updates: a scatter well below that of 4000 data
+        # the chains give 500/tau draws in each of the 150 averaged updates: a scatter well below that of 4000 data
         assert float(((q @ of_all - mean) / (scatter / math.sqrt(count))).abs().max()) < 1.5
     assert float((p * (p / q).log()).sum()) < 2 * (N + N * (N - 1) / 2) / (2 * count)
 

@@ -82,7 +82,7 @@ def test_chains_draw_the_double_well():
     p = probability()
     names = {"x": lambda x: x.flatten(), "square": lambda x: x.square().flatten()}
     run = run_chains(
-        double_well, Langevin(), torch.ones(400, 1, 1), steps=600, burn_in=300, seed=4, size=0.05, observables=names
+        double_well, Langevin(), torch.ones(400, 1, 1), steps=300, burn_in=150, seed=4, size=0.05, observables=names
     )
     assert run.acceptance == pytest.approx(0.574, abs=0.03)
     for name, function in names.items():

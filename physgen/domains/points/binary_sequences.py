@@ -105,8 +105,8 @@ class EvenParity(SpinLaw):
 
     def log_probability(self, x: Tensor) -> Tensor:
         """ln P of x (B, d), natural logarithm, (B,) float64; -inf for an odd number of ones."""
-        found = torch.where(self.valid(x), -(self.length - 1) * math.log(2), -math.inf)
-        return found.double()
+        each = torch.full((len(x),), -(self.length - 1) * math.log(2), dtype=torch.float64)
+        return torch.where(self.valid(x), each, -math.inf)
 
 
 def _sign(field: Tensor) -> Tensor:

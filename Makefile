@@ -5,6 +5,7 @@
 # make regimes : dynamical regimes and memorization beside theory, written to docs/regimes.md (ten minutes)
 # make emulators : likelihoods, posteriors, control variates, spectra, written to docs/emulators.md (minutes; not the topics that train)
 # make benchmarks : cost beside limits and other codes, written to docs/benchmarks.md (minutes; needs a C compiler)
+# make sohl-dickstein : the first diffusion models again, beside truth and paper, written to docs/sohl-dickstein.md (ten minutes of one core)
 # make docs : the documentation as a site, docs/_build/html (minutes: its notebooks run)
 PYTHON ?= python3
 VENV   ?= .venv
@@ -13,8 +14,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c co
 
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
+# tests and demo start a hundred processes that import physgen: compiled once, not by each of them
+export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-gpu lint types conformance judge regimes emulators benchmarks docs clean help
+.PHONY: demo test test-gpu lint types conformance judge regimes emulators benchmarks sohl-dickstein docs clean help
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
@@ -60,6 +63,9 @@ regimes: $(VENV)/.dev
 
 emulators: $(VENV)/.dev
 	@OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.emulators
+
+sohl-dickstein: $(VENV)/.dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sohl_dickstein
 
 # Pylians comes as source: it wants a C compiler with OpenMP
 $(VENV)/.bench: $(VENV)/.dev

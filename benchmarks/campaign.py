@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,20 +39,28 @@ class Campaign:
         title: of the page.
         about: its first sentences.
         beside: further page of docs/ on the same matter, named where it exists.
+        head: head of the table. line: row -> a line of it; None for :func:`as_line`.
     """
 
     name: str
     title: str
     about: str
     beside: str = ""
+    head: str = HEAD
+    line: Callable | None = None
+
+    @property
+    def written(self):
+        """The name of page, figures and make target: with hyphens, as documents have."""
+        return self.name.replace("_", "-")
 
     @property
     def page(self):
-        return ROOT / "docs" / f"{self.name}.md"
+        return ROOT / "docs" / f"{self.written}.md"
 
     @property
     def figures(self):
-        return ROOT / "docs" / "figures" / self.name
+        return ROOT / "docs" / "figures" / self.written
 
 
 def run(campaign, words):
@@ -106,8 +115,9 @@ def measure(campaign, name, folder):
     print(f"{name}: {len(rows)} rows in {seconds}", flush=True)
     about = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     where = f"{datetime.date.today()}, commit {git_commit()}, {torch.get_num_threads()} threads, {seconds}"
-    lines = [f"\n## {name}\n", f"{about}\n", f"Measured on {where}.\n", HEAD, *map(as_line, rows)]
-    lines += [f"\n![{Path(file).stem}](figures/{campaign.name}/{file})\n\n*{caption}*" for file, caption in drawn]
+    lines = [f"\n## {name}\n", f"{about}\n", f"Measured on {where}.\n", campaign.head]
+    lines += map(campaign.line or as_line, rows)
+    lines += [f"\n![{Path(file).stem}](figures/{campaign.written}/{file})\n\n*{caption}*" for file, caption in drawn]
     return "\n".join(lines), len(rows), [f"{name}: {row.quantity}" for row in rows if row.kept is False]
 
 
@@ -135,7 +145,7 @@ def publish(campaign, name, section, folder):
     head = (
         f"# {campaign.title}\n\n{campaign.about} A figure carries its standard error in units of its last digits; one "
         "without is deterministic. *Kept* says whether measured and theory agree by the rule in the note; rows marked "
-        f"stated claim nothing. Written by `make {campaign.name}`, one section by `python -m "
+        f"stated claim nothing. Written by `make {campaign.written}`, one section by `python -m "
         f"benchmarks.{campaign.name} --write TOPIC`: {processor()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, torch {torch.__version__}.{beside}{absent}"
     )

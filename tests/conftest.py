@@ -1,10 +1,19 @@
-"""Toy domains for the tests that ask for them."""
+"""Toy domains for the tests that ask for them, the order of the files, and a disk that is not waited for."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 TOYS = Path(__file__).parent / "toy_domains"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk():
+    """No test loses its power, and a training syncs forty times. In what order it does, tests/storage looks at."""
+    really, os.fsync = os.fsync, lambda descriptor: None
+    yield
+    os.fsync = really
 
 
 @pytest.fixture(scope="module")

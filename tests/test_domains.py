@@ -77,7 +77,7 @@ def units(domain, ensemble):
 def test_it_is_a_frozen_dataclass_with_described_fields(name):
     cls = get_domain(name)
     assert isinstance(cls(), Domain)
-    assert cls.name == name and isinstance(cls.values, Values) and cls.values.baseline and cls.description
+    assert cls.name == name and isinstance(cls().values, Values) and cls().values.baseline and cls.description
     for field in dataclasses.fields(cls):
         assert field.metadata.get("help"), f"{name}.{field.name} has no help"
     with pytest.raises(dataclasses.FrozenInstanceError):

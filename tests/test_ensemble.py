@@ -67,11 +67,10 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
     path = en.save_ensemble(maps(seed=1), tmp_path / "a.h5")
     before = path.read_bytes()
 
-    def full(self, target, **keywords):
-        target.write_bytes(b"half a file")
+    def full(self, store, **keywords):  # of a file that was begun
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
+    monkeypatch.setattr(xr.Dataset, "dump_to_store", full)
     with pytest.raises(InputError, match="disk .* full.*MiB"):
         en.save_ensemble(maps(seed=2), path)
     assert path.read_bytes() == before

@@ -67,6 +67,9 @@ GENERAL = {
     "split.train_from": (1, {"split.train_units": 3}, "parts"),
     "split.corner": ({"Omega_m": [0.1, 0.25]}, {}, "parts with labels"),
     "seed": (5, {}, "weights"),
+    "diffusion.process": ("masked", {"sampling.sampler": "unmasking"}, "weights or refused"),
+    "diffusion.loss": ("likelihood", {}, "weights"),
+    "diffusion.head": ("v", {}, "weights or refused"),
     "diffusion.s_min": (0.3, {}, "weights"),
     "diffusion.s_max": (7.0, {}, "weights"),
     "diffusion.noise_levels.kind": ("log_normal", {}, "weights"),
@@ -85,7 +88,7 @@ GENERAL = {
     "training.precision": ("bfloat16", {}, "weights"),
     "training.augment": (False, {}, "weights"),
     "training.target": ("conditional", {}, "weights or refused"),
-    "training.label_dropout": (0.9, {}, "weights"),
+    "diffusion.label_dropout": (0.9, {}, "weights"),
     "training.calibration": (4, {}, "weights or refused"),
     "training.validation_size": (2, {}, "record"),
     "sampling.sampler": ("ancestral", {}, "samples"),
@@ -118,6 +121,8 @@ NETWORKS = {
     "message_passing": {"width": 4, "depth": 1, "iterations": 1, "damping": 0.1},
 }  # fmt: skip
 OPTIONS = {"unet": UNetOptions, "dit": DiTOptions, "message_passing": MessageOptions}
+# clocks, the digest of the whole configuration, and what holds entries that stand for themselves
+LEFT_OUT = ("time", "seconds", "cpu_seconds", "train/samples_per_second", "physgen.config", "metrics", "tags")
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +143,7 @@ class Runs:
         chosen = {
             **SMALLEST[domain], "network.width": 8, "training.steps": 3, "training.batch_size": 2, "training.warmup": 2,
             "training.validation_size": 3, "sampling.steps": 4, "sampling.n": 64, "tracking.uri": "off",
+            "sampling.levels": "log-uniform",  # no check of others on the network, which costs as much as the training
             "dataset": str(self.folder / f"{domain}.h5"),
         } | dict(words)  # fmt: skip
         return load_config(CONFIGS / domain / "smoke.yaml", [f"{key}={json.dumps(v)}" for key, v in chosen.items()])
@@ -170,14 +176,15 @@ class Runs:
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
     def record(self, domain, words):
-        """The journal without clocks, and the experiment that it is sent to."""
+        """The journal without clocks and places, and the experiment that it is sent to."""
         run = self.run(domain, words)
         told = [
-            {k: v for k, v in entry.items() if k not in ("time", "train/samples_per_second")}
+            {key: value for key, value in (entry | entry.get("metrics", {}) | entry.get("tags", {})).items()
+             if key not in LEFT_OUT and not key.startswith("system/")}
             for entry in read_journal(run.folder)
-            if entry.get("event") not in ("params", "artifact")  # the whole configuration stands there
-        ]
-        return json.dumps([told, run.experiment.tracking.experiment])
+            if entry.get("event") not in ("params", "artifact", "dataset")  # the whole configuration stands there
+        ]  # fmt: skip
+        return json.dumps([told, run.experiment.tracking.experiment]).replace(str(run.folder.parent), "")
 
     def samples(self, domain, words):
         run = self.run(domain, {})  # the weights do not depend on how they are used
@@ -250,18 +257,26 @@ def _data_of(runs, domain, needs):
 @pytest.mark.parametrize("key", GENERAL)
 def test_a_key_changes_what_it_governs(domain, key, runs):
     value, needs, shown = GENERAL[key]
-    without = runs.experiment(domain).data.values.has_prior == (key == "training.target")  # a prior, or known means
+    # of fields of real numbers, or of spins alone
+    without = runs.experiment(domain).data.values.has_prior == (key in ("training.target", "diffusion.process"))
     if shown == "refused" or "refused" in shown and without:
         with pytest.raises(InputError, match="network kind" if shown == "refused" else key):
-            runs.weights(domain, {key: value})
+            runs.weights(domain, needs | {key: value})
         return
+    needs_value = key == "diffusion.process"  # without it what it needs would be refused
     if "labels" in shown and domain != "cosmology":
         with pytest.raises(InputError, match="which is no label of these data"):
             runs.parts(domain, {key: value})
         return
     outcome = getattr(runs, shown.split()[0])
     held_by_split = key in ("split.train", "split.validation", "split.test")
-    assert outcome(domain, needs | {key: value}) != outcome(domain, {} if held_by_split else needs)
+    assert outcome(domain, needs | {key: value}) != outcome(domain, {} if held_by_split or needs_value else needs)
+
+
+@pytest.mark.parametrize("domain", DATA)
+def test_what_changes_nothing_of_the_record_leaves_it_as_it_is(domain, runs):
+    """Without which any two records would differ, by a clock or a place."""
+    assert runs.record(domain, {"judging.confidence": 0.6}) == runs.record(domain, {})
 
 
 @pytest.mark.parametrize("domain", DATA)

@@ -1,5 +1,6 @@
 """The tutorial of a third physics runs as it stands in the documentation, and its numbers are right."""
 
+import json
 import os
 import re
 import shlex
@@ -19,6 +20,18 @@ from physgen.ensemble import independent_units, load_ensemble
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "how-to" / "own_physics.md"
 FOLDER = ROOT / "docs" / "phi4"
+# commands one after another in one process, which imports once; what each prints, by its first word
+SESSION = """
+import contextlib, io, json, sys
+from physgen.cli import main
+
+printed = {}
+for words in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert not main(words), words
+    printed[words[0]] = said.getvalue()
+print(json.dumps(printed))
+"""
 
 
 def commands():
@@ -40,14 +53,12 @@ def test_every_command_of_the_page_runs_from_nothing_to_a_verdict(tmp_path):
         "PHYSGEN_DOMAINS": str(tmp_path),
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
-    printed = {}
-    for words in commands():
-        done = subprocess.run(
-            [sys.executable, "-m", "physgen.cli", *words[1:]],
-            cwd=tmp_path, env=os.environ | here, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{' '.join(words)}\n{done.stderr}"
-        printed[words[1]] = done.stdout
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION], input=json.dumps([words[1:] for words in commands()]),
+        cwd=tmp_path, env=os.environ | here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout.splitlines()[-1])
     assert "phi4" in printed["domains"]
     assert "power spectrum" in printed["evaluate"] and "memorization" in printed["evaluate"]
     assert "hopping" in printed["config"]

@@ -12,13 +12,13 @@ from torch import nn
 from benchmarks.conformance.row import Row
 from physgen.diffusion.convention import like
 from physgen.diffusion.exact import GaussianMixture
-from physgen.diffusion.learning.denoisers import PREDICTIONS, EnergyDenoiser, LogUniform, PredictionDenoiser
+from physgen.diffusion.learning.denoisers import LogUniform
 from physgen.diffusion.learning.ema import PowerEMA, exponent_of, synthesize
+from physgen.diffusion.learning.heads import PREDICTIONS, EnergyDenoiser, PredictionDenoiser
 from physgen.diffusion.learning.losses import (
     ImplicitScoreMatching,
     LearnedWeight,
     SlicedScoreMatching,
-    UncertainDenoiser,
     WeightedDenoising,
     likelihood_weight,
     min_snr_weight,
@@ -37,7 +37,7 @@ LOSSES = {
     "denoising": WeightedDenoising,
     "denoising, likelihood weight": lambda denoiser: WeightedDenoising(denoiser, likelihood_weight),
     "denoising, min-SNR": lambda denoiser: WeightedDenoising(denoiser, min_snr_weight()),
-    "denoising, learned weight": lambda denoiser: LearnedWeight(UncertainDenoiser(denoiser).double()),
+    "denoising, learned weight": lambda denoiser: LearnedWeight(denoiser).double(),
     "implicit, exact trace": ImplicitScoreMatching,
     "sliced, 1 projection": lambda denoiser: SlicedScoreMatching(denoiser, generator=torch.Generator().manual_seed(0)),
 }

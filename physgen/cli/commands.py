@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from physgen.cli import inferring
 from physgen.cli.certifying import certify_command
 from physgen.cli.combining import combine_command, pair_command
+from physgen.cli.distilling import distill_command
 from physgen.cli.drawing import pack_command, sample_command
 from physgen.cli.latents import decode_command, encode_command
 from physgen.cli.parser import STOPPED, parser
@@ -259,6 +260,7 @@ COMMANDS = {
     "import": _import,
     "export": _export,
     "train": _train,
+    "distill": distill_command,
     "sweep": _sweep,
     "sample": sample_command,
     "pack": pack_command,

@@ -72,7 +72,13 @@ def _add_given(sample: argparse.ArgumentParser) -> None:
         "--guidance",
         type=float,
         metavar="W",
-        help="classifier-free guidance towards p(x|labels)^W p(x)^(1-W); needs training.label_dropout; 1 is none",
+        help="classifier-free guidance towards p(x|labels)^W p(x)^(1-W); needs diffusion.label_dropout; 1 is none",
+    )
+    sample.add_argument(
+        "--exact",
+        action="store_true",
+        help="with --guidance: draws of that very law, populations that are resampled on their way; a plain guided "
+        "draw is of another law, too narrow and too far out",
     )
     sample.add_argument(
         "--weights",
@@ -119,13 +125,18 @@ def sample_command(arguments: argparse.Namespace) -> None:
         arguments.reverse,
         arguments.resample,
         arguments.metropolis,
-        arguments.sweeps,
+        exact=arguments.exact,
+        sweeps=arguments.sweeps,
     )
     path = sample(arguments.run, arguments.output, options, arguments.device, progress_bar("sample"))
     if arguments.average is not None:
         print(describe_average(arguments.run, arguments.average))
     if arguments.weights:
         print(_worth_of_weights(path, arguments.guidance is not None))
+    if arguments.exact:
+        from physgen.stages.guidance import describe_populations
+
+        print(describe_populations(path))
     if words := extrapolation(path):
         print(f"extrapolation: {words} of the labels, where nothing was learned")
     varying = labels_not_held(arguments.run, path, given)

@@ -21,7 +21,12 @@ def add_inference(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         command.add_argument("--seed", type=int, default=0, metavar="S")
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
     likelihood.add_argument(
-        "--method", default="hutchinson", metavar="NAME", help="hutchinson (default), exact, jacobian or bound"
+        "--method", default="all", metavar="NAME[,NAME...]",
+        help="flow, hutchinson, exact, jacobian, bound, vlb, path, law, or all (default): those that mean something",
+    )  # fmt: skip
+    likelihood.add_argument("--paths", dest="count", type=int, default=16, metavar="K", help="paths of vlb and path")
+    likelihood.add_argument(
+        "--kernel", default="covariance", metavar="NAME", help="of the chain of real numbers: covariance or ancestral"
     )
     infer.add_argument("--method", default="bound", metavar="NAME", help="bound (default, no gradients) or flow")
     infer.add_argument("--labels", nargs="+", metavar="NAME", help="infer these alone; others are as in the file")
@@ -34,7 +39,10 @@ def likelihood(arguments: argparse.Namespace) -> None:
     from physgen.stages.likelihood import LikelihoodOptions, write_likelihood
 
     probes = {} if arguments.probes is None else {"probes": arguments.probes}
-    options = LikelihoodOptions(arguments.method, steps=arguments.steps, seed=arguments.seed, **probes)
+    options = LikelihoodOptions(
+        arguments.method, steps=arguments.steps, seed=arguments.seed, paths=arguments.count, kernel=arguments.kernel,
+        **probes,
+    )  # fmt: skip
     found = write_likelihood(
         arguments.run, arguments.file, options, arguments.output, device=arguments.device,
         progress=progress_bar("likelihood"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from physgen.cli.certifying import add_certify
 from physgen.cli.combining import add_combine
+from physgen.cli.distilling import add_distill
 from physgen.cli.drawing import add_sample
 from physgen.cli.inferring import add_inference
 from physgen.cli.latents import add_latents
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _add_making(commands)
     _add_train(commands)
+    add_distill(commands)
     add_sample(commands)
     add_latents(commands)
     _add_sweep(commands)

@@ -9,6 +9,7 @@ file as the start, one level deep.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import typing
@@ -19,10 +20,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from physgen.config.diffusion import DiffusionConfig
 from physgen.config.explain import describe_key, explain_errors
+from physgen.config.process import check_process, check_values, with_process
 from physgen.config.sections import (
     EXECUTION,
-    DiffusionConfig,
     JudgingConfig,
     MonitorConfig,
     NetworkConfig,
@@ -32,7 +34,7 @@ from physgen.config.sections import (
     TrackingConfig,
     TrainingConfig,
 )
-from physgen.domains.contract import get_domain
+from physgen.domains.contract import Domain, get_domain
 from physgen.errors import InputError
 from physgen.units import parse_quantity
 
@@ -78,6 +80,17 @@ class Experiment(Section):
     sampling: SamplingConfig = SamplingConfig()
     judging: JudgingConfig = JudgingConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_process(cls, content: Any) -> Any:
+        """Where keys of earlier versions stood, and the sampler of a process that has one alone."""
+        return with_process(content)
+
+    @model_validator(mode="after")
+    def _process_fits(self) -> Experiment:
+        check_process(self.diffusion, self.training, self.sampling)
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -169,6 +182,7 @@ def check_config(content: dict[str, Any], source: str = "configuration") -> Expe
         domain = get_domain(raw.domain)(**{k: _frozen(v) for k, v in dict(raw.data).items()})
     except InputError as error:
         raise InputError(f"{source}: data: {error}") from None
+    check_values(raw.diffusion, domain, source)
     if not domain.values.has_prior and raw.sampling.levels not in (None, "log-uniform"):
         raise InputError(
             f"{source}: sampling.levels={raw.sampling.levels!r} has no effect on {raw.domain}, whose values are not "
@@ -179,8 +193,12 @@ def check_config(content: dict[str, Any], source: str = "configuration") -> Expe
 
 def experiment_model(domain: str) -> type[Experiment]:
     """The pydantic model of an experiment of one domain, with its ``data`` section."""
+    return _model_of(get_domain(domain))
+
+
+@functools.cache
+def _model_of(cls: type[Domain]) -> type[Experiment]:
     fields: dict[str, Any] = {}
-    cls = get_domain(domain)
     hints = typing.get_type_hints(cls, include_extras=True)
     for item in dataclasses.fields(cls):
         meta, kind = item.metadata, hints[item.name]

@@ -79,7 +79,7 @@ def _line(item: ErrorDetails, model: Model) -> str:
         return f"{where}.kind: say which kind; choose one of {kinds}"
     message = item["msg"].removeprefix("Value error, ").rstrip(".")
     given = "" if item["type"] in ("missing", "value_error") else f", got {item['input']!r}"
-    return f"{where}: {message[0].lower() + message[1:]}{given}"
+    return f"{where}: {message[0].lower() + message[1:]}{given}".removeprefix(": ")
 
 
 def _without_kind(model: Model, loc: Sequence[Any]) -> tuple[list[Any], str | None]:

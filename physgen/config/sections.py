@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from physgen.diffusion.names import RULES, WITHOUT_RULE, LevelRule, SamplerName, SDEName
+from physgen.diffusion.names import OF_STUDENTS, RULES, WITHOUT_RULE, LevelRule, SamplerName
 
 
 class Section(BaseModel):
@@ -58,44 +58,6 @@ class SplitConfig(Section):
 
 # An execution option changes how a run is carried out or what is written on the way; never its weights or samples.
 EXECUTION: JsonDict = {"execution": True}
-
-
-class LogUniformLevels(Section):
-    """ln s uniform between s_min and s_max."""
-
-    kind: Literal["log_uniform"] = "log_uniform"
-
-
-class LogNormalLevels(Section):
-    """ln s normally distributed (Karras et al. 2022, arXiv:2206.00364)."""
-
-    kind: Literal["log_normal"] = "log_normal"
-    log_mean: float = Field(-0.5, description="mean of ln s")
-    log_std: float = Field(1.5, gt=0, description="standard deviation of ln s")
-
-
-class ScheduleLevels(Section):
-    """s = sigma(t)/alpha(t) at a time t uniform over the part of an SDE's schedule between s_min and s_max."""
-
-    kind: Literal["schedule"] = "schedule"
-    sde: SDEName = Field("ve", description="the SDE whose schedule it is")
-
-
-NoiseLevels = Annotated[LogUniformLevels | LogNormalLevels | ScheduleLevels, Field(discriminator="kind")]
-
-
-class DiffusionConfig(Section):
-    """The noise levels s = sigma/alpha: their range, for training and sampling, and their distribution in training.
-
-    In y = x_t/alpha every linear SDE is x_0 plus noise of level s, so an SDE enters through its noise levels alone.
-    """
-
-    s_min: float | None = Field(None, gt=0, description="smallest noise level; left out, a tenth of the smallest mode")
-    s_max: float | None = Field(None, gt=0, description="largest noise level; left out, ten times the largest mode")
-    noise_levels: NoiseLevels = Field(
-        LogUniformLevels(), description="distribution of the noise level s in training, by its kind: log_uniform; "
-        "log_normal with log_mean and log_std; schedule with sde"
-    )  # fmt: skip
 
 
 class MonitorConfig(Section):
@@ -170,10 +132,6 @@ class TrainingConfig(Section):
         "surroundings (conditional), or given y alone (exact), where the law of the physics gives these. The minimiser "
         "is the same, the noise of the gradient less or none",
     )  # fmt: skip
-    label_dropout: float = Field(
-        0.0, ge=0, lt=1, description="probability with which the labels of a configuration are left out in training, "
-        "so that the law without labels is learned too: for `physgen sample --guidance W`; 0.1 to 0.2 is usual"
-    )  # fmt: skip
     validate_every: int = Field(500, ge=1, json_schema_extra=EXECUTION, description="steps between validations")
     checkpoint_every: int = Field(500, ge=1, json_schema_extra=EXECUTION, description="steps between checkpoints")
     keep_checkpoints: int = Field(3, ge=1, json_schema_extra=EXECUTION, description="newest checkpoints that are kept")
@@ -199,8 +157,15 @@ class SamplingConfig(Section):
     A request may set each of these anew; the trained weights do not depend on them.
     """
 
-    sampler: SamplerName = "dpmpp_2m"
-    steps: int = Field(24, ge=2, description="noise levels")
+    sampler: SamplerName | Literal["unmasking"] = Field(
+        "dpmpp_2m", description="left out with diffusion.process=masked: unmasking, which it has alone"
+    )
+    steps: int = Field(
+        24,
+        ge=1,
+        description="noise levels, 1 of a student of few steps alone; of masked diffusion groups of sites, "
+        "at most one site each, which is exact",
+    )
     levels: LevelRule | None = Field(
         None, description="which noise levels: most converged on the network itself (checked), of least error on its "
         "Gaussian surrogate (chosen), or log-uniform; left out, checked for real values and log-uniform for others, "
@@ -210,6 +175,8 @@ class SamplingConfig(Section):
 
     @model_validator(mode="after")
     def _levels_act(self) -> SamplingConfig:
+        if self.steps < 2 and self.sampler not in OF_STUDENTS:
+            raise ValueError(f"steps={self.steps} is too few for the sampler {self.sampler}: give at least 2")
         if self.levels not in (None, RULES[-1]) and self.sampler in WITHOUT_RULE:
             raise ValueError(
                 f"levels={self.levels!r} has no effect on the sampler {self.sampler}, whose noise levels are "

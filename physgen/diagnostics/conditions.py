@@ -46,16 +46,22 @@ def entry_conditions(ensemble: xr.Dataset, along: str) -> np.ndarray | None:
 def condition_names(ensemble: xr.Dataset, along: str) -> list[str]:
     """Names of the variables that hold conditions of the entries of one sample dim.
 
-    Whole numbers along that dim alone are names (of a file, of a seed); with further dims they are data.
+    Whole numbers along that dim alone are names (of a file, of a seed) unless their attribute ``is_condition`` = 1 says
+    that they are not (classes); with further dims they are data.
     """
     others = set(sample_dims(ensemble)) - {along}
     return sorted(
         str(name)
         for name, variable in ensemble.data_vars.items()
-        if name != "field" and variable.dtype.kind in ("fiu" if variable.ndim > 1 else "f")
+        if name != "field" and _may_be_condition(variable)
         and along in variable.dims and not others & set(variable.dims)
         and variable.attrs.get("is_condition", 1)
     )  # fmt: skip
+
+
+def _may_be_condition(variable: xr.DataArray) -> bool:
+    whole = variable.ndim > 1 or variable.attrs.get("is_condition", 0)
+    return variable.dtype.kind in ("fiu" if whole else "f")
 
 
 def _condition_rows(ensemble: xr.Dataset, along: str) -> np.ndarray | None:

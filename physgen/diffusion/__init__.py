@@ -10,6 +10,7 @@ A reading path, six files: ``convention`` (y, s, D and the way down), ``sde`` (s
 - ``learning``: denoisers made of networks, losses, training, EMA, validation;
 - ``inference``: likelihoods, path weights, guidance, inverse problems;
 - ``latent``: autoencoders on the torus, and what they lose of each Fourier mode;
+- ``energy``: models e^-E/Z, contrastive divergence, exact Markov chains, ln Z by annealing;
 - ``masked`` (diffusion of spins by unmasking), ``symmetry`` (exact equivariance), ``noise`` (random numbers that belong
   to a sample) and ``traces`` (Jacobians).
 
@@ -27,6 +28,7 @@ from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.diffusion import discretization as discretization
+    from physgen.diffusion import energy as energy
     from physgen.diffusion import exact as exact
     from physgen.diffusion import inference as inference
     from physgen.diffusion import latent as latent

@@ -21,7 +21,7 @@ fraction; orders (B, n), the sites in C order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from physgen.diffusion.convention import Condition, Denoiser, turned
+from physgen.diffusion.convention import Condition, Denoiser, in_dtype, turned
+from physgen.diffusion.learning.denoisers import working_dtype
 from physgen.diffusion.noise import Stream
 from physgen.diffusion.sampling.tiles import Execution, check_condition
 
@@ -45,6 +46,8 @@ class MaskedModel(Protocol):
 class MaskedDenoiser(nn.Module):
     """The local fields of a network F(x, u, condition), which gets the masked fraction in place of c_noise.
 
+    The condition's ``field``, where it has one, adds to F: h of the free spin in its field.
+
     Args:
         network: module F. antisymmetric: use (F(x) - F(-x))/2, exact Z2 symmetry (twice the cost).
     """
@@ -55,11 +58,17 @@ class MaskedDenoiser(nn.Module):
 
     def forward(self, x: Tensor, u: Tensor, condition: Condition = None) -> Tensor:
         """Local fields h (B, C, *grid), float64."""
-        x, u = x.float(), u.float()
+        dtype = working_dtype(self.network)
+        x, u, condition = x.to(dtype), u.to(dtype), in_dtype(condition, dtype)
         fields = self.network(x, u, condition)
         if self.antisymmetric:
             fields = (fields - self.network(-x, u, turned(condition))) / 2
-        return fields.double()
+        return fields.double() + self.baseline(x, u, condition)
+
+    def baseline(self, x: Tensor, u: Tensor, condition: Condition = None) -> Tensor:
+        """Free spins: the condition's ``field`` where there is one, else 0; shape of x, float64."""
+        field = (condition or {}).get("field")
+        return torch.zeros_like(x, dtype=torch.float64) if field is None else field.reshape(x.shape).double()
 
 
 class MaskedLoss(nn.Module):
@@ -79,13 +88,21 @@ class MaskedLoss(nn.Module):
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         """The loss (B,) in nats per masked site; ``s`` is the masked fraction u."""
-        sites = x0[0].numel()
-        rank = noise.flatten(1).argsort(1).argsort(1)
-        count = (s.double() * sites).ceil().clamp(1, sites)
-        masked = (rank >= sites - count[:, None]).reshape(x0.shape)
-        fields = self.denoiser(torch.where(masked, torch.zeros_like(x0), x0), count / sites, condition)
-        log_p = logsigmoid(2 * fields.double() * x0)
-        return -(log_p * masked).flatten(1).sum(1) / count
+        return cross_entropy(self.denoiser, x0, s, noise, condition)
+
+
+def cross_entropy(model: MaskedModel, x0: Tensor, u: Tensor, noise: Tensor, condition: Condition = None) -> Tensor:
+    r"""Mean of :math:`-\log p(S_i | \text{known})` over the masked sites of each configuration, (B,), nats.
+
+    The :math:`m = \lceil u n \rceil` sites of largest ``noise`` (shape of x0) are masked.
+    """
+    sites = x0[0].numel()
+    rank = noise.flatten(1).argsort(1).argsort(1)
+    count = (u.double() * sites).ceil().clamp(1, sites)
+    masked = (rank >= sites - count[:, None]).reshape(x0.shape)
+    fields = model(torch.where(masked, torch.zeros_like(x0), x0), count / sites, condition)
+    log_p = logsigmoid(2 * fields.double() * x0)
+    return -(log_p * masked).flatten(1).sum(1) / count
 
 
 def uniform_fraction(u: Tensor) -> Tensor:
@@ -124,9 +141,12 @@ def sample_masked(
     steps: int | None = None,
     order: Tensor | None = None,
     *,
+    known: Tensor | None = None,
     tile: int | None = None,
     start_index: int = 0,
     device: torch.device | str = "cpu",
+    streams: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Unmasked:
     r"""Draw configurations by unmasking; sample number j depends on (seed, j, its condition) alone.
 
@@ -135,20 +155,28 @@ def sample_masked(
         steps: evaluations of the model; the sites are unmasked in this many groups as equal as can be. None: one site
             a step, which draws from the model's law exactly; fewer steps have their own law, and their own exact q.
         order: (n,) sites for all samples. None: an independent random order each.
-        tile, start_index, device: as in :func:`physgen.diffusion.sampling.samplers.sample`.
+        known: (N, C, \*grid), +-1 at sites that were observed and 0 at those to draw: they come first in every order,
+            so that the others are drawn from the model's law given them, exactly at one site a step;
+            ``log_probability`` is that of the drawn sites alone. None: nothing is known.
+        tile, start_index, device, streams: as in :func:`physgen.diffusion.sampling.samplers.sample`.
+
+        progress: called as progress(done, total) after each tile, in samples.
 
     Raises:
         ValueError: steps not in 1...n, or an order that is not a permutation of the sites.
     """
-    plan, count, one = Execution(tile, start_index, device), int(shape[0]), tuple(shape[1:])
+    plan, count, one = Execution(tile, start_index, device, streams=streams), int(shape[0]), tuple(shape[1:])
     check_condition(condition, count)
     parts = []
     with torch.no_grad():
         for part in plan.tiles(count, one):
             numbers, orders = _numbers(seed, part.numbers, math.prod(one), order, device)
             blank = torch.zeros(len(part.index), *one, dtype=torch.float64, device=device)
-            drawn = _unmask(model, blank, orders, part.condition(condition, device), steps, numbers)
+            seen = None if known is None else part.take(known).to(blank)
+            drawn = _unmask(model, blank, orders, part.condition(condition, device), steps, numbers, seen)
             parts.append([value[part.inside] for value in drawn])
+            if progress is not None:
+                progress(min(part.place.stop, count), count)
     xs, logs, all_orders = zip(*parts, strict=True)
     return Unmasked(torch.cat(xs), torch.cat(logs), torch.cat(all_orders))
 
@@ -164,6 +192,12 @@ def log_probability(
     return _unmask(model, x.double(), orders, condition, steps, None)[1]
 
 
+def _check_known(known: Tensor) -> None:
+    strange = known[(known != 0) & (known.abs() != 1)]
+    if len(strange):
+        raise ValueError(f"known sites hold +1 or -1, and 0 where nothing is known, got {float(strange[0]):g}")
+
+
 def _numbers(
     seed: int, index: Sequence[int], sites: int, order: Tensor | None, device: torch.device | str
 ) -> tuple[Tensor, Tensor]:
@@ -171,12 +205,29 @@ def _numbers(
     uniform = Stream(seed, "unmasking", device=device).uniform(index, (sites,), torch.float64)
     if order is not None:
         return uniform, order.to(device).expand(len(uniform), -1)
-    places = Stream(seed, "unmasking order", device=device).uniform(index, (sites,), torch.float64)
-    return uniform, places.argsort(stable=True, dim=1)
+    return uniform, random_orders(seed, index, sites, device)
+
+
+def random_orders(
+    seed: int,
+    index: Sequence[int],
+    sites: int,
+    device: torch.device | str = "cpu",
+    purpose: str = "unmasking order",
+) -> Tensor:
+    """An independent random order (B, n) of n sites for each sample number of ``index`` (B,), of a named stream."""
+    places = Stream(seed, purpose, device=device).uniform(index, (sites,), torch.float64)
+    return places.argsort(stable=True, dim=1)
 
 
 def _unmask(
-    model: MaskedModel, x: Tensor, order: Tensor, condition: Condition, steps: int | None, uniform: Tensor | None
+    model: MaskedModel,
+    x: Tensor,
+    order: Tensor,
+    condition: Condition,
+    steps: int | None,
+    uniform: Tensor | None,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw where there are uniform numbers (B, n), else score x; returns the spins, log q and the orders."""
     sites = x[0].numel()
@@ -189,15 +240,24 @@ def _unmask(
         )
     spins, total = x.flatten(1).clone(), x.new_zeros(len(x))
     seen = torch.zeros_like(spins)
+    if known is not None:
+        _check_known(known)
+        seen = known.flatten(1).clone()
+        spins = torch.where(seen != 0, seen, spins)
+        first = (seen == 0).long().gather(1, order)  # known sites to the front, the others in their order
+        order = order.gather(1, first.argsort(stable=True, dim=1))
     for group in range(groups):
         start, stop = group * sites // groups, (group + 1) * sites // groups
         group_sites = order[:, start:stop]
-        u = x.new_full((len(x),), 1 - start / sites)
+        # known sites are seen before their turn
+        u = x.new_full((len(x),), 1 - start / sites) if known is None else (seen == 0).to(x.dtype).mean(1)
         fields = model(seen.reshape(x.shape), u, condition).double().flatten(1).gather(1, group_sites)
         if uniform is not None:
             up = uniform[:, start:stop] < torch.sigmoid(2 * fields)
-            spins = spins.scatter(1, group_sites, 2.0 * up.double() - 1)
+            held = seen.gather(1, group_sites)
+            spins = spins.scatter(1, group_sites, torch.where(held != 0, held, 2.0 * up.double() - 1))
         value = spins.gather(1, group_sites)
-        total = total + logsigmoid(2 * fields * value).sum(1)
+        drawn = seen.gather(1, group_sites) == 0
+        total = total + (logsigmoid(2 * fields * value) * drawn).sum(1)
         seen = seen.scatter(1, group_sites, value)
     return spins.reshape(x.shape), total, order

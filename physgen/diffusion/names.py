@@ -5,11 +5,20 @@ from typing import Literal, get_args
 
 SamplerName = Literal[
     "euler", "ancestral", "heun", "dpmpp_2m", "euler_maruyama", "dpmpp_3m", "exponential_4m", "dpmpp_2m_sde",
-    "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5", "modal_2m", "modal_4m",
+    "heun_churn", "predictor_corrector", "annealed_langevin", "dopri5", "modal_2m", "modal_4m", "mala", "flow_map",
+    "consistency",
 ]  # fmt: skip
+DIVERGENCE: Literal["contrastive_divergence"] = "contrastive_divergence"  # of an energy at one noise level
 # their error on a Gaussian field is not that of steps through given levels: of the rules log-uniform alone acts on them
-WITHOUT_RULE: tuple[SamplerName, ...] = ("annealed_langevin", "dopri5", "modal_2m", "modal_4m")
+OF_STUDENTS: tuple[SamplerName, ...] = ("flow_map", "consistency")  # of a run of `physgen distill`, at its own levels
+WITHOUT_RULE: tuple[SamplerName, ...] = ("annealed_langevin", "dopri5", "modal_2m", "modal_4m", "mala", *OF_STUDENTS)
+UNMASKING: Literal["unmasking"] = "unmasking"  # how masked diffusion draws: it has no other sampler
+ProcessName = Literal["gaussian", "masked"]
+LossName = Literal["denoising", "likelihood", "min_snr", "learned", "implicit", "sliced", "contrastive_divergence"]
+HeadName = Literal["preconditioned", "x0", "eps", "v", "score", "energy"]
 SDEName = Literal["ou", "vp", "sub_vp", "ve", "cosine", "rectified_flow"]
 LevelRule = Literal["checked", "chosen", "log-uniform"]
 
+HEADS: tuple[HeadName, ...] = get_args(HeadName)
+PLAIN_HEAD = HEADS[0]
 RULES: tuple[LevelRule, ...] = get_args(LevelRule)

@@ -1,8 +1,9 @@
 r"""Kinds of value that a configuration can have: real numbers, +-1, one of q kinds.
 
-A domain names one, ``values: ClassVar[Values] = Real()``, and everything that depends on it is asked of that object:
-how a denoiser is built around a network, which noise levels are trained, whether a prior spectrum is fitted, what its
-baseline is called. A further kind (angles) is a further class here, or in the folder of its domain.
+A domain names one, ``values: ClassVar[Values] = Binary()`` or a property of its fields, and everything that depends on
+it is asked of that object: how a denoiser is built around a network, which noise levels are trained, whether a prior
+spectrum is fitted, what its baseline is called. A further kind (angles) is a further class here, or in the folder of
+its domain.
 
 Which noise levels a sampler gets follows from the denoiser that ``denoiser`` returns: one that carries a prior spectrum
 (attribute ``spectrum``) has a Gaussian surrogate on which the levels are chosen; any other gets log-uniform ones.
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from physgen.diffusion.names import HEADS, PLAIN_HEAD, HeadName
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +44,11 @@ BINARY_LARGEST_S_MIN = 0.4
 OF_KINDS = 0.5**0.5  # two vectors of a single one lie sqrt(2) apart, +1 and -1 lie 2 apart: levels scale with it
 
 
+def _check_plain(head: HeadName) -> None:
+    if head != PLAIN_HEAD:
+        raise ValueError(f"values that are not real have the head {PLAIN_HEAD} alone, got {head!r}")
+
+
 @dataclass(frozen=True)
 class Values(ABC):
     """One kind of value.
@@ -50,19 +57,26 @@ class Values(ABC):
     ``name``       one word for the kind
     ``has_prior``  whether :meth:`prior_spectrum` gives one, and so noise levels can be chosen and checked
     ``baseline``   what the network's loss is compared with, as a noun phrase: "the denoising loss over that of ..."
+    ``heads``      what a network may predict
     =============  =============================================================================================
     """
 
     name: ClassVar[str]
     has_prior: ClassVar[bool] = False
     baseline: ClassVar[str]
+    heads: ClassVar[tuple[HeadName, ...]] = (PLAIN_HEAD,)
+    can_be_masked: ClassVar[bool] = False
 
     @abstractmethod
-    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
+    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None, head: HeadName = PLAIN_HEAD) -> nn.Module:
         """D(y, s, condition) around F(x, c_noise, condition), with a method ``baseline(y, s, condition)``.
 
-        ``spectrum`` is what :meth:`prior_spectrum` gave.
+        ``spectrum`` is what :meth:`prior_spectrum` gave, ``head`` one of :attr:`heads`.
         """
+
+    def masked_denoiser(self, network: nn.Module) -> nn.Module:
+        """The model of masked diffusion around F(x, u, condition), where these values :attr:`can_be_masked`."""
+        raise ValueError(f"{self.name} values cannot be masked")
 
     @abstractmethod
     def smallest_level(self, power: Tensor) -> float:
@@ -138,12 +152,16 @@ class Real(Values):
     name: ClassVar[str] = "real"
     has_prior: ClassVar[bool] = True
     baseline: ClassVar[str] = "the Wiener filter with the training spectrum"
+    heads: ClassVar[tuple[HeadName, ...]] = HEADS
 
-    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
-        """See :class:`physgen.diffusion.learning.denoisers.FieldDenoiser`."""
+    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None, head: HeadName = PLAIN_HEAD) -> nn.Module:
+        """:class:`physgen.diffusion.learning.denoisers.FieldDenoiser`, or another head."""
         from physgen.diffusion.learning.denoisers import FieldDenoiser
+        from physgen.diffusion.learning.heads import EnergyDenoiser, PredictionDenoiser
 
-        return FieldDenoiser(network, spectrum)
+        if head == PLAIN_HEAD:
+            return FieldDenoiser(network, spectrum)
+        return EnergyDenoiser(network, spectrum) if head == "energy" else PredictionDenoiser(network, head, spectrum)
 
     def smallest_level(self, power: Tensor) -> float:
         r""":math:`\sqrt{P_{min}}/10`, at least 0.001."""
@@ -170,14 +188,22 @@ class Binary(Values):
     baseline: ClassVar[str] = "free spins"
 
     bonds: str | None = None
+    can_be_masked: ClassVar[bool] = True
 
-    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
+    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None, head: HeadName = PLAIN_HEAD) -> nn.Module:
         """See :class:`physgen.diffusion.learning.denoisers.SpinDenoiser`."""
         from physgen.diffusion.learning.denoisers import SpinDenoiser
 
         if spectrum is not None:
             raise ValueError("values of +1 and -1 have no prior spectrum, got one")
+        _check_plain(head)
         return SpinDenoiser(network)
+
+    def masked_denoiser(self, network: nn.Module) -> nn.Module:
+        """See :class:`physgen.diffusion.masked.MaskedDenoiser`."""
+        from physgen.diffusion.masked import MaskedDenoiser
+
+        return MaskedDenoiser(network)
 
     def smallest_level(self, power: Tensor) -> float:
         """0.2: the nearest vertex is then wrong for less than one site in a million."""
@@ -225,12 +251,13 @@ class Categorical(Values):
 
     bonds: str | None = None
 
-    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None) -> nn.Module:
+    def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None, head: HeadName = PLAIN_HEAD) -> nn.Module:
         """See :class:`physgen.diffusion.learning.categorical.CategoricalDenoiser`."""
         from physgen.diffusion.learning.categorical import CategoricalDenoiser
 
         if spectrum is not None:
             raise ValueError("values of one of q kinds have no prior spectrum, got one")
+        _check_plain(head)
         return CategoricalDenoiser(network)
 
     def smallest_level(self, power: Tensor) -> float:

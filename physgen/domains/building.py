@@ -33,17 +33,23 @@ def constructed(
 
 
 def lattice_network(kind: str, options: Mapping[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
-    """A ``unet`` or a ``dit`` for the lattice, channels and conditions of the ``constants``.
+    """A ``unet`` or a ``dit`` for the lattice, channels and conditions of the ``constants``, or a ``local_energy``.
 
     Where ``constants["periodic"]`` is False it pads with zeros. Raises as :func:`constructed`, and for another kind.
     """
     from physgen.networks.dit import DiT
+    from physgen.networks.energies import LocalEnergy
     from physgen.networks.unet import UNet
 
     kinds: dict[str, type[torch.nn.Module]] = {"unet": UNet, "dit": DiT}
-    if kind not in kinds:
-        raise InputError(f"network kind {kind!r} is unknown here: use {' or '.join(map(repr, kinds))}")
     shapes, channels = constants["condition_shapes"], constants["channels"]
     labels, maps = (shapes.get(name, [0])[0] for name in ("labels", "channels"))
+    if kind == "local_energy":
+        if maps or not constants.get("periodic", True):
+            raise InputError("network kind 'local_energy' is for periodic lattices without given fields: use 'unet'")
+        return constructed(LocalEnergy, options, len(constants["grid"]), channels, labels=labels)
+    if kind not in kinds:
+        names = ", ".join(map(repr, (*kinds, "local_energy")))
+        raise InputError(f"network kind {kind!r} is unknown here: use one of {names}")
     sizes = {"condition_channels": maps, "labels": labels, "periodic": constants.get("periodic", True)}
     return constructed(kinds[kind], options, len(constants["grid"]), channels, channels, **sizes)

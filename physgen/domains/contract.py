@@ -48,7 +48,7 @@ class Domain(Doors, Law, ABC):
     =====================  =====================================================================================
     ``name``               the folder's name, and the attribute ``domain`` of its ensembles
     ``description``        one line
-    ``values``             kind of value (:mod:`physgen.diffusion.values`); ``Real()``
+    ``values``             kind of value (:mod:`physgen.diffusion.values`), of an instance; ``Real()``
     ``split_by``           label on a sample dim, or sample dim, whose values are independent units; a dim needs no
                            coordinate, its positions then count
     ``labels``             variables over sample dims on which the law depends, scalar; none
@@ -86,6 +86,7 @@ class Domain(Doors, Law, ABC):
     ``fits_lattice``       whether a trained network is one of another lattice too; of its own alone
     ``exact_denoiser``     exact D(y, s, condition) for a template; None
     ``log_target``         template -> ln of the law of x up to a constant of each condition; None where it is not known
+    ``log_law``            template -> ln p of x with noise, norm included; None where it is not known
     ``local_moves``        ensemble after sweeps of moves that leave its law unchanged; refuses
     ``observables``        numbers of configurations, or of pairs, whose means weighted draws are asked for; none
     ``identities``         averages that the law fixes exactly, of an ensemble, to certify it without a reference; None
@@ -108,12 +109,16 @@ class Domain(Doors, Law, ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     split_by: ClassVar[str]
-    values: ClassVar[Values] = Real()
     labels: ClassVar[tuple[str, ...]] = ()
     label_words: ClassVar[str] = ""
     learning_settings: ClassVar[tuple[str, ...]] = ()
     network_kind: ClassVar[str] = "unet"
     array_dimension: ClassVar[int | None] = None
+
+    @property
+    def values(self) -> Values:
+        """Kind of value; where all data of the domain have one, a ``ClassVar`` says it as well."""
+        return Real()
 
     # --- ensembles ------------------------------------------------------------------------------
 

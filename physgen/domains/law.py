@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     LogTarget = Callable[[torch.Tensor, int], torch.Tensor]
+    LogLaw = Callable[[torch.Tensor, int, float], torch.Tensor]
     Condition = Mapping[str, torch.Tensor] | None
     TrainingTarget = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Condition], torch.Tensor]
 
@@ -77,6 +78,15 @@ class Law:
 
         A function of x (b, C, \*grid) float64 and the number of a flattened sample of ``template``, whose condition c
         is meant: (b,) float64. None where only data are known.
+        """
+        return None
+
+    def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> LogLaw | None:
+        r"""ln p of encoded x with noise of level s under the law itself, norm included.
+
+        A function of y = x + s z (b, C, \*grid) float64, the number of a flattened sample of ``template``, whose
+        condition is meant, and s: (b,) float64, NaN where it has no closed form. Discrete values have s = 0, and p is a
+        probability. None where only data are known.
         """
         return None
 

@@ -65,14 +65,14 @@ def save_ensemble(ensemble: xr.Dataset, path: str | Path) -> Path:
 
 def _write(ensemble: xr.Dataset, path: Path) -> None:
     """The file of an ensemble: the field block by block, so that one larger than the memory can be written."""
-    import h5netcdf
+    from physgen.storage.netcdf import open_netcdf, write_dataset
 
     encoding, rest = _encoding(ensemble), ensemble.drop_vars("field", errors="ignore")
-    rest.to_netcdf(path, engine="h5netcdf", encoding={name: how for name, how in encoding.items() if name != "field"})
-    if "field" not in ensemble:
-        return
-    field, layout = ensemble["field"], encoding["field"]
-    with h5netcdf.File(path, "a") as file:
+    with open_netcdf(path, "w") as file:
+        write_dataset(rest, file, {name: how for name, how in encoding.items() if name != "field"})
+        if "field" not in ensemble:
+            return
+        field, layout = ensemble["field"], encoding["field"]
         for dim in field.dims:
             if dim not in file.dimensions:
                 file.dimensions[dim] = field.sizes[dim]
@@ -113,13 +113,13 @@ def is_foreign(path: str | Path) -> bool:
 
 def open_conditions(path: str | Path) -> xr.Dataset:
     """Open an ensemble or a template (``field`` is absent) lazily; close it, or use it in a ``with``."""
-    import xarray as xr
+    from physgen.storage.netcdf import open_dataset
 
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file: check the path, or make one with `physgen simulate`")
     try:
-        ensemble = xr.open_dataset(path, engine="h5netcdf", chunks=None)
+        ensemble = open_dataset(path)
     except Exception as error:
         raise InputError(
             f"{path} is not a readable HDF5 ensemble ({first_line(error)}): it is damaged, truncated or of another "

@@ -65,9 +65,9 @@ def move_selection(path: Path, source: Path) -> None:
 
     Raises InputError where ``source`` is another file.
     """
-    import xarray as xr
+    from physgen.storage.netcdf import open_dataset
 
-    with xr.open_dataset(path, engine="h5netcdf", chunks=None) as opened:
+    with open_dataset(path) as opened:
         if not is_selection(opened) or opened.attrs[f"{PREFIX}file"] == str(source.absolute()):
             return
         selection = opened.load()

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from physgen.figures.crossing import size_crossings as size_crossings
     from physgen.figures.curves import curve_comparison as curve_comparison
     from physgen.figures.drawing import save_figures as save_figures
+    from physgen.figures.laws import densities as densities
+    from physgen.figures.laws import paths as paths
+    from physgen.figures.laws import planes as planes
     from physgen.figures.matrices import correlation_matrices as correlation_matrices
+    from physgen.figures.measured import measured_and_true as measured_and_true
     from physgen.figures.notation import format_value as format_value
     from physgen.figures.overlay import curve_overlay as curve_overlay
     from physgen.figures.pairs import nearest_pairs as nearest_pairs

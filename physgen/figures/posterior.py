@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from physgen.figures.stamps import _colour_scale, _scale_bar
+from physgen.figures.stamps import _colour_scale, _scale_bar, origin_of
 from physgen.figures.style import FOURTH, GENERATED, REFERENCE, THIRD, label, styled
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def posterior_panel(posterior: xr.Dataset, truth: xr.Dataset | None = None, numb
     )
     grid = figure.subplots(1, len(shown) + 1)
     for axes, (title, values) in zip(grid, shown, strict=False):
-        image = axes.imshow(offset + values, cmap=colours, norm=norm, origin="lower")
+        image = axes.imshow(offset + values, cmap=colours, norm=norm, origin=origin_of(posterior))
         axes.set_title(title, fontsize=10)
     scatter = np.log(np.maximum(offset + every, 1e-3)) if offset else every
-    spread = grid[-1].imshow(scatter.std(0, ddof=1), cmap="viridis", origin="lower")
+    spread = grid[-1].imshow(scatter.std(0, ddof=1), cmap="viridis", origin=origin_of(posterior))
     grid[-1].set_title("scatter", fontsize=10)
     for axes in grid:
         axes.set(xticks=[], yticks=[])

@@ -1,4 +1,4 @@
-"""Likelihoods, posteriors of labels, ranks of the truth and coverage."""
+"""Posteriors of labels, ranks of the truth and coverage."""
 
 from __future__ import annotations
 
@@ -16,24 +16,6 @@ if TYPE_CHECKING:
 COLOURS = (GENERATED, THIRD, FOURTH, REFERENCE, "#cc79a7", "#e69f00")
 SHOWN = len(COLOURS)
 BINS = 10
-
-
-@styled
-def likelihood_panel(values: xr.Dataset) -> Figure:
-    """Bits per dimension of each configuration with its error, in order, and their histogram beside it.
-
-    Args:
-        values: ``bits_per_dimension`` and ``bits_error`` over sample dims.
-    """
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
-    bits, error = (values[name].values.reshape(-1) for name in ("bits_per_dimension", "bits_error"))
-    left.errorbar(np.arange(len(bits)), bits, error, fmt="o", ms=2.5, lw=0.8, color=GENERATED)
-    left.axhline(bits.mean(), color=REFERENCE, lw=0.8, ls=":")
-    left.set(xlabel="configuration", ylabel="bits per dimension, encoded field")
-    right.hist(bits, min(30, max(5, len(bits) // 4)), orientation="horizontal", color=GENERATED, alpha=0.5)
-    right.set_xlabel("count")
-    return figure
 
 
 @styled

@@ -109,7 +109,10 @@ def collapse(results: Results) -> Figure:
     if np.isfinite(total):
         left.axhline(total, color="#777777", lw=0.8, ls=DASHED)
     left.set(xlabel=TIME, ylabel=r"excess entropy $f(t)$, per dimension")
-    for name, text, colour in (("order_parameter", "samples", REFERENCE), ("order_parameter_images", "images", FOURTH)):
+    for name, text, colour in (
+        ("order_parameter", "samples", REFERENCE),
+        ("order_parameter_images", "their images", FOURTH),
+    ):
         if name == "order_parameter" or int(found.attrs["orbit_size"]) > 1:
             _points(right, t, found[name], found[f"{name}_error"], colour, text)
     right.set(xlabel=TIME, ylabel=r"participation $Y_2(t)$", ylim=(-0.03, 1.05))

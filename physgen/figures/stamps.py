@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -33,10 +33,11 @@ def gallery(
 
     Where the two share no condition (:func:`differing_conditions`), a column says nothing of it.
 
-    Fields on a 3-D lattice show their central slice. Two values give two tones, a few whole numbers one
-    each; a positive skewed field a logarithmic scale (``display_offset`` of the field is added first: 1 where
-    values start at -1); other fields a scale that diverges around 0. The bar has the length and units of the
-    coordinates. Vectors, which have no space, are drawn as :func:`physgen.figures.cloud`.
+    Fields on a 3-D lattice show their central slice. Two values give two tones, a few whole numbers one each; a
+    positive skewed field a logarithmic scale (``display_offset`` of the field is added first: 1 where values start at
+    -1); other fields a scale that diverges around 0; any field the linear scale of ``display_colours``, where that
+    attribute names one. The bar has the length and units of the coordinates. Vectors, which have no space, are drawn
+    as :func:`physgen.figures.cloud`.
     """
     if not space_dims(reference):
         return cloud(reference, generated, names)
@@ -50,7 +51,7 @@ def gallery(
     )
     grid = figure.subplots(2, len(columns), squeeze=False)
     for (row, column), axes in np.ndenumerate(grid):
-        image = axes.imshow(stamps[row][column], cmap=colours, norm=norm, origin="lower")
+        image = axes.imshow(stamps[row][column], cmap=colours, norm=norm, origin=origin_of(reference))
         axes.set(xticks=[], yticks=[])
         axes.minorticks_off()
         if row == 0:
@@ -153,6 +154,13 @@ def _stamp(ensemble: xr.Dataset, where: Mapping[str, int]) -> np.ndarray:
     return np.atleast_2d(values)
 
 
+def origin_of(ensemble: xr.Dataset) -> Literal["lower", "upper"]:
+    """Where row 0 of a map is drawn: at the top where the coordinate of the rows says ``positive`` = "down" (CF)."""
+    rows = space_dims(ensemble)[-2:][0]
+    down = rows in ensemble.coords and ensemble[rows].attrs.get("positive") == "down"
+    return "upper" if down else "lower"
+
+
 def _colour_scale(reference: xr.Dataset, stamps: np.ndarray) -> tuple[str, Any, Normalize, np.ndarray]:
     name, truth = label(reference["field"]), stamps[0]
     kinds = np.unique(stamps)
@@ -161,6 +169,8 @@ def _colour_scale(reference: xr.Dataset, stamps: np.ndarray) -> tuple[str, Any, 
         return name, colormaps["cividis"].resampled(count), Normalize(kinds[0] - 0.5, kinds[-1] + 0.5), stamps
     if len(np.unique(truth)) <= 2:
         return name, ListedColormap(["#24364b", "#f1e9da"]), Normalize(truth.min(), truth.max()), stamps
+    if own := str(reference["field"].attrs.get("display_colours", "")):
+        return name, own, Normalize(truth.min(), truth.max()), stamps
     offset = float(reference["field"].attrs.get("display_offset", 0.0))
     if offset:
         name, stamps = f"{offset:g} + " + label(reference["field"], short=True), offset + stamps

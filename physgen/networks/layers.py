@@ -143,17 +143,47 @@ def labels_of(condition: Mapping[str, Tensor] | None, count: int) -> Tensor:
     return torch.where(torch.isnan(labels), torch.full_like(labels, NULL), labels)
 
 
+NEXT_LEVEL = "next_level"  # of the condition: the noise level (B,) at which a flow map ends
+
+
+class NextLevel(nn.Module):
+    r"""What the embedding of a flow map adds for the level r where it ends: :math:`L_2 f(L_1 \vartheta)`, f = SiLU.
+
+    :math:`\vartheta_j = \frac2\pi \arctan(r/\sigma_j)`: the angle between noise of level r and signals of nine
+    standard deviations :math:`\sigma_j` from 0.001 to 10; it is exact at r = 0. L_2 starts at zero: nothing is added.
+
+    Args:
+        size: of the embedding.
+    """
+
+    scales: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("scales", torch.logspace(-3, 1, 9), persistent=False)
+        self.layers = nn.Sequential(nn.Linear(9, size), nn.SiLU(), zeroed(nn.Linear(size, size)))
+
+    def forward(self, condition: Mapping[str, Tensor] | None) -> Tensor:
+        """condition["next_level"] (B,), 0 where it is left out -> (B, size), or (1, size)."""
+        level = (condition or {}).get(NEXT_LEVEL)
+        level = self.scales.new_zeros(1) if level is None else level.to(self.scales)
+        return self.layers(torch.atan(level[:, None] / self.scales) * (2 / math.pi))
+
+
 class NoiseEmbedding(nn.Module):
     r"""Embedding :math:`f(M_2 f(M_1 \phi(c) + L_2 f(L_1 l)))`, f = SiLU, of noise level c and labels l.
 
     :math:`\phi(c) = (\cos 2\pi f_j c, \sin 2\pi f_j c)` with frequencies from 1/8 to 2, since c = ln(s)/4 lies
     within (-2, 2).
 
+    ``next_level`` is that of a flow map (:class:`NextLevel`), None of a denoiser.
+
     Args:
         size: E. labels: number of labels, 0 for none.
     """
 
     frequencies: Tensor
+    next_level: NextLevel | None
 
     def __init__(self, size: int, labels: int = 0, frequencies: int = 16) -> None:
         super().__init__()
@@ -162,6 +192,7 @@ class NoiseEmbedding(nn.Module):
         self.noise = nn.Linear(2 * frequencies, size)
         self.label = nn.Sequential(nn.Linear(labels, size), nn.SiLU(), nn.Linear(size, size)) if labels else None
         self.mix = nn.Linear(size, size)
+        self.next_level = None
 
     def forward(self, c_noise: Tensor, condition: dict[str, Tensor] | None) -> Tensor:
         """(B,) and condition["labels"] (B, labels) -> (B, E)."""
@@ -169,6 +200,8 @@ class NoiseEmbedding(nn.Module):
         embedding = self.noise(torch.cat([phase.cos(), phase.sin()], dim=1))
         if self.label is not None:
             embedding = embedding + self.label(labels_of(condition, self.labels))
+        if self.next_level is not None:
+            embedding = embedding + self.next_level(condition)
         return F.silu(self.mix(F.silu(embedding)))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from physgen.networks.layers import NoiseEmbedding, labels_of, modulations, noise_phases, zeroed
+from physgen.networks.layers import NextLevel, NoiseEmbedding, labels_of, modulations, noise_phases, zeroed
 
 MODULATIONS = ("gain", "added")
 
@@ -138,15 +138,19 @@ class AddedNoise(nn.Module):
     """The noise level as W cosines and sines, and a linear map of the labels: no parameter without labels."""
 
     frequencies: Tensor
+    next_level: NextLevel | None
 
     def __init__(self, width: int, labels: int) -> None:
         super().__init__()
         self.labels = labels
         self.register_buffer("frequencies", noise_phases(width // 2))
         self.label = nn.Linear(labels, width) if labels else None
+        self.next_level = None
 
     def forward(self, c_noise: Tensor, condition: Mapping[str, Tensor] | None) -> Tensor:
         """(B,) and condition["labels"] (B, labels) -> (B, W)."""
         phase = c_noise.to(self.frequencies.dtype)[:, None] * self.frequencies
         embedding = torch.cat([phase.cos(), phase.sin()], dim=1)
-        return embedding if self.label is None else embedding + self.label(labels_of(condition, self.labels))
+        if self.label is not None:
+            embedding = embedding + self.label(labels_of(condition, self.labels))
+        return embedding if self.next_level is None else embedding + self.next_level(condition)

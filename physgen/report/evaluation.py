@@ -281,9 +281,8 @@ def write_groups(groups: Mapping[str, xr.Dataset], path: Path) -> None:
 
 def _write_groups(groups: Mapping[str, xr.Dataset], path: Path) -> None:
     """Datasets as groups of a file that is opened once: ``to_netcdf`` reads all groups before each that it adds."""
-    import h5netcdf
-    from xarray.backends import H5NetCDFStore
+    from physgen.storage.netcdf import open_netcdf, write_dataset
 
-    with h5netcdf.File(path, "w") as file:
+    with open_netcdf(path, "w") as file:
         for name, group in groups.items():
-            group.dump_to_store(H5NetCDFStore(file.create_group(name)))
+            write_dataset(group, file.create_group(name))

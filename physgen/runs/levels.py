@@ -23,7 +23,8 @@ from physgen.diffusion.discretization.gaussian import sampled_power
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels
 from physgen.diffusion.inference.path_weights import weighted_sample
 from physgen.diffusion.levels import log_uniform
-from physgen.diffusion.names import RULES, LevelRule
+from physgen.diffusion.masked import MaskedDenoiser
+from physgen.diffusion.names import DIVERGENCE, OF_STUDENTS, RULES, LevelRule
 from physgen.diffusion.sampling.modal import ModalFlow
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.diffusion.sampling.solver import Solver
@@ -33,13 +34,16 @@ from physgen.storage.disk import write_atomically
 from physgen.storage.weights import weights_digest
 
 if TYPE_CHECKING:
+    from physgen.config import Experiment
     from physgen.diffusion.values import PathMaking
 
 CHECKED, CHOSEN, EVEN = RULES
 CHECK_SEED = 30_000  # the same samples for every drawing: the levels are those of the model, not of a request
-KEPT_IN = "levels.json"
+KEPT_IN, FRACTIONS = "levels.json", "masked fractions"
+ALONG = "along the way of the teacher"
 LEAST, PILOT = "least dissipation", 24  # levels of weighted paths, and those of the draws on which they are measured
 CORNERS = 64
+ONE_LEVEL = 1.001  # an energy that was trained at s_min alone is drawn there; levels descend, so by a hair
 # of the trained range, 10 sqrt(P) of the largest mode to sqrt(P)/10 of the smallest: the flow in the angles of the
 # modes is exact for Gaussian ones from any level; it begins where noise is 4 and ends where it is 1/4 of sqrt(P)
 MODAL_START, MODAL_END = 0.4, 2.5
@@ -51,6 +55,8 @@ class Model(Protocol):
 
     @property
     def denoiser(self) -> torch.nn.Module: ...
+    @property
+    def experiment(self) -> Experiment: ...
     @property
     def encoding(self) -> Encoding: ...
     @property
@@ -71,9 +77,9 @@ class Levels:
 
     def facts(self) -> dict[str, Any]:
         """What a generated file says of its levels."""
-        said: dict[str, Any] = {
-            "levels": self.name, "s_min": float(self.values[-2]), "s_max": float(self.values[0]),
-        }  # fmt: skip
+        said: dict[str, Any] = {"levels": self.name}
+        if self.name != FRACTIONS:
+            said |= {"s_min": float(self.values[-2]), "s_max": float(self.values[0])}
         for name in (self.name, EVEN):
             if name in self.errors:
                 prefix = "levels" if name == self.name else "levels_log_uniform"
@@ -100,7 +106,13 @@ def choose_levels(
     The outcome is stored beside the weights, where that is possible: a training does so for the configured sampler and
     steps, a request for others pays once.
     """
+    if isinstance(model.denoiser, MaskedDenoiser):
+        return masked_fractions(math.prod(model.encoding.shape), steps)
+    if sampler in OF_STUDENTS:
+        return Levels(model.denoiser.levels(steps), ALONG)  # type: ignore[operator]  # of a flow map, as is checked
     s_min, s_max = trained = model.encoding.s_min, model.encoding.s_max
+    if model.experiment.diffusion.loss == DIVERGENCE:
+        return Levels(log_uniform(ONE_LEVEL * s_min, s_min, steps), "one level")
     spectra, solver = surrogate_spectra(model), _solver(sampler)
     if spectra is not None and isinstance(SAMPLERS[sampler], ModalFlow):
         start = 1.0 if observed else MODAL_START
@@ -123,6 +135,12 @@ def choose_levels(
     return levels
 
 
+def masked_fractions(sites: int, steps: int) -> Levels:
+    """The masked fraction before each of ``steps`` groups of sites, from 1 to 0; one site a step at most."""
+    groups = min(steps, sites)
+    return Levels(1 - torch.arange(groups + 1, dtype=torch.float64) / groups, FRACTIONS)
+
+
 def path_levels(
     model: Model, how: PathMaking | None, steps: int, trained_on: Callable[[], Mapping[str, torch.Tensor]]
 ) -> Levels:
@@ -131,6 +149,8 @@ def path_levels(
     :func:`physgen.diffusion.discretization.dissipation.least_dissipation`, on configurations that the model draws under
     the conditions that ``trained_on`` reads, of the kind it was trained on; stored beside the weights.
     """
+    if isinstance(model.denoiser, MaskedDenoiser):
+        return masked_fractions(math.prod(model.encoding.shape), steps)
     trained = model.encoding.s_max, model.encoding.s_min
     if how is None or how[1] == "gaussian":
         return Levels(log_uniform(*trained, steps), EVEN)
@@ -212,7 +232,8 @@ def sampler_bias(model: Model, sampler: str, levels: torch.Tensor) -> dict[str, 
     The surrogate at the middle of the label range: the variance of each mode after the last step is known exactly.
     Empty for a denoiser without a prior spectrum.
     """
-    spectra, solver = surrogate_spectra(model), _solver(sampler)
+    spectra = surrogate_spectra(model)
+    solver = None if spectra is None else _solver(sampler)
     if spectra is None or solver is None:
         return {}
     power = spectra[0].flatten()

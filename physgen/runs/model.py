@@ -10,15 +10,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from physgen.config import Experiment, check_config
+from physgen.config import DiffusionConfig, Experiment, check_config
+from physgen.diffusion.distillation.flow_map import FlowMap
 from physgen.diffusion.learning.calibration import LinearCalibration
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LevelDistribution, LogNormal, LogUniform
 from physgen.diffusion.learning.prior_spectrum import Spectrum
+from physgen.diffusion.masked import MaskedDenoiser, sample_masked, uniform_fraction
+from physgen.diffusion.names import UNMASKING
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
 from physgen.diffusion.sampling.tiles import tile_of
 from physgen.diffusion.sde import SDES
@@ -27,6 +30,7 @@ from physgen.errors import InputError
 from physgen.processes.launch import choose_device
 from physgen.runs.encoding import Encoding
 from physgen.runs.levels import Levels, sampler_bias
+from physgen.runs.student import needs_a_denoiser, taught_in
 from physgen.storage.weights import export_weights, load_weights
 
 if TYPE_CHECKING:
@@ -53,25 +57,52 @@ class Model:
     def domain(self) -> Domain:
         return self.experiment.data
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether it draws by unmasking: its denoiser then gives local fields, and has no noise levels."""
+        return isinstance(self.denoiser, MaskedDenoiser)
+
+    def check_noise(self, purpose: str) -> None:
+        """Raise InputError where there is no noise that ``purpose`` (a noun) rests on."""
+        if self.is_masked:
+            raise InputError(
+                f"{purpose} rests on noise levels, which {self.experiment.name} (diffusion.process=masked) has "
+                "none of: train it with diffusion.process=gaussian"
+            )
+
 
 def build_denoiser(
-    domain: Domain, options: Mapping[str, Any], seed: int, encoding: Encoding, spectrum: Spectrum | None
+    domain: Domain,
+    options: Mapping[str, Any],
+    seed: int,
+    encoding: Encoding,
+    spectrum: Spectrum | None,
+    diffusion: DiffusionConfig | None = None,
 ) -> torch.nn.Module:
     """Untrained denoiser; its weights depend on the seed alone.
 
     ``options`` are those of the network, ``spectrum`` that of the training data where the kind of value has one.
+    ``diffusion`` says the process and the head; None for noise and the preconditioned one.
     """
+    diffusion = diffusion or DiffusionConfig()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = domain.network(options, encoding.for_network)
-    return domain.values.denoiser(network, spectrum)
+    if diffusion.process == "masked":
+        return domain.values.masked_denoiser(network)
+    return domain.values.denoiser(network, spectrum, diffusion.head)
 
 
 def save_model(
     folder: Path, weights: Mapping[str, torch.Tensor], experiment: Mapping[str, Any], encoding: Encoding
 ) -> Path:
-    """Write the weights and what rebuilds their denoiser: ``experiment`` is the resolved configuration."""
-    return export_weights(folder, weights, {"experiment": dict(experiment), "encoding": encoding.to_json()})
+    """Write the weights and what rebuilds their denoiser: ``experiment`` is the resolved configuration.
+
+    In the folder of a student what it was taught comes with it (:mod:`physgen.runs.student`).
+    """
+    described: dict[str, Any] = {"experiment": dict(experiment), "encoding": encoding.to_json()}
+    taught = taught_in(folder.parent)
+    return export_weights(folder, weights, described | ({"student": taught} if taught else {}))
 
 
 CALIBRATION = "calibration."
@@ -84,19 +115,33 @@ def kept_calibration(weights: Mapping[str, torch.Tensor]) -> LinearCalibration |
     return LinearCalibration(*(weights[CALIBRATION + name] for name in ("ln_s", "coefficients", "shell")))
 
 
+def one_hot(labels: torch.Tensor) -> torch.Tensor:
+    """(B, n) with a one at the largest of each row, zeros elsewhere."""
+    return torch.nn.functional.one_hot(labels.argmax(1), labels.shape[1]).to(labels)
+
+
 def save_conditions(folder: Path, condition: Mapping[str, torch.Tensor]) -> None:
-    """Keep conditions that were trained, of which those beyond labels cannot be made up when levels are checked."""
-    if set(condition) - {"labels"}:
+    """Keep conditions that were trained, of which those beyond labels cannot be made up when levels are checked.
+
+    Labels that are zeros and a single one name a class: there is nothing between them either.
+    """
+    labels = condition.get("labels")
+    if set(condition) - {"labels"} or labels is not None and torch.equal(labels, one_hot(labels)):
         folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v[:KEPT_CONDITIONS].cpu().contiguous() for k, v in condition.items()}, folder / CONDITIONS)
 
 
-def load_model(folder: Path, device: str = "auto") -> Model:
+def load_model(folder: Path, device: str = "auto", few_steps: bool = False) -> Model:
     """Read what :func:`save_model` wrote, onto a device, in evaluation mode.
 
-    Raises InputError where it is missing or damaged.
+    ``few_steps``: whether the caller can do with a student, whose D(y, s) is the end of the flow, not E[x0 | y].
+
+    Raises InputError where it is missing or damaged, or a student where a denoiser is needed.
     """
     weights, described = load_weights(folder)
+    taught = described.get("student")
+    if taught and not few_steps:
+        raise needs_a_denoiser(folder, taught)
     source = str(folder / "model.json")
     experiment = check_config(described["experiment"], source)
     encoding = Encoding.from_json(described.get("encoding", {}), source)
@@ -104,9 +149,11 @@ def load_model(folder: Path, device: str = "auto") -> Model:
     if "spectrum.ln_power" in weights:
         spectrum = Spectrum(weights["spectrum.ln_power"], encoding.grid, weights.get("spectrum.axes"))
     options = experiment.network.model_dump()
-    denoiser = build_denoiser(experiment.data, options, experiment.seed, encoding, spectrum)
+    denoiser = build_denoiser(experiment.data, options, experiment.seed, encoding, spectrum, experiment.diffusion)
     if isinstance(denoiser, FieldDenoiser):
         denoiser.calibration = kept_calibration(weights)
+    if taught:
+        denoiser = FlowMap.of(denoiser)
     denoiser.load_state_dict(weights)
     place = choose_device(device, 0)
     kept = folder / CONDITIONS
@@ -114,9 +161,11 @@ def load_model(folder: Path, device: str = "auto") -> Model:
     return Model(denoiser.to(place).eval().requires_grad_(False), experiment, encoding, place, folder, conditions)
 
 
-def check_sampler(name: str) -> None:
-    """Raise InputError for an unknown sampler."""
-    if name not in SAMPLERS:
+def check_sampler(name: str, masked: bool = False) -> None:
+    """Raise InputError for an unknown sampler, or one that does not draw the process."""
+    if masked and name != UNMASKING:
+        raise InputError(f"sampler {name!r} is one of noise: masked diffusion has {UNMASKING} alone, leave it out")
+    if name not in SAMPLERS and not masked:
         close = difflib.get_close_matches(name, SAMPLERS, n=1)
         hint = f"did you mean {close[0]!r}? There are" if close else "choose one of"
         raise InputError(f"unknown sampler {name!r}; {hint} {', '.join(SAMPLERS)}")
@@ -142,11 +191,17 @@ def draw(
     numbers = model.domain.streams(template) if streams is None else streams
     condition = dict(model.domain.condition(template, encoding.domain))
     count = len(next(iter(condition.values()))) if condition else encoding.count(template)
-    x = sample(
-        model.denoiser, levels.values, (count, *encoding.shape), seed, condition or None, sampler,
-        device=model.device, home="cpu", tile=tile, progress=progress, workers=_workers(model, tile),
-        streams=None if numbers is None else [int(number) for number in numbers],
-    )  # fmt: skip
+    shape, chosen = (count, *encoding.shape), None if numbers is None else [int(number) for number in numbers]
+    if model.is_masked:
+        x = sample_masked(
+            cast("MaskedDenoiser", model.denoiser), shape, seed, condition or None, len(levels.values) - 1,
+            tile=tile, device=model.device, streams=chosen, progress=progress,
+        ).x.cpu()  # fmt: skip
+    else:
+        x = sample(
+            model.denoiser, levels.values, shape, seed, condition or None, sampler, device=model.device, home="cpu",
+            tile=tile, progress=progress, workers=_workers(model, tile), streams=chosen,
+        )  # fmt: skip
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
         raise InputError(
@@ -168,7 +223,9 @@ def _workers(model: Model, tile: int | None) -> int:
 
 
 def level_distribution(experiment: Experiment, s_min: float, s_max: float) -> LevelDistribution:
-    """Distribution of the noise level in training, as a quantile function u in (0, 1) -> s."""
+    """Distribution of the noise level, or masked fraction, in training: a quantile function u in (0, 1) -> s."""
+    if experiment.diffusion.process == "masked":
+        return uniform_fraction
     chosen = experiment.diffusion.noise_levels
     if chosen.kind == "log_uniform":
         return LogUniform(s_min, s_max)

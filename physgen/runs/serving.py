@@ -103,7 +103,9 @@ def load_sampler(folder: Path) -> ServedSampler:
     if missing:
         raise InputError(f"{folder} has no {missing[0]}, which a request starts from: copy the whole folder again")
     described = json.loads((folder / DESCRIPTION).read_text())
-    return ServedSampler(load_model(folder, "auto"), load_ensemble(folder / TEMPLATE), described["conditions"])
+    return ServedSampler(
+        load_model(folder, "auto", few_steps=True), load_ensemble(folder / TEMPLATE), described["conditions"]
+    )
 
 
 def _conditions(domain: Any, constants: Mapping[str, Any], template: xr.Dataset) -> dict[str, Any]:

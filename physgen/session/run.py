@@ -106,6 +106,7 @@ class OpenRun:
         average: float | None = None,
         guidance: float | None = None,
         weights: bool = False,
+        exact: bool = False,
         resample: int | None = None,
         metropolis: int | None = None,
         sweeps: int | None = None,
@@ -120,9 +121,10 @@ class OpenRun:
             like: an ensemble whose conditions are taken; None for the test part.
             sampler, steps, levels: None for those of the configuration.
             average: relative width of the average of the weights; None is the run's own.
-            guidance: W of the law p(x|labels)^W p(x)^(1-W), of a run with ``training.label_dropout``; 1 is none.
+            guidance: W of the law p(x|labels)^W p(x)^(1-W), of a run with ``diffusion.label_dropout``; 1 is none.
             weights: the variable ``log_weight``, with which means are those of the exact law, and what it is worth
                 (:func:`physgen.stages.weighing.draw_weighted`); with ``guidance`` that of the guided law.
+            exact: with ``guidance``: draws of the guided law itself, resampled on their way, instead of weights.
             resample: with ``weights``: keep so many under each condition, drawn by their weights, which are then all
                 equal (:func:`physgen.stages.weighing.resampled`).
             metropolis: in its place: so many states of a chain (:func:`physgen.stages.weighing.metropolised`).
@@ -135,7 +137,7 @@ class OpenRun:
         given = dict(condition or {})
         options = DrawOptions(
             n, conditions, given, sampler, steps, seed, levels, average, guidance, weights,
-            resample=resample, metropolis=metropolis, sweeps=sweeps,
+            resample=resample, metropolis=metropolis, sweeps=sweeps, exact=exact,
         )  # fmt: skip
         model = self.model if average is None else None  # other weights are not those to keep
         bar = shown_bar(progress, f"sample {self.experiment.name}")
@@ -212,24 +214,29 @@ class OpenRun:
         self,
         data: Any = None,
         *,
-        method: Literal["hutchinson", "exact", "jacobian", "bound"] = "hutchinson",
+        method: str = "all",
         probes: int = 8,
         steps: int | None = None,
         seed: int = 0,
+        paths: int = 16,
+        kernel: Literal["covariance", "ancestral"] = "covariance",
         progress: bool = True,
     ) -> LikelihoodOfData:
         """ln p of each configuration, with its errors, in nats and bits per dimension; nothing is written.
 
         Args:
             data: a Dataset, an array or the path of either; None for the test part.
-            method, probes, steps, seed: see :class:`physgen.stages.likelihood.LikelihoodOptions`.
+            method, probes, steps, seed, paths, kernel: see
+                :class:`physgen.stages.likelihood_options.LikelihoodOptions`.
 
         Returns:
-            ``values`` over the sample dims, ``summary``, ``table``, ``figure``, ``write(folder)``.
+            ``values`` over the sample dims, ``others`` (all methods, the bounds by level and by paths), ``summary``,
+            ``table``, ``figure``, ``write(folder)``.
         """
         from physgen.stages.likelihood import LikelihoodOptions, find_likelihood
 
-        options, bar = LikelihoodOptions(method, probes, steps, seed), shown_bar(progress, "likelihood")
+        options = LikelihoodOptions(method, probes, steps, seed, paths, kernel)
+        bar = shown_bar(progress, "likelihood")
         source = self.data("test") if data is None else data
         return find_likelihood(self.run, source, options, model=self.model, progress=bar)
 

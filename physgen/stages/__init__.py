@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from physgen.stages.data import import_files as import_files
     from physgen.stages.data import pair as pair
     from physgen.stages.data import simulate as simulate
+    from physgen.stages.distillation import DistillOptions as DistillOptions
+    from physgen.stages.distillation import distill as distill
     from physgen.stages.ema import best_width as best_width
     from physgen.stages.ema import compare_widths as compare_widths
     from physgen.stages.ema import describe_average as describe_average

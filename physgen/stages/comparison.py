@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,20 +122,18 @@ def is_judged(run: Path) -> bool:
 
 
 def _read(source: Path, name: str) -> Judged:
-    import h5py
-    import xarray as xr
+    from physgen.storage.netcdf import load_groups
 
     folder = evaluation_folder(source)
     try:
         summary = json.loads((folder / SUMMARY).read_text())
-        with h5py.File(folder / DIAGNOSTICS) as file:
-            found = [diagnostic for diagnostic in file if "comparison" in file[diagnostic]]
-        read = functools.partial(xr.load_dataset, folder / DIAGNOSTICS, engine="h5netcdf")
+        groups = load_groups(folder / DIAGNOSTICS)
+        found = [group.removesuffix("/comparison") for group in groups if group.endswith("/comparison")]
         results = {
-            name: (read(group=f"{name}/reference"), read(group=f"{name}/generated"), read(group=f"{name}/comparison"))
+            name: (groups[f"{name}/reference"], groups[f"{name}/generated"], groups[f"{name}/comparison"])
             for name in found
         }
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is damaged ({str(error)[:120]}): evaluate again into it") from None
     verdicts = summary.pop("verdicts", [])
     order = {verdict["diagnostic"]: i for i, verdict in enumerate(verdicts)}

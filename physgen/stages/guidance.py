@@ -14,34 +14,49 @@ import torch
 
 from physgen.config import Experiment
 from physgen.diffusion.inference.guidance import Product, classifier_free, sample_guided, with_condition
-from physgen.diffusion.inference.weight_statistics import summarise_weights
+from physgen.diffusion.inference.weight_statistics import resample, summarise_weights
 from physgen.diffusion.noise import generator_for
 from physgen.ensemble import LOG_WEIGHT, load_ensemble, sample_dims
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.runs.levels import Levels
 from physgen.runs.model import Model, draw
+from physgen.stages.laws import FEWEST
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
+THRESHOLD = 0.5  # effective fraction below which a population is resampled
+ANCESTORS, LEAST = "guided_ancestors", "guided_least_fraction"
+TOLD = {
+    LOG_WEIGHT: "log-weight of the guided law, up to a constant for each row of labels",
+    ANCESTORS: "first particles of the population that still have descendants",
+    LEAST: "smallest effective fraction of the population on its way",
+}
+
+
 @dataclass(frozen=True)
 class Guidance:
-    """W of the law p(x|c)^W p(x)^(1-W), 1 for none; with or without log-weights."""
+    """W of the law p(x|c)^W p(x)^(1-W), 1 for none; with log-weights, or drawn of that very law (exact)."""
 
     strength: float
     weights: bool = False
+    exact: bool = False
 
 
 def check_guidance(experiment: Experiment, strength: float) -> None:
     """Raise InputError where a run has not learned the law without labels, or W has no law."""
     if not math.isfinite(strength):
         raise InputError(f"guidance = {strength} is no number: give W, 1 for none")
-    if experiment.training.label_dropout == 0:
+    if experiment.diffusion.process == "masked":
+        raise InputError(
+            f"guidance = {strength:g} mixes scores of noise levels, of which masked diffusion has none: leave it out"
+        )
+    if experiment.diffusion.label_dropout == 0:
         raise InputError(
             f"guidance = {strength:g} needs the law without labels, which {experiment.name} has not learned: train it "
-            "with training.label_dropout=0.1, or leave guidance out"
+            "with diffusion.label_dropout=0.1, or leave guidance out"
         )
 
 
@@ -53,23 +68,29 @@ def draw_guided(
 
     Without weights any sampler draws from the guided score, which is that of no noised law: too narrow and too far out.
     With them the paths are stochastic (:func:`physgen.diffusion.inference.guidance.sample_guided`), not resampled.
+    ``exact`` resamples them on the way and at the end, so that equal weights are left: the n draws of each row of
+    labels are one population, of the guided law up to the errors of the network, the steps, and of order 1/n. Then
+    ``guided_ancestors`` over the sample dims is how many first particles have descendants in the draw's population,
+    ``guided_least_fraction`` the smallest effective fraction on the way.
     """
     guided = guided_denoiser(model, asked.strength)
     said = {"guidance": asked.strength}
-    if not asked.weights:
+    if not (asked.weights or asked.exact):
         other = dataclasses.replace(model, denoiser=cast(torch.nn.Module, guided))
         made = draw(other, template, seed=seed, sampler=sampler, levels=levels, progress=progress)
         return made.assign_attrs(said)
     condition = dict(model.domain.condition(template, model.encoding.domain))
     labels = condition.pop("labels")
     if condition:
-        raise InputError("weights are for laws with labels alone, these have further conditions: leave weights out")
-    x, log_weight = _weighted(guided, labels, levels, seed, model, progress)
+        raise InputError(
+            "weights and exact draws are for laws with labels alone, these have further conditions: leave them out"
+        )
+    x, columns = _populations(guided, labels, levels, seed, model, asked.exact, progress)
     made = model.domain.decode(x, template, model.encoding.domain)
     dims = sample_dims(made)
-    told = {"long_name": "log-weight of the guided law, up to a constant for each row of labels", "units": "1"}
-    values = log_weight.reshape([made.sizes[d] for d in dims])
-    made[LOG_WEIGHT] = (dims, values.numpy(), told | {"is_condition": 0})
+    for name, values in columns.items():
+        shaped = values.reshape([made.sizes[d] for d in dims]).numpy()
+        made[name] = (dims, shaped, {"long_name": TOLD[name], "units": "1", "is_condition": 0})
     steps = {"sampler": "guided particles", "sampler_steps": len(levels.values) - 1, "seed": seed}
     return made.assign_attrs({**said, **steps, **levels.facts()})
 
@@ -80,24 +101,56 @@ def guided_denoiser(model: Model, strength: float) -> Product:
     return classifier_free(model.denoiser, with_condition(model.denoiser, null), strength - 1)
 
 
-def _weighted(
-    guided: Product, labels: torch.Tensor, levels: Levels, seed: int, model: Model, progress: Progress | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """x (N, C, \\*grid) and log-weights (N,): each distinct row of labels is one law."""
+def _populations(
+    guided: Product,
+    labels: torch.Tensor,
+    levels: Levels,
+    seed: int,
+    model: Model,
+    exact: bool,
+    progress: Progress | None,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """x (N, C, \\*grid) and what is told of each draw (N,): each distinct row of labels is one law, one population."""
     rows, law = torch.unique(labels, dim=0, return_inverse=True)
+    fewest = int(torch.bincount(law).min())
+    if exact and fewest < FEWEST:
+        raise InputError(
+            f"exact draws of a guided law come in populations, of {FEWEST} at least; these are {len(rows)} rows of "
+            f"labels with {fewest} draws: give -n {FEWEST} or more and hold the labels with --condition"
+        )
     x = torch.empty(len(labels), *model.encoding.shape)
-    log_weight = torch.empty(len(labels), dtype=torch.float64)
+    names = (ANCESTORS, LEAST) if exact else (LOG_WEIGHT,)
+    columns = {name: torch.empty(len(labels), dtype=torch.float64) for name in names}
     for number, row in enumerate(rows):
         place = torch.nonzero(law == number)[:, 0]
         seeded = generator_for(seed, "guided particles", number).initial_seed()
         generator = torch.Generator(model.device).manual_seed(seeded)
         one: Mapping[str, torch.Tensor] = {"labels": row[None].to(model.device)}
         shape = (len(place), *model.encoding.shape)
-        found = sample_guided(guided, levels.values, shape, generator, one, threshold=0, batch=64)
-        x[place], log_weight[place] = found.x.float().cpu(), found.weights.log().cpu()
+        threshold = THRESHOLD if exact else 0.0
+        found = sample_guided(guided, levels.values, shape, generator, one, threshold=threshold, batch=64)
+        drawn = found.x
+        if exact:
+            drawn = drawn[resample(found.weights.log(), len(place), seed=seeded)]
+            columns[ANCESTORS][place], columns[LEAST][place] = float(found.ancestors), found.least_ess
+        else:
+            columns[LOG_WEIGHT][place] = found.weights.log().cpu()
+        x[place] = drawn.float().cpu()
         if progress is not None:
             progress(number + 1, len(rows))
-    return x, log_weight
+    return x, columns
+
+
+def describe_populations(path: Path) -> str:
+    """How much of each population of exact guided draws is left, in words."""
+    ensemble = load_ensemble(path)
+    kept, least = ensemble[ANCESTORS].values.reshape(-1), ensemble[LEAST].values.reshape(-1)
+    told = (
+        f"drawn of the guided law itself: {int(kept.min())} first particles left of {len(kept)} in the smallest "
+        f"population, effective fraction down to {least.min():.2f}"
+    )
+    few = kept.min() < FEWEST
+    return f"{told}; so few are no sample, draw more or lower W" if few else told
 
 
 def describe_weights(path: Path) -> str:

@@ -25,7 +25,8 @@ from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
 from physgen.stages.encoded_data import EncodedData, at_samples, encoded_data, limited, noise_levels
 from physgen.stages.inference_summary import summary_of
-from physgen.stages.likelihood import LikelihoodOptions, flow_likelihood
+from physgen.stages.likelihood_methods import flow_likelihood
+from physgen.stages.likelihood_options import LikelihoodOptions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -148,6 +149,7 @@ def infer(
     """
     plan = options or InferenceOptions()
     model = model or load_model(run.folder / "model", device)
+    model.check_noise("the posterior of labels")
     names = _names(run, model, plan)
     data = limited(encoded_data(run, model, source, tuple(names)), plan.limit)
     unit = units_of_samples(data.ensemble) if plan.combine else np.arange(len(data.x))

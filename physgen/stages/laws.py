@@ -29,13 +29,13 @@ class Weighed:
 
     Attributes:
         laws: the rows of each law. condition: tensors that lead with all rows. target: (x, row) -> ln of the law.
-        how: kernel and read-out. numbers: noise stream of each row.
+        how: kernel and read-out; None for masked diffusion, which needs none. numbers: noise stream of each row.
     """
 
     laws: Laws
     condition: Mapping[str, torch.Tensor]
     target: Any
-    how: PathMaking
+    how: PathMaking | None
     numbers: Sequence[int]
 
     @classmethod
@@ -43,7 +43,9 @@ class Weighed:
         """Raises InputError where the domain knows no law to weigh against, or a law has fewer than 25 draws."""
         encoding, domain = model.encoding, model.domain
         target, how = domain.log_target(template, encoding.domain), domain.values.path_kernel()
-        if target is None or how is None:
+        if model.is_masked:
+            how = None
+        if target is None or (how is None and not model.is_masked):
             raise InputError(
                 f"weights need the law itself, which {domain.name} does not know of its data: leave them out (for "
                 "weights of a guided law give guidance=W too)"

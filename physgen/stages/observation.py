@@ -99,6 +99,7 @@ def posterior_ensemble(
     options = options or PosteriorOptions()
     _check(options)
     model = model or load_model(run.folder / "model", device)
+    model.check_noise("drawing given an observation")
     frame = Frame.of(run, model)
     operator = frame.operator(options.operator or said_operator(given))
     observed = read_observation(given, frame, operator, options.condition)

@@ -12,6 +12,7 @@ from physgen.errors import InputError
 from physgen.runs.folder import ENCODING, FACTS, Run, open_run, read_json, write_config, write_json
 from physgen.runs.levels import choose_levels, path_levels
 from physgen.runs.model import load_model
+from physgen.runs.student import say_taught, taught_in
 from physgen.stages.sampling import known_conditions
 from physgen.storage.weights import export_weights, load_weights
 
@@ -40,7 +41,7 @@ def pack_run(run: str | Path | Run, output: str | Path) -> Path:
         raise InputError(f"{output} exists already: nothing is overwritten, choose another folder")
     if not output.parent.is_dir():
         raise InputError(f"{output.parent} is not a folder: create it first, or give another -o")
-    model = load_model(run.folder / "model", "cpu")
+    model = load_model(run.folder / "model", "cpu", few_steps=True)
     sampling = run.experiment.sampling
     choose_levels(model, sampler=sampling.sampler, steps=sampling.steps, rule=sampling.levels)  # kept in the folder
     how = run.domain.values.path_kernel()
@@ -66,6 +67,8 @@ def _write(run: Run, folder: Path) -> None:
         if (run.folder / "model" / name).exists():
             shutil.copyfile(run.folder / "model" / name, folder / "model" / name)
     shutil.copyfile(run.folder / ENCODING, folder / ENCODING)
+    if taught := taught_in(run.folder):
+        say_taught(folder, taught)
     facts = {key: value for key, value in run.facts().items() if key not in OF_THIS_MACHINE}
     write_json(folder / FACTS, facts)
     write_config(run.experiment.model_copy(update={"dataset": None}), folder / "experiment.yaml")

@@ -63,6 +63,7 @@ class Proposals:
         """
         run = run if isinstance(run, Run) else open_run(run)
         model = load_model(run.folder / "model", device)
+        model.check_noise("moving by noise and back")
         how = model.domain.values.path_kernel()
         if how is None:
             raise InputError(f"proposals need paths with weights, which {model.domain.name} does not have: use sample")

@@ -39,6 +39,7 @@ MOST_DRAWN = 128
 def measure_model(run: Run, train: Samples, found: Found, seed: int, device: str, tell: Callable[[str], None]) -> Found:
     """Add to what was found of the training data what the model of a run does with them."""
     model = load_model(run.folder / "model", device)
+    model.check_noise("the backward process of regimes")
     unseen = encoded_samples(run.part("test"), run.domain, train.constants, FEWEST_UNSEEN)
     tell("U-turns and clones")
     _turn(run, model, train, unseen, found, seed)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from physgen.diffusion.inference.path_weights import noising_log_weight
 from physgen.diffusion.inference.two_sided import TwoSided, bennett
 from physgen.diffusion.inference.weight_statistics import resample
 from physgen.ensemble import LOG_WEIGHT
@@ -20,6 +19,7 @@ from physgen.progress import Progress
 from physgen.runs.levels import Levels
 from physgen.runs.model import Model
 from physgen.stages.laws import FEWEST, Weighed, digests
+from physgen.stages.paths import Paths
 
 INDEPENDENT, OWN = "configurations of the ensemble of like", "own draws, taken by their weights"
 MADE_BY_A_MODEL = ("run", LOG_WEIGHT)  # of such an ensemble nobody has shown that it is in equilibrium
@@ -79,14 +79,9 @@ def with_reverse_paths(
         return made
     if starts is None:
         starts, kind = _own_starts(made, model, weighed, int(wanted or 0)), OWN
-    found = []
+    found, paths = [], Paths(model, weighed, levels, int(made.attrs["seed"]))
     for number, (rows, x) in enumerate(zip(weighed.laws, starts, strict=True)):
-        upward = noising_log_weight(
-            model.denoiser, weighed.how[0], levels.values, x, int(made.attrs["seed"]), weighed.target_of(rows),
-            readout=weighed.how[1], condition=weighed.condition_of(rows, len(x)), device=model.device,
-            streams=weighed.streams_of(rows[: len(x)]),
-        )  # fmt: skip
-        found.append(bennett(_log_weights(made)[rows], upward.cpu()))
+        found.append(bennett(_log_weights(made)[rows], paths.reversed(rows, x)))
         if progress is not None:
             progress(number + 1, weighed.laws.count)
     told = {"reverse_starts": kind, "reverse_paths": min(len(x) for x in starts)}

@@ -29,6 +29,7 @@ from physgen.runs.folder import Run, open_run
 from physgen.runs.levels import EVEN, RULES, choose_levels, path_levels, surrogate_spectra, takes_levels
 from physgen.runs.model import Model, check_sampler, draw, load_model
 from physgen.stages.data import check_new
+from physgen.stages.distillation import check_few_steps
 from physgen.stages.ema import check_width, take_average
 from physgen.stages.guidance import Guidance, check_guidance, draw_guided
 from physgen.stages.reverse_paths import with_reverse_paths
@@ -58,6 +59,7 @@ class DrawOptions:
     )
     resample: int | None = None  # with weights of the domain's law: so many configurations of each law, drawn by them
     metropolis: int | None = None  # the same, or so many states of a Metropolis chain through the draws of each law
+    exact: bool = False  # with guidance: draws of the guided law itself, by populations
     sweeps: int | None = None  # of local moves that leave the law unchanged, after drawing, where the physics has them
 
 
@@ -102,13 +104,20 @@ def draw_ensemble(
     ``model`` saves reading that of the run again; with ``options.average`` it takes on other weights.
     """
     options = options or DrawOptions()
-    settings = run.experiment.sampling
+    settings, masked = run.experiment.sampling, run.experiment.diffusion.process == "masked"
     _check_options(options)
+    if options.sampler is not None:
+        check_sampler(options.sampler, masked)
+    if masked and options.levels is not None:
+        raise InputError(f"levels = {options.levels!r} has no effect on masked diffusion, which has none: leave it out")
     if options.guidance is not None:
         check_guidance(run.experiment, options.guidance)
+        if (options.exact or options.weights) and options.sampler:
+            raise InputError("exact draws and weights belong to paths of their own: leave sampler out")
     elif options.weights and (options.sampler or options.levels):
         raise InputError("weights belong to paths of their own kernel and levels: leave sampler and levels out")
-    model = model or load_model(run.folder / "model", device)
+    check_few_steps(run, options)
+    model = model or load_model(run.folder / "model", device, few_steps=True)
     like, name = _conditions(options.like, run, len(model.encoding.grid))
     check_same_domain(like, run.experiment.domain, name, "the run")
     if options.sweeps and type(run.domain).local_moves is Domain.local_moves:
@@ -127,7 +136,7 @@ def draw_ensemble(
     model = placed  # the levels are those of the lattice that was trained
     started = time.perf_counter()
     if options.guidance is not None:
-        asked = Guidance(options.guidance, options.weights)
+        asked = Guidance(options.guidance, options.weights, options.exact)
         generated = draw_guided(model, template, asked, options.seed, sampler, levels, progress)
     elif weighted:
         generated = draw_weighted(model, template, options.seed, levels, progress, sweeps=options.sweeps or 0)
@@ -251,15 +260,15 @@ def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
 
 
 def _check_options(options: DrawOptions) -> None:
-    for name, value, least in (("n", options.n, 1), ("steps", options.steps, 2), ("sweeps", options.sweeps, 1)):
+    for name, value, least in (("n", options.n, 1), ("steps", options.steps, 1), ("sweeps", options.sweeps, 1)):
         if value is not None and value < least:
             raise InputError(f"{name} = {value} is too few: give at least {least}, or leave it out for the run's own")
-    if options.sampler is not None:
-        check_sampler(options.sampler)
     if options.levels is not None and options.levels not in RULES:
         raise InputError(f"levels = {options.levels!r} is an unknown rule: choose one of {', '.join(RULES)}")
     if options.average is not None:
         check_width(options.average)
+    if options.exact and (options.guidance is None or options.weights):
+        raise InputError("exact draws are those of a guided law, with equal weights: give guidance, no weights")
     if options.sweeps is not None and options.guidance is not None:
         raise InputError(
             f"sweeps = {options.sweeps} leave the law of the physics unchanged, not the guided one: give one"

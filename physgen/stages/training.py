@@ -37,6 +37,7 @@ from physgen.diffusion.convention import Denoiser
 from physgen.diffusion.learning.training import Step, TrainingState
 from physgen.diffusion.learning.training import train as training_steps
 from physgen.diffusion.learning.validation import ValidationLoss
+from physgen.diffusion.names import DIVERGENCE
 from physgen.domains.contract import Domain
 from physgen.errors import InputError
 from physgen.processes.launch import Launch, launch
@@ -193,7 +194,7 @@ def _choose_levels(run: Run, here: Launch, journal: Journal) -> None:
     if not here.is_main:
         return
     settings, cpu, wall = run.experiment.sampling, time.process_time(), time.perf_counter()
-    model = load_model(run.folder / "model", str(here.device))
+    model = load_model(run.folder / "model", str(here.device), few_steps=True)
     levels = choose_levels(model, settings.sampler, settings.steps, settings.levels)
     cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
     journal.event("levels", sampler=settings.sampler, steps=settings.steps, **cost, **levels.facts())
@@ -260,7 +261,8 @@ class _Loop:
         """Loss of the averaged weights by noise level, as it is and beside that of the baseline."""
         if self.here.is_main:
             model = self.state.ema if self.state.step else self.state.model
-            found = validate(model, self.data.held, self.encoding, cast(Denoiser, model.baseline))
+            alone = self.settings.loss == DIVERGENCE
+            found = validate(model, self.data.held, self.encoding, cast(Denoiser, model.baseline), alone)
             self.journal.log(self.state.step, _validation_metrics(found))
             self.journal.event("validation", step=self.state.step, **_by_level(found))
         self.here.barrier()

@@ -14,15 +14,16 @@ import torch
 from physgen.config import Experiment
 from physgen.diffusion.convention import Denoiser
 from physgen.diffusion.learning.denoisers import LevelDistribution
-from physgen.diffusion.learning.losses import Target
+from physgen.diffusion.learning.masked_validation import masked_losses
 from physgen.diffusion.learning.precision import compile_network, fitting_precision
 from physgen.diffusion.learning.prior_spectrum import PowerMeter, Spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState
 from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
+from physgen.diffusion.masked import MaskedDenoiser
 from physgen.ensemble import check_ensemble, open_verified, sample_count, sample_dims, units_of_samples
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
-from physgen.runs.encoded import encoded_part, keep_spectrum, kept_spectrum, store_folder
+from physgen.runs.encoded import Encoded, encoded_part, keep_spectrum, kept_spectrum, store_folder
 from physgen.runs.encoding import Encoding, describe_encoding
 from physgen.runs.folder import (
     ENCODING,
@@ -36,8 +37,11 @@ from physgen.runs.folder import (
     write_json,
 )
 from physgen.runs.model import build_denoiser, level_distribution
+from physgen.runs.student import taught_in
 from physgen.stages.calibration import can_be_calibrated
 from physgen.stages.data import default_dataset
+from physgen.stages.objective import objective
+from physgen.stages.student import student_state
 from physgen.tracking.server import clean_tracking_uri
 
 
@@ -63,7 +67,7 @@ class Settings:
         network: options of the domain's network.
         validation_size: configurations to validate on, at most.
         cadence: when to log, validate and save.
-        augment: apply the symmetries of the domain. compile: compile the network.
+        loss: its name. augment: apply the symmetries of the domain. compile: compile the network.
         calibration: configurations for the calibration at the end; 0 for none.
         automatic_precision: the precision of the recipe is not the one to take, but chosen for the machine.
         description: the resolved experiment, stored with the weights. digest: of it, stored with the checkpoints.
@@ -76,6 +80,7 @@ class Settings:
     network: Mapping[str, Any]
     validation_size: int
     cadence: Cadence
+    loss: str
     augment: bool
     calibration: int
     automatic_precision: bool
@@ -96,7 +101,7 @@ class Settings:
             clip_norm=training.clip,
             weight_decay=training.weight_decay,
             ema_exponent=training.ema_exponent,
-            label_dropout=training.label_dropout,
+            label_dropout=experiment.diffusion.label_dropout,
             precision="float32" if training.precision == "auto" else training.precision,
         )
         return cls(
@@ -110,6 +115,7 @@ class Settings:
                 training.steps, training.log_every, training.validate_every, training.checkpoint_every,
                 training.keep_checkpoints,
             ),
+            loss=experiment.diffusion.loss,
             augment=training.augment,
             calibration=training.calibration,
             automatic_precision=training.precision == "auto",
@@ -193,7 +199,11 @@ def _check_same(experiment: Experiment, run: Run) -> None:
 def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding, TrainingState]:
     """Data, encoding and the untrained state. Raises InputError where the network does not fit the data."""
     data, encoding, spectrum = _encode(run, settings, here)
-    denoiser = build_denoiser(run.domain, settings.network, settings.recipe.seed, encoding, spectrum).to(here.device)
+    if taught_in(run.folder):
+        return data, encoding, student_state(run, settings.recipe, data.x, data.condition, here)
+    denoiser = build_denoiser(
+        run.domain, settings.network, settings.recipe.seed, encoding, spectrum, run.experiment.diffusion
+    ).to(here.device)
     x, condition, _ = data.held
     one = {k: v[:1] for k, v in condition.items()}
     try:
@@ -211,25 +221,8 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
         level_distribution=settings.level_distribution(encoding.s_min, encoding.s_max),
         precision=_chosen_precision(run, network, here) if settings.automatic_precision else settings.recipe.precision,
     )
-    target = _target(run, encoding, denoiser)
-    if target is not None:
-        with torch.no_grad():
-            target(x[:1], x[:1], torch.ones(1, device=here.device), one)  # refuses at once what it cannot give
-    return data, encoding, TrainingState(denoiser, recipe, here.wrap, target)
-
-
-def _target(run: Run, encoding: Encoding, denoiser: torch.nn.Module) -> Target | None:
-    """What is denoised towards in the place of configurations; None for these. InputError where nothing is known."""
-    kind = run.experiment.training.target
-    if kind == "sample":
-        return None
-    found = run.domain.training_target(kind, encoding.domain)
-    if found is None or not hasattr(denoiser, "error_scale"):
-        raise InputError(
-            f"training.target={kind}: {run.domain.name} gives no mean of its configurations to train towards; leave it "
-            "out, or set it to sample"
-        )
-    return found
+    loss = objective(run, encoding, denoiser, x[:1], one)
+    return data, encoding, TrainingState(denoiser, recipe, here.wrap, loss)
 
 
 def _chosen_precision(run: Run, network: torch.nn.Module, here: Launch) -> str:
@@ -246,7 +239,7 @@ def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding,
 
     Process 0 fits and, where the data are large, writes what all map (:mod:`physgen.runs.encoded`).
     """
-    spectrum = _prepare_data(run, settings) if here.is_main else None
+    made = _prepare_data(run, settings, here.device) if here.is_main else None
     here.barrier()
     encoding = run.encoding()
     writes = here.local_rank == 0 and not here.is_main and store_folder(run.folder).parent != run.folder / "data"
@@ -254,12 +247,15 @@ def _encode(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encoding,
         encoded_part(run, "train", encoding.domain)
         held_out(run, encoding, settings.validation_size, here.device)
     here.barrier()
-    found = encoded_part(run, "train", encoding.domain, write=False)
-    held = held_out(run, encoding, settings.validation_size, here.device, write=False)
-    return Data(found.x, found.condition, held), encoding, here.broadcast_object(spectrum)
+    if made is None:
+        found = encoded_part(run, "train", encoding.domain, write=False)
+        held = held_out(run, encoding, settings.validation_size, here.device, write=False)
+    else:
+        found, held, _ = made
+    return Data(found.x, found.condition, held), encoding, here.broadcast_object(made and made[2])
 
 
-def _prepare_data(run: Run, settings: Settings) -> Spectrum | None:
+def _prepare_data(run: Run, settings: Settings, device: torch.device) -> tuple[Encoded, HeldOut, Spectrum | None]:
     """Fit and write the encoding of a new run, encode its parts, measure the spectrum of the training part."""
     domain, values, is_new = run.domain, run.domain.values, not (run.folder / ENCODING).exists()
     with run.open_part("train") as train:
@@ -274,13 +270,14 @@ def _prepare_data(run: Run, settings: Settings) -> Spectrum | None:
             meter.add(found.x)
         power = meter.measured()
         if is_new:
-            ends = values.noise_range(power, cells, settings.s_min, settings.s_max)
+            masked = run.experiment.diffusion.process == "masked"
+            fractions = 1 / found.x[0].numel(), 1.0  # of one site and of all, in the place of noise levels
+            ends = fractions if masked else values.noise_range(power, cells, settings.s_min, settings.s_max)
             write_json(run.folder / ENCODING, describe_encoding(constants, found, dims, *ends).to_json())
         spectrum = values.prior_spectrum(power, found.condition.get("labels"), cells)
         if spectrum is not None:
             keep_spectrum(run.folder, spectrum)
-    held_out(run, run.encoding(), settings.validation_size, torch.device("cpu"))
-    return spectrum
+    return found, held_out(run, run.encoding(), settings.validation_size, device), spectrum
 
 
 LEVELS = 9
@@ -309,13 +306,20 @@ def held_out(run: Run, encoding: Encoding, size: int, device: torch.device, writ
     return HeldOut(found.x.to(device), condition, units[chosen])
 
 
-def validate(denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser) -> ValidationLoss:
+def validate(
+    denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser, at_end: bool = False
+) -> ValidationLoss:
     """Loss by noise level over the trained range, and its ratio to that of ``baseline`` at the same noise.
 
-    Errors are taken over the independent units of the held-out data.
+    Errors are taken over the independent units of the held-out data. Of masked diffusion the loss is the cross entropy
+    by masked fraction, in nats per hidden site. ``at_end``: the smallest level alone, where no other was trained.
     """
+    if isinstance(denoiser, MaskedDenoiser):
+        fractions = (torch.arange(LEVELS, device=held.x.device) + 1) / LEVELS
+        both = masked_losses(denoiser, held.x, held.condition, fractions, SEED, baseline)
+        return summarise_losses(fractions, *both, held.units)
     first, last = torch.tensor([encoding.s_min, encoding.s_max]).log10().tolist()
-    levels = torch.logspace(first, last, LEVELS).to(held.x.device)
+    levels = torch.logspace(first, last, LEVELS)[: 1 if at_end else LEVELS].to(held.x.device)
     batch = max(1, min(64, HELD_VALUES // held.x[0].numel()))
     losses = sample_losses(denoiser, held.x, held.condition, levels, SEED, baseline, batch)
     return summarise_losses(levels, *losses, held.units)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from physgen.diffusion.inference.path_weights import weighted_sample
 from physgen.diffusion.inference.weight_statistics import (
     LONGEST_TAIL,
     WeightStatistics,
@@ -28,6 +27,7 @@ from physgen.progress import Progress
 from physgen.runs.levels import Levels
 from physgen.runs.model import Model
 from physgen.stages.laws import Laws, Weighed
+from physgen.stages.paths import Paths
 from physgen.stages.weighted_means import with_weighted_means
 
 if TYPE_CHECKING:
@@ -72,23 +72,17 @@ def draw_weighted(
     Raises InputError where the domain knows no law to weigh against, or a law has fewer than 25 draws.
     """
     encoding, weighed = model.encoding, Weighed.of(model, template)
-    laws, how = weighed.laws, weighed.how
+    laws, paths = weighed.laws, Paths(model, weighed, levels, seed)
     x = torch.empty(laws.count * laws.draws, *encoding.shape)
     log_weight = torch.empty(len(x), dtype=torch.float64)
     for number, rows in enumerate(laws):
-        found = weighted_sample(
-            model.denoiser, how[0], levels.values, (len(rows), *encoding.shape), seed, weighed.target_of(rows),
-            readout=how[1], condition=weighed.condition_of(rows, len(rows)), device=model.device,
-            streams=weighed.streams_of(rows),
-        )  # fmt: skip
-        x[rows], log_weight[rows] = found.x.cpu(), found.log_weight.cpu()
+        x[rows], log_weight[rows] = paths.drawn(rows)
         if progress is not None:
             progress((number + 1) * laws.draws, len(x))
     made = model.domain.decode(x, template, encoding.domain)
     if sweeps:
         made = model.domain.local_moves(made, sweeps, seed)
-    kind = type(how[0]).__name__
-    said = {"sampler": f"weighted paths ({kind})", "sampler_steps": len(levels.values) - 1, "seed": seed}
+    said = {"sampler": f"weighted paths ({paths.kind})", "sampler_steps": len(levels.values) - 1, "seed": seed}
     made = _with_weights(made, log_weight.numpy(), laws, math.prod(encoding.shape)).assign_attrs(said | levels.facts())
     return with_weighted_means(made, model.domain.observables(made), log_weight.numpy(), laws)
 

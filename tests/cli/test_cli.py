@@ -242,7 +242,7 @@ def test_a_disk_without_room_is_said_before_hdf5_writes(here, capsys, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", no_room)
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", lambda *_, **__: pytest.fail("HDF5 began to write"))
+    monkeypatch.setattr(xr.Dataset, "dump_to_store", lambda *_, **__: pytest.fail("HDF5 began to write"))
     said = refusal(capsys, *DRAW, "-n", "2")  # with the levels of its training: others would be kept beside the weights
     assert "new.h5 was not written (No space left on device)" in said and "free some space" in said
 

@@ -143,7 +143,7 @@ def test_the_trainer_of_the_continuous_core_trains_it():
     """Loss within 10 % of the entropy per spin, effective fraction above .5 from below .2, ln Z right."""
     x = EnumeratedIsing(MINUS_ENERGY, (1, *GRID)).sample(4096, torch.Generator().manual_seed(7)).float()
     recipe = Recipe(steps=300, batch_size=64, learning_rate=2e-2, warmup=5, level_distribution=uniform_fraction)
-    state = TrainingState(MaskedDenoiser(Tiny()), recipe, wrap=lambda loss: MaskedLoss(loss.denoiser))
+    state = TrainingState(MaskedDenoiser(Tiny()), recipe, loss=MaskedLoss)
     before = summarise_weights(log_weight(sample_masked(state.model, (2000, 1, *GRID), seed=8, tile=2000)))
     losses = [step.loss for step in train(state, x)]
     after = summarise_weights(log_weight(sample_masked(state.ema, (2000, 1, *GRID), seed=8, tile=2000)))
@@ -151,6 +151,29 @@ def test_the_trainer_of_the_continuous_core_trains_it():
     assert sum(losses[-100:]) / 100 < 1.1 * entropy
     assert before.effective_fraction < 0.2 and after.effective_fraction > 0.5
     assert abs(after.log_Z - LOG_Z) < 4 * after.log_Z_error
+
+
+def test_known_sites_are_kept_and_the_others_drawn_from_the_law_given_them():
+    """Sites 1 and 4 known: the sixteen states of the other four, by frequency and by probability."""
+    count = 4000
+    known = torch.zeros(count, 6)
+    known[:, 1], known[:, 4] = 1, -1
+    drawn = sample_masked(EXACT, (count, 1, *GRID), seed=12, known=known.reshape(-1, 1, *GRID), tile=count)
+    spins = drawn.x.flatten(1)
+    assert (spins[:, 1] == 1).all() and (spins[:, 4] == -1).all()
+    given = (STATES[:, 1] == 1) & (STATES[:, 4] == -1)
+    law = torch.where(given, BOLTZMANN, torch.zeros_like(BOLTZMANN))
+    law = law / law.sum()
+    place = (((1 - spins) / 2).long() * 2 ** torch.arange(6)).sum(1)
+    of_states = (((1 - STATES) / 2).long() * 2 ** torch.arange(6)).sum(1)
+    seen = torch.bincount(place, minlength=64)[of_states].double()
+    expected, often = count * law, given & (count * law > 5)
+    chi2 = float(((seen - expected).square() / expected)[often].sum())
+    assert chi2 < int(often.sum()) + 4 * math.sqrt(2 * int(often.sum()))
+    exact = torch.log(law[torch.argsort(of_states)][place])
+    assert torch.allclose(drawn.log_probability, exact, atol=1e-9)
+    with pytest.raises(ValueError, match="known sites hold"):
+        sample_masked(EXACT, (1, 1, *GRID), seed=0, known=torch.full((1, 1, *GRID), 0.5))
 
 
 def test_an_antisymmetric_model_is_symmetric_under_the_flip_of_all_spins():

@@ -1,6 +1,5 @@
 """What figures show: the numbers that were given, under the names and units of their attrs. No pixels."""
 
-import io
 import subprocess
 import sys
 import warnings
@@ -210,7 +209,14 @@ def test_every_number_has_its_glyphs(kind):
     if np.isfinite(value):
         drawn += [figures.curve_comparison(*scaled, comparison)]
     for figure in drawn:
-        figure.savefig(io.BytesIO(), format="png")
+        figure.draw_without_rendering()  # which lays out every text
+
+
+def test_a_missing_glyph_is_seen_without_rendering():
+    with pytest.warns(UserWarning, match="Glyph 19968"):
+        figure = matplotlib.figure.Figure()
+        figure.subplots().set_title(chr(19968))
+        figure.draw_without_rendering()
 
 
 # --- stamps ---------------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ def test_the_block_average_has_the_bits_of_torch_and_so_has_its_gradient(grid, c
     weights = draw(*y.shape, seed=4).to(dtype)
     assert torch.equal(*(torch.autograd.grad(out, x, weights)[0] for out in (y, wanted)))
     if dtype == torch.float64:
-        assert torch.autograd.gradgradcheck(lambda t: downsample(t).square(), (x,))
+        if channels < 16:  # of each number the slope in each other one; 16 channels are two groups of 8
+            few = x[:1].detach().requires_grad_()
+            assert torch.autograd.gradgradcheck(lambda t: downsample(t).square(), (few,))
         _, slope = torch.func.jvp(downsample, (x.detach(),), (x.detach(),))
         assert torch.equal(slope, y)
 

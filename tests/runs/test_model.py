@@ -103,7 +103,7 @@ def test_the_weights_are_those_of_the_moving_average(domain, trained):
 @every_domain
 def test_nothing_in_the_model_folder_is_a_pickle(domain, trained):
     files = list((trained(domain).run.folder / "model").iterdir())
-    assert {path.name for path in files} - {"levels.json"} == {
+    assert {path.name for path in files} - {"levels.json", "conditions.safetensors"} == {
         "model.json",
         "weights.safetensors",
         "template.h5",

@@ -69,7 +69,7 @@ def test_a_rescaled_field_fails_the_power_spectrum(domain):
     assert judged.summary["power_spectrum"]["mean_ratio"]["value"] == pytest.approx(1.3**2 * before, rel=1e-5)
 
 
-@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d).values.name == "binary"])
+@pytest.mark.parametrize("domain", [d for d in list_domains() if get_domain(d)().values.name == "binary"])
 def test_spins_without_their_couplings_fail_the_energy(domain):
     """Spins turned at random are free spins: their energy is zero under any couplings."""
     _, ensemble = data(domain)
@@ -105,6 +105,8 @@ def written(tmp_path_factory):
 def test_the_gallery_stands_for_files_that_share_no_condition(domain, tmp_path):
     """Anybody's file: other instances, or labels that are not there at all."""
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
+    if "class" in new.variables:
+        pytest.skip("the same classes stand in every file")
     one_diagnostic = one_of(domain)
     for other in (new, new.drop_vars(data(domain)[0].split_by)):
         evaluate_ensembles(other, reference, domain=one_diagnostic).write(tmp_path)
@@ -251,9 +253,9 @@ def test_ensembles_without_a_domain_of_their_own_are_judged_by_the_one_that_is_g
     assert json.loads((evaluation.write(tmp_path).folder / "summary.json").read_text())["verdicts"]
 
 
-@every_domain
-def test_paths_may_be_strings_and_the_folder_is_named_after_the_file(domain, written, tmp_path):
-    folder = written(domain).parent
+def test_paths_may_be_strings_and_the_folder_is_named_after_the_file(written, tmp_path):
+    """Of the domain that draws least: all are evaluated from files above."""
+    folder = written(min(list_domains(), key=lambda name: len(get_domain(name)().diagnostics()))).parent
     new = tmp_path / "new.h5"
     new.write_bytes((folder / "new.h5").read_bytes())
     found = evaluate(str(new), str(folder / "reference.h5"))

@@ -12,7 +12,7 @@ from physgen.errors import InputError
 from physgen.stages.operators import parse_operator
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "cosmology" / "smoke.yaml"
-WORDS = ["tracking.uri=off", "training.steps=1", "training.warmup=0", "training.label_dropout=0.5"]
+WORDS = ["tracking.uri=off", "training.steps=1", "training.warmup=0", "diffusion.label_dropout=0.5"]
 WORDS += ["sampling.levels=log-uniform", "sampling.steps=6"]
 
 
@@ -125,11 +125,27 @@ def test_guidance_of_one_is_none_and_weights_come_with_the_state_of_their_tail(r
     assert "log_weight" in load_ensemble(tmp_path / "w.h5") and "too few to judge" in capsys.readouterr().out
 
 
+def test_exact_guided_draws_come_in_populations_of_one_law(run, opened, tmp_path, capsys):
+    """30 fields of one row of labels: equal weights, copies where the weights were uneven, fewer ancestors."""
+    words = ["--guidance", 3, "--exact", "-n", 30, "-o", tmp_path / "g.h5", "--condition", "Omega_m=0.3", "sigma_8=0.8"]
+    assert main(["sample", str(run), *map(str, words)]) in (0, None)
+    assert "drawn of the guided law itself" in capsys.readouterr().out
+    drawn = load_ensemble(tmp_path / "g.h5")
+    left, least = (float(drawn[f"guided_{name}"][0]) for name in ("ancestors", "least_fraction"))
+    assert 1 <= left <= 30 and 0 < least <= 1 and "log_weight" not in drawn
+    different = len(np.unique(drawn["field"].values.reshape(30, -1), axis=0))
+    assert left <= different <= 30
+    with pytest.raises(InputError, match="hold the labels with --condition"):
+        opened.sample(2, guidance=3.0, exact=True, progress=False)
+    with pytest.raises(InputError, match="give guidance, no weights"):
+        opened.sample(2, exact=True, progress=False)
+
+
 def test_guidance_of_a_run_that_never_left_out_its_labels_is_refused(opened):
     from physgen.stages.guidance import check_guidance
 
-    training = opened.experiment.training.model_copy(update={"label_dropout": 0.0})
-    with pytest.raises(InputError, match="training.label_dropout"):
-        check_guidance(opened.experiment.model_copy(update={"training": training}), 2.0)
+    diffusion = opened.experiment.diffusion.model_copy(update={"label_dropout": 0.0})
+    with pytest.raises(InputError, match="diffusion.label_dropout"):
+        check_guidance(opened.experiment.model_copy(update={"diffusion": diffusion}), 2.0)
     with pytest.raises(InputError, match="give guidance"):
         opened.sample(2, weights=True, progress=False)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from physgen.diffusion.convention import Condition, Denoiser
 from physgen.diffusion.discretization.search import End, adapted_levels, best_log_uniform, optimal_levels
-from physgen.diffusion.learning.prior_spectrum import fit_spectrum
+from physgen.diffusion.learning.prior_spectrum import power_of_each
 from physgen.diffusion.levels import check_levels, log_uniform
 from physgen.diffusion.sampling.samplers import sample
 from physgen.diffusion.sampling.solver import Sampler
@@ -156,7 +156,7 @@ def _powers(x: Tensor) -> Tensor:
     """P of each mode, that of its shell, in each sample, (N, modes); of vectors the squares of their components."""
     if x.ndim == 2:
         return x.square()
-    return torch.stack([fit_spectrum(one[None]).ln_power[0].flatten().exp() for one in x])
+    return power_of_each(x).flatten(1)
 
 
 def most_converged(errors: Mapping[str, Convergence]) -> str:

@@ -1,6 +1,7 @@
 r"""Inference: likelihoods, path weights, guidance, linear inverse problems.
 
-``likelihood`` integrates the probability flow (``flow_ode``); ``path_weights`` weighs stochastic paths, made of
+``likelihood`` integrates the probability flow (``flow_ode``); ``reversed_paths`` bound ln p of the stochastic chain, by
+levels and by paths (``masked_orders`` that of masked sites); ``path_weights`` weighs stochastic paths, made of
 ``reverse_kernels``, against a known energy, with ``weight_statistics`` and ``two_sided`` to judge them; ``guidance``
 and ``inverse`` make denoisers of denoisers.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.likelihood import Likelihood as Likelihood
     from physgen.diffusion.inference.likelihood import log_likelihood as log_likelihood
     from physgen.diffusion.inference.likelihood import sample_with_log_density as sample_with_log_density
+    from physgen.diffusion.inference.masked_orders import masked_bounds as masked_bounds
     from physgen.diffusion.inference.path_moves import PathMove as PathMove
     from physgen.diffusion.inference.path_moves import PathProposal as PathProposal
     from physgen.diffusion.inference.path_weights import Chain as Chain
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.reverse_kernels import LocalCovariance as LocalCovariance
     from physgen.diffusion.inference.reverse_kernels import PathKernel as PathKernel
     from physgen.diffusion.inference.reverse_kernels import SpinMixture as SpinMixture
+    from physgen.diffusion.inference.reversed_paths import ChainBounds as ChainBounds
+    from physgen.diffusion.inference.reversed_paths import chain_bounds as chain_bounds
+    from physgen.diffusion.inference.spectrum_kernel import SpectrumCovariance as SpectrumCovariance
     from physgen.diffusion.inference.two_sided import TwoSided as TwoSided
     from physgen.diffusion.inference.two_sided import bennett as bennett
     from physgen.diffusion.inference.weight_statistics import WeightStatistics as WeightStatistics

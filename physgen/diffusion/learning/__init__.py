@@ -11,12 +11,10 @@ from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.diffusion.learning.categorical import CategoricalDenoiser as CategoricalDenoiser
-    from physgen.diffusion.learning.denoisers import EnergyDenoiser as EnergyDenoiser
     from physgen.diffusion.learning.denoisers import FieldDenoiser as FieldDenoiser
     from physgen.diffusion.learning.denoisers import LevelDistribution as LevelDistribution
     from physgen.diffusion.learning.denoisers import LogNormal as LogNormal
     from physgen.diffusion.learning.denoisers import LogUniform as LogUniform
-    from physgen.diffusion.learning.denoisers import PredictionDenoiser as PredictionDenoiser
     from physgen.diffusion.learning.denoisers import SpinDenoiser as SpinDenoiser
     from physgen.diffusion.learning.denoisers import denoising_loss as denoising_loss
     from physgen.diffusion.learning.ema import PowerEMA as PowerEMA
@@ -25,10 +23,12 @@ if TYPE_CHECKING:
     from physgen.diffusion.learning.ema import synthesis_coefficients as synthesis_coefficients
     from physgen.diffusion.learning.ema import synthesize as synthesize
     from physgen.diffusion.learning.ema import width_of as width_of
+    from physgen.diffusion.learning.heads import EnergyDenoiser as EnergyDenoiser
+    from physgen.diffusion.learning.heads import PredictionDenoiser as PredictionDenoiser
+    from physgen.diffusion.learning.losses import ConditionalMeanLoss as ConditionalMeanLoss
     from physgen.diffusion.learning.losses import ImplicitScoreMatching as ImplicitScoreMatching
     from physgen.diffusion.learning.losses import LearnedWeight as LearnedWeight
     from physgen.diffusion.learning.losses import SlicedScoreMatching as SlicedScoreMatching
-    from physgen.diffusion.learning.losses import UncertainDenoiser as UncertainDenoiser
     from physgen.diffusion.learning.losses import WeightedDenoising as WeightedDenoising
     from physgen.diffusion.learning.losses import likelihood_weight as likelihood_weight
     from physgen.diffusion.learning.losses import min_snr_weight as min_snr_weight

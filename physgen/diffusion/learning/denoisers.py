@@ -4,10 +4,8 @@ y = x0 + s * noise. The networks see inputs of unit variance and c_noise = ln(s)
 Shapes: B batch, C channels, *grid lattice; y (B, C, *grid), s (B,), condition a dict of tensors (B, ...) or None.
 Everything outside the network is computed in the precision of its weights, float64 or else float32, under autocast too.
 
-:class:`FieldDenoiser` and :class:`SpinDenoiser` know the physics of their data. :class:`PredictionDenoiser` and
-:class:`EnergyDenoiser` take what other codes let a network predict. It sees the variance-preserving :math:`x = \alpha
-x_0 + \sigma z = y/\sqrt{1 + s^2}, \alpha = 1/\sqrt{1 + s^2}, \sigma = s \alpha`. All predictions hold the same
-information; they differ in the levels at which an error of the network matters most.
+:class:`FieldDenoiser` and :class:`SpinDenoiser` know the physics of their data;
+:mod:`physgen.diffusion.learning.heads` holds those that predict what other codes let a network predict.
 """
 
 from __future__ import annotations
@@ -83,50 +81,25 @@ def denoising_loss(
     return error / scale
 
 
-class FieldDenoiser(nn.Module):
-    r"""Wiener filter plus network, mode by mode:
+class SpectralDenoiser(nn.Module):
+    r"""What all denoisers of real numbers know of their data: the power P of each mode, and what follows from it.
 
-    .. math:: D_k = \frac{P}{P + s^2} y_k + \frac{s \sqrt P}{\sqrt{P + s^2}} F_k, \qquad
-              F = \mathrm{network}\big(y_k / \sqrt{P + s^2}, \ln(s)/4, c\big).
-
-    The preconditioning of Karras et al. (2206.00364, table 1) with sigma_data^2 replaced by the power P(k; labels) of
-    each Fourier mode, for vectors of each principal axis. With F = 0, as a network with a zero last layer starts, it is
-    the exact denoiser of the Gaussian field of that spectrum. Without a spectrum P = sigma_data^2 (no transform). The
-    loss is the squared error over that of the Wiener filter, which is also, up to a factor of the level, the
-    likelihood weighting of modes.
-
-    ``calibration``, None at first, corrects the linear part of a trained network
-    (:mod:`physgen.diffusion.learning.calibration`).
+    Without a spectrum P = sigma_data^2 (no transform). The linear denoiser :math:`P y_k/(P + s^2)` of the Gaussian law
+    with this power is the ``baseline`` that a network is compared with, its error the scale of the loss.
 
     Args:
         network: module F(x, c_noise, condition).
         spectrum: Spectrum (see fit_spectrum) or None. sigma_data: used without a spectrum.
     """
 
-    calibration: LinearCalibration | None
-
     def __init__(self, network: nn.Module, spectrum: Spectrum | None = None, sigma_data: float = 1.0) -> None:
         super().__init__()
-        self.network, self.spectrum, self.calibration = network, spectrum, None
-        self.sigma_data = sigma_data
+        self.network, self.spectrum, self.sigma_data = network, spectrum, sigma_data
 
     @property
     def fixed_operations(self) -> bool:
         """Whether calls of one shape are one sequence of operations: see :mod:`physgen.diffusion.recording`."""
         return bool(getattr(self.network, "fixed_operations", False))
-
-    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """D(y, s), shape of y; condition as the network and the spectrum want it."""
-        dtype = working_dtype(self.network)
-        y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
-        power, modes = self._power(y, condition), self._modes(y)
-        variance = like(s, modes).square()
-        total = power + variance
-        output = self.network(self._field(modes / total.sqrt()), s.log() / 4, condition).to(dtype)
-        gain, learned = (power * variance / total).sqrt(), self._modes(output)
-        if self.calibration is not None:
-            learned = learned + self.calibration(s, condition) * (modes / total.sqrt())
-        return self._field(power / total * modes + gain * learned)
 
     def baseline(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         """The Wiener filter alone: what Gaussian information gives."""
@@ -173,6 +146,62 @@ class FieldDenoiser(nn.Module):
         variance = like(s, power).square()
         return self.spectrum.mean_over_modes(power * variance / (power + variance))
 
+    def _power(self, y: Tensor, condition: Condition) -> Tensor:
+        if self.spectrum is None:
+            return torch.full((), self.sigma_data**2, dtype=y.dtype, device=y.device)
+        if tuple(y.shape[2:]) != self.spectrum.grid:
+            raise ValueError(
+                f"this denoiser has a spectrum on the grid {self.spectrum.grid}, got a field on {tuple(y.shape[2:])}; "
+                "take fields of the grid it was fitted on"
+            )
+        return self.spectrum(condition)
+
+    def _modes(self, x: Tensor) -> Tensor:
+        return x if self.spectrum is None else self.spectrum.modes(x)
+
+    def _field(self, modes: Tensor) -> Tensor:
+        return modes if self.spectrum is None else self.spectrum.field(modes)
+
+
+class FieldDenoiser(SpectralDenoiser):
+    r"""Wiener filter plus network, mode by mode:
+
+    .. math:: D_k = \frac{P}{P + s^2} y_k + \frac{s \sqrt P}{\sqrt{P + s^2}} F_k, \qquad
+              F = \mathrm{network}\big(y_k / \sqrt{P + s^2}, \ln(s)/4, c\big).
+
+    The preconditioning of Karras et al. (2206.00364, table 1) with sigma_data^2 replaced by the power P(k; labels) of
+    each Fourier mode, for vectors of each principal axis. With F = 0, as a network with a zero last layer starts, it is
+    the exact denoiser of the Gaussian field of that spectrum. Without a spectrum P = sigma_data^2 (no transform). The
+    loss is the squared error over that of the Wiener filter, which is also, up to a factor of the level, the
+    likelihood weighting of modes.
+
+    ``calibration``, None at first, corrects the linear part of a trained network
+    (:mod:`physgen.diffusion.learning.calibration`).
+
+    Args:
+        network: module F(x, c_noise, condition).
+        spectrum: Spectrum (see fit_spectrum) or None. sigma_data: used without a spectrum.
+    """
+
+    calibration: LinearCalibration | None
+
+    def __init__(self, network: nn.Module, spectrum: Spectrum | None = None, sigma_data: float = 1.0) -> None:
+        super().__init__(network, spectrum, sigma_data)
+        self.calibration = None
+
+    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+        """D(y, s), shape of y; condition as the network and the spectrum want it."""
+        dtype = working_dtype(self.network)
+        y, s, condition = y.to(dtype), s.to(dtype), in_dtype(condition, dtype)
+        power, modes = self._power(y, condition), self._modes(y)
+        variance = like(s, modes).square()
+        total = power + variance
+        output = self.network(self._field(modes / total.sqrt()), s.log() / 4, condition).to(dtype)
+        gain, learned = (power * variance / total).sqrt(), self._modes(output)
+        if self.calibration is not None:
+            learned = learned + self.calibration(s, condition) * (modes / total.sqrt())
+        return self._field(power / total * modes + gain * learned)
+
     def relative_error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition = None) -> Tensor:
         r"""Squared error of D(x0 + s z, s) over that of the Wiener filter, :func:`denoising_loss`, shape (B,).
 
@@ -198,22 +227,6 @@ class FieldDenoiser(nn.Module):
         squares = torch.view_as_real(missed).square().sum(-1) if missed.is_complex() else missed.square()
         error = self.spectrum.mean_over_modes(weight * squares)
         return (error / math.prod(x0.shape[2:]) / self.spectrum.mean_over_modes(weight * power)).float()
-
-    def _power(self, y: Tensor, condition: Condition) -> Tensor:
-        if self.spectrum is None:
-            return torch.full((), self.sigma_data**2, dtype=y.dtype, device=y.device)
-        if tuple(y.shape[2:]) != self.spectrum.grid:
-            raise ValueError(
-                f"this denoiser has a spectrum on the grid {self.spectrum.grid}, got a field on {tuple(y.shape[2:])}; "
-                "take fields of the grid it was fitted on"
-            )
-        return self.spectrum(condition)
-
-    def _modes(self, x: Tensor) -> Tensor:
-        return x if self.spectrum is None else self.spectrum.modes(x)
-
-    def _field(self, modes: Tensor) -> Tensor:
-        return modes if self.spectrum is None else self.spectrum.field(modes)
 
 
 class SpinDenoiser(nn.Module):
@@ -255,76 +268,3 @@ class SpinDenoiser(nn.Module):
     def error_scale(self, s: Tensor, condition: Condition = None) -> Tensor:
         """s^2/(1 + s^2): the error of the best linear denoiser of free spins."""
         return s.square() / (1 + s.square())
-
-
-PREDICTIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (F, y, s) -> D
-    "x0": lambda output, y, s: output,
-    "eps": lambda output, y, s: y - s * output,
-    "v": lambda output, y, s: y / (1 + s**2) - s / (1 + s**2).sqrt() * output,
-    "score": lambda output, y, s: y + s**2 / (1 + s**2).sqrt() * output,
-}
-
-
-class PredictionDenoiser(nn.Module):
-    r"""D of a network F(x, c_noise, condition) that predicts
-
-    ===========  ============================================  ==========================================
-    prediction   F                                             D
-    ===========  ============================================  ==========================================
-    ``x0``       :math:`x_0`                                   :math:`F`
-    ``eps``      :math:`z`                                     :math:`y - s F`
-    ``v``        :math:`\alpha z - \sigma x_0`                 :math:`(y - s \sqrt{1 + s^2} F)/(1 + s^2)`
-    ``score``    :math:`\nabla_x \log p_t(x) = -z/\sigma`      :math:`y + s^2 F/\sqrt{1 + s^2}`
-    ===========  ============================================  ==========================================
-
-    Source: Salimans and Ho, arXiv:2202.00512, section 4, for v.
-
-    Args:
-        network: module F. prediction: a name of the table.
-    """
-
-    def __init__(self, network: nn.Module, prediction: str) -> None:
-        super().__init__()
-        if prediction not in PREDICTIONS:
-            raise ValueError(f"unknown prediction {prediction!r}; choose one of {', '.join(PREDICTIONS)}")
-        self.network, self.prediction = network, prediction
-
-    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """D(y, s), shape of y."""
-        level = like(s, y)
-        output = self.network(y / (1 + level.square()).sqrt(), s.log() / 4, condition)
-        return PREDICTIONS[self.prediction](output.to(y.dtype), y, level)
-
-
-class EnergyDenoiser(nn.Module):
-    r"""A curl-free score: :math:`\nabla_y \log p_s = -\nabla_y E`, so D = y - s^2 grad E, with
-
-    .. math:: E(y, s) = \frac{|x|^2}{2} - \alpha \sum_{i} F_i(x, \ln(s)/4, c).
-
-    F = 0 is the exact denoiser of unit-variance white data. Knowing E = -log p_s up to a constant of s gives Metropolis
-    tests, and ratios of densities at one level without an integral; the price is a second backward pass. Source:
-    Salimans and Ho, "Should EBMs model the energy or the score?", EBM workshop of ICLR 2021.
-
-    Args:
-        network: module F(x, c_noise, condition), twice differentiable (no ReLU); all its outputs are summed.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def energy(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """E(y, s), shape (B,)."""
-        scale = (1 + s.square()).rsqrt()
-        x = y * like(scale, y)
-        output = self.network(x, s.log() / 4, condition).to(y.dtype)
-        return 0.5 * x.square().flatten(1).sum(1) - scale * output.flatten(1).sum(1)
-
-    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """D(y, s), shape of y; with a graph where gradients are enabled."""
-        keep = torch.is_grad_enabled()
-        with torch.enable_grad():  # samplers run without gradients
-            point = y if y.requires_grad else y.detach().requires_grad_()
-            energy = self.energy(point, s, condition).sum()
-            (slope,) = torch.autograd.grad(energy, point, create_graph=keep)
-        return y - like(s, y).square() * slope

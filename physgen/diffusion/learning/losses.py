@@ -1,9 +1,8 @@
 r"""Losses beside plain denoising: other weights of the noise levels, and score matching without the clean field.
 
 Each is a module with the call of :class:`physgen.diffusion.learning.training.DenoisingLoss`, (x0, s, noise,
-condition) -> (B,), and takes its place through the ``wrap`` of
-:class:`physgen.diffusion.learning.training.TrainingState`: ``wrap=lambda loss:
-ImplicitScoreMatching(loss.denoiser)``. All are means over the C x grid values of a sample of
+condition) -> (B,), and takes its place as the ``loss`` of :class:`physgen.diffusion.learning.training.TrainingState`:
+``loss=ImplicitScoreMatching``. All are means over the C x grid values of a sample of
 
 .. math:: \lambda(s)\, \ell, \qquad E[\ell] = E (D(y, s) - x_0)^2,
 
@@ -53,15 +52,28 @@ def min_snr_weight(gamma: float = 5.0) -> Weight:
 
 
 class WeightedDenoising(nn.Module):
-    r"""Denoising score matching, :math:`\ell = (D - x_0)^2`."""
+    r"""Denoising score matching, :math:`\ell = (D - x_0)^2`.
 
-    def __init__(self, denoiser: nn.Module, weight: Weight = unit_weight) -> None:
+    Args:
+        denoiser: module D(y, s, condition).
+        weight: :math:`\lambda(s)`; None for one over the denoiser's ``error_scale(s, condition)``, the error of the
+            linear denoiser of its data, which for unit variance is :func:`unit_weight`.
+    """
+
+    def __init__(self, denoiser: nn.Module, weight: Weight | None = None) -> None:
         super().__init__()
         self.denoiser, self.weight = denoiser, weight
 
     def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         r""":math:`\lambda(s)\,\ell`, shape (B,)."""
-        return self.weight(s) * self.error(x0, s, noise, condition)
+        return self.weight_of(s, condition) * self.error(x0, s, noise, condition)
+
+    def weight_of(self, s: Tensor, condition: Condition) -> Tensor:
+        r""":math:`\lambda`, shape (B,)."""
+        if self.weight is not None:
+            return self.weight(s)
+        scale = getattr(self.denoiser, "error_scale", None)
+        return unit_weight(s) if scale is None else scale(s, condition).reciprocal()
 
     def error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
         r""":math:`\ell` per value, shape (B,)."""
@@ -103,8 +115,9 @@ class ImplicitScoreMatching(WeightedDenoising):
     r"""Hyvarinen's loss, with the exact trace: :math:`\ell = (D - y)^2 + 2 s^2 \nabla\cdot D/d - s^2`.
 
     By Stein's identity its mean is the denoising error itself. It sees y alone, never the pair (x0, noise); the price
-    is d backward passes, and a larger variance at small s. Source: Hyvarinen, JMLR 6, 695 (2005), eq. 4, for the score
-    :math:`(D - y)/s^2` of the noisy law, times :math:`2 s^4/d`.
+    is d backward passes. A sample scatters less than in denoising at small s, where the pair does, and more at large s,
+    where :math:`(D - y)^2` does: take a weight that falls there, as :func:`likelihood_weight`. Source: Hyvarinen, JMLR
+    6, 695 (2005), eq. 4, for the score :math:`(D - y)/s^2` of the noisy law, times :math:`2 s^4/d`.
     """
 
     def error(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
@@ -117,7 +130,7 @@ class ImplicitScoreMatching(WeightedDenoising):
 
     def _trace(self, denoised: Tensor, y: Tensor, keep: bool) -> Tensor:
         r""":math:`\nabla\cdot D/d`, shape (B,)."""
-        total = torch.zeros_like(y[:, 0].flatten(1)[:, 0])
+        total = y.new_zeros(len(y))
         values = denoised.flatten(1)
         for i in range(values.shape[1]):
             (slope,) = torch.autograd.grad(values[:, i].sum(), y, create_graph=keep, retain_graph=True)
@@ -138,7 +151,7 @@ class SlicedScoreMatching(ImplicitScoreMatching):
     def __init__(
         self,
         denoiser: nn.Module,
-        weight: Weight = unit_weight,
+        weight: Weight | None = None,
         projections: int = 1,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -148,7 +161,7 @@ class SlicedScoreMatching(ImplicitScoreMatching):
         self.projections, self.generator = projections, generator
 
     def _trace(self, denoised: Tensor, y: Tensor, keep: bool) -> Tensor:
-        total = torch.zeros_like(y[:, 0].flatten(1)[:, 0])
+        total = y.new_zeros(len(y))
         for _ in range(self.projections):
             v = torch.randint(2, y.shape, generator=self.generator, device=y.device).to(y) * 2 - 1
             (slope,) = torch.autograd.grad((denoised * v).sum(), y, create_graph=keep, retain_graph=True)
@@ -156,26 +169,32 @@ class SlicedScoreMatching(ImplicitScoreMatching):
         return total / self.projections
 
 
-class UncertainDenoiser(nn.Module):
-    r"""A denoiser with the logarithm u(s) of its own loss, a cosine series in log s, for :class:`LearnedWeight`.
+class LearnedWeight(WeightedDenoising):
+    r"""Denoising, weight learned: :math:`\lambda \ell e^{-u(s)} + u(s)`, least where :math:`e^u = E[\lambda\ell]`.
 
-    It denoises as the one inside; u is trained with it and not used after.
+    So every level ends up contributing 1, whatever the law. u is a cosine series in ln s; its coefficients are
+    parameters of the loss, trained beside the denoiser and of no use after. Source: Karras et al., arXiv:2312.02696,
+    eq. 21 (Kendall et al., arXiv:1705.07115).
 
     Args:
-        denoiser: module D(y, s, condition). s_min, s_max: levels between which u varies.
+        denoiser: module D(y, s, condition). weight: as of :class:`WeightedDenoising`.
+        s_min, s_max: levels between which u varies.
         terms: cosines. u is 0 before training.
     """
 
-    def __init__(self, denoiser: nn.Module, s_min: float = 1e-3, s_max: float = 1e3, terms: int = 8) -> None:
-        super().__init__()
+    def __init__(
+        self, denoiser: nn.Module, weight: Weight | None = None, s_min: float = 1e-3, s_max: float = 1e3, terms: int = 8
+    ) -> None:
+        super().__init__(denoiser, weight)
         if not 0 < s_min < s_max or terms < 1:
             raise ValueError(f"need 0 < s_min < s_max and terms >= 1, got {s_min}, {s_max} and {terms}")
-        self.denoiser, self.s_min, self.s_max = denoiser, s_min, s_max
+        self.s_min, self.s_max = s_min, s_max
         self.coefficients = nn.Parameter(torch.zeros(terms + 1))
 
-    def forward(self, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """D(y, s) of the denoiser inside."""
-        return self.denoiser(y, s, condition)
+    def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
+        """The loss (B,) with its learned weight."""
+        u = self.log_loss(s)
+        return super().forward(x0, s, noise, condition) * torch.exp(-u) + u
 
     def log_loss(self, s: Tensor) -> Tensor:
         """u(s), shape of s."""
@@ -183,21 +202,3 @@ class UncertainDenoiser(nn.Module):
         order = torch.arange(len(self.coefficients), device=s.device, dtype=place.dtype)
         cosines = torch.cos(math.pi * order * place.clamp(0, 1)[..., None])
         return cosines @ self.coefficients.to(place.dtype)
-
-
-class LearnedWeight(nn.Module):
-    r"""Denoising, weight learned: :math:`\lambda \ell e^{-u(s)} + u(s)`, least where :math:`e^u = E[\lambda\ell]`.
-
-    So every level ends up contributing 1, whatever the law. Source: Karras et al., arXiv:2312.02696, eq. 21 (Kendall et
-    al., arXiv:1705.07115).
-    """
-
-    def __init__(self, denoiser: UncertainDenoiser, weight: Weight = unit_weight) -> None:
-        super().__init__()
-        self.denoiser, self.weight = denoiser, weight
-
-    def forward(self, x0: Tensor, s: Tensor, noise: Tensor, condition: Condition) -> Tensor:
-        """The loss (B,) with its learned weight."""
-        u = self.denoiser.log_loss(s)
-        denoised = self.denoiser(x0 + like(s, x0) * noise, s, condition)
-        return self.weight(s) * (denoised - x0).square().flatten(1).mean(1) * torch.exp(-u) + u

@@ -191,9 +191,21 @@ def fit_spectrum(
     return Spectrum(_interpolate(ln_power, found.mean_k, found.k), found.grid)
 
 
+def power_of_each(x: Tensor) -> Tensor:
+    r"""P(k) of each of the fields x (B, C, \*grid) by itself, (B, C, \*rfft) float64.
+
+    The mean over the modes of a shell, interpolated linearly in ln k: what :func:`fit_spectrum` finds of one field.
+    """
+    found = shell_power(x)
+    assert isinstance(found, ShellPower), f"vectors have no P(k), got x of shape {tuple(x.shape)}"
+    return _interpolate(found.power.clamp(min=TINY).log(), found.mean_k, found.k).exp()
+
+
 def _gamma_regression(power: Tensor, features: Tensor, modes: Tensor) -> Tensor:
     """Coefficients (F, S) of ln E[power], power (B, S), in ``features`` (B, F); shells hold ``modes`` (S,) modes."""
     power = power.clamp(min=TINY)
+    if features.shape[1] == 1:  # of the constant alone the likelihood is greatest at the mean
+        return power.mean(0, keepdim=True).log()
     coefficients = torch.zeros(features.shape[1], power.shape[1], dtype=torch.float64)
     coefficients[0] = power.mean(0).log()
     ridge = RIDGE * torch.eye(features.shape[1], dtype=torch.float64)

@@ -24,7 +24,6 @@ from physgen.diffusion.learning.batches import Augmentation, Batches
 from physgen.diffusion.learning.denoisers import LevelDistribution, LogNormal, denoising_loss
 from physgen.diffusion.learning.ema import blend, ema_gain
 from physgen.diffusion.learning.gradients import Gradients
-from physgen.diffusion.learning.losses import ConditionalMeanLoss, Target
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ class TrainingState:
         denoiser: module D(y, s, condition), already on its device.
         recipe: fixed for the run.
         wrap: applied to the loss module, e.g. DistributedDataParallel; gradients must come out averaged over the ranks.
-        target: what to denoise towards in the place of x0, of the same mean given y
-            (:class:`physgen.diffusion.learning.losses.ConditionalMeanLoss`); None for x0.
+        loss: makes the loss module around the denoiser, e.g. a class of :mod:`physgen.diffusion.learning.losses`. It
+            may have parameters and buffers of its own, which are trained and stored as the denoiser's are.
 
     Attributes:
         model, ema: the denoiser and its EMA (same class, evaluation mode).
@@ -148,14 +147,16 @@ class TrainingState:
         denoiser: nn.Module,
         recipe: Recipe,
         wrap: Callable[[nn.Module], nn.Module] | None = None,
-        target: Target | None = None,
+        loss: Callable[[nn.Module], nn.Module] = DenoisingLoss,
     ) -> None:
         self.model, self.recipe = denoiser, recipe
         self.ema = copy.deepcopy(denoiser).eval().requires_grad_(False)
         self.wrapped = wrap is not None
-        loss = DenoisingLoss(denoiser) if target is None else ConditionalMeanLoss(denoiser, target)
-        self.loss = wrap(loss) if wrap is not None else loss
-        self.parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
+        objective = loss(denoiser)
+        self.loss = wrap(objective) if wrap is not None else objective
+        known = {id(parameter) for parameter in denoiser.parameters()}
+        further = (parameter for parameter in self.loss.parameters() if id(parameter) not in known)
+        self.parameters = [parameter for parameter in (*denoiser.parameters(), *further) if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
         )
@@ -196,14 +197,29 @@ class TrainingState:
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
+            "loss": self._of_the_loss(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "skipped": self.skipped,
         }
 
+    @property
+    def _objective(self) -> nn.Module:
+        """The loss module inside a distributed wrapper."""
+        inner: nn.Module = getattr(self.loss, "module", self.loss)
+        return inner
+
+    def _of_the_loss(self) -> dict[str, Tensor]:
+        """What the loss module holds beside the denoiser."""
+        shared = {id(value) for value in (*self.model.parameters(), *self.model.buffers())}
+        own = self._objective.state_dict(keep_vars=True)
+        return {name: value.detach() for name, value in own.items() if id(value) not in shared}
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
+        if state.get("loss"):
+            self._objective.load_state_dict(state["loss"], strict=False)
         self.ema.load_state_dict(state["ema"])
         groups = [{**group, "fused": True} for group in state["optimizer"]["param_groups"]]  # of old: None
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})

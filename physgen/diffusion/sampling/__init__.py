@@ -1,8 +1,8 @@
 r"""Sampling: solvers of stated order, and the one function that draws with them.
 
 :func:`sample` draws with a solver of ``SAMPLERS``. ``solver`` is the loop of all solvers on given noise levels,
-``deterministic`` and ``stochastic`` are their rules, ``adaptive`` leaves the steps to torchdiffeq; ``tiles`` says how
-the same samples get the same bits.
+``deterministic`` and ``stochastic`` are their rules, ``metropolis`` accepts Langevin steps by an energy,
+``adaptive`` leaves the steps to torchdiffeq; ``tiles`` says how the same samples get the same bits.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.sampling.deterministic import euler as euler
     from physgen.diffusion.sampling.deterministic import exponential_multistep as exponential_multistep
     from physgen.diffusion.sampling.deterministic import heun as heun
+    from physgen.diffusion.sampling.metropolis import AnnealedMetropolis as AnnealedMetropolis
     from physgen.diffusion.sampling.samplers import SAMPLERS as SAMPLERS
     from physgen.diffusion.sampling.samplers import evaluations as evaluations
     from physgen.diffusion.sampling.samplers import find_sampler as find_sampler

@@ -37,6 +37,8 @@ from physgen.diffusion.noise import noise_like
 from physgen.diffusion.recording import recorded
 from physgen.diffusion.sampling.adaptive import AdaptiveFlow
 from physgen.diffusion.sampling.deterministic import dpmpp_2m, euler, exponential_multistep, heun
+from physgen.diffusion.sampling.flow_map import MapSteps
+from physgen.diffusion.sampling.metropolis import AnnealedMetropolis
 from physgen.diffusion.sampling.modal import ModalFlow
 from physgen.diffusion.sampling.solver import Sampler, Solver
 from physgen.diffusion.sampling.stochastic import (
@@ -64,6 +66,9 @@ SAMPLERS: dict[str, Sampler] = {
     "dopri5": AdaptiveFlow(),
     "modal_2m": ModalFlow(),
     "modal_4m": ModalFlow(4),
+    "mala": AnnealedMetropolis(),
+    "flow_map": MapSteps(),
+    "consistency": MapSteps(renoised=True),
 }
 
 

@@ -38,12 +38,10 @@ def _of_law(ensemble: xr.Dataset) -> Callable[[np.ndarray], np.ndarray] | None:
     """x (B, d) -> posterior (B, 1, K), or None where no law of several classes is named."""
     import torch
 
-    from physgen.domains.points.domain import Points
-    from physgen.domains.points.laws import LAW, attribute_fields, law_of
-    from physgen.domains.points.settings import as_fields
+    from physgen.domains.points.laws import law_of, named_law
 
-    said = attribute_fields(str(ensemble.attrs.get(LAW, "")), ensemble.sizes["component"])
-    classes = law_of(Points(**as_fields(said))).classes if said else None
+    named = named_law(ensemble)
+    classes = None if named is None else law_of(named).classes
     return None if classes is None else lambda x: classes(torch.from_numpy(x)).numpy()[:, None]
 
 

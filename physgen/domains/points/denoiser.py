@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +22,25 @@ class EncodedLaw(ExactLaw):
     Args:
         law: of the vectors f (B, d).
         mean: m (d,). scale: c.
+        probability: f (B, d) -> ln P (B,) where the values are +1 and -1.
     """
 
     law: ExactLaw
     mean: Tensor
     scale: float
+    probability: Callable[[Tensor], Tensor] | None = None
 
     @classmethod
     def of(cls, template: xr.Dataset, constants: Mapping[str, Any]) -> EncodedLaw | None:
         """That of the law which the template names; None where there is none, or none in closed form."""
-        from physgen.domains.points.domain import Points
-        from physgen.domains.points.laws import LAW, attribute_fields, law_of
-        from physgen.domains.points.settings import as_fields
+        from physgen.domains.points.laws import law_of, named_law
 
-        said = attribute_fields(str(template.attrs.get(LAW, "")), len(constants["mean"]))
-        law = law_of(Points(**as_fields(said))).exact if said else None
+        named = named_law(template, len(constants["mean"]))
+        known = None if named is None else law_of(named)
+        if known is None or known.exact is None:
+            return None
         mean = torch.tensor(constants["mean"], dtype=torch.float64)
-        return None if law is None else cls(law, mean, float(constants["std"][0]))
+        return cls(known.exact, mean, float(constants["std"][0]), known.log_probability)
 
     def __call__(self, y: Tensor, s: Tensor, condition: Any = None) -> Tensor:
         mean = self.mean.to(y.device)
@@ -48,6 +50,12 @@ class EncodedLaw(ExactLaw):
         wide = self.scale * y.double() + self.mean.to(y.device)
         jacobian = len(self.mean) * torch.log(torch.tensor(self.scale, dtype=torch.float64))
         return (self.law.log_density(wide, self.scale * s.double()) + jacobian).to(y.dtype)
+
+    def log_law(self, y: Tensor, sample: int, s: float) -> Tensor:
+        """:meth:`log_density` in the words of :meth:`physgen.domains.contract.Domain.log_law`; one law for all."""
+        if s == 0 and self.probability is not None:
+            return self.probability(self.scale * y.double() + self.mean.to(y.device))
+        return self.log_density(y, torch.tensor(s, dtype=torch.float64)).double()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         drawn = self.law.sample(n, generator)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from physgen.diffusion.values import Values
+
 
 @dataclass(frozen=True)
 class Points(Domain):
@@ -30,7 +32,13 @@ class Points(Domain):
     ``hidden_manifold``  :math:`\phi(F z/\sqrt p) + \sigma\epsilon`, z normal in p = ``latent`` dimensions
     ``curie_weiss``      spins +-1 with the weights :math:`e^{\beta (M^2/2d + h M)}`
     ``ising_chains``     open chains of spins +-1; of class j the weights :math:`e^{\sum_i (K_j s_i s_{i+1} + h_j s_i)}`
+    ``swiss_roll``       :math:`c(u) + \sigma z` in the plane, c a spiral of rms component 1; ``two_moons``, ``rings``
+    ``heartbeat``        d bits, a one every ``period``, all phases alike; ones are +1 and zeros -1
+    ``sequences``        given sequences of d bits with ``weights``
+    ``parity``           d bits, an even number of them ones
     ===================  ========================================================================================
+
+    Values are real numbers, but for the last three laws and where ``binary`` says so: there they are +1 and -1.
     """
 
     name: ClassVar[str] = "points"
@@ -38,20 +46,21 @@ class Points(Domain):
     split_by: ClassVar[str] = "sample"
     network_kind: ClassVar[str] = "mlp"
     array_dimension: ClassVar[int | None] = 0
-    learning_settings: ClassVar[tuple[str, ...]] = ("scaling",)
+    learning_settings: ClassVar[tuple[str, ...]] = ("scaling", "binary")
     label_words: ClassVar[str] = "none: vectors are drawn without conditions"
     formats: ClassVar[dict[str, str]] = {
         "vectors_npy": "vectors .npy (sample, component), one or more files",
         "vectors_csv": "table of numbers, a row for each sample, components separated by commas",
     }
 
-    law: Literal["two_gaussians", "mixture", "gaussian", "hidden_manifold", "curie_weiss", "ising_chains"] = field(
-        default="two_gaussians", metadata={"help": "which law"}
-    )
+    law: Literal[
+        "two_gaussians", "mixture", "gaussian", "hidden_manifold", "curie_weiss", "ising_chains", "swiss_roll",
+        "two_moons", "rings", "heartbeat", "sequences", "parity",
+    ] = field(default="two_gaussians", metadata={"help": "which law"})  # fmt: skip
     dimension: int = field(default=8, metadata={"help": "components d of a vector", "min": 1})
     count: int = field(default=2000, metadata={"help": "vectors, independent of each other", "min": 8})
     separation: float = field(default=1.0, metadata={"help": "classes: mu, each component of a centre is +-mu"})
-    sigma: float = field(default=1.0, metadata={"help": "width of a class, or the noise on a manifold", "min": 0})
+    sigma: float = field(default=1.0, metadata={"help": "width of a class, or noise on a manifold or curve", "min": 0})
     weights: tuple[float, ...] = field(
         default=(0.5, 0.5), metadata={"help": "parts of the classes, normalised; as many as there are classes"}
     )
@@ -71,6 +80,17 @@ class Points(Domain):
         default=(0.8, -0.8), metadata={"help": "ising_chains: bond K of each class, inverse temperature included"}
     )
     tilts: tuple[float, ...] = field(default=(), metadata={"help": "ising_chains: field h of each class; none"})
+    period: int = field(default=5, metadata={"help": "heartbeat: sites from one to the next one", "min": 1})
+    sequences: tuple[tuple[int, ...], ...] = field(
+        default=(), metadata={"help": "sequences: lists of d ones and zeros, as many as weights"}
+    )
+    binary: bool = field(
+        default=False,
+        metadata={
+            "help": "the vectors hold +1 and -1 alone and are learned and drawn so (curie_weiss, ising_chains, data "
+            "of a file); heartbeat, sequences and parity always are"
+        },
+    )
     scaling: Literal["overall", "none"] = field(
         default="overall",
         metadata={
@@ -84,6 +104,14 @@ class Points(Domain):
 
         check_settings(self)
 
+    @property
+    def values(self) -> Values:
+        """+1 and -1 for laws of bits and where ``binary`` says so, else real numbers."""
+        from physgen.diffusion.values import Binary, Real
+        from physgen.domains.points.laws import BINARY
+
+        return Binary() if self.binary or self.law in BINARY else Real()
+
     # --- ensembles ------------------------------------------------------------------------------
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
@@ -93,7 +121,9 @@ class Points(Domain):
         from physgen.domains.contract import with_units
         from physgen.domains.points.laws import LAW, law_attribute, law_of
         from physgen.domains.points.load import vectors
+        from physgen.domains.points.settings import check_drawn
 
+        check_drawn(self)
         drawn = law_of(self).sample(self.count, torch.Generator().manual_seed(seed))
         config = json.dumps(dataclasses.asdict(self), sort_keys=True)
         said = {"domain": self.name, "seed": int(seed), "config_json": config, LAW: law_attribute(self)}
@@ -128,19 +158,24 @@ class Points(Domain):
     # --- the core's view ------------------------------------------------------------------------
 
     def fit_encoding(self, train: xr.Dataset) -> dict[str, Any]:
-        """Mean of each component and one scale for all: distances and angles are kept."""
-        from physgen.domains.points.load import vector_constants
+        """Mean of each component and one scale for all: distances and angles are kept; nothing of +1 and -1."""
+        from physgen.diffusion.values import Binary
+        from physgen.domains.points.load import check_binary, vector_constants
 
+        if isinstance(self.values, Binary):
+            check_binary(train)
         return vector_constants(train, self.values, self.scaling == "overall")
 
     def build_network(self, kind: str, options: dict[str, Any], constants: Mapping[str, Any]) -> torch.nn.Module:
-        """A residual network of vectors (``kind: mlp``)."""
+        """A residual network of vectors (``kind: mlp``), or terms of an energy (``kind: dense_energy``)."""
         from physgen.domains.building import constructed
+        from physgen.networks.energies import DenseEnergy
         from physgen.networks.mlp import MLP
 
-        if kind != "mlp":
-            raise InputError(f"network kind {kind!r} is unknown here: use 'mlp'")
-        return constructed(MLP, options, constants["channels"])
+        kinds: dict[str, type[torch.nn.Module]] = {"mlp": MLP, "dense_energy": DenseEnergy}
+        if kind not in kinds:
+            raise InputError(f"network kind {kind!r} is unknown here: use {' or '.join(map(repr, kinds))}")
+        return constructed(kinds[kind], options, constants["channels"])
 
     def exact_denoiser(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
         """E[x0 | y] of the law that the vectors say that they have; None where it has no closed form, or none is said.
@@ -151,13 +186,26 @@ class Points(Domain):
 
         return EncodedLaw.of(template, constants)
 
+    def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
+        """ln p_s of the law that the vectors say that they have, in the numbers that a network sees."""
+        from physgen.domains.points.denoiser import EncodedLaw
+
+        law = EncodedLaw.of(template, constants)
+        return None if law is None else law.log_law
+
     # --- judging --------------------------------------------------------------------------------
 
     def diagnostics(self) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
         """Name -> diagnostic; see ``diagnostics.py``."""
-        from physgen.domains.points.diagnostics import DIAGNOSTICS
+        from physgen.domains.points.diagnostics import diagnostics_of_law
 
-        return dict(DIAGNOSTICS)
+        return diagnostics_of_law(self)
+
+    def diagnostics_of(self, reference: xr.Dataset) -> dict[str, Callable[[xr.Dataset], xr.Dataset]]:
+        """Those of the law that the reference names, else of this one's."""
+        from physgen.domains.points.laws import named_law
+
+        return (named_law(reference) or self).diagnostics()
 
     def confront(self, reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Dataset:
         """``other``, of the components of the reference, in its frame; see ``frame.py``."""

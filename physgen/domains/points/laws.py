@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from physgen.diffusion.exact import CurieWeiss, ExactLaw, GaussianMixture, IsingTree, LawMixture, tree_chain
+from physgen.diffusion.exact import CurieWeiss, ExactLaw, GaussianMixture, IsingTree, LawMixture, SpinLaw, tree_chain
+from physgen.domains.points.binary_sequences import EvenParity, Sequences, heartbeat
+from physgen.domains.points.curves import curve_law
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from physgen.domains.points.domain import Points
 
 LAW = "law_json"  # root attribute: the fields of the domain that say the law
@@ -30,11 +34,23 @@ SMALLEST = 1e-3  # noise level at which the class of a vector is asked for
 @dataclass(frozen=True)
 class KnownLaw:
     """A law: ``sample`` (n, generator) -> (n, d); ``exact`` its denoiser, None where it has no closed form;
-    ``classes`` x (B, d) -> posterior (B, K) of its classes, None where it has one only."""
+    ``classes`` x (B, d) -> posterior (B, K) of its classes, None where it has one only; ``sequences`` what is known of
+    a law of sequences."""
 
     sample: Callable[[int, torch.Generator], Tensor]
     exact: ExactLaw | None
     classes: Callable[[Tensor], Tensor] | None = None
+    sequences: Sequences | EvenParity | None = None
+
+    def log_probability(self, x: Tensor) -> Tensor:
+        """ln P of x (B, d) of +1 and -1, natural logarithm, (B,) float64; NaN for a law of real numbers."""
+        if self.sequences is not None:
+            return self.sequences.log_probability(x)
+        if isinstance(self.exact, SpinLaw):
+            return self.exact.log_probability_of_known(x)
+        if isinstance(self.exact, LawMixture) and isinstance(self.exact.laws[0], SpinLaw):
+            return torch.logsumexp(self.exact.known_log_probabilities(x) + self.exact.prior.log(), dim=1)
+        return torch.full((len(x),), math.nan, dtype=torch.float64)
 
 
 def law_of(domain: Points) -> KnownLaw:
@@ -44,7 +60,8 @@ def law_of(domain: Points) -> KnownLaw:
 
 def law_attribute(domain: Points) -> str:
     """The fields that say the law, as the root attribute ``law_json`` of an ensemble."""
-    used = {name: getattr(domain, name) for name in ("law", "dimension", *SETTINGS[domain.law])}
+    said = ("law", "dimension", *SETTINGS[domain.law], *(["binary"] if domain.binary else []))
+    used = {name: getattr(domain, name) for name in said}
     return json.dumps(used, sort_keys=True)
 
 
@@ -55,6 +72,15 @@ def attribute_fields(text: str, dimension: int) -> dict[str, Any]:
         return found if found["law"] in LAWS and found["dimension"] == dimension else {}
     except (ValueError, TypeError, KeyError):
         return {}
+
+
+def named_law(ensemble: xr.Dataset, dimension: int | None = None) -> Points | None:
+    """The domain with the fields that an ensemble, or a template of so many components, says are those of its law."""
+    from physgen.domains.points.domain import Points
+    from physgen.domains.points.settings import as_fields
+
+    said = attribute_fields(str(ensemble.attrs.get(LAW, "")), dimension or ensemble.sizes["component"])
+    return Points(**as_fields(said)) if said else None
 
 
 def class_means(domain: Points) -> Tensor:
@@ -137,6 +163,25 @@ def _ising_chains(domain: Points) -> KnownLaw:
     return KnownLaw(law.sample, law, classes if len(chains) > 1 else None)
 
 
+def _curve(domain: Points) -> KnownLaw:
+    law = curve_law(domain.law, domain.sigma, domain.weights)
+    return KnownLaw(law.sample, law.exact, law.classes if len(law.curves) > 1 else None)
+
+
+def _sequences(domain: Points) -> KnownLaw:
+    if domain.law == "heartbeat":
+        known = heartbeat(domain.dimension, domain.period)
+    else:
+        ones = torch.tensor(domain.sequences, dtype=torch.float64)
+        known = Sequences(2 * ones - 1, torch.tensor(domain.weights, dtype=torch.float64))
+    return KnownLaw(known.exact.sample, known.exact, sequences=known)
+
+
+def _parity(domain: Points) -> KnownLaw:
+    law = EvenParity(domain.dimension)
+    return KnownLaw(law.sample, law, sequences=law)
+
+
 LAWS: dict[str, Callable[[Points], KnownLaw]] = {
     "two_gaussians": _mixture,
     "mixture": _mixture,
@@ -144,7 +189,16 @@ LAWS: dict[str, Callable[[Points], KnownLaw]] = {
     "hidden_manifold": _manifold,
     "curie_weiss": _curie_weiss,
     "ising_chains": _ising_chains,
+    "swiss_roll": _curve,
+    "two_moons": _curve,
+    "rings": _curve,
+    "heartbeat": _sequences,
+    "sequences": _sequences,
+    "parity": _parity,
 }
+PLANE = ("swiss_roll", "two_moons", "rings")  # laws of 2 components
+BINARY = ("heartbeat", "sequences", "parity")  # laws of +1 and -1 that are learned as such
+SPINS = ("curie_weiss", "ising_chains")  # laws of +1 and -1 that are learned as real numbers unless binary says so
 SETTINGS = {  # the fields that each law reads besides its dimension
     "two_gaussians": ("separation", "sigma", "weights"),
     "mixture": ("means", "separation", "sigma", "weights"),
@@ -152,4 +206,10 @@ SETTINGS = {  # the fields that each law reads besides its dimension
     "hidden_manifold": ("latent", "activation", "sigma", "law_seed"),
     "curie_weiss": ("beta", "external_field"),
     "ising_chains": ("bonds", "tilts", "weights"),
+    "swiss_roll": ("sigma",),
+    "two_moons": ("sigma", "weights"),
+    "rings": ("sigma", "weights"),
+    "heartbeat": ("period",),
+    "sequences": ("sequences", "weights"),
+    "parity": (),
 }

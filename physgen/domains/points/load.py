@@ -35,6 +35,18 @@ def check_vectors(ensemble: xr.Dataset) -> xr.Dataset:
     return ensemble
 
 
+def check_binary(ensemble: xr.Dataset) -> None:
+    """Raise InputError unless all values are +1 or -1."""
+    for block in sample_blocks(ensemble):
+        values = flatten(block)
+        wrong = values[np.abs(values) != 1]
+        if wrong.size:
+            raise InputError(
+                f"'field' holds {wrong[0]:g}; vectors of binary values hold +1 and -1 alone: write ones as 1 and zeros "
+                "as -1, or leave binary out"
+            )
+
+
 def load_vectors(format: str, paths: list[Path], options: dict[str, str]) -> xr.Dataset:
     """Vectors of one or more files, one file after the other.
 

@@ -41,6 +41,56 @@ def check_settings(domain: Points) -> None:
             f"bonds, {classes} weights, {len(domain.tilts)} tilts: give as many of each"
         )
 
+    _check_plane(domain)
+    _check_sequences(domain)
+
+
+def _check_plane(domain: Points) -> None:
+    from physgen.domains.points.curves import CURVES, FINEST
+
+    if domain.law not in CURVES:
+        return
+    if domain.dimension != 2:
+        raise InputError(f"law {domain.law} lies in the plane, got dimension {domain.dimension}: set dimension: 2")
+    if domain.sigma < FINEST:
+        raise InputError(
+            f"sigma {domain.sigma:g} is below {FINEST:g} of the size of the curve, the least whose density is "
+            f"computed: set it to {FINEST:g} or more"
+        )
+    pieces = len(CURVES[domain.law])
+    if pieces > 1 and len(domain.weights) != pieces:
+        raise InputError(f"law {domain.law} has {pieces} pieces, got {len(domain.weights)} weights: give one for each")
+
+
+def _check_sequences(domain: Points) -> None:
+    law, size = domain.law, domain.dimension
+    if law == "heartbeat" and not 1 <= domain.period <= size:
+        raise InputError(f"period must be 1 to dimension = {size} sites, got {domain.period}: change one of them")
+    if law != "sequences":
+        return
+    given = domain.sequences
+    wrong = [list(one) for one in given if len(one) != size or not set(one) <= {0, 1}]
+    if not given or wrong:
+        raise InputError(
+            f"sequences must be lists of {size} ones and zeros (dimension), got {wrong[0] if wrong else 'none'}: "
+            "give sequences and dimension that fit"
+        )
+    if len(set(given)) < len(given) or len(given) != len(domain.weights):
+        raise InputError(
+            f"sequences must differ and have a weight each, got {len(given)} of which {len(set(given))} differ, and "
+            f"{len(domain.weights)} weights: drop what stands twice and give as many weights"
+        )
+
+
+def check_drawn(domain: Points) -> None:
+    """Raise InputError where ``binary`` is asked of a law of real numbers; data of a file may be of +1 and -1."""
+    from physgen.domains.points.laws import BINARY, SPINS
+
+    if domain.binary and domain.law not in (*BINARY, *SPINS):
+        raise InputError(
+            f"binary: law {domain.law} draws real numbers: leave it out, or take one of {', '.join((*BINARY, *SPINS))}"
+        )
+
 
 def as_fields(said: dict[str, Any]) -> dict[str, Any]:
     """Fields of the domain from JSON: lists become tuples."""

@@ -201,6 +201,12 @@ class Potts(Domain):
 
         return log_boltzmann(template)
 
+    def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+        """-beta H - ln Z, by the transfer matrix where layers are narrow."""
+        from physgen.domains.potts.target import log_probability
+
+        return log_probability(template)
+
     def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
         """Probabilities of the states given y and all other sites, or given y alone (free along the first dim)."""
         from physgen.domains.potts.target import conditional_mean, exact_mean

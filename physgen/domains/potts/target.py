@@ -6,7 +6,9 @@ x and y (B, q, \*grid), channels :math:`\beta J` (B, 2d, \*grid).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from physgen.domains.potts.encoding import conditions
 from physgen.domains.potts.lattice import check_potts, couplings_of
-from physgen.domains.potts.strip import chain_of
+from physgen.domains.potts.strip import chain_of, solve
 from physgen.domains.quenched import sample_shape
 from physgen.errors import InputError
 from physgen.lattice import neighbour
@@ -39,6 +41,28 @@ def log_boltzmann(template: xr.Dataset) -> Callable[[Tensor, int], Tensor]:
         return (bonds * same.double()).flatten(1).sum(1)
 
     return log_target
+
+
+def log_probability(template: xr.Dataset) -> Callable[[Tensor, int, float], Tensor]:
+    r"""-beta H - ln Z (b,) of x like :func:`log_boltzmann`, at s = 0; NaN where layers are too wide for Z."""
+    log_target, shape = log_boltzmann(template), sample_shape(template)
+    couplings, temperatures = couplings_of(template).astype(np.float64), template["temperature"].values
+
+    @cache
+    def log_norm(instance: int, temperature: int, states: int) -> float:
+        bonds = torch.from_numpy(couplings[instance] / float(temperatures[temperature]))
+        try:
+            return solve(bonds, states, 0, torch.Generator())[0]
+        except InputError:
+            return math.nan
+
+    def log_law(x: Tensor, sample: int, s: float) -> Tensor:
+        if s:
+            raise ValueError(f"states have a probability without noise, got s = {s}: give 0")
+        instance, temperature, _ = np.unravel_index(sample, shape)
+        return log_target(x, sample) - log_norm(int(instance), int(temperature), x.shape[1])
+
+    return log_law
 
 
 def conditional_mean(x0: Tensor, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

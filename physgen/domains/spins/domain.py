@@ -281,6 +281,12 @@ class Spins(SpinJudging, Ingredients):
 
         return log_boltzmann(template)
 
+    def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+        """-beta H - ln Z: narrow lattices by the transfer matrix, graphs of at most 20 spins by all states."""
+        from physgen.domains.spins.target import log_probability
+
+        return log_probability(template)
+
     def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
         """Each spin's mean given y and all others, or given y alone (lattices free along the first dim)."""
         from physgen.domains.spins.target import conditional_mean, exact_mean

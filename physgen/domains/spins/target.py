@@ -5,7 +5,9 @@ r"""What training and weighing take from the law of spins: means to learn from, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,10 @@ import torch
 
 from physgen.domains.quenched import sample_shape
 from physgen.domains.spins.denoiser import TransferMatrixDenoiser
+from physgen.domains.spins.enumeration import enumerate_graph
+from physgen.domains.spins.exact import log_partition
 from physgen.domains.spins.layout import Disorder, check_spins, disorder_of, energy_of
+from physgen.errors import InputError
 from physgen.lattice import neighbour
 
 if TYPE_CHECKING:
@@ -36,6 +41,32 @@ def log_boltzmann(template: xr.Dataset) -> Callable[[torch.Tensor, int], torch.T
         return torch.from_numpy(-energy * spins[0].size / float(temperatures[temperature])).to(x.device)
 
     return log_target
+
+
+def log_probability(template: xr.Dataset) -> Callable[[torch.Tensor, int, float], torch.Tensor]:
+    r"""-beta H - ln Z (b,) of x like :func:`log_boltzmann`, at s = 0; NaN where the system is too large for Z."""
+    log_target, shape, disorder = log_boltzmann(template), sample_shape(template), disorder_of(template)
+    temperatures = template["temperature"].values
+
+    @cache
+    def log_norm(instance: int, temperature: int) -> float:
+        outer = None if disorder.external_field is None else disorder.external_field[instance]
+        couplings, heat = disorder.couplings[instance], float(temperatures[temperature])
+        try:
+            if disorder.edges is None:
+                return log_partition(couplings, heat, outer)[0]
+            spins = int(template.sizes["site"])
+            return enumerate_graph(spins, disorder.edges, couplings, heat, outer).log_partition
+        except InputError:
+            return math.nan
+
+    def log_law(x: torch.Tensor, sample: int, s: float) -> torch.Tensor:
+        if s:
+            raise ValueError(f"spins have a probability without noise, got s = {s}: give 0")
+        instance, temperature, _ = np.unravel_index(sample, shape)
+        return log_target(x, sample) - log_norm(int(instance), int(temperature))
+
+    return log_law
 
 
 def conditional_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, condition: Condition = None) -> torch.Tensor:

@@ -12,19 +12,13 @@ from torch import nn
 
 from physgen.diffusion.convention import like
 from physgen.diffusion.exact import GaussianMixture
-from physgen.diffusion.learning.denoisers import (
-    PREDICTIONS,
-    EnergyDenoiser,
-    LogUniform,
-    PredictionDenoiser,
-    denoising_loss,
-)
+from physgen.diffusion.learning.denoisers import LogUniform, denoising_loss
+from physgen.diffusion.learning.heads import PREDICTIONS, EnergyDenoiser, PredictionDenoiser
 from physgen.diffusion.learning.losses import (
     ConditionalMeanLoss,
     ImplicitScoreMatching,
     LearnedWeight,
     SlicedScoreMatching,
-    UncertainDenoiser,
     WeightedDenoising,
     likelihood_weight,
     min_snr_weight,
@@ -84,8 +78,8 @@ def assert_found_the_first(value, error):
 
 def learned(denoiser):
     """A weight already on its way: not constant, as it is in the midst of training."""
-    loss = LearnedWeight(UncertainDenoiser(denoiser).double())
-    loss.denoiser.coefficients.data[:3] = torch.tensor([0.5, -0.4, 0.3])
+    loss = LearnedWeight(denoiser).double()
+    loss.coefficients.data[:3] = torch.tensor([0.5, -0.4, 0.3])
     return loss
 
 
@@ -103,8 +97,7 @@ LOSSES = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_has_its_minimum_at_the_exact_denoiser(name, law):
     model = Combination(law, lambda y, s: y / (1 + like(s, y) ** 2), lambda y, s: torch.sin(2 * y))
-    place = "denoiser.denoiser.coefficients" if name == LEARNED else "denoiser.coefficients"
-    assert_found_the_first(*minimiser(LOSSES[name](model), place, law))
+    assert_found_the_first(*minimiser(LOSSES[name](model), "denoiser.coefficients", law))
 
 
 def exact_prediction(law, head):
@@ -216,7 +209,7 @@ def test_a_learned_weight_finds_the_loss_of_every_level():
         def forward(self, y, s, condition=None):
             return law(y, s)
 
-    loss = LearnedWeight(UncertainDenoiser(Exact(), s_min=0.05, s_max=20.0))
+    loss = LearnedWeight(Exact(), s_min=0.05, s_max=20.0)
     optimizer = torch.optim.LBFGS(loss.parameters(), max_iter=40, line_search_fn="strong_wolfe")
     count, generator = 100000, torch.Generator().manual_seed(0)
     x0 = law.sample(count, generator)
@@ -233,17 +226,15 @@ def test_a_learned_weight_finds_the_loss_of_every_level():
     levels = torch.tensor([0.1, 0.3, 1.0, 3.0, 10.0])
     truth = torch.log((1 + levels**2) / (1 + 4 * levels**2))
     # relative variance 2 of a squared error over the share of the samples that each of 9 cosines takes; 1 % truncation
-    assert (loss.denoiser.log_loss(levels) - truth).abs().max() < 4 * math.sqrt(2 * 9 / count) + 0.01
+    assert (loss.log_loss(levels) - truth).abs().max() < 4 * math.sqrt(2 * 9 / count) + 0.01
 
 
 @pytest.mark.parametrize("name", ["implicit", "sliced", LEARNED])
 def test_the_trainer_takes_every_loss(name):
-    """Through the ``wrap`` of TrainingState; the excess over the exact denoiser falls by half at least."""
+    """Through the ``loss`` of TrainingState; the excess over the exact denoiser falls by half at least."""
     law = GaussianMixture(MIXTURE.means.float(), MIXTURE.covariance.float(), MIXTURE.weights.float())
     denoiser = PredictionDenoiser(Tiny(), "v")
-    if name == LEARNED:
-        denoiser = UncertainDenoiser(denoiser)
-    wrap = {"implicit": ImplicitScoreMatching, "sliced": SlicedScoreMatching, LEARNED: LearnedWeight}[name]
+    loss = {"implicit": ImplicitScoreMatching, "sliced": SlicedScoreMatching, LEARNED: LearnedWeight}[name]
     x0, s, noise = (part.float() for part in draw(MIXTURE, 4000, 9))
     y = x0 + like(s, x0) * noise
 
@@ -253,7 +244,7 @@ def test_the_trainer_takes_every_loss(name):
 
     before = excess()
     recipe = Recipe(steps=200, batch_size=64, learning_rate=1e-2, warmup=5, level_distribution=LogUniform(0.3, 3.0))
-    state = TrainingState(denoiser, recipe, wrap=lambda loss: wrap(loss.denoiser))
+    state = TrainingState(denoiser, recipe, loss=loss)
     steps = list(train(state, law.sample(4096, torch.Generator().manual_seed(2))))
     assert all(step.accepted for step in steps) and excess() < before / 2
 
@@ -266,7 +257,7 @@ def test_wrong_requests_say_what_is_right():
     with pytest.raises(ValueError, match="projections >= 1"):
         SlicedScoreMatching(Tiny(), projections=0)
     with pytest.raises(ValueError, match="0 < s_min < s_max"):
-        UncertainDenoiser(Tiny(), s_min=2.0, s_max=1.0)
+        LearnedWeight(Tiny(), s_min=2.0, s_max=1.0)
 
 
 def test_towards_x0_itself_the_conditional_mean_is_denoising_and_towards_the_exact_one_nothing_is_left():

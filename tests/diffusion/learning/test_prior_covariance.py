@@ -4,7 +4,7 @@ import torch
 
 from physgen.diffusion.exact import GaussianMixture
 from physgen.diffusion.learning.denoisers import FieldDenoiser, denoising_loss
-from physgen.diffusion.learning.prior_spectrum import PowerMeter, Spectrum, fit_spectrum
+from physgen.diffusion.learning.prior_spectrum import PowerMeter, Spectrum, fit_spectrum, power_of_each
 
 
 class Nothing(torch.nn.Module):
@@ -73,3 +73,16 @@ def test_blocks_labels_and_a_stored_state():
     again = Spectrum(state["ln_power"], (), state["axes"])
     again.load_state_dict(state)
     torch.testing.assert_close(again.field(again.modes(x.float())), x.float(), rtol=0, atol=1e-5)
+
+
+def test_the_power_of_each_field_is_what_a_fit_of_it_alone_finds_and_the_mean_of_its_shells():
+    x = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64) + 0.4
+    each = power_of_each(x)
+    assert each.shape == (3, 2, 6, 4)
+    for one, power in zip(x, each, strict=True):
+        torch.testing.assert_close(fit_spectrum(one[None])()[0].double(), power, rtol=1e-6, atol=0)
+    modes = torch.fft.fftn(x, dim=(2, 3)).abs().square() / 36
+    torch.testing.assert_close(each[..., 0, 0], modes[..., 0, 0])
+    # |k| of the first shell: four modes at 1 cycle, four at sqrt 2; that of 1 is below their mean, so it has its power
+    first = sum(modes[..., i, j] for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j) / 8
+    torch.testing.assert_close(each[..., 0, 1], first)

@@ -13,6 +13,7 @@ from scipy.stats import chi2
 
 from physgen.diffusion.exact import EmpiricalMeasure, EnumeratedIsing, GaussianField, GaussianMixture
 from physgen.diffusion.levels import karras, log_uniform
+from physgen.diffusion.names import OF_STUDENTS
 from physgen.diffusion.noise import noise_like
 from physgen.diffusion.sampling.samplers import SAMPLERS, evaluations, sample
 
@@ -100,7 +101,9 @@ def test_40_evaluations_of_2m_bring_every_mode_within_one_percent(grid):
 
 
 # the one takes noise in before it denoises, the other steps to zero as to any level (test_modal.py)
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("heun_churn", "modal_2m", "modal_4m")])
+@pytest.mark.parametrize(
+    "name", [name for name in SAMPLERS if name not in ("heun_churn", "modal_2m", "modal_4m", *OF_STUDENTS)]
+)
 def test_the_step_to_zero_is_the_denoised(name):
     law = field_between(0.1, 10.0, (16,))
     y = noise_like(0, "test", range(3), (1, 16), dtype=torch.float64)
@@ -120,7 +123,7 @@ def test_variance_above_zero_has_the_stated_order(name):
     assert abs(math.log2(bias[0] / bias[1]) - ORDERS[name]) < 0.15
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("modal_2m", "modal_4m")])
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("modal_2m", "modal_4m", *OF_STUDENTS)])
 def test_a_point_mass_is_reached_from_anywhere(name):
     point = torch.tensor([[0.5, -2.0, 3.0]])
     found = sample(EmpiricalMeasure(point[None]), log_uniform(10.0, 0.1, 6), (4, 1, 3), seed=0, sampler=name)

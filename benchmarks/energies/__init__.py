@@ -1,0 +1,1 @@
+"""Energies of trained models beside the true ones: see ``__main__``."""

@@ -1,0 +1,132 @@
+r"""Metropolis-adjusted Langevin steps along the noise levels, for denoisers whose :math:`\ln p_s(y)` is known.
+
+Shapes: B batch, C channels, \*grid lattice; y (B, C, \*grid), s (B,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from physgen.diffusion.convention import Condition, Denoiser, bridge_draw
+from physgen.diffusion.energy.chains import ADAPTATION
+from physgen.diffusion.energy.draws import SolverDraws
+from physgen.diffusion.energy.moves import Langevin
+from physgen.diffusion.levels import check_levels
+from physgen.errors import InputError
+
+EnergyOfLevel = Callable[[Tensor, Tensor, Condition], Tensor]
+FIRST_SIZE = 0.5  # of a Langevin step, in units of s^2
+
+
+@dataclass(frozen=True)
+class AnnealedMetropolis:
+    r"""A step of :data:`physgen.diffusion.sampling.stochastic.ancestral` to the next level, then Langevin steps there,
+    accepted exactly for its law :math:`e^{-E(y, s)}`; D at the last level above 0.
+
+    A model of the score alone could take these steps only unadjusted, with a bias that no number of them removes. With
+    an energy the law at every level is that of the model, once the steps have mixed, whatever came before; so the order
+    in the levels is that of the mixing, and what is left is the error of the energy. The step size of each sample, in
+    units of s^2, follows its own acceptance in the first half of the steps of a level and is fixed in the second, from
+    where it is taken to the next level: the kernel of the second half is exact, and a sample depends on itself alone.
+
+    Args:
+        inner: Langevin steps at each level, one gradient of E each. move: with the acceptance that is aimed at.
+
+    Raises:
+        InputError: a denoiser without ``energy(y, s, condition)`` or ``log_density(y, s)``.
+    """
+
+    inner: int = 20
+    move: Langevin = Langevin()
+
+    def __post_init__(self) -> None:
+        if self.inner < 2:
+            raise ValueError(
+                f"at each level there are steps that adapt and steps that do not: inner >= 2, got {self.inner}"
+            )
+
+    @property
+    def __name__(self) -> str:
+        return "mala"
+
+    def of(self, denoiser: Denoiser) -> BoundMetropolis:
+        """The sampler with the energy of one denoiser."""
+        return BoundMetropolis(energy_of(denoiser), self.inner, self.move)
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        levels: Tensor,
+        y: Tensor,
+        condition: Condition = None,
+        noise: Callable[[int], Tensor] | None = None,
+    ) -> Tensor:
+        return self.of(denoiser)(denoiser, levels, y, condition, noise)
+
+
+@dataclass(frozen=True)
+class BoundMetropolis:
+    """:class:`AnnealedMetropolis` of an energy, a :class:`physgen.diffusion.sampling.solver.Sampler`."""
+
+    energy: EnergyOfLevel
+    inner: int
+    move: Langevin
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        levels: Tensor,
+        y: Tensor,
+        condition: Condition = None,
+        noise: Callable[[int], Tensor] | None = None,
+    ) -> Tensor:
+        draws = SolverDraws(_missing if noise is None else noise)
+        size = torch.full((len(y),), FIRST_SIZE, dtype=y.dtype, device=y.device)
+        for s, s_next in pairwise(check_levels(levels)):
+            denoised = denoiser(y, torch.full((len(y),), s, dtype=y.dtype, device=y.device), condition)
+            if s_next == 0:
+                return denoised
+            y, size = self._relaxed(
+                bridge_draw(y, denoised, s, s_next, draws.normal(y)), s_next, size, condition, draws
+            )
+        return y
+
+    def _relaxed(
+        self, y: Tensor, s: float, size: Tensor, condition: Condition, draws: SolverDraws
+    ) -> tuple[Tensor, Tensor]:
+        """y after the steps of one level, and the sizes (B,) in units of s^2."""
+        level = torch.full((len(y),), s, dtype=y.dtype, device=y.device)
+
+        def energy(at: Tensor) -> Tensor:
+            return self.energy(at, level, condition)
+
+        state, target = self.move.start(energy, y), self.move.target or 0.0
+        for step in range(self.inner):
+            state, probability = self.move(energy, state, size * s**2, draws)
+            if step < self.inner // 2 and self.move.target is not None:
+                size = size * torch.exp((probability - target) * (step + 1) ** -ADAPTATION)
+        return state.x, size
+
+
+def energy_of(denoiser: Denoiser) -> EnergyOfLevel:
+    r"""E(y, s, condition) -> (B,) of a denoiser: its own, or :math:`-\ln p_s(y)` of an exact law. InputError if it has
+    none."""
+    own = getattr(denoiser, "energy", None)
+    if own is not None:
+        return lambda y, s, condition: own(y, s, condition)
+    density = getattr(denoiser, "log_density", None)
+    if density is None:
+        raise InputError(
+            f"the sampler 'mala' accepts by the energy of the model, and {type(denoiser).__name__} has a score alone: "
+            "train with an energy head, or take another sampler, such as predictor_corrector"
+        )
+    return lambda y, s, condition: -density(y, s)
+
+
+def _missing(number: int) -> Tensor:
+    raise ValueError(f"mala is stochastic: pass noise(i), standard normal like y, {number} and on")

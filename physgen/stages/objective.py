@@ -1,0 +1,107 @@
+"""The loss that a configuration names, around an untrained denoiser, tried once before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+
+from physgen.diffusion.energy import ContrastiveDivergence, Langevin
+from physgen.diffusion.learning.losses import (
+    ConditionalMeanLoss,
+    ImplicitScoreMatching,
+    LearnedWeight,
+    SlicedScoreMatching,
+    WeightedDenoising,
+    likelihood_weight,
+    min_snr_weight,
+)
+from physgen.diffusion.learning.training import DenoisingLoss
+from physgen.diffusion.masked import MaskedLoss
+from physgen.diffusion.names import DIVERGENCE
+from physgen.diffusion.noise import noise_like
+from physgen.errors import InputError
+from physgen.runs.encoding import Encoding
+from physgen.runs.folder import Run
+
+CHAIN_STEPS = 4  # of the chains of contrastive divergence for each update
+LARGEST_TRACE = 1024  # values of a configuration whose exact trace, a backward pass for each, a step can afford
+Objective = Callable[[torch.nn.Module], torch.nn.Module]
+
+
+def objective(
+    run: Run, encoding: Encoding, denoiser: torch.nn.Module, x: torch.Tensor, condition: Mapping[str, torch.Tensor]
+) -> Objective:
+    """denoiser -> loss module; tried on configurations x (B, C, \\*grid) under their condition.
+
+    Raises InputError where the physics gives no target, the trace is too large, or the network has no second slopes.
+    """
+    diffusion = run.experiment.diffusion
+    if diffusion.process == "masked":
+        made: Objective = MaskedLoss
+    elif run.experiment.training.target != "sample":
+        made = _towards_means(run, encoding, denoiser)
+    else:
+        _check_trace(diffusion.loss, x)
+        known: dict[str, Objective] = {
+            "denoising": DenoisingLoss,
+            "likelihood": partial(WeightedDenoising, weight=likelihood_weight),
+            "min_snr": partial(WeightedDenoising, weight=min_snr_weight()),
+            "learned": partial(LearnedWeight, s_min=encoding.s_min, s_max=encoding.s_max),
+            "implicit": ImplicitScoreMatching,
+            "sliced": SlicedScoreMatching,
+            DIVERGENCE: partial(_divergence, run=run, encoding=encoding, x=x, has_labels=bool(condition)),
+        }
+        made = known[diffusion.loss]
+    if diffusion.head == "energy" or diffusion.loss in ("implicit", "sliced"):
+        _check_second_slopes(run, made(denoiser).to(x.device), x, condition)
+    return made
+
+
+def _towards_means(run: Run, encoding: Encoding, denoiser: torch.nn.Module) -> Objective:
+    """What is denoised towards in the place of configurations. InputError where nothing is known."""
+    kind = run.experiment.training.target
+    found = None if kind == "sample" else run.domain.training_target(kind, encoding.domain)
+    if found is None or not hasattr(denoiser, "error_scale"):
+        raise InputError(
+            f"training.target={kind}: {run.domain.name} gives no mean of its configurations to train towards; leave it "
+            "out, or set it to sample"
+        )
+    return partial(ConditionalMeanLoss, target=found)
+
+
+def _divergence(
+    denoiser: torch.nn.Module, run: Run, encoding: Encoding, x: torch.Tensor, has_labels: bool
+) -> torch.nn.Module:
+    """Persistent chains of the energy at s_min from white noise; with labels chains that begin at the data."""
+    count, seed = run.experiment.training.batch_size, run.experiment.seed
+    start = noise_like(seed, "chains of a training", range(count), x.shape[1:], device=x.device)
+    return ContrastiveDivergence(
+        denoiser, Langevin(), start, level=encoding.s_min, steps=CHAIN_STEPS, persistent=not has_labels
+    )
+
+
+def _check_trace(loss: str, x: torch.Tensor) -> None:
+    values = x[0].numel()
+    if loss == "implicit" and values > LARGEST_TRACE:
+        raise InputError(
+            f"diffusion.loss=implicit takes a backward pass for each of the {values} values of a configuration, at "
+            f"most {LARGEST_TRACE} are sensible: take diffusion.loss=sliced, its unbiased estimate"
+        )
+
+
+def _check_second_slopes(
+    run: Run, loss: torch.nn.Module, x: torch.Tensor, condition: Mapping[str, torch.Tensor]
+) -> None:
+    """A gradient is inside this loss: a network of own kernels that have no second derivative says so now."""
+    try:
+        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+            loss(x, torch.ones(len(x), device=x.device), torch.randn_like(x), condition).sum().backward()
+    except RuntimeError as error:
+        raise InputError(
+            f"diffusion.loss={run.experiment.diffusion.loss} and diffusion.head={run.experiment.diffusion.head} need "
+            f"second derivatives, which network.kind={run.experiment.network.kind} has none of ({error}): take another "
+            "loss, head or network"
+        ) from None
+    loss.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from physgen.figures.notation import format_value
+from physgen.figures.notation import mathtext_value
 from physgen.figures.style import FOURTH, GENERATED, REFERENCE, THIRD, styled
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _paid(axes: Axes, steps: xr.Dataset) -> None:
         place, steps["so_far"].values[:-1], steps["so_far_error"].values[:-1], color=THIRD, lw=1.2, elinewidth=0.6
     )
     total.set_ylabel("paid so far, nats", color=THIRD)
-    said = f"reconstruction: {format_value(paid[-1], error[-1])} nats"
+    said = f"reconstruction: {mathtext_value(paid[-1], error[-1])} nats"
     axes.text(0.04, 0.94, said, transform=axes.transAxes, va="top", fontsize=9)
 
 

@@ -7,6 +7,7 @@ import math
 import re
 
 _ITALIC = ("h", "J", "L", "N", "T")  # quantities that serve as units; every other word stands upright
+ROUNDING = 1e-12  # relative: of a number that double precision computes
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -16,7 +17,8 @@ def format_value(value: float | None, error: float | None = None) -> str:
     The error keeps two significant digits and the value as many places. An error of 1 or more with places
     left keeps its point, ``12.3(1.2)``; beyond 10^5 or below 10^-3 a power of ten is split off. A value
     without error (None) keeps three significant digits; an error that could not be had (NaN) shows as
-    ``(?)``, so that a missing error is seen. The minus is a minus, not a hyphen.
+    ``(?)``, so that a missing error is seen. An error that is one of rounding, below 1e-12 of the value, is left out and
+    the value keeps six digits. The minus is a minus, not a hyphen.
     """
     if value is None or not math.isfinite(value):
         return "n/a"
@@ -25,6 +27,8 @@ def format_value(value: float | None, error: float | None = None) -> str:
     if not math.isfinite(error):
         return f"{_plain(value)}(?)".replace("-", "−")
     error = abs(error)
+    if error < ROUNDING * abs(value):
+        return f"{value:.6g}".replace("-", "−")
     size = max(abs(value), error)
     exponent = math.floor(math.log10(size))
     shift = exponent if exponent >= 5 or exponent < -3 or error >= 100 else 0

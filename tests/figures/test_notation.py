@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from physgen.figures.notation import format_value, html_units, latex_units, mathtext_value
@@ -23,6 +23,7 @@ from physgen.figures.notation import format_value, html_units, latex_units, math
         (0.5, None, "0.5"),
         (-0.20634, None, "−0.206"),
         (64, None, "64"),
+        (-1.6094379124341, 7e-17, "−1.60944"),
         (0.02, math.nan, "0.02(?)"),
         (math.nan, 0.1, "n/a"),
         (None, None, "n/a"),
@@ -34,6 +35,7 @@ def test_the_error_stands_in_the_last_digits(value, error, text):
 
 @given(st.floats(-1e8, 1e8), st.floats(1e-9, 1e6))
 def test_what_is_written_reads_back_within_the_rounding_of_the_error(value, error):
+    assume(error > 2e-12 * abs(value))  # below it is rounding, and left out
     text = format_value(value, error)
     found = re.fullmatch(r"(−?[\d.]+)\(([\d.]+)\)(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", text)
     mantissa, digits, power = found.groups()

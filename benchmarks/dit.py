@@ -44,7 +44,6 @@ TIMED = 12  # steps that tell what a step costs, after three
 LEVELS = (-0.5, 1.4)  # mean and spread of ln s in training, those of configs/cosmology/demo.yaml
 SEEN = (0.04, 8.0)  # noise levels s of the loss that is told: beyond them the Wiener filter leaves nothing to learn
 EVALUATIONS = 24  # of the sampler dpmpp_2m
-JUDGED = ("chi2_per_dof", "worst_deviation")
 
 
 @dataclass(frozen=True)
@@ -207,23 +206,25 @@ def records() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
 
 
+JUDGED = ("chi2_per_dof", "distance_tv", "distance_w1", "mean_abs_log_ratio")
+
+
 def table() -> Iterator[str]:
     """Markdown: every training, then the judge on the best of each network."""
     head = ("data", "network", "rate", "parameters", "steps", "CPU s", "validation loss over the Wiener filter's")
     yield from lines(head, ([row["case"], _name(row), f"{row['rate']:g}", row["parameters"], row["steps"],
-                              row["seconds"], format_value(*row["loss"])] for row in records()))  # fmt: skip
+                             row["seconds"], format_value(*row["loss"])] for row in records()))  # fmt: skip
     yield ""
     rows = []
     for case in CASES:
-        best = [best(case, kind) for kind in ("unet", "dit")]
-        if None in best:
+        unet, dit = best(case, "unet"), best(case, "dit")
+        if unet is None or dit is None:
             continue
-        for diagnostic in best[0]["judge"]:
-            for metric in best[0]["judge"][diagnostic]:
-                if metric not in ("status", "p_value"):
-                    found = [row["judge"][diagnostic].get(metric, {}) for row in best]
-                    rows.append([case, diagnostic, metric, *map(_cell, found), _floor(found[0]),
-                                 " / ".join(row["judge"][diagnostic]["status"] for row in best)])  # fmt: skip
+        for name, ours in unet["judge"].items():
+            theirs = dit["judge"][name]
+            for metric in (m for m in JUDGED if m in ours):
+                cells = [_cell(ours[metric]), _cell(theirs.get(metric, {})), _floor(ours[metric])]
+                rows.append([case, name, metric, *cells, f"{ours['status']} / {theirs['status']}"])
     yield from lines(("data", "diagnostic", "metric", "U-Net", "DiT", "floor or null", "verdicts"), rows)
 
 

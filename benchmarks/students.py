@@ -42,6 +42,7 @@ TAUGHT = ("training.learning_rate=1e-3", "training.precision=float32", "training
           "training.log_every=5", "tracking.uri=off")  # fmt: skip
 BY_METHOD = {
     "progressive": (4,),
+    "progressive2": (2,),
     "mean_flow": (1, 2, 4, 8),
     "consistency": (1, 2, 4),
     "consistency_training": (1, 2, 4),
@@ -63,6 +64,10 @@ class Row:
         return f"{self.maker}/{self.sampler or 'own'}/{self.evaluations}"
 
 
+NAMES = (
+    "teacher", "gaussian", "start", "progressive", "progressive2", "mean_flow", "consistency", "consistency_training",
+    "ddpm", "covariance", "learned",
+)  # fmt: skip
 QUICK = ("power_spectrum", "log_power_spectrum", "power_chi_square", "log_power_chi_square", "one_point")
 ROWS = [
     *(Row("teacher", n, "modal_4m") for n in (4, 8, 16, 24)),
@@ -216,20 +221,24 @@ def table(rows: dict[str, Any]) -> str:
     """As Markdown."""
     lines = [
         "| drawn by | evaluations | chi^2 ratio | of the logarithm | fails | least joint p | distance to the flow's end"
-        " | largest error of P(k), paired |",
+        " | largest error of P(k), paired; mean |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, said in rows.items():
+    for name, said in sorted(rows.items(), key=lambda row: NAMES.index(row[0].split("/")[0].split("-")[0])):
         maker, sampler, evaluations = name.split("/")
         judged = "all" if len(said["verdicts"]) > len(QUICK) else "power"
         fails = [d for d, status in said["verdicts"].items() if status == "fail"]
         least = min(said["p_values"], key=said["p_values"].get)
         ratios = [_ratio(said["deviation"][d]) for d in ("power_chi_square", "log_power_chi_square")]
+        shared = maker not in ("ddpm", "covariance", "learned") and (
+            evaluations == "1" or sampler != "consistency" and not maker.startswith("consistency")
+        )  # else noise enters between the steps
+        distance = f"{100 * said['paired_distance']:.1f} %" if shared else ""
         lines.append(
             f"| {maker}{'' if sampler == 'own' else f', {sampler}'} | {evaluations} | {ratios[0]} | {ratios[1]} | "
             f"{', '.join(fails) or 'none'} of {judged} | {said['p_values'][least]:.1g} ({least.replace('_', ' ')}) | "
-            f"{100 * said['paired_distance']:.1f} % | {100 * said['paired_power']:+.1f}("
-            f"{100 * said['paired_power_error']:.1f}) % |"
+            f"{distance} | {100 * said['paired_power']:+.1f}("
+            f"{100 * said['paired_power_error']:.1f}) %; {100 * said['paired_power_mean']:.1f} % |"
         )
     return "\n".join(lines)
 
@@ -257,7 +266,7 @@ def run(words: list[str]) -> None:
     if "--write" in words:
         start, end = "<!-- measured -->\n", "\n<!-- end -->"
         before, rest = DOCS.read_text().split(start)
-        DOCS.write_text(before + start + table(campaign.rows) + end + rest.split(end, 1)[1])
+        DOCS.write_text(before + start + table(campaign.rows) + end + rest.split(end.strip(), 1)[1])
 
 
 if __name__ == "__main__":

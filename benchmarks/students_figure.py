@@ -25,7 +25,7 @@ MAPS, SHOWN = 64, 5
 COLOURS = {"teacher": "#888888", "progressive": "#0072b2", "mean_flow": "#d55e00", "consistency": "#009e73"}
 ROWS = [
     Row("teacher", 4, "modal_4m"), Row("teacher", 8, "modal_4m"),
-    *(Row(f"{name}-1", 4) for name in ("progressive", "mean_flow", "consistency")),
+    *(Row(name, 4) for name in ("progressive-2", "mean_flow-2")),
 ]  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def figure(folder: Path) -> None:
         power = shell_power(x).power[:, 0]
         ratio = power.mean(0) / true.power[:, 0].mean(0)
         error = (power - ratio * true.power[:, 0]).std(0) / true.power[:, 0].mean(0) / math.sqrt(MAPS)
-        method = row.maker.removesuffix("-1")
+        method = row.maker.rsplit("-", 1)[0]
         label = f"{method.replace('_', ' ')}, {row.evaluations} evaluations"
         style = {
             "color": COLOURS[method],

@@ -144,17 +144,29 @@ def draws_table() -> str:
 
 def partition_table() -> str:
     """ln Z from both sides."""
+    from benchmarks.energies import draws
+
+    spins = laws.curie_weiss()
     rows = [
-        "| model | ln Z | from below | from above | ln Z of the true energy | KL(truth, model), nats |",
-        "|---|---|---|---|---|---|",
+        "| model | ln Z | from below | from above | ln Z, true energy | KL(truth, model), nats | p of M, 1024 draws |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for title, name in (("Curie-Weiss, pairs", "spin_chains"), ("$\\phi^4$, local", "phi4_chains")):
-        row = json.loads((laws.FOLDER / f"{name}.json").read_text())["ln Z"]
+    results = {
+        "Curie-Weiss, pairs": kept("spin_chains", lambda: draws.spin_chains(spins)),
+        "Curie-Weiss, pairs, by gradient": kept(
+            "spin_gradient", lambda: draws.spin_chains(spins, "pairs, by gradient", False)
+        ),
+        "$\\phi^4$, local": kept("phi4_chains", lambda: draws.phi4_chains(laws.phi4())),
+    }
+    for title, found in results.items():
+        row = found["ln Z"]
         cells = [title, format_value(row["ln Z"], row["error"]), f"{row['below']:.2f}", f"{row['above']:.2f}"]
         cells += [
             format_value(row["truth"], row["truth error"]) if row["truth error"] else f"{row['truth']:.4f} (exact)"
         ]
-        rows.append("| " + " | ".join([*cells, format_value(row["divergence"], row["divergence error"])]) + " |")
+        cells += [format_value(row["divergence"], row["divergence error"])]
+        cells += [f"{found['gibbs']['p of M']:.2g}" if "gibbs" in found else ""]
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
@@ -181,6 +193,19 @@ def draw() -> Figure:
     return figure
 
 
+def one_site_table() -> str:
+    """The simulator, and ln Z by annealing, against quadrature."""
+    found = kept("one_site", laws.one_site)
+    rows = ["| at kappa = 0 | measured | quadrature |", "|---|---|---|"]
+    for name, (mean, error, exact) in found.items():
+        rows.append(f"| $\\langle\\{name}\\rangle$, hybrid Monte Carlo | {format_value(mean, error)} | {exact:.5f} |")
+    file = laws.FOLDER / "phi4_chains.json"
+    if file.exists():
+        mean, error, exact = json.loads(file.read_text())["ln Z"]["one site"]
+        rows.append(f"| ln Z a site, annealing of 200 paths | {format_value(mean, error)} | {exact:.5f} |")
+    return "\n".join(rows)
+
+
 TOPICS = {
     "energies of spins": lambda: energies_table("curie_weiss"),
     "energies of fields": lambda: energies_table("phi4"),
@@ -188,6 +213,7 @@ TOPICS = {
     "levels of fields": lambda: levels_table("phi4"),
     "draws": draws_table,
     "ln Z": partition_table,
+    "one site": one_site_table,
 }
 
 
@@ -200,8 +226,8 @@ def main(words: list[str]) -> int:
         table = TOPICS[name]()
         print(f"{name}\n\n{table}\n", flush=True)
         if "--write" in words:
-            section = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-            text = section.sub(lambda found, table=table: found[1] + table + found[2], page.read_text())
+            section = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+            text = section.sub(lambda found, table=table: found[1] + table + "\n" + found[2], page.read_text())
             page.write_text(text)
     if "--write" in words:
         folder = DOCS / "figures" / "energies"

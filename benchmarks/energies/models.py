@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.energies import laws
-from physgen.diffusion.energy import ContrastiveDivergence, EnergyAtLevel, Langevin, SiteFlips
+from physgen.diffusion.energy import ContrastiveDivergence, EnergyAtLevel, GradientFlips, Langevin, SiteFlips
 from physgen.diffusion.energy.moves import Move
 from physgen.diffusion.learning import EnergyDenoiser, LogUniform, Recipe, TrainingState, train
 from physgen.networks import DenseEnergy, LocalEnergy
@@ -46,6 +46,10 @@ PLANS = {
     "pairs": Plan(
         "curie_weiss", lambda: DenseEnergy(32, layers=0), CONTRASTIVE | {"steps": 600, "learning_rate": 3e-2},
         SiteFlips(updates=8),
+    ),
+    "pairs, by gradient": Plan(
+        "curie_weiss", lambda: DenseEnergy(32, layers=0), CONTRASTIVE | {"steps": 600, "learning_rate": 3e-2},
+        GradientFlips(updates=8),
     ),
     "pairs + network": Plan(
         "curie_weiss", lambda: DenseEnergy(32, width=32), CONTRASTIVE | {"steps": 600, "learning_rate": 5e-3},

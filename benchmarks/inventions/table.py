@@ -61,7 +61,7 @@ def draw_figure(rows: Sequence[Mapping[str, Any]], folder: Path, name: str) -> P
             )  # fmt: skip
         floor = max(row["distances"][panel][2] for row in rows)
         axes.axhspan(0, floor, color="#dddddd", zorder=0)
-        axes.text(0.98, floor, "equal laws", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=9)
+        axes.text(0.02, floor, "equal laws", transform=axes.get_yaxis_transform(), va="top", fontsize=9)
         axes.set(xscale="log", yscale="log", xlabel="evaluations of the network", ylabel=PANELS[panel])
         axes.set_xticks(sorted({row["most"] for row in rows}), [str(n) for n in sorted({row["most"] for row in rows})])
         axes.xaxis.set_minor_locator(_none())

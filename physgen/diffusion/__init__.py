@@ -9,6 +9,7 @@ A reading path, six files: ``convention`` (y, s, D and the way down), ``sde`` (s
 - ``discretization``: noise levels of least error, and their check on the denoiser at hand;
 - ``learning``: denoisers made of networks, losses, training, EMA, validation;
 - ``inference``: likelihoods, path weights, guidance, inverse problems;
+- ``latent``: autoencoders on the torus, and what they lose of each Fourier mode;
 - ``energy``: models e^-E/Z, contrastive divergence, exact Markov chains, ln Z by annealing;
 - ``masked`` (diffusion of spins by unmasking), ``symmetry`` (exact equivariance), ``noise`` (random numbers that belong
   to a sample) and ``traces`` (Jacobians).
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from physgen.diffusion import energy as energy
     from physgen.diffusion import exact as exact
     from physgen.diffusion import inference as inference
+    from physgen.diffusion import latent as latent
     from physgen.diffusion import learning as learning
     from physgen.diffusion import sampling as sampling
     from physgen.diffusion.convention import Condition as Condition

@@ -21,7 +21,7 @@ from physgen.diffusion.learning.calibration import LinearCalibration
 from physgen.diffusion.learning.denoisers import FieldDenoiser, LevelDistribution, LogNormal, LogUniform
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.masked import MaskedDenoiser, sample_masked, uniform_fraction
-from physgen.diffusion.names import UNMASKING
+from physgen.diffusion.names import DIVERGENCE, UNMASKING
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
 from physgen.diffusion.sampling.tiles import tile_of
 from physgen.diffusion.sde import SDES
@@ -68,6 +68,11 @@ class Model:
             raise InputError(
                 f"{purpose} rests on noise levels, which {self.experiment.name} (diffusion.process=masked) has "
                 "none of: train it with diffusion.process=gaussian"
+            )
+        if self.experiment.diffusion.loss == DIVERGENCE:
+            raise InputError(
+                f"{purpose} rests on many noise levels, of which {self.experiment.name} (diffusion.loss={DIVERGENCE}) "
+                "learned one: train it with another loss"
             )
 
 

@@ -113,6 +113,8 @@ def find_likelihood(
 
     plan = options or LikelihoodOptions()
     model = model or load_model(run.folder / "model", device)
+    if not model.is_masked:  # which has masked fractions for levels
+        model.check_noise("ln p")
     measured = Measurement(run, model, encoded_data(run, model, source), plan, progress)
     estimates = measured.estimates()
     bounded = any(one.method in CHAIN for one in estimates)

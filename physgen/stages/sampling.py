@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physgen.diffusion.names import LevelRule
+from physgen.diffusion.names import DIVERGENCE, LevelRule
 from physgen.domains.contract import Domain, check_same_domain, with_units
 from physgen.ensemble import (
     CORNER,
@@ -104,19 +104,9 @@ def draw_ensemble(
     ``model`` saves reading that of the run again; with ``options.average`` it takes on other weights.
     """
     options = options or DrawOptions()
-    settings, masked = run.experiment.sampling, run.experiment.diffusion.process == "masked"
+    settings = run.experiment.sampling
     _check_options(options)
-    if options.sampler is not None:
-        check_sampler(options.sampler, masked)
-    if masked and options.levels is not None:
-        raise InputError(f"levels = {options.levels!r} has no effect on masked diffusion, which has none: leave it out")
-    if options.guidance is not None:
-        check_guidance(run.experiment, options.guidance)
-        if (options.exact or options.weights) and options.sampler:
-            raise InputError("exact draws and weights belong to paths of their own: leave sampler out")
-    elif options.weights and (options.sampler or options.levels):
-        raise InputError("weights belong to paths of their own kernel and levels: leave sampler and levels out")
-    check_few_steps(run, options)
+    _check_run(run, options)
     model = model or load_model(run.folder / "model", device, few_steps=True)
     like, name = _conditions(options.like, run, len(model.encoding.grid))
     check_same_domain(like, run.experiment.domain, name, "the run")
@@ -257,6 +247,28 @@ def _rule(asked: str | None, model: Model, sampler: str) -> LevelRule | None:
             f"of that kind: its noise levels are {EVEN}; leave levels out"
         )
     return rule
+
+
+def _check_run(run: Run, options: DrawOptions) -> None:
+    """What this run cannot do, said before anything is read."""
+    diffusion = run.experiment.diffusion
+    masked, one_level = diffusion.process == "masked", diffusion.loss == DIVERGENCE
+    if options.sampler is not None:
+        check_sampler(options.sampler, masked)
+    if masked and options.levels is not None:
+        raise InputError(f"levels = {options.levels!r} has no effect on masked diffusion, which has none: leave it out")
+    if one_level and (options.sampler not in (None, "mala") or options.levels or options.guidance or options.weights):
+        raise InputError(
+            f"{run.experiment.name} learned an energy at one noise level (diffusion.loss={DIVERGENCE}): it is drawn by "
+            "the sampler mala there, without levels, guidance or weights"
+        )
+    if options.guidance is not None:
+        check_guidance(run.experiment, options.guidance)
+        if (options.exact or options.weights) and options.sampler:
+            raise InputError("exact draws and weights belong to paths of their own: leave sampler out")
+    elif options.weights and (options.sampler or options.levels):
+        raise InputError("weights belong to paths of their own kernel and levels: leave sampler and levels out")
+    check_few_steps(run, options)
 
 
 def _check_options(options: DrawOptions) -> None:

@@ -104,8 +104,7 @@ def test_writing_patches_is_the_adjoint_of_reading_them(periodic):
         )
 
 
-@pytest.mark.parametrize("window", [0, 1])
-@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize(("window", "periodic"), [(0, False), (1, True)])
 def test_an_untrained_network_is_zero_and_every_parameter_learns(every_parameter_learns, periodic, window):
     network = DiT(2, condition_channels=1, labels=2, periodic=periodic, width=16, depth=2, window=window, overlap=1)
     condition = {"channels": draw(3, 1, 8, 8), "labels": draw(3, 2)}

@@ -61,7 +61,7 @@ def ferromagnet(folder):
                                 "data.boundary_by_dim.y": "periodic", "data.boundary_by_dim.x": "periodic"}),
     ],
 )  # fmt: skip
-def test_of_imported_data_the_facts_are_shown_and_nothing_of_the_simulator(domain, make, facts, tmp_path):
+def test_of_imported_data_the_facts_are_shown_and_nothing_of_the_simulator(domain, make, facts, tmp_path, monkeypatch):
     dataset = make(tmp_path)
     run = train(smoke(domain, dataset), tmp_path / "runs", device="cpu")
     shown = params(run)
@@ -79,6 +79,8 @@ def test_of_imported_data_the_facts_are_shown_and_nothing_of_the_simulator(domai
     assert "not simulated from this section" in text
     assert json.dumps(open_run(run).facts()["lattice"]) in text
     assert yaml.safe_load(text) == open_run(run).experiment.resolved()
+    one = dict(list(domain().diagnostics().items())[:1])  # what the page says of the data stands beside any diagnostic
+    monkeypatch.setattr(domain, "diagnostics_of", lambda self, reference: one)
     written = evaluate(run / "data" / "test.h5", run / "data" / "train.h5", None, tmp_path / "judged", run)
     report = (written.folder / "report.html").read_text()
     assert facts["data.lattice"] in report and file_digest(dataset) in report

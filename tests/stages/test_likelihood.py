@@ -23,8 +23,8 @@ from physgen.stages.likelihood import LikelihoodOptions, find_likelihood
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 WORDS = {
     "points": ["data.law=two_gaussians", "data.dimension=3", "data.scaling=none"],
-    "spins": ["data.length=3", "data.boundary=cylinder", "data.instances=10", "data.replicas=4", "data.temperatures=[1.5 J, 3.0 J]",
-              "network={kind: message_passing, width: 8, depth: 2}"],
+    "spins": ["data.length=3", "data.boundary=cylinder", "data.instances=10", "data.replicas=4",
+              "data.temperatures=[1.5 J, 3.0 J]", "network={kind: message_passing, width: 8, depth: 2}"],
 }  # fmt: skip
 
 
@@ -94,9 +94,8 @@ class Blind(torch.nn.Module):
         return self.strength * x.mean((1, 2, 3), keepdim=True) + torch.zeros_like(x)
 
 
+@pytest.mark.parametrize("run", ["spins"], indirect=True)
 def test_a_masked_network_is_bounded_over_orders(run):
-    if run.run.domain.values.name != "binary":
-        return
     data, model = run.data("test"), replace(run.model, denoiser=MaskedDenoiser(Blind()))
     found = find_likelihood(run.run, data, LikelihoodOptions(paths=3), model=model)
     fields, spins = masked_bounds(model.denoiser, *encoded(run, data), 3, 0), found.values["ln_p"].values.reshape(-1)
@@ -105,10 +104,9 @@ def test_a_masked_network_is_bounded_over_orders(run):
     assert found.others["estimates"].estimate.values.tolist() == ["vlb", "path", "law"] and "orders" in found.table
 
 
+@pytest.mark.parametrize("run", ["spins"], indirect=True)
 def test_the_bound_of_an_exact_denoiser_of_spins_is_their_probability(run):
-    """The noise that is left has an entropy, which is taken off: without it 9 ln(2 pi e s_min^2)/2 = -1.7 is missing."""
-    if run.run.domain.values.name != "binary":
-        return
+    """The noise that is left has an entropy, which is taken off: 9 ln(2 pi e s_min^2)/2 = -1.7."""
     data = run.data("test")
     exact = run.run.domain.exact_denoiser(data, run.model.encoding.domain)
     model = replace(run.model, denoiser=exact)

@@ -23,6 +23,7 @@ from physgen.runs.folder import open_run
 from physgen.runs.model import load_model
 from physgen.stages import DrawOptions, sample, simulate
 from physgen.stages import train as train_run
+from physgen.stages.likelihood import find_likelihood
 from physgen.stages.sampling import draw_ensemble
 from physgen.tracking.journal import read_validation
 
@@ -75,6 +76,10 @@ def test_contrastive_divergence_goes_on_with_its_chains_and_is_drawn_at_its_leve
     assert drawn.attrs["sampler"] == "mala" and drawn.attrs["levels"] == "one level"
     ratio = float((drawn["field"] ** 2).mean()) / float((whole.part("train")["field"] ** 2).mean())
     assert 0.5 < ratio < 2
+    with pytest.raises(InputError, match="one noise level"):
+        draw_ensemble(whole, DrawOptions(n=2, sampler="heun"), device="cpu")
+    with pytest.raises(InputError, match="rests on many noise levels"):
+        find_likelihood(whole, whole.part("test"), device="cpu")
 
 
 @pytest.mark.parametrize("loss", [SlicedScoreMatching, WeightedDenoising])

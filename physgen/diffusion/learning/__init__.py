@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.learning.ema import width_of as width_of
     from physgen.diffusion.learning.heads import EnergyDenoiser as EnergyDenoiser
     from physgen.diffusion.learning.heads import PredictionDenoiser as PredictionDenoiser
+    from physgen.diffusion.learning.losses import ConditionalMeanLoss as ConditionalMeanLoss
     from physgen.diffusion.learning.losses import ImplicitScoreMatching as ImplicitScoreMatching
     from physgen.diffusion.learning.losses import LearnedWeight as LearnedWeight
     from physgen.diffusion.learning.losses import SlicedScoreMatching as SlicedScoreMatching

@@ -24,7 +24,7 @@ from physgen.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-MOST_BINS, GRADIENTS, BLOCKS = 32, np.linspace(-4.125, 4.125, 34), 8
+MOST_BINS, GRADIENT_BINS, BLOCKS = 32, 33, 8
 
 
 def one_point(ensemble: xr.Dataset) -> xr.Dataset:
@@ -103,34 +103,31 @@ def _lag_bins(sides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def gradients(ensemble: xr.Dataset) -> xr.Dataset:
-    """Distribution of the difference of neighbours, to the right and down, in standard deviations of all values."""
-    spread = ensemble_std(ensemble)
+    """Distribution of the difference of neighbours, to the right and down.
+
+    Of L levels in levels, bins about whole numbers of them (in units of a scatter that differs a little between two
+    sets, whole numbers would cross the edges of bins); of real values in standard deviations of all values.
+    """
+    if min(ensemble.sizes[dim] for dim in space_dims(ensemble)) < 2:
+        raise InputError("a gradient needs two pixels along each side")
+    levels = levels_of(ensemble)
+    width = float(-(-(2 * levels - 1) // GRADIENT_BINS) // 2 * 2 + 1) if levels else 0.25  # odd: about a whole number
+    edges = width * (np.arange(GRADIENT_BINS + 1) - GRADIENT_BINS / 2)
+    unit = np.ones(1) if levels else ensemble_std(ensemble)
 
     def differences(values: np.ndarray) -> np.ndarray:
         steps = [np.diff(values, axis=axis) for axis in range(2, values.ndim)]
         flat = np.concatenate([step.reshape(*step.shape[:2], -1) for step in steps], axis=-1)
-        return histogram_array(flat / spread.reshape(1, -1, 1), GRADIENTS) / np.diff(GRADIENTS)
+        return histogram_array(flat / unit.reshape(1, -1, 1), edges) / width
 
-    if min(ensemble.sizes[dim] for dim in space_dims(ensemble)) < 2:
-        raise InputError("a gradient needs two pixels along each side")
-    coords = {
-        "gradient": (
-            (GRADIENTS[1:] + GRADIENTS[:-1]) / 2,
-            {"long_name": "difference of neighbours / std", "units": "1"},
-        )
-    }
-    attrs: dict[str, Any] = {
-        "diagnostic": "gradients",
-        "kind": "histogram",
-        "long_name": "probability density",
-        "units": "1",
-    }
-    attrs |= {"measure": "density", "scale": "log", "tolerance": 0.02, "tolerance_kind": "distribution"}
-    result = result_of_samples(
-        ensemble, each_sample(ensemble, differences), ("gradient",), coords, tolerance_of="probability", **attrs
-    )
-    result["width"] = ("gradient", np.diff(GRADIENTS), {"long_name": "width of the bin", "units": "1"})
-    return result
+    said = {"long_name": "difference of neighbours" + ("" if levels else " / std"), "units": "1"}
+    coords = {"gradient": ((edges[1:] + edges[:-1]) / 2, said)}
+    attrs: dict[str, Any] = {"diagnostic": "gradients", "kind": "histogram", "long_name": "probability density"}
+    attrs |= {"units": "1", "measure": "density", "scale": "log", "tolerance": 0.02, "tolerance_kind": "distribution"}
+    found = each_sample(ensemble, differences)
+    result = result_of_samples(ensemble, found, ("gradient",), coords, tolerance_of="probability", **attrs)
+    words = {"long_name": "width of the bin", "units": "1"}
+    return result.assign(width=("gradient", np.full(GRADIENT_BINS, width), words))
 
 
 def mean_image(ensemble: xr.Dataset) -> xr.Dataset:

@@ -42,12 +42,12 @@ def _trained(labels=0):
 
 
 @pytest.mark.parametrize("sampler", ["flow_map", "consistency"])
-@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("steps", [1, 4])
 def test_a_gaussian_field_is_drawn_exactly_at_any_number_of_steps(sampler, steps):
     network = MLP(64, width=8, blocks=1)  # its last layer is zero: G = 0
     student = FlowMap.of(FieldDenoiser(network, _spectrum()).double())
     levels = torch.cat([torch.logspace(0.5, -1, steps, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)])
-    count = 1024
+    count = 512
     drawn = sample(student, levels, (count, 1, *GRID), 1, sampler=sampler, dtype=torch.float64)
     power = torch.fft.fftn(drawn, dim=(2, 3), norm="ortho").abs().square().mean(0)
     # |mode|^2 is chi^2 of two degrees of freedom (one where the mode is real): error of the mean at most sqrt(2/count)

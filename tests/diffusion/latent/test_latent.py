@@ -73,7 +73,7 @@ def test_an_untrained_autoencoder_is_the_linear_one_and_training_loses_less():
     with torch.no_grad():
         torch.testing.assert_close(autoencoder(x), linear, rtol=0, atol=1e-6)
     before = (linear[64:] - x[64:]).square().mean()
-    fit_autoencoder(autoencoder, x[:64], Fit(steps=120, batch_size=16, learning_rate=5e-3))
+    fit_autoencoder(autoencoder, x[:64], Fit(steps=80, batch_size=8, learning_rate=5e-3))
     with torch.no_grad():
         after = (autoencoder(x[64:]) - x[64:]).square().flatten(1).mean(1)
     error = after.std() / len(after) ** 0.5

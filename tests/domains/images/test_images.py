@@ -193,6 +193,11 @@ def test_pixels_across_an_edge_are_not_neighbours():
     np.testing.assert_allclose(found.value, wanted, rtol=1e-6)
     steps = gradients(image_ensemble(np.stack([ramp, ramp]))).value.values
     assert np.count_nonzero(steps) == 2  # 0 down the columns, one level along the rows, and no step back
+    levels = image_ensemble(np.stack([ramp, ramp]), 17)
+    found = gradients(levels)  # in levels: half of the steps are 0, half are 1, whatever the scatter of the values
+    assert found.value.sel(gradient=0) == found.value.sel(gradient=1) == 0.5 and float(found.width[0]) == 1
+    wide = gradients(image_ensemble(np.stack([ramp, ramp]), 256))
+    assert float(wide.width[0]) == 17 and wide.value.sel(gradient=0) == 1 / 17
 
 
 def test_the_patterns_are_orthonormal_and_their_moments_those_of_white_noise():

@@ -1,4 +1,4 @@
-"""Students on maps, beside their teacher: ``python -m benchmarks.students FOLDER METHOD-SEED ... [ROW ...] [--write]``.
+"""Students on maps, beside their teacher: ``python -m benchmarks.students FOLDER METHOD-SEED ... [--write]``.
 
 FOLDER/teacher is a trained run (``physgen train configs/.../demo.yaml``, 261 CPU seconds), or is trained first; each
 student is a run beside it that took a quarter of that, each row is kept in FOLDER/rows.json and not made again.
@@ -193,13 +193,14 @@ class Campaign:
         }  # fmt: skip
 
 
-def teach(folder: Path, method: str, seed: int) -> None:
-    """The student of a method, unless it stands; its CPU seconds are kept."""
+def teach(folder: Path, method: str, seed: int, further: list[str]) -> None:
+    """The student of a method, a number behind it that of its evaluations, unless it stands, with its CPU seconds."""
     name = f"{method}-{seed}"
     if (folder / name).exists():
         return
     began = time.process_time()
-    words = ["distill", str(folder / "teacher"), "--method", method, "-o", str(folder / name), f"seed={seed}", *TAUGHT]
+    words = ["distill", str(folder / "teacher"), "--method", method.rstrip("0123456789"), "-o", str(folder / name)]
+    words += ["--evaluations", method.lstrip("abcdefghijklmnopqrstuvwxyz_") or "4", f"seed={seed}", *TAUGHT, *further]
     if main(words):
         raise RuntimeError(f"physgen {' '.join(words)} failed")
     (folder / name / "cpu_seconds.json").write_text(json.dumps(time.process_time() - began))
@@ -252,8 +253,8 @@ def run(words: list[str]) -> None:
     folder = Path(words[0])
     torch.set_num_threads(1)
     campaign = Campaign(folder)
-    for method, seed in (word.rsplit("-", 1) for word in words[1:] if word[0] != "-" and "/" not in word):
-        teach(folder, method, int(seed))
+    for method, seed in (word.rsplit("-", 1) for word in words[1:] if not {"/", "="} & set(word) and word[0] != "-"):
+        teach(folder, method, int(seed), [word for word in words if "=" in word and not word.startswith("--")])
     named = [word for word in words[1:] if "/" in word]
     full = [name for word in words if word.startswith("--full=") for name in word[7:].split(",")]
     for row in chosen(folder):

@@ -17,8 +17,8 @@ def format_value(value: float | None, error: float | None = None) -> str:
     The error keeps two significant digits and the value as many places. An error of 1 or more with places
     left keeps its point, ``12.3(1.2)``; beyond 10^5 or below 10^-3 a power of ten is split off. A value
     without error (None) keeps three significant digits; an error that could not be had (NaN) shows as
-    ``(?)``, so that a missing error is seen. An error that is one of rounding, below 1e-12 of the value, is left out and
-    the value keeps six digits. The minus is a minus, not a hyphen.
+    ``(?)``, so that a missing error is seen. An error below 1e-12 of the value is one of rounding: it is left
+    out, and the value keeps six digits. The minus is a minus, not a hyphen.
     """
     if value is None or not math.isfinite(value):
         return "n/a"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from physgen.config import SamplingConfig, check_config, explain_key, json_schema, load_config
+from physgen.diffusion.names import UNMASKING
 from physgen.diffusion.sampling.samplers import SAMPLERS
 from physgen.domains.contract import list_domains
 from physgen.errors import InputError
@@ -114,4 +115,5 @@ def test_the_committed_editor_schema_is_that_of_the_code(domain):
 
 
 def test_every_sampler_of_the_core_can_be_configured():
-    assert set(typing.get_args(SamplingConfig.model_fields["sampler"].annotation)) == set(SAMPLERS)
+    names = typing.get_args(SamplingConfig.model_fields["sampler"].annotation)  # of noise, and that of masks
+    assert {name for one in names for name in typing.get_args(one)} == {*SAMPLERS, UNMASKING}

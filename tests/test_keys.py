@@ -67,7 +67,7 @@ GENERAL = {
     "split.train_from": (1, {"split.train_units": 3}, "parts"),
     "split.corner": ({"Omega_m": [0.1, 0.25]}, {}, "parts with labels"),
     "seed": (5, {}, "weights"),
-    "diffusion.process": ("masked", {"sampling.sampler": "unmasking"}, "weights or refused"),
+    "diffusion.process": ("masked", {"sampling.sampler": "unmasking", "sampling.levels": None}, "weights or refused"),
     "diffusion.loss": ("likelihood", {}, "weights"),
     "diffusion.head": ("v", {}, "weights or refused"),
     "diffusion.s_min": (0.3, {}, "weights"),

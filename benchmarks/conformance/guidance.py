@@ -42,13 +42,13 @@ def by_quadrature(laws, exponents):
     return [float(v) for v in (mean, (weight * (x - mean) ** 2).sum(), weight[x > 0].sum(), log_Z)]
 
 
-def estimate(guided, threshold=0.5):
+def estimate(guided, threshold=0.5, particles=PARTICLES, steps=STEPS):
     """The same from independent populations: values and standard errors."""
     found = []
     for seed in range(POPULATIONS):
         generator = generator_for(seed, "conformance guidance", 0)
-        drawn = sample_guided(guided, log_uniform(20, 0.02, STEPS), (PARTICLES, 1, 1), generator, threshold=threshold)
-        x, weight = drawn.x[:, 0, 0], drawn.weights if threshold else torch.full((PARTICLES,), 1 / PARTICLES)
+        drawn = sample_guided(guided, log_uniform(20, 0.02, steps), (particles, 1, 1), generator, threshold=threshold)
+        x, weight = drawn.x[:, 0, 0], drawn.weights if threshold else torch.full((particles,), 1 / particles)
         mean = (weight * x).sum()
         found.append([float(mean), float((weight * (x - mean) ** 2).sum()), float(weight[x > 0].sum())])
         found[-1].append(drawn.log_normalizer)

@@ -41,7 +41,7 @@ def objective(
     if diffusion.process == "masked":
         made: Objective = MaskedLoss
     elif run.experiment.training.target != "sample":
-        made = _towards_means(run, encoding, denoiser)
+        made = _towards_means(run, encoding, denoiser, x, condition)
     else:
         _check_trace(diffusion.loss, x)
         known: dict[str, Objective] = {
@@ -59,7 +59,9 @@ def objective(
     return made
 
 
-def _towards_means(run: Run, encoding: Encoding, denoiser: torch.nn.Module) -> Objective:
+def _towards_means(
+    run: Run, encoding: Encoding, denoiser: torch.nn.Module, x: torch.Tensor, condition: Mapping[str, torch.Tensor]
+) -> Objective:
     """What is denoised towards in the place of configurations. InputError where nothing is known."""
     kind = run.experiment.training.target
     found = None if kind == "sample" else run.domain.training_target(kind, encoding.domain)
@@ -68,6 +70,8 @@ def _towards_means(run: Run, encoding: Encoding, denoiser: torch.nn.Module) -> O
             f"training.target={kind}: {run.domain.name} gives no mean of its configurations to train towards; leave it "
             "out, or set it to sample"
         )
+    with torch.no_grad():
+        found(x, x, torch.ones(len(x), device=x.device), condition)  # refuses at once what it cannot give
     return partial(ConditionalMeanLoss, target=found)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from physgen.config import load_config
 from physgen.domains.contract import get_domain, list_domains
+from physgen.errors import InputError
 from physgen.networks.layers import PeriodicConvolution
 from physgen.networks.resolution import downsample, moving_average, upsample
 from physgen.networks.unet import UNet
@@ -133,6 +134,11 @@ def test_a_config_of_every_domain_reaches_the_option(name):
     override = "network={kind: unet, width: 8, multipliers: [1, 2, 2], undecimated: true}"
     experiment = load_config(CONFIGS / name / "smoke.yaml", [override])
     ensemble = experiment.data.simulate(seed=1)
+    if not experiment.data.fit_encoding(ensemble).get("periodic", True):
+        with pytest.raises(InputError, match="leave undecimated out"):
+            encoding = fit_encoding(experiment.data, ensemble)[0]
+            experiment.data.network(experiment.network.model_dump(), encoding.for_network)
+        return
     encoding, x, condition = fit_encoding(experiment.data, ensemble)
     network = trained_like(experiment.data.network(experiment.network.model_dump(), encoding.for_network))
     x, condition = x[:2].double(), {key: value[:2].double() for key, value in condition.items()}

@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from physgen.config import DiffusionConfig
 from physgen.diffusion.discretization.check import Convergence
 from physgen.diffusion.exact import GaussianField, phi4_site
 from physgen.diffusion.learning.prior_spectrum import Spectrum
@@ -34,7 +36,7 @@ class Known(torch.nn.Module):
 def model_of(law, power, folder=None, labels=0):
     ends = 0.01 * float(power.min()) ** 0.5, 100 * float(power.max()) ** 0.5
     encoding = Encoding(GRID, 1, {"labels": (labels,)} if labels else {}, ("sample",), *ends)
-    return Model(Known(law, power), None, encoding, torch.device("cpu"), folder)
+    return Model(Known(law, power), SimpleNamespace(diffusion=DiffusionConfig()), encoding, torch.device("cpu"), folder)
 
 
 WELLS = phi4_site(1.0, -3.0, (1, *GRID))

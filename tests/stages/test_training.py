@@ -190,7 +190,7 @@ def test_a_longer_training_may_be_asked_for_on_resume(data, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("network.multipliers=[1,2,2,2,2,2,2]", "network: .*(divisible|unexpected.*multipliers)"),
+        ("network.multipliers=[1,2,2,2,2,2,2]", "network: .*(divisible|unknown option .multipliers.)"),
         ("network.kind=no_such", "no_such"),
         ("diffusion.s_min=1e9", "s_min=1e.09 must lie below"),
         ("tracking.uri=htp://x", "tracking URI 'htp://x' is not usable"),

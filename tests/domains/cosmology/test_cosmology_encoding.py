@@ -165,8 +165,8 @@ def test_the_network_has_the_dimension_and_labels_of_the_data():
     network = domain.network({"kind": "unet", "width": 8, "multipliers": [1, 2]}, for_network(domain, data))
     x, condition = domain.encode(data, constants)
     assert network(x, torch.zeros(6), condition).shape == x.shape
-    with pytest.raises(InputError, match="'dit' is unknown"):
-        domain.network({"kind": "dit"}, for_network(domain, data))
+    with pytest.raises(InputError, match="'mlp' is unknown"):
+        domain.network({"kind": "mlp"}, for_network(domain, data))
     with pytest.raises(InputError, match="widht"):
         domain.network({"widht": 8}, for_network(domain, data))
 

@@ -56,6 +56,6 @@ def test_default_encoding_states_its_scale_and_an_own_one_nothing():
         def encode(self, ensemble, constants):
             raise NotImplementedError
 
-    constants = fit_constants(data, Plain.values, ())
+    constants = fit_constants(data, Plain().values, ())
     np.testing.assert_allclose(Plain().log_jacobian(data, constants), -6 * np.log(constants["std"][0]))
     assert Own().log_jacobian(data, constants) is None

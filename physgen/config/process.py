@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from physgen.config.sections import SamplingConfig, TrainingConfig
     from physgen.domains.contract import Domain
 
-OLD = "label_dropout"  # stood in the section training before version 0.2
+OLD = "label_dropout"  # stood in the section training in earlier versions
 
 
 def with_process(content: Any) -> Any:

@@ -44,6 +44,7 @@ autodoc_inherit_docstrings = False
 autodoc_default_options = {"members": True, "show-inheritance": False, "ignore-module-all": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # fields of a named tuple have a description of their own: twice is a warning
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"physgen {release}"

@@ -149,7 +149,7 @@ def _enumerated(
 def run_jobs(
     job: Callable[[int], None], count: int, processes: int, progress: Callable[[int, int], None] | None
 ) -> None:
-    """Run ``job(0) ... job(count - 1)`` on ``processes`` threads; the first error is raised at once."""
+    """Run ``job`` with the numbers below ``count`` on ``processes`` threads; the first error is raised at once."""
     with ThreadPoolExecutor(max(1, min(processes, count))) as pool:
         waiting = [pool.submit(job, i) for i in range(count)]
         try:

@@ -55,7 +55,7 @@ class DiffusionConfig(Section):
     )  # fmt: skip
     head: HeadName = Field(
         PLAIN_HEAD, description="what the network predicts: preconditioned, the correction of what is known of the "
-        "data (Wiener filter, local fields); of real values also x0, eps, v, the score, or an energy, "
+        "data (the linear denoiser, free values); of real values also x0, eps, v, the score, or an energy, "
         "whose gradient it then is"
     )  # fmt: skip
     label_dropout: float = Field(

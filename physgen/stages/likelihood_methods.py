@@ -96,9 +96,7 @@ class Measurement:
     @property
     def is_masked(self) -> bool:
         """Whether the network unmasks sites, in any order, instead of denoising them."""
-        from physgen.diffusion.masked import MaskedDenoiser
-
-        return isinstance(self.model.denoiser, MaskedDenoiser)
+        return self.model.is_masked
 
     def estimates(self) -> list[Estimate]:
         """One for each method; ``law`` is left out of ``all`` where the domain does not know it."""

@@ -31,7 +31,7 @@ class ContrastiveDivergence(nn.Module):
               c \big(E(y) - \langle E \rangle_{chains}\big)^2 \Big], \qquad y = x_0 + s_0 z .
 
     Its *value* is not a likelihood and does not fall as training goes on: it hovers at 0. It takes the place of
-    :class:`physgen.diffusion.learning.training.DenoisingLoss` through the ``wrap`` of a TrainingState. The levels s
+    :class:`physgen.diffusion.learning.training.DenoisingLoss` as the ``loss`` of a TrainingState. The levels s
     that it is called with are not used: E is trained at its own level s_0 alone, small beside the scatter of the data;
     spins are seen as they are, and s_0 is a mere argument of the network.
 

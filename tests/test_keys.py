@@ -112,6 +112,7 @@ EXECUTION = {
 }
 ELSEWHERE = {  # keys with a test of their own below
     "schema_version", "name", "domain", "dataset", "training.compile", "tracking.uri",
+    "training.start",  # tests/stages/test_starting.py
     "judging.deconvolve", "judging.mass_assignment", "judging.shot_noise",  # tests/stages/test_correction.py
 } | {f"training.monitor.{key}" for key in MonitorConfig.model_fields}  # fmt: skip  # tests/stages/test_monitor.py
 NETWORKS = {

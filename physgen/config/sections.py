@@ -104,6 +104,11 @@ class TrainingConfig(Section):
     """
 
     steps: int = Field(2000, ge=1)
+    start: str | None = Field(
+        None, min_length=1, description="a run (its folder, or a name such as collection:name of one that comes with "
+        "physgen) with whose weights to begin; on the same lattice its encoding, prior spectrum and noise levels come "
+        "with them. Left out, random weights"
+    )  # fmt: skip
     batch_size: int = Field(32, ge=1, description="over all processes together")
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0, description="steps of linear growth of the learning rate")

@@ -5,6 +5,7 @@
       facts.json               what the data in hand are: counts, lattice, label ranges, provenance, digest
       encoding.json            shapes, noise levels and the domain's constants, fitted on the training split
       precision.json           the precision of training that `precision: auto` chose here
+      start/                   the weights of another run, where training.start says to begin with them
       data/                    train.h5, validation.h5, test.h5: the parts of the data, each a file that every command
                                reads; corner.h5, where split.corner holds out a corner of the label space. Of up to
                                64 MiB of data they hold the values; of more (``copy_dataset``) they say which samples of
@@ -62,7 +63,7 @@ from physgen.runs.facts import data_facts, is_made_from, settings_in_use
 from physgen.runs.shipped import check_own, folder_of
 from physgen.storage.disk import write_atomically
 
-FACTS, ENCODING, PRECISION = "facts.json", "encoding.json", "precision.json"
+FACTS, ENCODING, PRECISION, START = "facts.json", "encoding.json", "precision.json", "start"
 PARTS = ("train", "validation", "test")
 WHOLE = "ensemble.h5"
 COPIED_BYTES = 2**26  # data of up to 64 MiB are kept in the folder of the run, unless ``copy_dataset`` says otherwise
@@ -223,7 +224,8 @@ def withdraw_run(run: Run) -> None:
         *(f"data/{part}.h5" for part in (*PARTS, CORNER)),
     ):
         (run.folder / name).unlink(missing_ok=True)
-    shutil.rmtree(store_folder(run.folder), ignore_errors=True)
+    for made in (store_folder(run.folder), run.folder / START):
+        shutil.rmtree(made, ignore_errors=True)
     for folder in (run.folder / "data", run.folder):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -32,7 +32,7 @@ from physgen.errors import InputError
 from physgen.processes.launch import Launch
 from physgen.runs.folder import Run, open_run
 from physgen.runs.model import load_model
-from physgen.stages.training_setup import held_out, validate
+from physgen.stages.validation import held_out, validate
 from physgen.storage.weights import drop_snapshots, read_snapshots, write_snapshots
 
 WORST_RESIDUAL = 0.1

@@ -47,7 +47,8 @@ from physgen.runs.encoding import Encoding
 from physgen.runs.folder import Run, read_json, write_json
 from physgen.runs.levels import EVEN, Levels
 from physgen.runs.model import Model, draw
-from physgen.stages.training_setup import HELD_VALUES, Data, HeldOut
+from physgen.stages.training_setup import Data
+from physgen.stages.validation import HELD_VALUES, HeldOut
 from physgen.storage.checkpoint import checkpoint_steps
 from physgen.tracking.journal import Journal
 

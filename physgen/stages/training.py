@@ -56,7 +56,8 @@ from physgen.stages.calibration import calibrate
 from physgen.stages.ema import AverageRecord
 from physgen.stages.monitor import Monitor, stopped_at, why_stopped
 from physgen.stages.monitored import times_of_run
-from physgen.stages.training_setup import Data, Settings, first_state, prepare, validate
+from physgen.stages.training_setup import Data, Settings, first_state, prepare
+from physgen.stages.validation import validate
 from physgen.storage.checkpoint import checkpoint_steps, load_checkpoint, save_checkpoint
 from physgen.tracking.journal import Journal
 from physgen.tracking.tracker import Tracker

@@ -6,21 +6,16 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import numpy as np
 import torch
 
 from physgen.config import Experiment
-from physgen.diffusion.convention import Denoiser
 from physgen.diffusion.learning.denoisers import LevelDistribution
-from physgen.diffusion.learning.masked_validation import masked_losses
 from physgen.diffusion.learning.precision import compile_network, fitting_precision
 from physgen.diffusion.learning.prior_spectrum import PowerMeter, Spectrum
 from physgen.diffusion.learning.training import Recipe, TrainingState
-from physgen.diffusion.learning.validation import ValidationLoss, sample_losses, summarise_losses
-from physgen.diffusion.masked import MaskedDenoiser
-from physgen.ensemble import check_ensemble, open_verified, sample_count, sample_dims, units_of_samples
+from physgen.ensemble import check_ensemble, open_verified, sample_dims, space_dims
 from physgen.errors import InputError
 from physgen.processes.launch import Launch
 from physgen.runs.encoded import Encoded, encoded_part, keep_spectrum, kept_spectrum, store_folder
@@ -41,7 +36,9 @@ from physgen.runs.student import taught_in
 from physgen.stages.calibration import can_be_calibrated
 from physgen.stages.data import default_dataset
 from physgen.stages.objective import objective
+from physgen.stages.starting import check_start, start_of
 from physgen.stages.student import student_state
+from physgen.stages.validation import HeldOut, held_out
 from physgen.tracking.server import clean_tracking_uri
 
 
@@ -150,6 +147,7 @@ def prepare(experiment: Experiment, folder: Path, resume: bool, here: Launch, en
                     point_to(stands, Path(experiment.dataset))
                 write_config(experiment, folder / "experiment.yaml")  # what may change on a resume, changes
             else:
+                check_start(experiment)
                 _create(experiment, folder, ensemble)
         except InputError as error:
             problem = str(error)
@@ -203,7 +201,11 @@ def first_state(run: Run, settings: Settings, here: Launch) -> tuple[Data, Encod
         return data, encoding, student_state(run, settings.recipe, data.x, data.condition, here)
     denoiser = build_denoiser(
         run.domain, settings.network, settings.recipe.seed, encoding, spectrum, run.experiment.diffusion
-    ).to(here.device)
+    )
+    start = start_of(run)
+    if start is not None:
+        start.begin(denoiser, encoding.grid)
+    denoiser = denoiser.to(here.device)
     x, condition, _ = data.held
     one = {k: v[:1] for k, v in condition.items()}
     try:
@@ -259,8 +261,10 @@ def _prepare_data(run: Run, settings: Settings, device: torch.device) -> tuple[E
     """Fit and write the encoding of a new run, encode its parts, measure the spectrum of the training part."""
     domain, values, is_new = run.domain, run.domain.values, not (run.folder / ENCODING).exists()
     with run.open_part("train") as train:
-        dims = sample_dims(train)
-        constants = json.loads(json.dumps(domain.fit_encoding(train))) if is_new else run.encoding().domain
+        dims, grid = sample_dims(train), tuple(train.sizes[dim] for dim in space_dims(train))
+        fitted = json.loads(json.dumps(domain.fit_encoding(train))) if is_new else run.encoding().domain
+    start = start_of(run) if is_new else None  # later its constants are those of the run
+    constants = fitted if start is None else start.constants(fitted, grid)
     cells = constants.get("cell_size")
     meter = PowerMeter(cells)
     found = encoded_part(run, "train", constants, meter=meter)
@@ -272,54 +276,11 @@ def _prepare_data(run: Run, settings: Settings, device: torch.device) -> tuple[E
         if is_new:
             masked = run.experiment.diffusion.process == "masked"
             fractions = 1 / found.x[0].numel(), 1.0  # of one site and of all, in the place of noise levels
-            ends = fractions if masked else values.noise_range(power, cells, settings.s_min, settings.s_max)
+            own = start.ends(grid) if start is not None else (None, None)
+            asked = (settings.s_min or own[0], settings.s_max or own[1])
+            ends = fractions if masked else values.noise_range(power, cells, *asked)
             write_json(run.folder / ENCODING, describe_encoding(constants, found, dims, *ends).to_json())
         spectrum = values.prior_spectrum(power, found.condition.get("labels"), cells)
         if spectrum is not None:
             keep_spectrum(run.folder, spectrum)
     return found, held_out(run, run.encoding(), settings.validation_size, device), spectrum
-
-
-LEVELS = 9
-SEED = 20_000
-HELD_VALUES = 2**21  # of the field, validated at once: a network holds some dozens of copies
-
-
-class HeldOut(NamedTuple):
-    r"""Encoded configurations (N, C, \*grid), their conditions, the independent unit (N,) of each."""
-
-    x: torch.Tensor
-    condition: dict[str, torch.Tensor]
-    units: np.ndarray
-
-
-def held_out(run: Run, encoding: Encoding, size: int, device: torch.device, write: bool = True) -> HeldOut:
-    """At most ``size`` configurations of the validation part, spread evenly over it: every condition is met.
-
-    ``write`` is that of :func:`physgen.runs.encoded.encoded_part`.
-    """
-    with run.open_part("validation") as part:
-        count, units = sample_count(part), units_of_samples(part)
-    chosen = torch.linspace(0, count - 1, min(size, count)).long().numpy()
-    found = encoded_part(run, "validation", encoding.domain, chosen, write)
-    condition = {name: value.to(device) for name, value in found.condition.items()}
-    return HeldOut(found.x.to(device), condition, units[chosen])
-
-
-def validate(
-    denoiser: torch.nn.Module, held: HeldOut, encoding: Encoding, baseline: Denoiser, at_end: bool = False
-) -> ValidationLoss:
-    """Loss by noise level over the trained range, and its ratio to that of ``baseline`` at the same noise.
-
-    Errors are taken over the independent units of the held-out data. Of masked diffusion the loss is the cross entropy
-    by masked fraction, in nats per hidden site. ``at_end``: the smallest level alone, where no other was trained.
-    """
-    if isinstance(denoiser, MaskedDenoiser):
-        fractions = (torch.arange(LEVELS, device=held.x.device) + 1) / LEVELS
-        both = masked_losses(denoiser, held.x, held.condition, fractions, SEED, baseline)
-        return summarise_losses(fractions, *both, held.units)
-    first, last = torch.tensor([encoding.s_min, encoding.s_max]).log10().tolist()
-    levels = torch.logspace(first, last, LEVELS)[: 1 if at_end else LEVELS].to(held.x.device)
-    batch = max(1, min(64, HELD_VALUES // held.x[0].numel()))
-    losses = sample_losses(denoiser, held.x, held.condition, levels, SEED, baseline, batch)
-    return summarise_losses(levels, *losses, held.units)

@@ -28,6 +28,7 @@ from physgen.runs.student import needs_a_denoiser
 from physgen.storage.weights import load_weights
 
 NETWORK = "network."  # of the weights, what does not depend on the lattice
+EMPTY: tuple[Any, ...] = (None, "", [], {})  # a constant that an earlier physgen did not write yet
 SAME_CELL = 1e-3  # relative: grids that were written with other roundings
 
 
@@ -60,7 +61,7 @@ class Start:
             )
         for key in sorted(fitted.keys() | own.keys()):
             here, there = fitted.get(key), own.get(key)
-            if (here is None) != (there is None) or isinstance(here, str) and here != there:
+            if (here in EMPTY) != (there in EMPTY) or isinstance(here, str) and here != there:
                 raise InputError(
                     f"training.start={self.source} encodes with {key}={_short(there)}, this configuration and its data "
                     f"with {_short(here)}: give the data section the settings of that run (its experiment.yaml)"
@@ -98,7 +99,7 @@ class Start:
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else "none of it" if value is None else "one of its own"
+    return value if isinstance(value, str) else "none" if value in EMPTY else "one of its own"
 
 
 def _equal_cells(one: Any, other: Any) -> bool:

@@ -90,7 +90,7 @@ def student_experiment(run: Run, name: str, options: DistillOptions) -> Experime
     content["name"] = name
     content["sampling"] |= {"sampler": method.sampler, "steps": options.evaluations, "levels": None}
     content["training"] |= {
-        "steps": steps, "warmup": min(training.warmup, steps // 10), "averages": 0, "calibration": 0,
+        "steps": steps, "warmup": min(training.warmup, steps // 10), "averages": 0, "calibration": 0, "start": None,
         "target": "sample", "monitor": {}, "learning_rate": RATE * training.learning_rate, "precision": "float32",
     }  # fmt: skip
     return check_config(_overridden(content, options.overrides), f"the settings of {run.folder}")

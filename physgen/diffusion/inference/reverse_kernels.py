@@ -242,9 +242,28 @@ class SpinMixture(PathKernel):
 
     Two Gaussians a spin where :class:`LocalCovariance` takes one of the same mean and variance: a spin that is nearly
     sure may still turn, so that weights keep no heavy tail at small s. At s' = 0 it is the Bernoulli read-out.
+
+    In a field, the entry ``field`` of the condition, paths begin from spins of the means D(0, s), those of the law
+    itself, seen at the first level (:mod:`physgen.diffusion.inference.paired_kernel` says why).
+
+    Args:
+        field: (B, C, \*grid) of the condition, or None. origin: means (B, C, \*grid) that paths begin from, or None.
     """
 
     reads_out: ClassVar[bool] = True
+
+    field: Tensor | None = None
+    origin: Tensor | None = None
+
+    def given(self, condition: Condition) -> PathKernel:
+        """With the field of a condition, where it has one."""
+        return replace(self, field=(condition or {}).get("field"))
+
+    def started(self, denoise: Callable[[Tensor, float], Tensor], s: float) -> PathKernel:
+        """In a field, with the means D(0, s) as the origin."""
+        if self.field is None:
+            return self
+        return replace(self, origin=magnetisation(denoise(torch.zeros_like(self.field, dtype=torch.float64), s)))
 
     def draw(self, move: Move, noise: Noise) -> Tensor:
         up = 0.5 * (1 + magnetisation(move.denoised))
@@ -258,27 +277,32 @@ class SpinMixture(PathKernel):
         m = magnetisation(move.denoised)
         if move.s_next == 0:
             return torch.log(0.5 * (1 + y_next * m)).flatten(1).sum(1)
-        ends = []
-        for sign in (1, -1):
-            residual = y_next - move.toward(torch.full_like(y_next, sign))
-            ends.append(
-                torch.log(0.5 * (1 + sign * m)) - 0.5 * residual.square() / bridge_variance(move.s, move.s_next)
-            )
-        return (
-            (torch.logaddexp(*ends) - 0.5 * (LOG_2PI + math.log(bridge_variance(move.s, move.s_next))))
-            .flatten(1)
-            .sum(1)
-        )
+        up, down = (move.toward(torch.full_like(y_next, sign)) for sign in (1, -1))
+        return _log_mixture(y_next, (up, down), m, bridge_variance(move.s, move.s_next))
 
     def covariance_times(self, mean: Tensor, v: Tensor) -> Tensor:
         """What the kernel takes for C times v."""
         return independent(mean, v)
 
     def start(self, noise: Noise, s: float) -> Tensor:
-        return LocalCovariance().start(noise, s)
+        if self.origin is None:
+            return LocalCovariance().start(noise, s)
+        uniform = noise.uniform()
+        return torch.where(uniform < 0.5 * (1 + self.origin), 1.0, -1.0).to(uniform) + s * noise.normal()
 
     def log_start(self, y: Tensor, s: float) -> Tensor:
-        return LocalCovariance().log_start(y, s)
+        if self.origin is None:
+            return LocalCovariance().log_start(y, s)
+        return _log_mixture(y, (torch.ones_like(y), -torch.ones_like(y)), self.origin, s**2)
+
+
+def _log_mixture(y: Tensor, centres: tuple[Tensor, Tensor], mean: Tensor, variance: float) -> Tensor:
+    r""":math:`\ln \prod_i \sum_\pm \tfrac12 (1 \pm m_i) N(y_i; c_{\pm,i}, variance)`, (B,)."""
+    ends = [
+        torch.log(0.5 * (1 + sign * mean)) - 0.5 * (y - centre).square() / variance
+        for sign, centre in zip((1, -1), centres, strict=True)
+    ]
+    return (torch.logaddexp(*ends) - 0.5 * (LOG_2PI + math.log(variance))).flatten(1).sum(1)
 
 
 def magnetisation(denoised: Tensor) -> Tensor:

@@ -114,6 +114,34 @@ def neighbour_lists(edges: np.ndarray, couplings: np.ndarray, spins: int) -> tup
     return neighbours, strengths
 
 
+def bonds_of_instances(edges: np.ndarray, couplings: np.ndarray, spins: int) -> tuple[np.ndarray, np.ndarray]:
+    """The bonds that are there, instance by instance: parallel edges added up, zero couplings left out.
+
+    Args:
+        edges: (M, 2) endpoints, of all instances together.
+        couplings: (D, M).
+        spins: number of spins N.
+
+    Returns:
+        Ends (D, M', 2) int32, i < j, and their couplings (D, M') float64, M' the most bonds of an instance; the rest of
+        an instance that has fewer is the edge (0, 0) with coupling 0.
+    """
+    ends = np.sort(np.asarray(edges, dtype=np.int64), axis=1)
+    keys, where = np.unique(ends[:, 0] * spins + ends[:, 1], return_inverse=True)
+    apart = keys // spins != keys % spins  # a spin joined to itself is a constant of the energy
+    found = []
+    for row in couplings:
+        total = np.bincount(where, weights=row, minlength=len(keys))
+        there = np.flatnonzero((total != 0) & apart)
+        found.append((keys[there], total[there]))
+    most = max([1, *[len(total) for _, total in found]])
+    bonds, strengths = np.zeros((len(found), most, 2), dtype=np.int32), np.zeros((len(found), most))
+    for instance, (pairs, total) in enumerate(found):
+        bonds[instance, : len(pairs)] = np.stack([pairs // spins, pairs % spins], axis=1)
+        strengths[instance, : len(total)] = total
+    return bonds, strengths
+
+
 def coupling_matrix(edges: np.ndarray, couplings: np.ndarray, spins: int) -> np.ndarray:
     """Dense symmetric matrix J (N, N) float64 of a graph, zero on the diagonal; parallel edges are added up."""
     matrix = np.zeros((spins, spins))

@@ -140,6 +140,9 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--domain", metavar="NAME", help="physics of files that name none (default: any field)")
     evaluate.add_argument("--run", type=Path, metavar="RUN", help="log the figures and metrics to this run as well")
     evaluate.add_argument(
+        "--resample", type=int, metavar="M", help="of weighted draws judge M of each law, taken by their weights"
+    )
+    evaluate.add_argument(
         "--tolerance",
         action="append",
         default=[],

@@ -53,11 +53,11 @@ class Repeated(torch.Tensor):
         """All rows as lists."""
         return self.whole().tolist()
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Repeated({tuple(self.shape)}, of {len(self.table)} different rows, {self.dtype})"
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """What torch calls with every operation."""

@@ -36,8 +36,8 @@ BOTH_SIDES = {  # variable -> what of TwoSided, long_name
     "two_sided_counts": ("counts", "effective number of summands of the two-sided ln Z, the smaller of both sides"),
     "log_Z_closed": (
         "is_closed",
-        "1 where both sides meet and the two-sided error is one; 0 open: too little overlap, a heavy tail of the weights, "
-        "or sides that disagree",
+        "1 where both sides meet and the two-sided error is one; 0 open: too little overlap, a heavy tail of the "
+        "weights, or sides that disagree",
     ),
 }
 

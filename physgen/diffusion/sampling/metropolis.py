@@ -36,14 +36,14 @@ class Acceptance:
         self._of_level.setdefault(s, []).append(float(probability.mean()))
 
     def facts(self) -> dict[str, float]:
-        """``acceptance`` of all levels in the mean, and ``acceptance_least`` and ``_largest`` of one; none of none."""
+        """``mala_acceptance``, mean over levels, with ``_least`` and ``_largest`` of one; empty if none was seen."""
         means = [sum(values) / len(values) for values in self._of_level.values()]
         if not means:
             return {}
         found = {
-            "acceptance": sum(means) / len(means),
-            "acceptance_least": min(means),
-            "acceptance_largest": max(means),
+            "mala_acceptance": sum(means) / len(means),
+            "mala_acceptance_least": min(means),
+            "mala_acceptance_largest": max(means),
         }
         return {name: round(value, 4) for name, value in found.items()}
 

@@ -66,7 +66,7 @@ class Potts(Domain):
             raise InputError(f"temperatures {list(temperatures)} must be positive and increase: sort them (units of J)")
 
     @property
-    def values(self) -> Values:  # type: ignore[override]
+    def values(self) -> Values:
         """One of q kinds."""
         return Categorical(bonds="channels", kinds=self.states)
 

@@ -77,9 +77,7 @@ def main():
     denoiser = load_model(folder_of("glass:sk") / "model", "cpu").denoiser
     found = [paths_of(denoiser, instance, count) for instance in range(instances)]
     print(f"final ln w: standard deviation {np.mean([float(last.std()) for last, _, _ in found]):.3f}")
-    print(
-        "| steps done of 64 | s | correlation with ln w, L_s alone | with the stand-in | sd of ln w - ln W_s | sd of ln W_s |"
-    )
+    print("| steps done | s | correlation of ln w with L_s | with ln W_s | sd of ln w - ln W_s | sd of ln W_s |")
     print("|---|---|---|---|---|---|")
     for number in SHOWN:
         rows = [(last, *seen[number]) for last, seen, _ in found]

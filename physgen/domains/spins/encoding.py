@@ -24,7 +24,7 @@ from physgen.domains.quenched import (
     sample_shape,
     temperature_labels,
 )
-from physgen.domains.spins.couplings import bonds_of_instances, coupling_matrix
+from physgen.domains.spins.couplings import bond_counts, bonds_of_instances, coupling_matrix
 from physgen.domains.spins.layout import (
     check_spins,
     disorder_of,
@@ -44,11 +44,12 @@ LEAST_PAIRS = 8  # N^2 for each bond from which on a list of edges is as fast as
 LARGEST_FIELD = 1.5  # a network takes external fields up to so many times the strongest trained ones
 
 
-def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
+def conditions(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = None) -> dict[str, torch.Tensor]:
     """``labels`` (B, 1) and ``channels`` (B, 2d, \\*grid), or ``matrix`` (B, N, N), or ``edges`` and ``bonds``; B runs
     over SAMPLE in C order.
 
-    And ``field`` (B, 1, \\*grid) where an external field is not zero everywhere.
+    And ``field`` (B, 1, \\*grid) where an external field is not zero everywhere. Edges are as many as ``constants`` say
+    of the training part, where they do and no instance has more, so that parts of an ensemble agree.
     """
     check_spins(ensemble)
     disorder = disorder_of(ensemble)
@@ -57,7 +58,8 @@ def conditions(ensemble: xr.Dataset) -> dict[str, torch.Tensor]:
         found["channels"] = over_temperatures(around_sites(disorder.couplings), ensemble)
     else:
         spins = ensemble.sizes["site"]
-        edges, bonds = bonds_of_instances(disorder.edges, disorder.couplings, spins)
+        most = int((constants or {}).get("bonds", 1))
+        edges, bonds = bonds_of_instances(disorder.edges, disorder.couplings, spins, most)
         if LEAST_PAIRS * bonds.shape[1] <= spins**2:
             found |= {"edges": over_samples(edges, ensemble), "bonds": over_temperatures(bonds, ensemble)}
         else:
@@ -150,14 +152,23 @@ def sample_streams(template: xr.Dataset) -> np.ndarray:
 def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
     """What a network for these spins is built for; spins themselves need no scaling.
 
+    ``bonds`` are the most of an instance of a graph, with room for others where their number varies.
     ``external_field`` is there where one acts: in J, the largest root mean square over the sites of an instance, and
     the largest on any site.
     """
     grid = grid_dims(train)
     found: dict[str, Any] = {"grid": [int(train.sizes[name]) for name in grid], "graph": grid == ("site",)}
     found["temperatures"] = [float(t) for t in train["temperature"].values]
+    if found["graph"]:
+        found["bonds"] = _most_bonds(train)
     strengths = _strengths(train)
     return found | ({"external_field": list(strengths)} if any(strengths) else {})
+
+
+def _most_bonds(ensemble: xr.Dataset) -> int:
+    disorder = disorder_of(ensemble)
+    counts = bond_counts(disorder.edges, disorder.couplings, int(ensemble.sizes["site"]))
+    return int(counts.max() if counts.max() == counts.min() else np.ceil(1.1 * counts.max()) + 8)
 
 
 def _strengths(ensemble: xr.Dataset) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from physgen.diffusion.learning.denoisers import SpinDenoiser
 from physgen.diffusion.levels import log_uniform
 from physgen.domains.repeated import Repeated
 from physgen.domains.spins.couplings import bonds_of_instances, coupling_matrix
-from physgen.domains.spins.encoding import conditions
+from physgen.domains.spins.encoding import conditions, encoding_constants
 from physgen.domains.spins.layout import Disorder, spin_template
 from physgen.domains.spins.symmetry import random_symmetry
 from physgen.domains.spins.target import conditional_mean
@@ -58,6 +58,20 @@ def test_sparse_graphs_go_by_their_edges_and_dense_ones_by_their_matrix():
     assert "edges" in few  # 16 pairs for a bond
     ends = np.stack(np.triu_indices(10, 1), 1)
     assert "matrix" in conditions(template(edges=ends, couplings=np.ones((1, len(ends)), dtype=np.float32)))
+
+
+def test_parts_of_an_ensemble_have_conditions_of_one_shape():
+    """Training encodes its data in blocks, whose instances have other numbers of bonds."""
+    made = template(spins=40)
+    constants = encoding_constants(made)
+    assert constants["bonds"] == 13  # 4 and 2 bonds: 4.4 and 8 more
+    whole = conditions(made)["bonds"][:].sum(1)
+    for one in range(2):
+        part = conditions(made.isel(disorder=[one]), constants)
+        assert part["edges"].shape == (6, 13, 2) and part["bonds"].shape == (6, 13)
+        torch.testing.assert_close(part["bonds"][:].sum(1), whole[6 * one : 6 * one + 6])
+    alike = template(couplings=np.ones((3, len(EDGES)), dtype=np.float32))
+    assert encoding_constants(alike)["bonds"] == 5
 
 
 def test_replicas_cost_no_memory():

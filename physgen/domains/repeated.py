@@ -1,9 +1,8 @@
-r"""A tensor whose rows repeat: what all replicas of a law share stands in memory once.
+r"""A tensor whose rows repeat: what many samples share stands in memory once.
 
-Conditions lead with the number of samples B, one row a sample; couplings are the same for all replicas, and as rows of
-their own would take B times their size (2.5 GB for 300 glasses of 64 spins on a complete graph, 5 temperatures, 100
-replicas). :class:`Repeated` is a tensor of these B rows that holds a table of the different ones, and which of them
-each row is.
+Conditions lead with the number of samples B, one row a sample; samples of one law have one condition, and as rows of
+their own these would take B times the size of one (measured: 2.5 GB for 1500 laws of 100 samples, 16 kB each).
+:class:`Repeated` is a tensor of these B rows that holds a table of the different ones, and which of them each row is.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ class Repeated(torch.Tensor):
     taken on by the table. Every other operation makes the whole tensor first: right, and as large as it says.
 
     Example:
-        >>> couplings = Repeated(table, torch.arange(10).repeat_interleave(100))  # 1000 rows, 10 in memory
-        >>> couplings[[3, 4]]
+        >>> rows = Repeated(table, torch.arange(10).repeat_interleave(100))  # 1000 rows, 10 in memory
+        >>> rows[[3, 4]]
     """
 
     table: Tensor

@@ -69,7 +69,7 @@ class MatrixBonds:
 
 
 class EdgeBonds:
-    """Edges (B, M, 2) of spins with couplings (B, M); an edge of coupling 0 says nothing, whatever its ends.
+    """Edges (B, M, 2) of spins with couplings (B, M); an edge of K = 0 says nothing, whatever its ends.
 
     The directed edges of all samples stand in one list, ordered by the spin that they lead to, so that sums over the
     neighbours of a spin are sums over one piece of it (``embedding_bag``): in a fixed order, on any device.

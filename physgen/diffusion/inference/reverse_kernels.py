@@ -9,7 +9,7 @@ moments of :math:`q(y'|y)` are
 A Gaussian kernel states what it takes for C, diagonal in the sites or in the Fourier modes. Nothing of it needs to be
 right for path weights to be unbiased; the better it is, the less they scatter.
 
-:class:`KernelSampler` draws each step from such a Gaussian. DDPM's step is a draw from :math:`q(y'|y, x_0 = D)`, as if
+:class:`physgen.diffusion.inference.kernel_sampler.KernelSampler` draws each step from such a Gaussian. DDPM's step is a draw from :math:`q(y'|y, x_0 = D)`, as if
 :math:`x_0` were known: it misses the posterior covariance C of :math:`x_0` given y, and with it variance. A kernel
 includes it, at the step to s' = 0 too, which is then N(D, C). With the Fourier-diagonal :math:`C = P s^2/(P + s^2)` of
 a stationary Gaussian field every step and the start are exact, and so is the law of the samples with a single step.
@@ -23,19 +23,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, pairwise
+from itertools import count
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser, bridge_mean, bridge_variance, elapsed, rho
+from physgen.diffusion.convention import Condition, bridge_mean, bridge_variance, elapsed, rho
 from physgen.diffusion.discretization.dissipation import independent
 from physgen.diffusion.exact.field import GaussianField
 from physgen.diffusion.exact.law import LOG_2PI
-from physgen.diffusion.levels import check_levels
 from physgen.diffusion.noise import Stream
-from physgen.diffusion.sampling.solver import StepNoise
 
 CLOSEST = 1e-9  # of |m| to 1, so that no state has probability zero when the denoiser is rounded
 
@@ -308,46 +306,3 @@ def _log_mixture(y: Tensor, centres: tuple[Tensor, Tensor], mean: Tensor, varian
 def magnetisation(denoised: Tensor) -> Tensor:
     """The denoised, kept away from certainty."""
     return denoised.clamp(-1 + CLOSEST, 1 - CLOSEST)
-
-
-@dataclass(frozen=True)
-class KernelSampler:
-    r"""Sampler of a kernel, e.g. ``KernelSampler(FourierCovariance(GaussianField.fit(x)))`` for stationary fields.
-
-    One evaluation a step, stochastic, every step to 0 included. :func:`physgen.diffusion.sampling.samplers.sample`
-    begins with :meth:`start`, which gives white noise the mean and the variance of the kernel's start. Weak order 1 in
-    general, like :data:`physgen.diffusion.sampling.stochastic.ancestral`, with a much smaller error; no error at all
-    for Gaussian fields of the kernel's spectrum. The last step draws noise: the spread of :math:`x_0` that D does not
-    resolve is that of the surrogate there, right in variance, Gaussian in shape.
-
-    Source: Bao et al., arXiv:2201.06503 (scalar covariance).
-    """
-
-    kernel: Kernel
-
-    def step(
-        self, denoiser: Denoiser, y: Tensor, s: float, s_next: float, condition: Condition = None
-    ) -> tuple[Tensor, Tensor]:
-        r"""Mean (B, C, \*grid) of y' given y, and standard deviations in the kernel's basis (sites or modes)."""
-        denoised = denoiser(y, torch.full((y.shape[0],), s, dtype=y.dtype, device=y.device), condition)
-        return self.kernel.mean(y, denoised, s, s_next), self.kernel.variance(denoised, s, s_next).sqrt()
-
-    def start(self, white: Tensor, s: float, condition: Condition = None) -> Tensor:
-        """y at the first level from white noise of unit variance."""
-        return self.kernel.start_mean(white) + self.kernel.colour(white, self.kernel.start_variance(white, s))
-
-    def __call__(
-        self, denoiser: Denoiser, levels: Tensor, y: Tensor, condition: Condition = None, noise: StepNoise | None = None
-    ) -> Tensor:
-        """y at the last level from y at the first; arguments of :class:`physgen.diffusion.sampling.solver.Sampler`."""
-        draw = _source(noise)
-        for i, (s, s_next) in enumerate(pairwise(check_levels(levels))):
-            mean, std = self.step(denoiser, y, s, s_next, condition)
-            y = mean + self.kernel.colour(draw(i), std.square())
-        return y
-
-
-def _source(noise: StepNoise | None) -> Callable[[int], Tensor]:
-    if noise is None:
-        raise ValueError("a stochastic sampler needs noise, got None; pass a function: step index -> tensor like y")
-    return noise

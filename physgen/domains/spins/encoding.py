@@ -167,6 +167,7 @@ def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
 
 def _most_bonds(ensemble: xr.Dataset) -> int:
     disorder = disorder_of(ensemble)
+    assert disorder.edges is not None
     counts = bond_counts(disorder.edges, disorder.couplings, int(ensemble.sizes["site"]))
     return int(counts.max() if counts.max() == counts.min() else np.ceil(1.1 * counts.max()) + 8)
 

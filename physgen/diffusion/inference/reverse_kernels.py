@@ -9,7 +9,8 @@ moments of :math:`q(y'|y)` are
 A Gaussian kernel states what it takes for C, diagonal in the sites or in the Fourier modes. Nothing of it needs to be
 right for path weights to be unbiased; the better it is, the less they scatter.
 
-:class:`physgen.diffusion.inference.kernel_sampler.KernelSampler` draws each step from such a Gaussian. DDPM's step is a draw from :math:`q(y'|y, x_0 = D)`, as if
+:class:`physgen.diffusion.inference.kernel_sampler.KernelSampler` draws each step from such a Gaussian. DDPM's step is
+a draw from :math:`q(y'|y, x_0 = D)`, as if
 :math:`x_0` were known: it misses the posterior covariance C of :math:`x_0` given y, and with it variance. A kernel
 includes it, at the step to s' = 0 too, which is then N(D, C). With the Fourier-diagonal :math:`C = P s^2/(P + s^2)` of
 a stationary Gaussian field every step and the start are exact, and so is the law of the samples with a single step.

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 
 _ATEN = torch.ops.aten
 _OF_ROWS = (_ATEN.slice.Tensor, _ATEN.index_select.default, _ATEN.select.int)  # with the dim as second argument
+SHARED = "rows that repeat share their memory: take some, or clone() all, before you change one"
 
 
 class Repeated(torch.Tensor):
@@ -24,6 +25,9 @@ class Repeated(torch.Tensor):
 
     Taking rows of it (``[...]``, ``index_select``) gives an ordinary tensor of these alone; another device or dtype is
     taken on by the table. Every other operation makes the whole tensor first: right, and as large as it says.
+
+    Raises:
+        RuntimeError: of what would change it in place.
 
     Example:
         >>> rows = Repeated(table, torch.arange(10).repeat_interleave(100))  # 1000 rows, 10 in memory
@@ -44,6 +48,9 @@ class Repeated(torch.Tensor):
         """All rows as an ordinary tensor."""
         return self.table[self.rows]
 
+    def __setitem__(self, place: Any, value: Any) -> None:
+        raise RuntimeError(SHARED)
+
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """All rows as an array."""
         return self.whole().numpy(force=force)
@@ -62,6 +69,11 @@ class Repeated(torch.Tensor):
         """What torch calls with every operation."""
         kwargs, first = kwargs or {}, args[0] if args else None
         if isinstance(first, Repeated):
+            written = func._schema.arguments[0].alias_info  # type: ignore[attr-defined]
+            if written is not None and written.is_write:
+                raise RuntimeError(
+                    "rows that repeat share their memory: take some, or clone() all, before changing one"
+                )
             if func is _ATEN._to_copy.default:
                 return cls(func(first.table, *args[1:], **kwargs), first.rows.to(kwargs.get("device") or first.device))
             if func is _ATEN.index.Tensor and _one_index(args[1]):

@@ -51,3 +51,13 @@ def test_equal_rows_are_those_of_equal_numbers():
     for value in (Repeated(table, ROWS), table[ROWS]):
         assert equal_rows(value, torch.tensor([0, 4]), torch.tensor([2, 5]))
         assert not equal_rows(value, torch.tensor([0, 4]), torch.tensor([4, 5]))
+
+
+def test_nothing_is_changed_in_place():
+    """The change would be one of a copy, and lost."""
+    repeated = Repeated(TABLE, ROWS)
+    with pytest.raises(RuntimeError, match="clone"):
+        repeated[2] = 0
+    with pytest.raises(RuntimeError, match="clone"):
+        repeated.mul_(2)
+    assert torch.equal(repeated.clone().mul_(2), 2 * TABLE[ROWS])

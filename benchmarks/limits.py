@@ -47,7 +47,7 @@ def lines_table() -> str:
 
 def exact_table() -> str:
     """Effective sample size and ln Z of the paths of an exact denoiser, by enumeration."""
-    rows = ["| steps | effective sample size | error of ln Z |", "|---|---|---|"]
+    rows = ["| steps | effective fraction of the draws | error of ln Z |", "|---|---|---|"]
     for steps in STEPS:
         fractions, errors = [], []
         for instance in range(INSTANCES):

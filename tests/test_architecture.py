@@ -37,6 +37,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "domains/law": set(),
     "domains/known": {"ensemble"},
     "domains/quenched": set(),
+    "domains/repeated": set(),
     "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},

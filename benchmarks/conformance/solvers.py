@@ -16,7 +16,8 @@ from benchmarks.conformance.row import Row
 from physgen.diffusion.discretization.gaussian import largest_error
 from physgen.diffusion.discretization.search import best_log_uniform, optimal_levels, steps_for
 from physgen.diffusion.exact import GaussianField
-from physgen.diffusion.inference.reverse_kernels import FourierCovariance, KernelSampler
+from physgen.diffusion.inference.kernel_sampler import KernelSampler
+from physgen.diffusion.inference.reverse_kernels import FourierCovariance
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.sampling.samplers import SAMPLERS, evaluations
 from physgen.diffusion.sampling.solver import Solver

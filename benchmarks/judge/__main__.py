@@ -51,6 +51,7 @@ def head():
         "Fakes that share some statistics with the truth and nothing else, each judged beside truth against truth, and",
         "how often the judge errs where both sides follow one law. Written by `make judge` on",
         f"{datetime.date.today()}, commit {git_commit()}, {processor()}, Python {platform.python_version()}.",
+        "Diagnostics are counted as they were at that commit, copies only where a training set was given.",
     ]
 
 

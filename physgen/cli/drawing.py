@@ -103,7 +103,14 @@ def _add_given(sample: argparse.ArgumentParser) -> None:
 
 def sample_command(arguments: argparse.Namespace) -> None:
     """physgen sample: draw, and say what was not held fixed and what comes next."""
-    from physgen.stages import DrawOptions, describe_average, extrapolation, labels_not_held, sample
+    from physgen.stages import (
+        DrawOptions,
+        describe_acceptance,
+        describe_average,
+        extrapolation,
+        labels_not_held,
+        sample,
+    )  # fmt: skip
 
     if any(getattr(arguments, name) is not None for name in ("given", "operator", "truth")):
         from physgen.cli.given import sample_given_observation
@@ -137,6 +144,8 @@ def sample_command(arguments: argparse.Namespace) -> None:
         from physgen.stages.guidance import describe_populations
 
         print(describe_populations(path))
+    if words := describe_acceptance(path):
+        print(words)
     if words := extrapolation(path):
         print(f"extrapolation: {words} of the labels, where nothing was learned")
     varying = labels_not_held(arguments.run, path, given)

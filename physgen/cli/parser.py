@@ -128,9 +128,8 @@ def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    evaluate = commands.add_parser(
-        "evaluate", help="judge an ensemble or an array against a reference, anybody's files"
-    )
+    judged = "judge an ensemble or an array against a reference, anybody's files"
+    evaluate = commands.add_parser("evaluate", help=judged)
     evaluate.add_argument(
         "generated", type=Path, metavar="GENERATED", help="an ensemble, or an array in .npy or .npz, samples first"
     )
@@ -139,6 +138,8 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--box", metavar="LENGTH", help='side of the box of arrays, e.g. --box "25 Mpc/h"')
     evaluate.add_argument("--domain", metavar="NAME", help="physics of files that name none (default: any field)")
     evaluate.add_argument("--run", type=Path, metavar="RUN", help="log the figures and metrics to this run as well")
+    weighed = "of weighted draws judge M of each law, taken by their weights"
+    evaluate.add_argument("--resample", type=int, metavar="M", help=weighed)
     evaluate.add_argument(
         "--tolerance",
         action="append",

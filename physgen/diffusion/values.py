@@ -243,13 +243,15 @@ class Categorical(Values):
 
     The denoiser gives the probability of each kind; drawing ends at the likeliest one. ``bonds``: the entry of the
     condition, (B, 2d, \*grid), with ln of the weight of equal kinds at both ends of each bond, if there is one
-    (:class:`physgen.diffusion.inference.categorical_pairs.CategoricalPairs`).
+    (:class:`physgen.diffusion.inference.categorical_pairs.CategoricalPairs`). ``kinds``: q, where it is known: of the
+    weight of noise levels in training (:func:`physgen.diffusion.learning.categorical.linear_error`).
     """
 
     name: ClassVar[str] = "categorical"
     baseline: ClassVar[str] = "independent sites"
 
     bonds: str | None = None
+    kinds: int | None = None
 
     def denoiser(self, network: nn.Module, spectrum: Spectrum | None = None, head: HeadName = PLAIN_HEAD) -> nn.Module:
         """See :class:`physgen.diffusion.learning.categorical.CategoricalDenoiser`."""
@@ -258,7 +260,7 @@ class Categorical(Values):
         if spectrum is not None:
             raise ValueError("values of one of q kinds have no prior spectrum, got one")
         _check_plain(head)
-        return CategoricalDenoiser(network)
+        return CategoricalDenoiser(network, self.kinds)
 
     def smallest_level(self, power: Tensor) -> float:
         """0.14: the largest component is then wrong for less than one site in a million."""

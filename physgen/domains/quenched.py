@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from physgen.domains.repeated import Repeated
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,11 +33,21 @@ def sample_shape(template: xr.Dataset) -> tuple[int, int, int]:
 
 
 def over_temperatures(values: np.ndarray, template: xr.Dataset) -> torch.Tensor:
-    r"""Numbers of each instance (D, ...) in J -> :math:`\beta` times those, of each sample (B, ...) float32."""
-    replicas, shape = int(template.sizes["replica"]), values.shape[1:]
-    beta = _beta(template)
-    scaled = torch.from_numpy(values.astype(np.float64))[:, None] * beta.reshape(1, -1, *[1] * len(shape))
-    return scaled.to(torch.float32)[:, :, None].expand(-1, -1, replicas, *shape).reshape(-1, *shape)
+    r"""Numbers of each instance (D, ...) in J -> :math:`\beta` times those, of each sample (B, ...) float32.
+
+    In memory they stand once for all replicas (:class:`physgen.domains.repeated.Repeated`).
+    """
+    shape = values.shape[1:]
+    beta = _beta(template).reshape(1, -1, *[1] * len(shape))
+    table = (torch.from_numpy(values.astype(np.float64))[:, None] * beta).to(torch.float32)
+    laws = torch.arange(table.shape[0] * table.shape[1])
+    return Repeated(table.reshape(-1, *shape), laws.repeat_interleave(int(template.sizes["replica"])))
+
+
+def over_samples(values: np.ndarray, template: xr.Dataset) -> torch.Tensor:
+    """What belongs to each instance whatever the temperature, (D, ...) -> of each sample (B, ...); in memory once."""
+    _, temperatures, replicas = sample_shape(template)
+    return Repeated(torch.from_numpy(values), torch.arange(len(values)).repeat_interleave(temperatures * replicas))
 
 
 def temperature_labels(template: xr.Dataset) -> torch.Tensor:

@@ -38,17 +38,29 @@ def made_with(generated: xr.Dataset) -> str:
 
 
 def banner_of(generated: xr.Dataset) -> str:
-    """What must be known before the verdicts: labels outside the training, weights that were left out; or nothing."""
-    return " ".join(filter(None, [extrapolation_banner(generated), _weights_left_out(generated)]))
+    """What must be known before the verdicts: labels outside the training, what became of weights; or nothing."""
+    said = [extrapolation_banner(generated), _weights_left_out(generated), _weights_taken(generated)]
+    return " ".join(filter(None, said))
 
 
 def _weights_left_out(generated: xr.Dataset) -> str:
     if LOG_WEIGHT not in generated:
         return ""
-    remedy = "" if "guidance" in generated.attrs else "; draw with --weights --resample M to judge that"
+    remedy = "" if "guidance" in generated.attrs else "; --resample M judges that"
     return (
         f"The draws have weights ({LOG_WEIGHT}), which no diagnostic takes: judged is what was drawn, not what the "
         f"weights make of it{remedy}."
+    )
+
+
+def _weights_taken(generated: xr.Dataset) -> str:
+    if "certified" not in generated or bool((generated["certified"] == 1).all()):
+        return ""
+    good, laws = int((generated["certified"] == 1).sum()), generated["certified"].size
+    return (
+        f"The configurations were taken by their weights; in {laws - good} of {laws} laws fewer draws count than were "
+        "kept, or the tail of the weights is heavy (certified = 0): what repeats there is counted as independent, so "
+        "that errors of the generated side are too small."
     )
 
 

@@ -22,6 +22,7 @@ from physgen.diffusion.learning.denoisers import FieldDenoiser, LevelDistributio
 from physgen.diffusion.learning.prior_spectrum import Spectrum
 from physgen.diffusion.masked import MaskedDenoiser, sample_masked, uniform_fraction
 from physgen.diffusion.names import DIVERGENCE, UNMASKING
+from physgen.diffusion.sampling.metropolis import Acceptance, AnnealedMetropolis
 from physgen.diffusion.sampling.samplers import SAMPLERS, sample
 from physgen.diffusion.sampling.tiles import tile_of
 from physgen.diffusion.sde import SDES
@@ -190,13 +191,14 @@ def draw(
     """Configurations under the conditions of ``template``, as an ensemble in physical units.
 
     ``streams`` number the noise of each sample, as the domain does where None; ``tile`` is that of
-    :class:`physgen.diffusion.sampling.tiles.Execution`.
+    :class:`physgen.diffusion.sampling.tiles.Execution`; ``progress`` is called with (configurations done, asked for).
     """
-    encoding = model.encoding
+    encoding, accepted = model.encoding, Acceptance()
     numbers = model.domain.streams(template) if streams is None else streams
     condition = dict(model.domain.condition(template, encoding.domain))
     count = len(next(iter(condition.values()))) if condition else encoding.count(template)
     shape, chosen = (count, *encoding.shape), None if numbers is None else [int(number) for number in numbers]
+    counted = None if progress is None else _in_configurations(progress, count)
     if model.is_masked:
         x = sample_masked(
             cast("MaskedDenoiser", model.denoiser), shape, seed, condition or None, len(levels.values) - 1,
@@ -204,8 +206,9 @@ def draw(
         ).x.cpu()  # fmt: skip
     else:
         x = sample(
-            model.denoiser, levels.values, shape, seed, condition or None, sampler, device=model.device, home="cpu",
-            tile=tile, progress=progress, workers=_workers(model, tile), streams=chosen,
+            model.denoiser, levels.values, shape, seed, condition or None,
+            AnnealedMetropolis(seen=accepted) if sampler == "mala" else sampler, device=model.device, home="cpu",
+            tile=tile, progress=counted, workers=_workers(model, tile), streams=chosen,
         )  # fmt: skip
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
@@ -215,7 +218,21 @@ def draw(
         )
     made = model.domain.decode(x, template, encoding.domain)
     drawn = {"sampler": sampler, "sampler_steps": len(levels.values) - 1, "seed": seed}
-    return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values))
+    return made.assign_attrs(drawn | levels.facts() | sampler_bias(model, sampler, levels.values) | accepted.facts())
+
+
+def _in_configurations(progress: Callable[[int, int], None], count: int) -> Callable[[int, int], None]:
+    """``progress`` in the ``count`` configurations asked for, of a part done of all evaluations of the denoiser."""
+    said = 0
+
+    def seen(done: int, total: int) -> None:
+        nonlocal said
+        now = count * done // total
+        if now > said:  # a bar that stands still is not called
+            said = now
+            progress(now, count)
+
+    return seen
 
 
 SHARED_VALUES = 2**16  # of a tile: larger ones gain from the threads of torch, and several take much memory

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from physgen.stages.regimes import write_regimes as write_regimes
     from physgen.stages.sampling import DrawOptions as DrawOptions
     from physgen.stages.sampling import conditions_without_data as conditions_without_data
+    from physgen.stages.sampling import describe_acceptance as describe_acceptance
     from physgen.stages.sampling import extrapolation as extrapolation
     from physgen.stages.sampling import labels_not_held as labels_not_held
     from physgen.stages.sampling import reference_settings as reference_settings

@@ -22,6 +22,7 @@ from physgen.diagnostics.window import Correction, corrected
 from physgen.domains.contract import Domain, check_same_domain, domain_of, with_units
 from physgen.ensemble import (
     EXTRAPOLATED,
+    LOG_WEIGHT,
     SHARED,
     corner_of,
     independent_units,
@@ -57,6 +58,7 @@ def evaluate(
     domain: str | None = None,
     processes: int = 1,
     correction: Correction | None = None,
+    resample: int | None = None,
 ) -> Evaluation:
     """Judge an ensemble file against a reference file and write the evaluation.
 
@@ -71,6 +73,7 @@ def evaluate(
         domain: physics of files that name none; None for the one that another file names, or for any field.
         processes: how many draw the figures at once; the result does not depend on it.
         correction: window and shot noise to take off the spectra, in place of that of the run's configuration.
+        resample: of weighted draws judge so many of each law, taken by their weights; None: as they were drawn.
 
     Returns:
         The evaluation, with its ``folder``.
@@ -83,6 +86,8 @@ def evaluate(
     if train is not None:
         paths["train"] = Path(train)
     read = as_ensembles(paths, box_size, domain)
+    if resample is not None:
+        read["generated"] = _by_weights(read["generated"], resample, paths["generated"])
     folder = default_folder(paths["generated"]) if output is None else Path(output)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: choose a folder for the report")
@@ -95,6 +100,18 @@ def evaluate(
     if logged_to is None:
         return found.write(folder, sources, processes=processes)
     return write_to_run(found, logged_to, folder, sources, processes)
+
+
+def _by_weights(generated: xr.Dataset, count: int, path: Path) -> xr.Dataset:
+    """``count`` draws of each law taken by their weights, :func:`physgen.stages.weighing.resampled`."""
+    from physgen.stages.weighing import resampled
+
+    if LOG_WEIGHT not in generated or "tail" not in generated:
+        raise InputError(
+            f"resample = {count} takes draws by the weights of their law, which {path} has none of: draw with weights "
+            "and without guidance, or leave it out"
+        )
+    return resampled(generated, count, seed=0)
 
 
 def judging_rules(

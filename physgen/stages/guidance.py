@@ -176,4 +176,7 @@ def _describe(log_weight: torch.Tensor) -> str:
             f"the largest of the {count} weights have a Pareto tail of shape {found.tail:.2f} > 0.7: the guided law is "
             "not reached by weighting, and no effective sample size is given; lower W or draw many more"
         )
-    return f"effective sample size {found.effective_sample_size:.1f} of {count}, Pareto tail {found.tail:.2f} (< 0.7)"
+    return (
+        f"effective sample size {found.effective_sample_size:.1f} of {count} draws (fraction "
+        f"{found.effective_fraction:.3f}), Pareto tail {found.tail:.2f} (< 0.7)"
+    )

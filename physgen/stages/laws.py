@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from physgen.domains.repeated import equal_rows
 from physgen.errors import InputError
 from physgen.runs.model import Model
 
@@ -117,8 +118,5 @@ class Laws:
 
 def _is_constant(condition: Mapping[str, torch.Tensor], sizes: Sequence[int], axis: int) -> bool:
     """Whether all conditions are equal along one of the sample dims."""
-    for value in condition.values():
-        table = value.reshape(*sizes, -1)
-        if not bool((table == table.narrow(axis, 0, 1)).all()):
-            return False
-    return True
+    rows = torch.arange(math.prod(sizes)).reshape(*sizes).movedim(axis, 0).reshape(sizes[axis], -1)
+    return all(equal_rows(value, rows[0], other) for value in condition.values() for other in rows[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -36,19 +37,25 @@ class Paths:
         """How they are drawn, in a word."""
         return "unmasking" if self.model.is_masked else type(self._how[0]).__name__
 
-    def drawn(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        r"""Configurations x (B, C, \*grid) of the law of these rows and their log-weights (B,), on the CPU."""
+    def drawn(
+        self, rows: np.ndarray, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        r"""Configurations x (B, C, \*grid) of the law of these rows and their log-weights (B,), on the CPU.
+
+        ``progress`` is called with (configurations done, B).
+        """
         count, streams = len(rows), self.weighed.streams_of(rows)
         target, condition = self.weighed.target_of(rows), self.weighed.condition_of(rows, count)
         shape, device = (count, *self.model.encoding.shape), self.model.device
         if self.model.is_masked:
             found = sample_masked(
-                self._masked, shape, self.seed, condition or None, self._groups, device=device, streams=streams
-            )
+                self._masked, shape, self.seed, condition or None, self._groups, device=device, streams=streams,
+                progress=progress,
+            )  # fmt: skip
             return found.x.float().cpu(), (target(found.x) - found.log_probability).cpu()
         made = weighted_sample(
             self.model.denoiser, self._how[0], self.levels.values, shape, self.seed, target, readout=self._how[1],
-            condition=condition, device=device, streams=streams,
+            condition=condition, device=device, streams=streams, progress=progress,
         )  # fmt: skip
         return made.x.cpu(), made.log_weight.cpu()
 

@@ -36,7 +36,8 @@ BOTH_SIDES = {  # variable -> what of TwoSided, long_name
     "two_sided_counts": ("counts", "effective number of summands of the two-sided ln Z, the smaller of both sides"),
     "log_Z_closed": (
         "is_closed",
-        "1 where both sides meet and the two-sided error is one; 0 open: too little overlap, or sides that disagree",
+        "1 where both sides meet and the two-sided error is one; 0 open: too little overlap, a heavy tail of the "
+        "weights, or sides that disagree",
     ),
 }
 
@@ -58,7 +59,7 @@ def with_reverse_paths(
             by a model, they are the starts; they are taken to be of the law and independent of each other.
         wanted: reverse paths of each law; None for as many as there are starts, up to the number of draws. Without
             starts in ``like`` None is none, and a number takes the model's own draws, chosen by their weights.
-        progress: called with (done, total).
+        progress: called with (paths done, all).
 
     Returns:
         The ensemble; its attribute ``reverse_starts`` says what the starts were, ``reverse_paths`` how many.
@@ -83,7 +84,7 @@ def with_reverse_paths(
     for number, (rows, x) in enumerate(zip(weighed.laws, starts, strict=True)):
         found.append(bennett(_log_weights(made)[rows], paths.reversed(rows, x)))
         if progress is not None:
-            progress(number + 1, weighed.laws.count)
+            progress((number + 1) * len(x), weighed.laws.count * len(x))
     told = {"reverse_starts": kind, "reverse_paths": min(len(x) for x in starts)}
     return _described(made, found, weighed).assign_attrs(told)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen.diffusion.names import DIVERGENCE, LevelRule
+from physgen.diffusion.sampling.metropolis import SENSIBLE
 from physgen.domains.contract import Domain, check_same_domain, with_units
 from physgen.ensemble import (
     CORNER,
@@ -188,6 +190,23 @@ def extrapolation(generated: str | Path) -> str:
     """Which configurations of a file lie in the corner that its training held out, in words; empty for none."""
     with open_conditions(generated) as drawn:
         return str(drawn.attrs.get(EXTRAPOLATED, ""))
+
+
+def describe_acceptance(generated: str | Path) -> str:
+    """What part of its proposals the sampler mala accepted, with a warning outside SENSIBLE; empty for others."""
+    with open_conditions(generated) as drawn:
+        names = ("mala_acceptance", "mala_acceptance_least", "mala_acceptance_largest")
+        found = [float(drawn.attrs.get(name, math.nan)) for name in names]
+    mean, least, largest = found
+    if math.isnan(mean):
+        return ""
+    said = f"mala accepted {mean:.2f} of its proposals, {least:.2f} to {largest:.2f} by levels"
+    low, high = SENSIBLE
+    if least < low:
+        return f"{said}: below {low:g} the chains hardly move, and the draws are those of the steps between the levels"
+    if largest > high:
+        return f"{said}: above {high:g} the steps are too small to mix, and the draws are those of the way down alone"
+    return said
 
 
 def labels_not_held(run: str | Path | Run, generated: str | Path, given: Mapping[str, float]) -> str:

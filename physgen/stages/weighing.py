@@ -8,6 +8,7 @@ Each condition of a request is a law of its own, with its own norm Z: its draws 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,15 +77,18 @@ def draw_weighted(
     x = torch.empty(laws.count * laws.draws, *encoding.shape)
     log_weight = torch.empty(len(x), dtype=torch.float64)
     for number, rows in enumerate(laws):
-        x[rows], log_weight[rows] = paths.drawn(rows)
-        if progress is not None:
-            progress((number + 1) * laws.draws, len(x))
+        x[rows], log_weight[rows] = paths.drawn(rows, _after(progress, number * laws.draws, len(x)))
     made = model.domain.decode(x, template, encoding.domain)
     if sweeps:
         made = model.domain.local_moves(made, sweeps, seed)
     said = {"sampler": f"weighted paths ({paths.kind})", "sampler_steps": len(levels.values) - 1, "seed": seed}
     made = _with_weights(made, log_weight.numpy(), laws, math.prod(encoding.shape)).assign_attrs(said | levels.facts())
     return with_weighted_means(made, model.domain.observables(made), log_weight.numpy(), laws)
+
+
+def _after(progress: Progress | None, before: int, total: int) -> Callable[[int, int], None] | None:
+    """``progress`` of all laws, told by the draws of one."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _with_weights(made: xr.Dataset, log_weight: np.ndarray, laws: Laws, sites: int) -> xr.Dataset:

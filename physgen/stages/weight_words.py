@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from physgen.diffusion.inference.two_sided import FEWEST_COUNT
 from physgen.diffusion.inference.weight_statistics import LONGEST_TAIL
 from physgen.ensemble import LOG_WEIGHT, load_ensemble
 from physgen.stages.reverse_paths import OWN
@@ -102,10 +104,16 @@ def table_of_both_sides(made: xr.Dataset) -> str:
 
 
 def _reason(value: Mapping[str, float]) -> str:
-    if value["two_sided_tail"] <= LONGEST_TAIL and value["two_sided_counts"] >= 10:
+    tail, counts = value["two_sided_tail"], value["two_sided_counts"]
+    if tail <= LONGEST_TAIL and counts >= FEWEST_COUNT:
         return "the two sides disagree: the starts are not of this law, or a mode is missing"
+    what = [f"too little overlap, {counts:.0f} paths count"] if counts < FEWEST_COUNT else []
+    what += (
+        [f"a heavy tail of the weights, Pareto shape {tail:.2f} above {LONGEST_TAIL}"] if tail > LONGEST_TAIL else []
+    )
+    what += ["too few paths to judge the tail of their weights"] if math.isnan(tail) else []
     low, high = value["log_Z_bound"], value["log_Z_upper_bound"]
-    return f"too little overlap, ln Z between {low:.1f} and {high:.1f} in the mean"
+    return f"{' and '.join(what)}; ln Z between {low:.1f} and {high:.1f} in the mean"
 
 
 def _measured(value: float, error: float, known: bool) -> str:

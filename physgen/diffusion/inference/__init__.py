@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.inverse import pigdm as pigdm
     from physgen.diffusion.inference.inverse import repaint as repaint
     from physgen.diffusion.inference.inverse import wiener as wiener
+    from physgen.diffusion.inference.kernel_sampler import KernelSampler as KernelSampler
     from physgen.diffusion.inference.likelihood import Likelihood as Likelihood
     from physgen.diffusion.inference.likelihood import log_likelihood as log_likelihood
     from physgen.diffusion.inference.likelihood import sample_with_log_density as sample_with_log_density
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from physgen.diffusion.inference.reverse_kernels import EulerMaruyama as EulerMaruyama
     from physgen.diffusion.inference.reverse_kernels import FourierCovariance as FourierCovariance
     from physgen.diffusion.inference.reverse_kernels import Kernel as Kernel
-    from physgen.diffusion.inference.reverse_kernels import KernelSampler as KernelSampler
     from physgen.diffusion.inference.reverse_kernels import LocalCovariance as LocalCovariance
     from physgen.diffusion.inference.reverse_kernels import PathKernel as PathKernel
     from physgen.diffusion.inference.reverse_kernels import SpinMixture as SpinMixture

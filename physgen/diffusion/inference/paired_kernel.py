@@ -59,7 +59,7 @@ class PairedMixture(TwoSublattices):
         """With the bonds of a condition; independent sites where it has none on a lattice."""
         bonds, field = (condition or {}).get(self.entry), (condition or {}).get("field")
         if bonds is None:
-            return SpinMixture()
+            return SpinMixture().given(condition)
         return replace(self, bonds=bonds.double().clamp(-STRONGEST, STRONGEST), field=field)
 
     def started(self, denoise: Callable[[Tensor, float], Tensor], s: float) -> PathKernel:

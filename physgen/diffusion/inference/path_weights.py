@@ -120,6 +120,7 @@ def weighted_sample(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     streams: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> WeightedSamples:
     r"""Draw paths down the levels and weigh them against a target.
 
@@ -137,7 +138,7 @@ def weighted_sample(
             :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`; "categorical" for a kernel that reads kinds out itself.
         condition: tensors that lead with N.
         tile, start_index, device, dtype, streams: as in :func:`physgen.diffusion.sampling.samplers.sample`; ``dtype``
-            is what the denoiser sees and the samples have.
+            is what the denoiser sees and the samples have. progress: called with (samples done, N) after each tile.
 
     Raises:
         ValueError: levels that do not end at 0, a condition whose length is not N, an unknown read-out or sampler.
@@ -150,6 +151,8 @@ def weighted_sample(
         x, log_ratio = _downwards(reverse, _path_noise(seed, "weighted path", part, one, plan))
         samples[part.place] = x[part.inside].to(dtype)
         log_weight[part.place] = (log_target(x) + log_ratio)[part.inside]
+        if progress is not None:
+            progress(part.place.stop, count)
     return WeightedSamples(samples, log_weight)
 
 

@@ -9,7 +9,8 @@ moments of :math:`q(y'|y)` are
 A Gaussian kernel states what it takes for C, diagonal in the sites or in the Fourier modes. Nothing of it needs to be
 right for path weights to be unbiased; the better it is, the less they scatter.
 
-:class:`KernelSampler` draws each step from such a Gaussian. DDPM's step is a draw from :math:`q(y'|y, x_0 = D)`, as if
+:class:`physgen.diffusion.inference.kernel_sampler.KernelSampler` draws each step from such a Gaussian. DDPM's step is
+a draw from :math:`q(y'|y, x_0 = D)`, as if
 :math:`x_0` were known: it misses the posterior covariance C of :math:`x_0` given y, and with it variance. A kernel
 includes it, at the step to s' = 0 too, which is then N(D, C). With the Fourier-diagonal :math:`C = P s^2/(P + s^2)` of
 a stationary Gaussian field every step and the start are exact, and so is the law of the samples with a single step.
@@ -23,19 +24,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, pairwise
+from itertools import count
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from physgen.diffusion.convention import Condition, Denoiser, bridge_mean, bridge_variance, elapsed, rho
+from physgen.diffusion.convention import Condition, bridge_mean, bridge_variance, elapsed, rho
 from physgen.diffusion.discretization.dissipation import independent
 from physgen.diffusion.exact.field import GaussianField
 from physgen.diffusion.exact.law import LOG_2PI
-from physgen.diffusion.levels import check_levels
 from physgen.diffusion.noise import Stream
-from physgen.diffusion.sampling.solver import StepNoise
 
 CLOSEST = 1e-9  # of |m| to 1, so that no state has probability zero when the denoiser is rounded
 
@@ -242,9 +241,28 @@ class SpinMixture(PathKernel):
 
     Two Gaussians a spin where :class:`LocalCovariance` takes one of the same mean and variance: a spin that is nearly
     sure may still turn, so that weights keep no heavy tail at small s. At s' = 0 it is the Bernoulli read-out.
+
+    In a field, the entry ``field`` of the condition, paths begin from spins of the means D(0, s), those of the law
+    itself, seen at the first level (:mod:`physgen.diffusion.inference.paired_kernel` says why).
+
+    Args:
+        field: (B, C, \*grid) of the condition, or None. origin: means (B, C, \*grid) that paths begin from, or None.
     """
 
     reads_out: ClassVar[bool] = True
+
+    field: Tensor | None = None
+    origin: Tensor | None = None
+
+    def given(self, condition: Condition) -> PathKernel:
+        """With the field of a condition, where it has one."""
+        return replace(self, field=(condition or {}).get("field"))
+
+    def started(self, denoise: Callable[[Tensor, float], Tensor], s: float) -> PathKernel:
+        """In a field, with the means D(0, s) as the origin."""
+        if self.field is None:
+            return self
+        return replace(self, origin=magnetisation(denoise(torch.zeros_like(self.field, dtype=torch.float64), s)))
 
     def draw(self, move: Move, noise: Noise) -> Tensor:
         up = 0.5 * (1 + magnetisation(move.denoised))
@@ -258,72 +276,34 @@ class SpinMixture(PathKernel):
         m = magnetisation(move.denoised)
         if move.s_next == 0:
             return torch.log(0.5 * (1 + y_next * m)).flatten(1).sum(1)
-        ends = []
-        for sign in (1, -1):
-            residual = y_next - move.toward(torch.full_like(y_next, sign))
-            ends.append(
-                torch.log(0.5 * (1 + sign * m)) - 0.5 * residual.square() / bridge_variance(move.s, move.s_next)
-            )
-        return (
-            (torch.logaddexp(*ends) - 0.5 * (LOG_2PI + math.log(bridge_variance(move.s, move.s_next))))
-            .flatten(1)
-            .sum(1)
-        )
+        up, down = (move.toward(torch.full_like(y_next, sign)) for sign in (1, -1))
+        return _log_mixture(y_next, (up, down), m, bridge_variance(move.s, move.s_next))
 
     def covariance_times(self, mean: Tensor, v: Tensor) -> Tensor:
         """What the kernel takes for C times v."""
         return independent(mean, v)
 
     def start(self, noise: Noise, s: float) -> Tensor:
-        return LocalCovariance().start(noise, s)
+        if self.origin is None:
+            return LocalCovariance().start(noise, s)
+        uniform = noise.uniform()
+        return torch.where(uniform < 0.5 * (1 + self.origin), 1.0, -1.0).to(uniform) + s * noise.normal()
 
     def log_start(self, y: Tensor, s: float) -> Tensor:
-        return LocalCovariance().log_start(y, s)
+        if self.origin is None:
+            return LocalCovariance().log_start(y, s)
+        return _log_mixture(y, (torch.ones_like(y), -torch.ones_like(y)), self.origin, s**2)
+
+
+def _log_mixture(y: Tensor, centres: tuple[Tensor, Tensor], mean: Tensor, variance: float) -> Tensor:
+    r""":math:`\ln \prod_i \sum_\pm \tfrac12 (1 \pm m_i) N(y_i; c_{\pm,i}, variance)`, (B,)."""
+    ends = [
+        torch.log(0.5 * (1 + sign * mean)) - 0.5 * (y - centre).square() / variance
+        for sign, centre in zip((1, -1), centres, strict=True)
+    ]
+    return (torch.logaddexp(*ends) - 0.5 * (LOG_2PI + math.log(variance))).flatten(1).sum(1)
 
 
 def magnetisation(denoised: Tensor) -> Tensor:
     """The denoised, kept away from certainty."""
     return denoised.clamp(-1 + CLOSEST, 1 - CLOSEST)
-
-
-@dataclass(frozen=True)
-class KernelSampler:
-    r"""Sampler of a kernel, e.g. ``KernelSampler(FourierCovariance(GaussianField.fit(x)))`` for stationary fields.
-
-    One evaluation a step, stochastic, every step to 0 included. :func:`physgen.diffusion.sampling.samplers.sample`
-    begins with :meth:`start`, which gives white noise the mean and the variance of the kernel's start. Weak order 1 in
-    general, like :data:`physgen.diffusion.sampling.stochastic.ancestral`, with a much smaller error; no error at all
-    for Gaussian fields of the kernel's spectrum. The last step draws noise: the spread of :math:`x_0` that D does not
-    resolve is that of the surrogate there, right in variance, Gaussian in shape.
-
-    Source: Bao et al., arXiv:2201.06503 (scalar covariance).
-    """
-
-    kernel: Kernel
-
-    def step(
-        self, denoiser: Denoiser, y: Tensor, s: float, s_next: float, condition: Condition = None
-    ) -> tuple[Tensor, Tensor]:
-        r"""Mean (B, C, \*grid) of y' given y, and standard deviations in the kernel's basis (sites or modes)."""
-        denoised = denoiser(y, torch.full((y.shape[0],), s, dtype=y.dtype, device=y.device), condition)
-        return self.kernel.mean(y, denoised, s, s_next), self.kernel.variance(denoised, s, s_next).sqrt()
-
-    def start(self, white: Tensor, s: float, condition: Condition = None) -> Tensor:
-        """y at the first level from white noise of unit variance."""
-        return self.kernel.start_mean(white) + self.kernel.colour(white, self.kernel.start_variance(white, s))
-
-    def __call__(
-        self, denoiser: Denoiser, levels: Tensor, y: Tensor, condition: Condition = None, noise: StepNoise | None = None
-    ) -> Tensor:
-        """y at the last level from y at the first; arguments of :class:`physgen.diffusion.sampling.solver.Sampler`."""
-        draw = _source(noise)
-        for i, (s, s_next) in enumerate(pairwise(check_levels(levels))):
-            mean, std = self.step(denoiser, y, s, s_next, condition)
-            y = mean + self.kernel.colour(draw(i), std.square())
-        return y
-
-
-def _source(noise: StepNoise | None) -> Callable[[int], Tensor]:
-    if noise is None:
-        raise ValueError("a stochastic sampler needs noise, got None; pass a function: step index -> tensor like y")
-    return noise

@@ -19,8 +19,33 @@ from physgen.diffusion.energy.moves import Langevin
 from physgen.diffusion.levels import check_levels
 from physgen.errors import InputError
 
+Seen = Callable[[float, Tensor], None]
 EnergyOfLevel = Callable[[Tensor, Tensor, Condition], Tensor]
 FIRST_SIZE = 0.5  # of a Langevin step, in units of s^2
+SENSIBLE = (0.3, 0.9)  # acceptances between which Langevin steps mix; .574 is the best in many dimensions
+
+
+class Acceptance:
+    """What part of the proposals was accepted, once the sizes of the steps are fixed: told of every step, by levels."""
+
+    def __init__(self) -> None:
+        self._of_level: dict[float, list[float]] = {}
+
+    def __call__(self, s: float, probability: Tensor) -> None:
+        """One step at level s, with the acceptance probability of each sample (B,)."""
+        self._of_level.setdefault(s, []).append(float(probability.mean()))
+
+    def facts(self) -> dict[str, float]:
+        """``mala_acceptance``, mean over levels, with ``_least`` and ``_largest`` of one; empty if none was seen."""
+        means = [sum(values) / len(values) for values in self._of_level.values()]
+        if not means:
+            return {}
+        found = {
+            "mala_acceptance": sum(means) / len(means),
+            "mala_acceptance_least": min(means),
+            "mala_acceptance_largest": max(means),
+        }
+        return {name: round(value, 4) for name, value in found.items()}
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,8 @@ class AnnealedMetropolis:
 
     Args:
         inner: Langevin steps at each level, one gradient of E each. move: with the acceptance that is aimed at.
+        seen: called as seen(s, acceptance probability (B,)) after each step of fixed size, such as an
+            :class:`Acceptance`; None for nobody.
 
     Raises:
         InputError: a denoiser without ``energy(y, s, condition)`` or ``log_density(y, s)``.
@@ -43,6 +70,7 @@ class AnnealedMetropolis:
 
     inner: int = 20
     move: Langevin = Langevin()
+    seen: Seen | None = None
 
     def __post_init__(self) -> None:
         if self.inner < 2:
@@ -56,7 +84,7 @@ class AnnealedMetropolis:
 
     def of(self, denoiser: Denoiser) -> BoundMetropolis:
         """The sampler with the energy of one denoiser."""
-        return BoundMetropolis(energy_of(denoiser), self.inner, self.move)
+        return BoundMetropolis(energy_of(denoiser), self.inner, self.move, self.seen)
 
     def __call__(
         self,
@@ -76,6 +104,7 @@ class BoundMetropolis:
     energy: EnergyOfLevel
     inner: int
     move: Langevin
+    seen: Seen | None = None
 
     def __call__(
         self,
@@ -110,6 +139,8 @@ class BoundMetropolis:
             state, probability = self.move(energy, state, size * s**2, draws)
             if step < self.inner // 2 and self.move.target is not None:
                 size = size * torch.exp((probability - target) * (step + 1) ** -ADAPTATION)
+            elif self.seen is not None:
+                self.seen(s, probability)
         return state.x, size
 
 

@@ -28,7 +28,6 @@ class Potts(Domain):
 
     name: ClassVar[str] = "potts"
     description: ClassVar[str] = "Potts models of q states on lattices: ferromagnet and glasses"
-    values: ClassVar[Values] = Categorical(bonds="channels")
     split_by: ClassVar[str] = "disorder"
     exchangeable: ClassVar[tuple[str, ...]] = ("replica",)
     unit_within: ClassVar[tuple[str, ...]] = ("replica",)
@@ -65,6 +64,11 @@ class Potts(Domain):
         object.__setattr__(self, "temperatures", temperatures)
         if not temperatures or min(temperatures) <= 0 or list(temperatures) != sorted(set(temperatures)):
             raise InputError(f"temperatures {list(temperatures)} must be positive and increase: sort them (units of J)")
+
+    @property
+    def values(self) -> Values:
+        """One of q kinds."""
+        return Categorical(bonds="channels", kinds=self.states)
 
     # --- ensembles ------------------------------------------------------------------------------
 

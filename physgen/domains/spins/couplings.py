@@ -9,6 +9,8 @@ space dim d, taken modulo the length: a free boundary is a zero bond across the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from physgen.errors import InputError
@@ -112,6 +114,46 @@ def neighbour_lists(edges: np.ndarray, couplings: np.ndarray, spins: int) -> tup
     neighbours[origin, rank] = target
     strengths[origin, rank] = total
     return neighbours, strengths
+
+
+def bonds_of_instances(
+    edges: np.ndarray, couplings: np.ndarray, spins: int, least: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """The bonds that are there, instance by instance: parallel edges added up, zero couplings left out.
+
+    Args:
+        edges: (M, 2) endpoints, of all instances together.
+        couplings: (D, M).
+        spins: number of spins N.
+        least: of the columns.
+
+    Returns:
+        Ends (D, M', 2) int32, i < j, and their couplings (D, M') float64, M' the most bonds of an instance, or
+        ``least``; the rest of an instance that has fewer is the edge (0, 0) with coupling 0.
+    """
+    found = list(_bonds_that_are(edges, couplings, spins))
+    most = max([least, *[len(total) for _, total in found]])
+    bonds, strengths = np.zeros((len(found), most, 2), dtype=np.int32), np.zeros((len(found), most))
+    for instance, (pairs, total) in enumerate(found):
+        bonds[instance, : len(pairs)] = np.stack([pairs // spins, pairs % spins], axis=1)
+        strengths[instance, : len(total)] = total
+    return bonds, strengths
+
+
+def bond_counts(edges: np.ndarray, couplings: np.ndarray, spins: int) -> np.ndarray:
+    """Number (D,) of the bonds of each instance, as :func:`bonds_of_instances` lists them."""
+    return np.array([len(total) for _, total in _bonds_that_are(edges, couplings, spins)])
+
+
+def _bonds_that_are(edges: np.ndarray, couplings: np.ndarray, spins: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of each instance the pairs i N + j of its bonds, ascending, and their couplings."""
+    ends = np.sort(np.asarray(edges, dtype=np.int64), axis=1)
+    keys, where = np.unique(ends[:, 0] * spins + ends[:, 1], return_inverse=True)
+    apart = keys // spins != keys % spins  # a spin joined to itself is a constant of the energy
+    for row in couplings:
+        total = np.bincount(where, weights=row, minlength=len(keys))
+        there = np.flatnonzero((total != 0) & apart)
+        yield keys[there], total[there]
 
 
 def coupling_matrix(edges: np.ndarray, couplings: np.ndarray, spins: int) -> np.ndarray:

@@ -226,10 +226,10 @@ class Spins(SpinJudging, Ingredients):
         return encode_spins(ensemble), self.condition(ensemble, constants)
 
     def condition(self, ensemble: xr.Dataset, constants: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """``channels`` = beta J around each site (or ``matrix``), ``labels`` = ln beta, ``field`` = beta h if any."""
+        """beta J around each site or of a graph, ``labels`` = ln beta, ``field`` = beta h if any."""
         from physgen.domains.spins.encoding import conditions
 
-        return conditions(ensemble)
+        return conditions(ensemble, constants)
 
     def decode(self, x: torch.Tensor, template: xr.Dataset, constants: Mapping[str, Any]) -> xr.Dataset:
         """Signs of x as spins of the template, with their energies."""

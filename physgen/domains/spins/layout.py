@@ -153,15 +153,13 @@ def spin_template(
 def couplings_template(disorder: Disorder, grid: tuple[int, ...], temperatures: np.ndarray | None = None) -> xr.Dataset:
     """Couplings without configurations: a template (:mod:`physgen.ensemble`), with or without temperatures.
 
-    Its root attribute ``settings`` says what a configuration must say to simulate it, ``not_trainable`` why no network
-    takes such couplings, where that is so.
+    Its root attribute ``settings`` says what a configuration must say to simulate it.
     """
     points = np.ones(1) if temperatures is None else temperatures
     made = spin_template(disorder, grid, points, np.arange(len(disorder.couplings)), 1)
     made = made.drop_vars("replica" if temperatures is not None else ("replica", "temperature"))
     attrs = {TEMPLATE: "couplings", "settings": "" if temperatures is None else settings_of(points)}
-    reason = no_network(made)
-    return made.assign_attrs(attrs | ({"not_trainable": reason} if reason else {}))
+    return made.assign_attrs(attrs)
 
 
 def settings_of(temperatures: np.ndarray) -> str:
@@ -169,18 +167,11 @@ def settings_of(temperatures: np.ndarray) -> str:
     return f"data.temperatures=[{','.join(f'{t!r}J' for t in np.sort(temperatures).tolist())}]"
 
 
-def no_network(ensemble: xr.Dataset) -> str:
-    """Why no network takes these couplings; empty if one does."""
-    if "external_field" in ensemble and not is_lattice(ensemble):
-        return "networks for graphs take no external field yet"
-    return ""
-
-
 def not_trainable(ensemble: xr.Dataset) -> str:
     """Why no network can be trained on the ensemble; empty if one can."""
     few = ensemble.sizes["disorder"] < 3 and ensemble.sizes["replica"] < 3
     rule = "training, validation and test part need at least 3 instances or replicas"
-    return no_network(ensemble) or (rule if few else "")
+    return rule if few else ""
 
 
 def for_training(ensemble: xr.Dataset) -> dict[str, str]:

@@ -30,9 +30,11 @@ def build_network(kind: str, options: Mapping[str, Any], constants: Mapping[str,
         raise InputError(
             f"network kind {kind!r} does not take couplings on {place}: set network={{kind: {remedy}, width: 32}}"
         )
-    if "external_field" in constants and kind != "message_passing":
-        remedy = "drop it" if constants["graph"] else "set network={kind: message_passing, width: 32}"
-        raise InputError(f"network kind {kind!r} knows no external field, which the data have: {remedy}")
+    if "external_field" in constants and kind not in ("message_passing", "graph_passing"):
+        raise InputError(
+            f"network kind {kind!r} knows no external field, which the data have: "
+            "set network={kind: message_passing, width: 32}"
+        )
     from physgen.domains.building import constructed
 
     network, sizes = _network(kind, len(constants["grid"]))

@@ -1,8 +1,9 @@
 r"""Symmetries of the law p(s | J, h) of a spin model, applied to a sample, to its bonds and its external field alike.
 
-Shapes: x (B, 1, \*grid); channels (B, 2d, \*grid), for each space dim the bond up, then the bond down; field
-(B, 1, \*grid) where there is one. Every map here leaves :math:`\sum_{\langle ij\rangle} J_{ij} s_i s_j +
-\sum_i h_i s_i` of each sample unchanged: what turns a spin turns its field.
+Shapes: x (B, 1, \*grid); channels (B, 2d, \*grid), for each space dim the bond up, then the bond down, or on graphs
+matrix (B, N, N), or edges (B, M, 2) and bonds (B, M); field (B, 1, \*grid) where there is one. Every map here leaves
+:math:`\sum_{\langle ij\rangle} J_{ij} s_i s_j + \sum_i h_i s_i` of each sample unchanged: what turns a spin turns its
+field.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ def random_symmetry(
         gauged: use the gauge group: right where the law of J is even. Else the global flip alone, of spins and field.
         boundary: shifts go along periodic dims; axes are exchanged where their boundaries and lengths are equal.
     """
-    whole = gauged or "matrix" in condition
+    whole = gauged or "channels" not in condition
     signs = _signs(x.shape[1:] if whole else (1,) * (x.ndim - 1), draws).to(x)
     x, given = x * signs, dict(condition)
     if "field" in condition:
         given["field"] = condition["field"] * signs
     if "matrix" in condition:
         return x, given | {"matrix": condition["matrix"] * signs * signs.transpose(1, 2)}
+    if "edges" in condition:
+        first, second = (signs[:, 0].gather(1, ends.long()) for ends in condition["edges"].unbind(-1))
+        return x, given | {"bonds": condition["bonds"] * first * second}
     if whole:
         given["channels"] = turned_bonds(condition["channels"], signs)
     moves = random_moves(tuple(x.shape[2:]), draws, boundary)

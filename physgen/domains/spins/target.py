@@ -20,6 +20,7 @@ from physgen.domains.spins.exact import log_partition
 from physgen.domains.spins.layout import Disorder, check_spins, disorder_of, energy_of
 from physgen.errors import InputError
 from physgen.lattice import neighbour
+from physgen.networks.bonds import bonds_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,8 +74,8 @@ def conditional_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, conditi
     r""":math:`E[\sigma_i | y, \sigma_{j \ne i}] = \tanh(y_i/s^2 + \beta \sum_j J_{ij} \sigma_j)`, Callen's identity.
 
     Args:
-        x0: (B, 1, \*grid) of +-1. y: x0 + s z. s: (B,). condition: ``channels`` or ``matrix``, and ``field`` where
-            there is one.
+        x0: (B, 1, \*grid) of +-1. y: x0 + s z. s: (B,). condition: ``channels``, or ``matrix``, or ``edges`` and
+            ``bonds``; and ``field`` where there is one.
     """
     given = condition or {}
     shape = (-1, *[1] * (x0.ndim - 1))
@@ -84,7 +85,8 @@ def conditional_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, conditi
         for direction, bonds in enumerate(given["channels"].unbind(1)):
             local = local + bonds[:, None] * neighbour(x0, direction, dimension)
     else:
-        local = local + (given["matrix"] @ x0.flatten(1)[..., None]).reshape(x0.shape)
+        moved = bonds_of(given, x0.shape[-1]).moved(x0.flatten(1)[..., None])
+        local = local + moved.reshape(x0.shape)
     if "field" in given:
         local = local + given["field"].reshape(x0.shape)
     return torch.tanh(local)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from physgen.diffusion.exact import GaussianField, GaussianMixture
-from physgen.diffusion.inference.reverse_kernels import Ancestral, FourierCovariance, KernelSampler, LocalCovariance
+from physgen.diffusion.inference.kernel_sampler import KernelSampler
+from physgen.diffusion.inference.reverse_kernels import Ancestral, FourierCovariance, LocalCovariance
 from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.noise import noise_like
 from physgen.diffusion.sampling.samplers import SAMPLERS, evaluations, sample

@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from physgen.diffusion.energy.draws import SolverDraws
+from physgen.diffusion.energy.moves import Langevin
 from physgen.diffusion.exact import GaussianField, GaussianMixture
 from physgen.diffusion.levels import log_uniform
+from physgen.diffusion.sampling.metropolis import SENSIBLE, Acceptance, AnnealedMetropolis
 from physgen.diffusion.sampling.samplers import sample
 from physgen.errors import InputError
 
@@ -42,3 +45,37 @@ def test_a_sample_depends_on_itself_alone():
 def test_a_score_without_energy_is_refused_with_the_remedy():
     with pytest.raises(InputError, match="energy head"):
         sample(lambda y, s, condition=None: y, log_uniform(5.0, 0.1, 4), (2, 1, 4), seed=0, sampler="mala")
+
+
+def test_the_acceptance_that_is_reported_is_that_which_the_sizes_aim_at():
+    """Sizes of 400 samples that have adapted to .574 in 20 steps; their own scatter about it is averaged out."""
+    field, accepted = GaussianField(torch.ones(1, 6, dtype=torch.float64)), Acceptance()
+    sampler = AnnealedMetropolis(inner=40, seen=accepted)
+    sample(field, log_uniform(5.0, 0.1, 4), (400, 1, 6), 1, sampler=sampler, dtype=torch.float64, tile=400)
+    found = accepted.facts()
+    assert found["mala_acceptance_least"] <= found["mala_acceptance"] <= found["mala_acceptance_largest"]
+    assert SENSIBLE[0] < found["mala_acceptance_least"] and found["mala_acceptance_largest"] < SENSIBLE[1]
+    assert abs(found["mala_acceptance"] - 0.574) < 0.1
+    assert Acceptance().facts() == {}
+
+
+def test_steps_of_fixed_size_are_accepted_as_often_as_the_law_says():
+    """N(0, v) of one number, Langevin steps of size e: min(1, ratio) by quadrature over x and the noise."""
+    accepted, size, s = Acceptance(), 1.5, 0.5
+    field = GaussianField(torch.ones(1, 1, dtype=torch.float64))
+    sampler = AnnealedMetropolis(inner=100, move=Langevin(target=None), seen=accepted)
+    bound = sampler.of(field)
+    start = math.sqrt(1 + s * s) * torch.randn(2000, 1, 1, generator=torch.Generator().manual_seed(1)).double()
+    sizes = torch.full((2000,), size, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(2)
+    noise = SolverDraws(lambda _: torch.randn(2000, 1, 1, generator=generator, dtype=torch.float64))
+    bound._relaxed(start, s, sizes, None, noise)
+    variance, step = 1 + s * s, size * s * s
+    x, z = (torch.linspace(-6, 6, 801, dtype=torch.float64) for _ in range(2))
+    at, white = x[:, None] * math.sqrt(variance), z[None]
+    other = at * (1 - step / variance) + math.sqrt(2 * step) * white
+    forth, back = (b - a * (1 - step / variance) for a, b in ((at, other), (other, at)))
+    ratio = (at**2 - other**2) / (2 * variance) + (forth**2 - back**2) / (4 * step)
+    weight = torch.exp(-(x[:, None] ** 2 + z[None] ** 2) / 2)
+    expected = float((ratio.exp().clamp(max=1) * weight).sum() / weight.sum())
+    assert abs(accepted.facts()["mala_acceptance"] - expected) < 0.01  # 4 errors of 2000 x 100 steps

@@ -7,9 +7,10 @@ import torch
 
 from physgen.diffusion.discretization.check import convergence
 from physgen.diffusion.exact import GaussianField, GaussianMixture
+from physgen.diffusion.inference.kernel_sampler import KernelSampler
 from physgen.diffusion.inference.likelihood import log_likelihood
 from physgen.diffusion.inference.path_weights import noising_log_weight, weighted_sample
-from physgen.diffusion.inference.reverse_kernels import FourierCovariance, KernelSampler
+from physgen.diffusion.inference.reverse_kernels import FourierCovariance
 from physgen.diffusion.levels import levels_from, log_uniform
 from physgen.diffusion.masked import sample_masked
 from physgen.diffusion.noise import noise_like

@@ -77,23 +77,23 @@ def _pairs(data: Sampled) -> Rows:
             spins = data.flat[instance, level].astype(np.float32)
             local = local_fields(data.spins[instance, level], data.disorder, instance).reshape(spins.shape)
             given = np.tanh(local / temperature).astype(np.float32)
-            present = data.bonds[instance] != 0
-            edges = data.edges[present]
+            edges = data.edges[data.bonds[instance] != 0]
             turned = (edge_products(spins, edges, k) * given[:, edges[:, k]] for k in places)
             bond = edge_products(spins, edges) - sum(turned) / len(places)
             weights = data.weights_at(level, instance)
             spins_off.append(pair_mean(overlap_matrix(spins - given), weights, data.apart))
-            bonds_off.append(pair_mean(overlap_matrix(bond), weights, data.apart))
+            if len(edges):
+                bonds_off.append(pair_mean(overlap_matrix(bond), weights, data.apart))
             between = overlap_matrix(spins)
             overlap.append(pair_mean(between, weights, data.apart))
             sizes.append(
-                [thermal_mean(np.square(x).mean(axis=1), weights) for x in (spins - given, bond)]
+                [thermal_mean(np.square(x).sum(axis=1) / max(x.shape[1], 1), weights) for x in (spins - given, bond)]
                 + [pair_mean(between**2, weights, data.apart)]
             )
         spread = np.mean(sizes, axis=0)
         own = "the spread of one spin", "the spread of one bond"
         yield _squared(data, "callen_spins", level, np.array(spins_off), spread[0], 0.1, own[0])
-        if data.disorder.levels is None:
+        if bonds_off:
             yield _squared(data, "callen_bonds", level, np.array(bonds_off), spread[1], 0.1, own[1])
         if flips:
             found = np.sqrt(max(float(spread[2]), 1e-12))

@@ -141,19 +141,27 @@ class Spins(SpinJudging, Ingredients):
             InputError: other temperatures than those of the template, where it has some; a method that cannot take
                 these couplings; equilibrium that is not reached.
         """
-        import numpy as np
+        from physgen.domains.spins.layout import for_training
+        from physgen.domains.spins.simulate import check_temperatures, given_couplings
 
-        from physgen.domains.spins.layout import for_training, settings_of
-        from physgen.domains.spins.simulate import given_couplings
-
-        named = template["temperature"].values if "temperature" in template.coords else None
-        if named is not None and not np.array_equal(np.sort(named), self.temperatures):
-            raise InputError(
-                f"data.temperatures are {list(self.temperatures)} J, the given couplings are at {named.tolist()} J: "
-                f"give {settings_of(named)}, or couplings without temperatures"
-            )
+        check_temperatures(self, template)
         made = self._simulate_in(given_couplings(template), seed, processes, progress)
         return made.assign_attrs(for_training(made))
+
+    def simulate_proposed(
+        self,
+        seed: int,
+        proposals: Callable[..., Any],
+        every: int,
+        given: xr.Dataset | None = None,
+        processes: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> xr.Dataset:
+        """By parallel tempering with whole lattices that a network proposes; see ``moved.py``."""
+        from physgen.domains.spins.moved import simulate_with_moves
+        from physgen.domains.spins.tempering import Between
+
+        return simulate_with_moves(self, seed, Between(proposals, every), given, processes, progress)
 
     def _simulate_in(
         self, couplings: Quenched, seed: int, processes: int, progress: Callable[[int, int], None] | None

@@ -30,7 +30,8 @@ def enumerate_graph(
 ) -> Enumeration:
     """Boltzmann law of ``spins`` <= 20 spins on any graph: edges (M, 2), couplings (M,), external_field (N,).
 
-    Edges may join three spins, (M, 3). Energies in units of J, the temperature too (k_B = 1). InputError for more spins.
+    Of three spins at a time edges are (M, 3). Energies in units of J, the temperature too (k_B = 1). InputError for
+    more spins.
     """
     all_states = enumerate_spins(spins).numpy().astype(np.float64)
     if np.shape(edges)[1] == 2:

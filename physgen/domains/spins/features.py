@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from physgen.diagnostics.feature_test import random_frequencies
-from physgen.domains.spins.couplings import lattice_edges, neighbour_lists
 from physgen.domains.spins.callen import local_fields
+from physgen.domains.spins.couplings import lattice_edges, neighbour_lists
 from physgen.domains.spins.layout import Disorder, disorder_of
 from physgen.domains.spins.measurement import Tolerance, measured, spins_of
 

@@ -16,7 +16,7 @@ import numpy as np
 from physgen.domains.spins import exact
 from physgen.domains.spins.couplings import disorder_rng, lattice_edges
 from physgen.domains.spins.enumeration import enumerate_graph, enumerate_levels
-from physgen.domains.spins.layout import Disorder, disorder_of, grid_dims, spin_ensemble
+from physgen.domains.spins.layout import Disorder, disorder_of, grid_dims, settings_of, spin_ensemble
 from physgen.domains.spins.many_body import states_of
 from physgen.domains.spins.models import ON_GRAPHS, draw_disorder
 from physgen.errors import InputError
@@ -72,6 +72,16 @@ def given_couplings(template: xr.Dataset) -> Quenched:
         raise InputError("the conditions to simulate spins under are 'couplings' on bonds: import them first")
     grid = tuple(int(template.sizes[dim]) for dim in grid_dims(template))
     return Quenched(disorder_of(template), grid, template["disorder"].values, None)
+
+
+def check_temperatures(domain: Spins, template: xr.Dataset) -> None:
+    """Raise InputError where a template has temperatures, and they are not those of the domain."""
+    named = template["temperature"].values if "temperature" in template.coords else None
+    if named is not None and not np.array_equal(np.sort(named), domain.temperatures):
+        raise InputError(
+            f"data.temperatures are {list(domain.temperatures)} J, the given couplings are at {named.tolist()} J: "
+            f"give {settings_of(named)}, or couplings without temperatures"
+        )
 
 
 def cheapest_method(couplings: Quenched) -> str:

@@ -20,8 +20,9 @@ from physgen.errors import InputError
 
 CRITICAL = 1 / (2 * math.sqrt(math.log(2)))
 LARGEST = 24  # spins: 2^24 levels fill 128 MiB
-COLDEST = 0.1  # J
-STEP, REACH, FINE = 0.02, 12.0, 0.05  # of trapezoidal rules over analytic integrands that vanish at both ends
+COLDEST, MOST = 0.1, 60  # J, spins: of the quadrature
+# of trapezoidal rules over analytic integrands that vanish at both ends: steps over u and over -beta E, reach of E
+FINE, STEP, REACH = 0.1, 0.3, 12.0
 
 
 class RandomEnergies(NamedTuple):
@@ -99,18 +100,18 @@ def random_energy_average(spins: int, temperatures: np.ndarray) -> Theory:
     energy is its derivative, and :math:`[Y_2] = 1 + 2T[e]`.
 
     Raises:
-        InputError: fewer than 1 spin, or a temperature below .1 J, where the steps of the quadrature are too long.
+        InputError: fewer than 1 or more than 60 spins, or a temperature below .1 J: the quadrature ends there.
     """
     temperatures = np.atleast_1d(np.asarray(temperatures, dtype=np.float64))
-    if spins < 1 or not (temperatures >= COLDEST).all():
-        raise InputError(f"{spins} spins at {temperatures.tolist()} J: give 1 spin or more, and {COLDEST} J or more")
+    if not 1 <= spins <= MOST or not (temperatures >= COLDEST).all():
+        raise InputError(f"{spins} spins at {temperatures.tolist()} J: give 1 to {MOST} spins, and {COLDEST} J or more")
     levels, found = 2.0**spins, []
-    normal = np.arange(-REACH, REACH + STEP / 2, STEP)
-    weight = np.exp(-(normal**2) / 2) * STEP / math.sqrt(2 * math.pi)
     for temperature in temperatures:
         scale = math.sqrt(spins / 2) / temperature  # of -beta E
-        top = scale * REACH
-        u = np.arange(-top - 40, top + 40, FINE)
+        step, top = STEP / max(scale, 1), scale * REACH
+        normal = np.arange(-REACH, REACH + step / 2, step)
+        weight = np.exp(-(normal**2) / 2) * step / math.sqrt(2 * math.pi)
+        u = np.arange(-top - 40, top + 5, FINE)
         size = np.exp(np.minimum(u[:, None] + scale * normal, 700))
         missing = -np.expm1(-size) @ weight  # 1 - phi: all terms positive, so that few levels far out are not lost
         slope = (size * np.exp(-size) * normal * math.sqrt(spins / 2)) @ weight  # -d phi / d beta

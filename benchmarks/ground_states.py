@@ -18,7 +18,7 @@ from physgen.domains.spins.couplings import lattice_couplings, lattice_edges
 from physgen.domains.spins.energy import lattice_energy
 
 COLDEST, HOTTEST, LADDERS = 0.15, 2.0, 2
-SIZES = {8: 400, 12: 3000, 16: 10_000}  # sweeps of each
+SIZES = {8: 400, 12: 2000, 16: 4000}  # sweeps of each
 LAWS = {"gaussian": 1e-6, "bimodal": 1e-9}  # relative difference of two energies that are one: float32, whole numbers
 
 

@@ -1,8 +1,8 @@
 """peapods as an oracle: the law of the overlap of one instance, by another code's tempering, by this one, and exact.
 
-Its conventions, held by the exact law: couplings (*grid, d) one step up, J > 0 for a ferromagnet; the histogram of q counts
-the values -1, -1 + 2/N, ..., 1 after a quarter of the sweeps. Its random numbers have one seed, 42, unless ``_sim.reset``
-gives another one.
+Its conventions, held by the exact law: couplings (*grid, d) one step up, J > 0 for a ferromagnet; the histogram of q
+counts the values -1, -1 + 2/N, ..., 1 after a quarter of the sweeps. Its random numbers have one seed, 42, unless
+``_sim.reset`` gives another one.
 """
 
 from importlib import import_module
@@ -23,7 +23,8 @@ LIMIT = stats.t.isf(1e-3 / (2 * len(TEMPERATURES) * (SPINS // 2 + 1)), RUNS - 1)
 
 def theirs(sweeps):
     """P(q) (runs, T, N + 1) of runs of peapods with seeds of their own."""
-    model = import_module("peapods").Ising(SHAPE, np.moveaxis(COUPLINGS, 0, -1), TEMPERATURES, n_replicas=2)
+    bonds = np.ascontiguousarray(np.moveaxis(COUPLINGS, 0, -1))
+    model = import_module("peapods").Ising(SHAPE, bonds, TEMPERATURES, n_replicas=2)
     found = []
     for seed in range(RUNS):
         model._sim.reset(seed)

@@ -97,11 +97,18 @@ def _experiment(arguments: argparse.Namespace) -> Experiment:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
+    from physgen.errors import InputError
     from physgen.stages import default_dataset, describe_data, simulate
 
-    experiment = _experiment(arguments)
+    experiment, moves = _experiment(arguments), None
+    if arguments.every is not None and arguments.proposals is None:
+        raise InputError("--every says how often a network proposes: name it by --proposals RUN, or leave --every out")
+    if arguments.proposals is not None:
+        from physgen.stages import NetworkMoves
+
+        moves = NetworkMoves(arguments.proposals, **({} if arguments.every is None else {"every": arguments.every}))
     processes = (os.cpu_count() or 1) if arguments.processes is None else arguments.processes
-    path = simulate(experiment, arguments.output, processes, progress_bar("simulate"), arguments.given)
+    path = simulate(experiment, arguments.output, processes, progress_bar("simulate"), arguments.given, moves)
     where = [] if path == default_dataset(experiment) else [f"dataset={path}"]
     print(describe_data(path, command("train", arguments.config, *arguments.overrides, *where)))
 

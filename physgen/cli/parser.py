@@ -69,6 +69,12 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     simulate.add_argument(
         "--given", type=Path, metavar="FILE", help="conditions to simulate under: an import without configurations"
     )
+    simulate.add_argument(
+        "--proposals", metavar="RUN", help="a run, or a network of physgen, whose draws the Monte Carlo takes as moves"
+    )
+    simulate.add_argument(
+        "--every", type=int, metavar="SWEEPS", help="of --proposals: sweeps between two of them (default: 100)"
+    )
 
     _add_pair(commands)
     load = commands.add_parser("import", help="bring foreign files in as an ensemble")

@@ -31,7 +31,9 @@ def unit_conditions(ensemble: xr.Dataset) -> np.ndarray | None:
         names = np.arange(ensemble.sizes[along])
     found = []
     for name in np.unique(names):
-        distinct, count = np.unique(rows[names == name], axis=0, return_counts=True)
+        own = rows[names == name]
+        # rows are wide where couplings are many: one alone needs no sorting
+        distinct, count = (own, np.ones(1, np.int64)) if len(own) == 1 else np.unique(own, axis=0, return_counts=True)
         found.append(_digest(distinct, count // np.gcd.reduce(count)))
     return np.array(found)
 

@@ -59,6 +59,7 @@ class Domain(Doors, Law, ABC):
     ``learning_settings``  fields of the dataclass that act on a training whoever made the data; none
     ``simulate``           (seed) -> ensemble; must be given
     ``simulate_given``     (template, seed) -> ensemble under the conditions of a template; refuses
+    ``simulate_proposed``  (seed, proposals, every) -> ensemble by a Monte Carlo that takes a network's moves; refuses
     ``load``, ``export``   foreign files -> ensemble, refuses; ensemble -> files of other programs, ``exports``
     ``adopt``              ensemble that names no physics -> one of this; its unit gets the name ``split_by``
     ``facts``              ensemble -> what it is, units in the keys; sizes of the sample dims, ranges of the labels

@@ -99,6 +99,23 @@ class Law:
             f"sweeps = {sweeps}: this physics knows no local moves that leave its law unchanged: leave sweeps out"
         )
 
+    def simulate_proposed(
+        self,
+        seed: int,
+        proposals: Callable[..., Any],
+        every: int,
+        given: xr.Dataset | None = None,
+        processes: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> xr.Dataset:
+        """As ``simulate``, or ``simulate_given`` of a template, by a Monte Carlo that takes proposals.
+
+        ``proposals``: (template, count) -> function of configurations and a number -> others, and the logarithms of the
+        ratios with which they are accepted; asked every ``every`` sweeps. Raises InputError where the physics has no
+        Monte Carlo that takes them, the default.
+        """
+        raise InputError("the simulation of this physics takes no proposals of a network: leave proposals out")
+
     def observables(self, ensemble: xr.Dataset) -> Sequence[Observable | PairObservable]:
         """What weighted draws are averaged over, :class:`Observable` and :class:`PairObservable`; none."""
         return ()

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from physgen.stages.packing import describe_pack as describe_pack
     from physgen.stages.packing import pack_run as pack_run
     from physgen.stages.packing import packed_config as packed_config
+    from physgen.stages.proposals import NetworkMoves as NetworkMoves
     from physgen.stages.proposals import Proposals as Proposals
     from physgen.stages.regimes import find_regimes as find_regimes
     from physgen.stages.regimes import write_regimes as write_regimes

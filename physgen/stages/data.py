@@ -31,6 +31,8 @@ from physgen.stages.sources import described
 if TYPE_CHECKING:
     import xarray as xr
 
+    from physgen.stages.proposals import NetworkMoves
+
 
 def describe_domains() -> str:
     """One paragraph for each domain: what it is, its labels, diagnostics, importers and exports; and the networks that
@@ -64,6 +66,7 @@ def simulate(
     processes: int = 1,
     progress: Progress | None = None,
     given: str | Path | None = None,
+    moves: NetworkMoves | None = None,
 ) -> Path:
     """Make the ensemble of an experiment and write it.
 
@@ -73,6 +76,7 @@ def simulate(
         processes: how many work at once; the result does not depend on it.
         progress: called with (done, total).
         given: a template or ensemble whose conditions are taken.
+        moves: whole configurations that a network proposes to the Monte Carlo; None for none.
 
     Returns:
         The file.
@@ -84,7 +88,7 @@ def simulate(
     with suppress(FileExistsError, NotADirectoryError):
         output.parent.mkdir(parents=True, exist_ok=True)
     check_new(output)
-    return save_ensemble(simulate_ensemble(experiment, processes, progress, given), output)
+    return save_ensemble(simulate_ensemble(experiment, processes, progress, given, moves), output)
 
 
 def simulate_ensemble(
@@ -92,24 +96,26 @@ def simulate_ensemble(
     processes: int = 1,
     progress: Progress | None = None,
     given: str | Path | xr.Dataset | None = None,
+    moves: NetworkMoves | None = None,
 ) -> xr.Dataset:
-    """The ensemble of an experiment, which says how it was made; under the conditions of ``given``, if any."""
+    """The ensemble of an experiment, which says how it was made; under the conditions of ``given``, if any.
+
+    With ``moves`` the Monte Carlo of the domain takes what a network proposes, accepted with the exact probability.
+    """
     if processes < 1:
         raise InputError(f"{processes} processes cannot simulate: give at least 1")
     before = _cpu_seconds()
-    taken: dict[str, str] = {}
-    if given is None:
+    taken = {} if given is None else described({"given": given})
+    template = None if given is None else _conditions(experiment, given)
+    if moves is not None:
+        proposals = moves.proposals(experiment)
+        taken["proposals_of"] = str(moves.run)
+        ensemble = experiment.data.simulate_proposed(
+            experiment.seed, proposals, moves.every, template, processes, progress
+        )
+    elif template is None:
         ensemble = experiment.data.simulate(experiment.seed, processes, progress)
     else:
-        taken = described({"given": given})
-        name, template = str(given), given
-        if isinstance(template, str | Path) and is_foreign(template):
-            template = experiment.data.load_conditions(Path(template), getattr(experiment.data, "dimension", 0))
-        elif isinstance(template, str | Path):
-            template = load_conditions(template)
-        else:
-            name = "the given ensemble"
-        check_same_domain(template, experiment.domain, name, "the experiment")
         ensemble = experiment.data.simulate_given(template, experiment.seed, processes, progress)
     provenance = taken | {
         "seed": experiment.seed,
@@ -119,6 +125,19 @@ def simulate_ensemble(
         "simulation_count": sample_count(ensemble),
     }
     return with_units(ensemble.assign_attrs(provenance), experiment.data)
+
+
+def _conditions(experiment: Experiment, given: str | Path | xr.Dataset) -> xr.Dataset:
+    """The template, or the ensemble, whose conditions are taken."""
+    name, template = str(given), given
+    if isinstance(template, str | Path) and is_foreign(template):
+        template = experiment.data.load_conditions(Path(template), getattr(experiment.data, "dimension", 0))
+    elif isinstance(template, str | Path):
+        template = load_conditions(template)
+    else:
+        name = "the given ensemble"
+    check_same_domain(template, experiment.domain, name, "the experiment")
+    return template
 
 
 def _cpu_seconds() -> float:
@@ -220,6 +239,9 @@ def describe_data(path: str | Path, train: str, simulate: str = "") -> str:
         names = ("import_notes", "not_trainable", "settings", "training_settings", TEMPLATE)
         notes, reason, settings, learning, holds = (str(ensemble.attrs.get(name, "")) for name in names)
         bare = is_template(ensemble)
+        if "proposals_accepted" in ensemble.attrs:
+            accepted, proposed = (int(ensemble.attrs[name]) for name in ("proposals_accepted", "proposals"))
+            notes = f"{notes}\n{accepted} of {proposed} proposals were accepted".strip()
     todo = f"next: {train}" + (f" {shlex.quote(learning)}" if learning else "")
     if bare:
         todo = f"next: {' '.join([simulate, *map(shlex.quote, settings.split())])}"

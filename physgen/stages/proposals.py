@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from physgen.config import Experiment
 from physgen.diffusion.inference.path_moves import PathProposal
 from physgen.diffusion.sampling.tiles import tile_of
 from physgen.ensemble import SPACE
@@ -123,6 +124,39 @@ class Proposals:
             self.seed, model.device, _tile(laws.count * laws.draws, encoding.shape, model.device),
         )  # fmt: skip
         return propose
+
+
+@dataclass(frozen=True)
+class NetworkMoves:
+    """What a Monte Carlo is to be given: the network of a run, and how often it proposes.
+
+    Attributes:
+        run: its folder or name, or the name of a network that comes with the package.
+        every: sweeps between two proposals.
+        steps: of each path; None for the run's own number.
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    run: str | Path
+    every: int = 100
+    steps: int | None = None
+    device: str = "auto"
+
+    def proposals(self, experiment: Experiment) -> Proposals:
+        """Those of the network, with the seed of an experiment.
+
+        Raises InputError where the network knows another physics than the experiment is of, or has no paths.
+        """
+        if self.every < 1:
+            raise InputError(f"{self.every} sweeps between proposals: give at least 1")
+        run = open_run(self.run)
+        theirs = run.experiment.domain
+        if theirs != experiment.domain:
+            raise InputError(
+                f"{self.run} is a network for {theirs}, the experiment simulates {experiment.domain}: propose with a "
+                "run of the same domain"
+            )
+        return Proposals.of(run, self.steps, experiment.seed, self.device)
 
 
 def _tile(count: int, shape: tuple[int, ...], device: torch.device) -> int:

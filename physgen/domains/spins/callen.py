@@ -17,6 +17,7 @@ import numpy as np
 
 from physgen.diagnostics.identity import normal_quantile
 from physgen.domains.spins.layout import Disorder, check_spins, disorder_of
+from physgen.domains.spins.many_body import coupling_tensor, level_fields, triple_fields
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ COLDEST = 1e-3  # lowest |T| that a fit may return, in units of the mean local f
 
 
 def local_fields(spins: np.ndarray, disorder: Disorder, instance: int) -> np.ndarray:
-    r"""Local fields :math:`h_i = \sum_j J_{ij} s_j + h^{ext}_i` of one instance.
+    r"""Local fields :math:`h_i = \sum_j J_{ij} s_j + h^{ext}_i` of one instance; in general half of the energy that it
+    costs to turn spin i down.
 
     Args:
         spins: (..., \*grid) of +-1, configurations of this instance.
@@ -40,7 +42,11 @@ def local_fields(spins: np.ndarray, disorder: Disorder, instance: int) -> np.nda
         (..., \*grid) float64, units of J.
     """
     couplings = np.asarray(disorder.couplings[instance], dtype=np.float64)
-    if disorder.edges is None:
+    if disorder.levels is not None:
+        return level_fields(spins, disorder.levels[instance])
+    if disorder.ends == 3 and disorder.edges is not None:
+        found = triple_fields(spins, coupling_tensor(disorder.edges, couplings, spins.shape[-1]))
+    elif disorder.edges is None:
         grid = range(-len(couplings), 0)
         found = np.zeros(spins.shape)
         for bonds, axis in zip(couplings, grid, strict=True):
@@ -169,7 +175,11 @@ def predicted_variance(spins: np.ndarray, disorder: Disorder, temperatures: np.n
             mean_spin = np.tanh(local[level] / temperature)
             term = local[level] * (configurations[level] - mean_spin)
             alone = (local[level] ** 2 * (1 - mean_spin**2)).sum()
-            total[level] += max(alone + (term * local_fields(term, present, instance)).sum(), alone / 2)
+            if disorder.ends == 2:
+                around = local_fields(term, present, instance)
+            else:  # all others are neighbours
+                around = term.sum(axis=-1, keepdims=True) - term
+            total[level] += max(alone + (term * around).sum(), alone / 2)
     return total / (len(spins) * spins.shape[2] * count) ** 2
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from physgen.diagnostics.identity import Absent, Identity
 from physgen.domains.spins.averages import pair_mean, thermal_mean
 from physgen.domains.spins.callen import callen_terms, local_fields
+from physgen.domains.spins.energy import edge_products
 from physgen.domains.spins.equilibrium_tests import OVERLAP, SEED, SWEEPS, exchange_terms
 from physgen.domains.spins.glass_statistics import overlap_matrix
 from physgen.domains.spins.layout import energy_of
@@ -32,7 +33,10 @@ Rows = Iterator[Identity | Absent]
 
 
 def spin_identities(ensemble: xr.Dataset) -> tuple[list[Identity], list[Absent]]:
-    """All identities that an ensemble of spins can be held against, at each temperature, and those that it cannot."""
+    """All identities that an ensemble of spins can be held against, at each temperature, and those that it cannot.
+
+    Of three spins at a time the bonds are triples; where each state has an energy of its own there are none.
+    """
     data = sampled(ensemble)
     found = [one for rows in (_callen, _pairs, _drift, _exchange, _young, _nishimori) for one in rows(data)]
     absent = [one for one in found if isinstance(one, Absent)]
@@ -65,36 +69,40 @@ def _pairs(data: Sampled) -> Rows:
         for name in ("callen_spins", "callen_bonds", "flip_balance"):
             yield Absent(name, "needs at least 2 independent configurations of an instance and temperature")
         return
-    first, second = data.edges.T
     in_a_field = data.disorder.external_field is not None and bool(np.any(data.disorder.external_field))
+    flips, places = data.disorder.ends == 2 and not in_a_field, range(data.edges.shape[1])
     for level, temperature in enumerate(data.temperatures):
         spins_off, bonds_off, overlap, sizes = [], [], [], []
         for instance in range(len(data.spins)):
             spins = data.flat[instance, level].astype(np.float32)
             local = local_fields(data.spins[instance, level], data.disorder, instance).reshape(spins.shape)
             given = np.tanh(local / temperature).astype(np.float32)
-            present = data.bonds[instance] != 0
-            one, other = first[present], second[present]
-            joint = spins[:, one] * spins[:, other]
-            bond = joint - (spins[:, one] * given[:, other] + spins[:, other] * given[:, one]) / 2
+            edges = data.edges[data.bonds[instance] != 0]
+            turned = (edge_products(spins, edges, k) * given[:, edges[:, k]] for k in places)
+            bond = edge_products(spins, edges) - sum(turned) / len(places)
             weights = data.weights_at(level, instance)
             spins_off.append(pair_mean(overlap_matrix(spins - given), weights, data.apart))
-            bonds_off.append(pair_mean(overlap_matrix(bond), weights, data.apart))
+            if len(edges):
+                bonds_off.append(pair_mean(overlap_matrix(bond), weights, data.apart))
             between = overlap_matrix(spins)
             overlap.append(pair_mean(between, weights, data.apart))
             sizes.append(
-                [thermal_mean(np.square(x).mean(axis=1), weights) for x in (spins - given, bond)]
+                [thermal_mean(np.square(x).sum(axis=1) / max(x.shape[1], 1), weights) for x in (spins - given, bond)]
                 + [pair_mean(between**2, weights, data.apart)]
             )
         spread = np.mean(sizes, axis=0)
         own = "the spread of one spin", "the spread of one bond"
         yield _squared(data, "callen_spins", level, np.array(spins_off), spread[0], 0.1, own[0])
-        yield _squared(data, "callen_bonds", level, np.array(bonds_off), spread[1], 0.1, own[1])
-        if not in_a_field:
+        if bonds_off:
+            yield _squared(data, "callen_bonds", level, np.array(bonds_off), spread[1], 0.1, own[1])
+        if flips:
             found = np.sqrt(max(float(spread[2]), 1e-12))
             yield _squared(data, "flip_balance", level, np.array(overlap), found, 0.3, "full imbalance")
-    if in_a_field:
-        yield Absent("flip_balance", "an external field tells both states of the global flip apart")
+    if data.disorder.levels is not None:
+        yield Absent("callen_bonds", "random energies have no bonds")
+    if not flips:
+        cause = "an external field tells" if in_a_field else "energies that a flip of all spins changes tell"
+        yield Absent("flip_balance", f"{cause} both states of the global flip apart")
 
 
 def _squared(
@@ -141,23 +149,29 @@ def _exchange(data: Sampled) -> Rows:
 
 
 def _young(data: Sampled) -> Rows:
-    r"""Katzgraber-Young: :math:`[e] = -\frac{1}{NT}\sum_b\sigma^2(1 - [q_b])`, sigma from the couplings themselves."""
-    name = "katzgraber_young"
-    obstacle = gaussian_obstacle(data.bonds) if data.planted is None else "the couplings are those of a planted law"
+    r"""Katzgraber-Young: :math:`[e] = -\frac{1}{NT}\sum_b\sigma^2(1 - [q_b])`, sigma from the couplings themselves.
+
+    Of random energies with :math:`[Y_2]`, the probability that two configurations are one state, in the place of q_b.
+    """
+    name, levels = "katzgraber_young", data.disorder.levels
+    bonds = data.bonds if levels is None else levels
+    obstacle = gaussian_obstacle(bonds) if data.planted is None else "the couplings are those of a planted law"
     if data.disorder.external_field is not None:
         obstacle = "holds without an external field alone"
     if obstacle or data.replicas < 2:
         yield Absent(name, obstacle or "needs at least 2 configurations of an instance and temperature")
         return
-    variance = (data.bonds.astype(np.float64) ** 2).sum(axis=1) / np.maximum((data.bonds != 0).sum(axis=1), 1)
+    variance = (bonds.astype(np.float64) ** 2).sum(axis=1) / np.maximum((bonds != 0).sum(axis=1), 1)
     response = _response(data)
-    first, second = data.edges.T
     for level, temperature in enumerate(data.temperatures):
         broken = np.empty(len(data.spins))
         for i, spins in enumerate(data.flat[:, level]):
-            present = data.bonds[i] != 0
-            links = overlap_matrix(spins[:, first[present]] * spins[:, second[present]])
-            broken[i] = (1 - pair_mean(links, data.weights_at(level, i), data.apart)) * present.sum() / data.count
+            if levels is None:
+                present = data.bonds[i] != 0
+                links, terms = overlap_matrix(edge_products(spins, data.edges[present])), present.sum()
+            else:
+                links, terms = (overlap_matrix(spins) == 1).astype(float), 1
+            broken[i] = (1 - pair_mean(links, data.weights_at(level, i), data.apart)) * terms / data.count
         energy = data.mean(data.energy)[:, level]
         bound = -broken * variance.mean() / temperature
         # the variance is a mean over instances too: its own deviation stands beside theirs

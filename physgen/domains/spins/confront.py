@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from physgen.domains.quenched import match_temperatures
-from physgen.domains.spins.layout import check_spins, grid_dims, instance_digests, is_lattice
+from physgen.domains.spins.layout import check_spins, disorder_of, grid_dims, instance_digests, is_lattice
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ def _check_same(what: str, mine: str, theirs: str, name: str, remedy: str) -> No
 
 def _lattice(ensemble: xr.Dataset) -> str:
     lengths = " x ".join(str(ensemble.sizes[dim]) for dim in grid_dims(ensemble))
-    return f"lattice of {lengths}" if is_lattice(ensemble) else f"general graph of {lengths} spins"
+    if is_lattice(ensemble):
+        return f"lattice of {lengths}"
+    ends = disorder_of(ensemble).ends
+    kind = {2: "general graph", 3: "triples", 0: "energies of all states"}[ends]
+    return f"{kind} of {lengths} spins"
 
 
 def _seams(ensemble: xr.Dataset) -> str:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Spins(SpinJudging, Ingredients):
     r"""Edwards-Anderson, Sherrington-Kirkpatrick and Bethe spin glasses and the ferromagnet, in a field, s = +-1.
 
-    :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j - \sum_i h_i s_i`, k_B = 1, J of variance 1 (SK: 1/N).
+    :math:`H = -\sum_{\langle ij\rangle} J_{ij} s_i s_j - \sum_i h_i s_i`, k_B = 1, J of variance 1 (SK: 1/N). Glasses
+    of three spins at a time and of random energies: ``many_body.py``.
     """
 
     name: ClassVar[str] = "spins"
@@ -45,9 +46,12 @@ class Spins(SpinJudging, Ingredients):
         "spin_ensembles": "ensembles of spins, joined: those of equal couplings along replica, others as instances",
     }
 
-    model: Literal["edwards_anderson", "ferromagnet", "sherrington_kirkpatrick", "random_regular"] = field(
-        default="edwards_anderson", metadata={"help": "which Hamiltonian"}
-    )
+    model: Literal[
+        "edwards_anderson", "ferromagnet", "sherrington_kirkpatrick", "random_regular", "p_spin", "random_energy"
+    ] = field(
+        default="edwards_anderson",
+        metadata={"help": "which Hamiltonian; p_spin: all triples; random_energy: one energy for each state"},
+    )  # fmt: skip
     couplings: Literal["gaussian", "bimodal", "planted_bimodal", "planted_gaussian"] = field(
         default="gaussian",
         metadata={"help": "law of the couplings (of no effect in the ferromagnet); planted: of the Nishimori line"},
@@ -109,6 +113,7 @@ class Spins(SpinJudging, Ingredients):
 
     def simulate(self, seed: int, processes: int = 1, progress: Callable[[int, int], None] | None = None) -> xr.Dataset:
         """Equilibrium configurations; see ``simulate.py``. Raises InputError where equilibrium is not reached."""
+        from physgen.domains.spins.layout import no_network
         from physgen.domains.spins.planted import LAWS, planted_ensemble
         from physgen.domains.spins.simulate import drawn_couplings
 
@@ -116,7 +121,9 @@ class Spins(SpinJudging, Ingredients):
             made = planted_ensemble(self, self._simulate_in, seed, processes, progress)
         else:
             made = self._simulate_in(drawn_couplings(self, seed), seed, processes, progress)
-        return made.assign_attrs(model=self.model, boundary=self.boundary)
+        reason = no_network(made)
+        said = {"not_trainable": reason} if reason else {}
+        return made.assign_attrs(model=self.model, boundary=self.boundary, **said)
 
     def simulate_given(
         self,
@@ -134,19 +141,27 @@ class Spins(SpinJudging, Ingredients):
             InputError: other temperatures than those of the template, where it has some; a method that cannot take
                 these couplings; equilibrium that is not reached.
         """
-        import numpy as np
+        from physgen.domains.spins.layout import for_training
+        from physgen.domains.spins.simulate import check_temperatures, given_couplings
 
-        from physgen.domains.spins.layout import for_training, settings_of
-        from physgen.domains.spins.simulate import given_couplings
-
-        named = template["temperature"].values if "temperature" in template.coords else None
-        if named is not None and not np.array_equal(np.sort(named), self.temperatures):
-            raise InputError(
-                f"data.temperatures are {list(self.temperatures)} J, the given couplings are at {named.tolist()} J: "
-                f"give {settings_of(named)}, or couplings without temperatures"
-            )
+        check_temperatures(self, template)
         made = self._simulate_in(given_couplings(template), seed, processes, progress)
         return made.assign_attrs(for_training(made))
+
+    def simulate_proposed(
+        self,
+        seed: int,
+        proposals: Callable[..., Any],
+        every: int,
+        given: xr.Dataset | None = None,
+        processes: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> xr.Dataset:
+        """By parallel tempering with whole lattices that a network proposes; see ``moved.py``."""
+        from physgen.domains.spins.moved import simulate_with_moves
+        from physgen.domains.spins.tempering import Between
+
+        return simulate_with_moves(self, seed, Between(proposals, every), given, processes, progress)
 
     def _simulate_in(
         self, couplings: Quenched, seed: int, processes: int, progress: Callable[[int, int], None] | None
@@ -190,7 +205,7 @@ class Spins(SpinJudging, Ingredients):
         from physgen.domains.spins.layout import disorder_of, grid_dims
 
         disorder, dims = disorder_of(ensemble), grid_dims(ensemble)
-        bonds = disorder.couplings[disorder.couplings != 0]
+        bonds = disorder.couplings[disorder.couplings != 0] if disorder.levels is None else disorder.levels
         values = np.unique(bonds)
         found: dict[str, Any] = {"temperatures_J": ensemble["temperature"].values.tolist()}
         found |= {"instances": ensemble.sizes["disorder"], "replicas": ensemble.sizes["replica"]}

@@ -26,10 +26,12 @@ from physgen.domains.quenched import (
 )
 from physgen.domains.spins.couplings import bond_counts, bonds_of_instances, coupling_matrix
 from physgen.domains.spins.layout import (
+    STATE,
     check_spins,
     disorder_of,
     grid_dims,
     instance_digests,
+    no_network,
     settings_of,
     with_spins,
 )
@@ -107,6 +109,8 @@ def request_spins(
         raise InputError(f"{n} replicas were asked for; at least 1 is needed")
     if constants and given.get("temperature", 0) > 0:
         check_trained(given["temperature"], constants["temperatures"])
+    if constants and (reason := no_network(like)):
+        raise InputError(f"{reason}: no network can draw for them; `physgen simulate CONFIG --given FILE` can")
     if constants and (grid_dims(like) == ("site",)) != constants["graph"]:
         kinds, networks = ("a general graph", "a lattice"), ("graph_passing", "message_passing")
         raise InputError(
@@ -156,6 +160,8 @@ def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
     ``external_field`` is there where one acts: in J, the largest root mean square over the sites of an instance, and
     the largest on any site.
     """
+    if STATE in train["couplings"].dims or disorder_of(train).ends != 2:
+        raise InputError(f"{no_network(train)}: such data can be judged, and judge others, with physgen evaluate")
     grid = grid_dims(train)
     found: dict[str, Any] = {"grid": [int(train.sizes[name]) for name in grid], "graph": grid == ("site",)}
     found["temperatures"] = [float(t) for t in train["temperature"].values]

@@ -36,19 +36,28 @@ def bond_products(spins: np.ndarray, dimension: int) -> np.ndarray:
 def graph_energy(
     spins: np.ndarray, edges: np.ndarray, couplings: np.ndarray, external_field: np.ndarray | None = None
 ) -> np.ndarray:
-    """Energy per spin on any graph.
+    """Energy per spin on any graph, of pairs or of more spins at a time.
 
     Args:
         spins: (..., N) of +-1.
-        edges: (M, 2).
+        edges: (M, p), p = 2 but for interactions of p spins.
         couplings: (..., M); leading dims broadcast against those of ``spins``.
         external_field: (..., N) or None.
 
     Returns:
         (...) float64.
     """
-    products = (spins[..., edges[:, 0]] * spins[..., edges[:, 1]]).astype(np.float32)
+    products = edge_products(spins, edges).astype(np.float32)
     total = np.asarray(-np.sum(products * couplings, axis=-1, dtype=np.float64))
     if external_field is not None:
         total = total - np.sum(external_field * spins, axis=-1, dtype=np.float64)
     return total / spins.shape[-1]
+
+
+def edge_products(spins: np.ndarray, edges: np.ndarray, without: int | None = None) -> np.ndarray:
+    """Products (..., M) of the spins (..., N) at the ends (M, p) of each edge, or of all ends but one."""
+    ends = [end for place, end in enumerate(np.asarray(edges).T) if place != without]
+    found = spins[..., ends[0]]
+    for end in ends[1:]:
+        found = found * spins[..., end]
+    return found

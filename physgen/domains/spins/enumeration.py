@@ -30,14 +30,35 @@ def enumerate_graph(
 ) -> Enumeration:
     """Boltzmann law of ``spins`` <= 20 spins on any graph: edges (M, 2), couplings (M,), external_field (N,).
 
-    Energies in units of J, the temperature too (k_B = 1). InputError for more spins.
+    Of three spins at a time edges are (M, 3). Energies in units of J, the temperature too (k_B = 1). InputError for
+    more spins.
     """
     all_states = enumerate_spins(spins).numpy().astype(np.float64)
-    energies = np.zeros(len(all_states))
-    for (i, j), coupling in zip(edges, couplings, strict=True):
-        energies -= coupling * all_states[:, i] * all_states[:, j]
+    if np.shape(edges)[1] == 2:
+        energies = np.zeros(len(all_states))
+        for (i, j), coupling in zip(edges, couplings, strict=True):
+            energies -= coupling * all_states[:, i] * all_states[:, j]
+    else:
+        energies = triple_energies(spins, edges, couplings)
     if external_field is not None:
         energies -= all_states @ np.asarray(external_field, dtype=np.float64).reshape(-1)
+    return enumerate_levels(energies, temperature)
+
+
+def triple_energies(spins: int, edges: np.ndarray, couplings: np.ndarray) -> np.ndarray:
+    r"""Total energies (2^N,) of all states of couplings (M,) of three spins, edges (M, 3): :math:`-\sum J s s s`.
+
+    A product of spins is a character of :math:`(Z_2)^N`, so a Walsh-Hadamard transform sums all of them at once.
+    """
+    by_sites = np.zeros(1 << spins)
+    np.add.at(by_sites, (1 << np.asarray(edges, dtype=np.int64)).sum(axis=1), np.asarray(couplings, dtype=np.float64))
+    return _walsh_hadamard(by_sites)  # of signs -s, for bit 1 is up: the product of three has the sign of the energy
+
+
+def enumerate_levels(energies: np.ndarray, temperature: float) -> Enumeration:
+    """Boltzmann law of total energies (2^N,) of all states, units of J."""
+    energies = np.asarray(energies, dtype=np.float64)
+    spins = len(energies).bit_length() - 1
     weights = np.exp(-(energies - energies.min()) / temperature)
     total = weights.sum()
     probabilities = weights / total

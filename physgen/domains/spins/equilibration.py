@@ -59,7 +59,8 @@ def run_figures(
         temperatures: (T,).
         interval: sweeps between measurements.
         identity: what the Katzgraber-Young identity needs.
-        in_field: whether there is an external field; without one the mean overlap is known to be 0.
+        in_field: whether an external field, or an odd number of spins in an interaction, tells both states of the
+            global flip apart; else the mean overlap is known to be 0.
     """
     n = len(energy) // 8 * 8
     edges = [len(energy) - n + n // 8, len(energy) - n + n // 4, len(energy) - n // 2, len(energy)]

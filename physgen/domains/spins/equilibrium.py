@@ -95,8 +95,8 @@ def _worst(data: Data) -> float:
 def _part(data: Data) -> Data:
     """As many evenly chosen replicas and the first instances as suffice to tell conventions apart."""
     step = max(1, data.spins.shape[2] // TRIED)
-    outer = data.disorder.external_field
-    disorder = Disorder(data.disorder.couplings[:TRIED], data.disorder.edges, None if outer is None else outer[:TRIED])
+    couplings, edges, *rest = data.disorder
+    disorder = Disorder(couplings[:TRIED], edges, *(None if one is None else one[:TRIED] for one in rest))
     return Data(data.spins[:TRIED, :, ::step], disorder, data.temperatures)
 
 
@@ -119,7 +119,8 @@ def _energies(data: Data) -> Iterator[tuple[str, Data]]:
 
     def scaled(factor: float) -> Data:
         scaled_field = None if outer is None else outer * factor
-        return Data(spins, Disorder(disorder.couplings * factor, disorder.edges, scaled_field), temperatures)
+        levels = None if disorder.levels is None else disorder.levels * factor
+        return Data(spins, Disorder(disorder.couplings * factor, disorder.edges, scaled_field, levels), temperatures)
 
     yield "the other sign of the couplings (sign=plus or minus)", scaled(-1.0)
     yield "half the couplings, each pair counted twice (scale=0.5)", scaled(0.5)

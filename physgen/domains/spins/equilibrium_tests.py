@@ -14,6 +14,7 @@ import numpy as np
 from physgen.domains.spins.averages import thermal_mean
 from physgen.domains.spins.callen import callen_terms
 from physgen.domains.spins.couplings import lattice_edges
+from physgen.domains.spins.energy import edge_products
 from physgen.domains.spins.layout import disorder_of, energy_of
 from physgen.domains.spins.measurement import (
     Tolerance,
@@ -25,7 +26,7 @@ from physgen.domains.spins.measurement import (
     temperatures_of,
     total_energy,
 )
-from physgen.domains.spins.overlap import shared_bonds
+from physgen.domains.spins.overlap import no_levels, shared_bonds
 from physgen.domains.spins.sweeps import heat_bath
 from physgen.errors import InputError
 
@@ -218,7 +219,7 @@ def link_overlap_drift(ensemble: xr.Dataset) -> xr.Dataset:
     present = shared_bonds(ensemble)
 
     def links(configurations: np.ndarray) -> np.ndarray:
-        return (configurations[..., present[:, 0]] * configurations[..., present[:, 1]]).astype(np.float32)
+        return edge_products(configurations, present).astype(np.float32)
 
     def change(start: np.ndarray, end: np.ndarray) -> np.ndarray:
         first = links(start)
@@ -250,6 +251,7 @@ def satisfaction(ensemble: xr.Dataset) -> xr.Dataset:
     number in an instance. A law with the right energy that is blind to single bonds fails.
     """
     spins_of(ensemble)
+    no_levels(ensemble)
     disorder = disorder_of(ensemble)
     edges = lattice_edges(ensemble["field"].shape[3:]) if disorder.edges is None else disorder.edges
     couplings = disorder.couplings.reshape(len(disorder.couplings), -1)
@@ -260,7 +262,7 @@ def satisfaction(ensemble: xr.Dataset) -> xr.Dataset:
     signs = np.stack([np.where(bin_of == j, np.sign(couplings), 0) for j in held], axis=-1).astype(np.float32)
 
     def estimate(part: xr.Dataset) -> np.ndarray:
-        links = (one[..., edges[:, 0]] * one[..., edges[:, 1]] for one in spins_of(part))
+        links = (edge_products(one, edges) for one in spins_of(part))
         return np.stack([one.mean(axis=1) @ sign for one, sign in zip(links, signs, strict=True)]) / count
 
     axis = {"long_name": "lower edge of |J| / rms", "units": "1", "symbol": r"|J|"}

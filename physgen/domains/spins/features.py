@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 
 from physgen.diagnostics.feature_test import random_frequencies
+from physgen.domains.spins.callen import local_fields
 from physgen.domains.spins.couplings import lattice_edges, neighbour_lists
-from physgen.domains.spins.layout import disorder_of
+from physgen.domains.spins.layout import Disorder, disorder_of
 from physgen.domains.spins.measurement import Tolerance, measured, spins_of
 
 FEATURES = 2
@@ -50,12 +51,31 @@ def estimate(ensemble: xr.Dataset) -> np.ndarray:
 def per_replica(ensemble: xr.Dataset) -> np.ndarray:
     """Features of each configuration, then its mean local energy (D, T, R, F + 1)."""
     spins, disorder = spins_of(ensemble, 2), disorder_of(ensemble)
+    if disorder.ends != 2:
+        return np.stack([many_body_features(one, disorder, i) for i, one in enumerate(spins)])
     edges = lattice_edges(ensemble["field"].shape[3:]) if disorder.edges is None else disorder.edges
     lists = [neighbour_lists(edges, bonds.reshape(-1), spins.shape[-1]) for bonds in disorder.couplings]
     outer = disorder.external_field
     fields = [None] * len(lists) if outer is None else list(outer.reshape(len(outer), -1))
     cases = zip(spins, lists, fields, strict=True)
     return np.stack([message_feature_array(one, *of, FEATURES, external_field=field) for one, of, field in cases])
+
+
+def many_body_features(spins: np.ndarray, disorder: Disorder, instance: int) -> np.ndarray:
+    r"""The features of :func:`message_feature_array` of spins (..., N) where they do not interact in pairs.
+
+    :math:`u_i = s_i h_i / J` with the local field h, :math:`v_i = s_i h_i[s\tanh u]/J` of three spins at a time, 0 of
+    random energies; :math:`J^2` is the mean of the squares of the couplings of a site (:math:`N/4` of random energies).
+    """
+    local, count = local_fields(spins, disorder, instance), spins.shape[-1]
+    if disorder.levels is None:
+        size = np.sqrt(3 * np.square(disorder.couplings[instance]).sum() / count)
+        first = spins * local / size
+        second = spins * local_fields(spins * np.tanh(first), disorder, instance) / size
+    else:
+        first = spins * local / np.sqrt(count / 4)
+        second = np.zeros_like(first)
+    return _features(first, second, FEATURES, 0)
 
 
 def message_feature_array(
@@ -90,6 +110,11 @@ def message_feature_array(
     if external_field is not None:
         first = first + np.asarray(external_field, np.float32) / size * spins
     second = (sent * np.tanh(first)[..., neighbours]).sum(axis=-1)
+    return _features(first, second, features, seed)
+
+
+def _features(first: np.ndarray, second: np.ndarray, features: int, seed: int) -> np.ndarray:
+    """Features of numbers u and v of each site (..., N), and the mean of u: (..., F + 1)."""
     frequency, phase = random_frequencies(2, features, seed)
     found = [np.cos(a * first + b * second + c).mean(axis=-1) for (a, b), c in zip(frequency, phase, strict=True)]
     return np.stack([*found, first.mean(axis=-1)], axis=-1, dtype=float)

@@ -60,5 +60,7 @@ class SpinJudging:
         return spin_memorization(generated, train, heldout, **judged)
 
     def orbit(self, ensemble: xr.Dataset) -> str:
-        """``flip`` of all spins, where no field tells them apart: couplings leave no symmetry of the lattice."""
-        return "none" if "external_field" in ensemble else "flip"
+        """``flip`` of all spins, where it changes no energy: couplings leave no symmetry of the lattice."""
+        from physgen.domains.spins.layout import disorder_of
+
+        return "flip" if disorder_of(ensemble).flips else "none"

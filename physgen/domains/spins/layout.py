@@ -10,6 +10,7 @@ import numpy as np
 from physgen.domains.quenched import SAMPLE
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.energy import graph_energy, lattice_energy
+from physgen.domains.spins.many_body import state_numbers
 from physgen.ensemble import TEMPLATE, unit_attrs
 from physgen.errors import InputError
 
@@ -19,14 +20,30 @@ if TYPE_CHECKING:
 UNITS = unit_attrs("disorder", exchangeable=("replica",), within=("chain", "replica"))
 GRAPH_NETWORK = "network={kind: graph_passing, width: 32}"  # of a configuration, for couplings on a graph
 HAMILTONIAN = "H = -sum_<ij> J_ij s_i s_j - sum_i h_i s_i, k_B = 1"
+OF_TRIPLES = "H = -sum_i<j<k J_ijk s_i s_j s_k - sum_i h_i s_i, k_B = 1"
+OF_LEVELS = "H = the energy of the state, an own one of each, k_B = 1"
+STATE = "state"  # dim of the energies of all states, where they have one each
 
 
 class Disorder(NamedTuple):
-    """The couplings of an ensemble. A lattice has ``edges`` None."""
+    """The couplings of an ensemble. A lattice has ``edges`` None; where states have energies, there are no edges."""
 
     couplings: np.ndarray  # (D, d, *grid) or (D, M)
-    edges: np.ndarray | None  # (M, 2) or None
+    edges: np.ndarray | None  # (M, 2), of three spins at a time (M, 3), or None
     external_field: np.ndarray | None  # (D, *grid) or None
+    levels: np.ndarray | None = None  # (D, 2^N) energies of all states (``many_body.py``), or None
+
+    @property
+    def ends(self) -> int:
+        """Spins in each interaction: 2, 3, or 0 where each state has an energy of its own."""
+        if self.levels is not None:
+            return 0
+        return 2 if self.edges is None else int(self.edges.shape[1])
+
+    @property
+    def flips(self) -> bool:
+        """Whether a flip of all spins leaves every energy as it is."""
+        return self.ends == 2 and self.external_field is None
 
 
 def lattice_dims(dimension: int) -> tuple[str, ...]:
@@ -53,12 +70,22 @@ def disorder_of(ensemble: xr.Dataset) -> Disorder:
     field = None if outer is None else outer.transpose("disorder", *grid).values
     if is_lattice(ensemble):
         return Disorder(ensemble["couplings"].transpose("disorder", "direction", *grid).values, None, field)
+    if STATE in ensemble["couplings"].dims:
+        return of_levels(ensemble["couplings"].transpose("disorder", STATE).values)
     return Disorder(ensemble["couplings"].transpose("disorder", "edge").values, ensemble["edges"].values, field)
+
+
+def of_levels(levels: np.ndarray) -> Disorder:
+    """The disorder of energies (D, 2^N) of all states."""
+    return Disorder(np.zeros((len(levels), 0), np.float32), np.zeros((0, 2), np.int32), None, levels)
 
 
 def energy_of(spins: np.ndarray, disorder: Disorder) -> np.ndarray:
     """Energy per spin (D, T, R) of spins (D, T, R, \\*grid) in their couplings."""
     outer = None if disorder.external_field is None else disorder.external_field[:, None, None]
+    if disorder.levels is not None:
+        found = [levels[state_numbers(own)] for own, levels in zip(spins, disorder.levels, strict=True)]
+        return np.stack(found).astype(np.float64) / spins.shape[-1]
     if disorder.edges is None:
         couplings = disorder.couplings
         return np.stack([  # one instance at a time: the bond products are d times larger than the spins
@@ -84,12 +111,16 @@ def instance_digests(ensemble: xr.Dataset) -> np.ndarray:
     lattice = disorder.edges is None
     edges = lattice_edges(disorder.couplings.shape[2:]) if lattice else disorder.edges
     ends = np.sort(np.asarray(edges, dtype=np.int64), axis=1)
-    bonds, where = np.unique(ends[:, 0] * spins + ends[:, 1], return_inverse=True)
+    numbers = ends @ spins ** np.arange(ends.shape[1], dtype=np.int64)[::-1]
+    bonds, where = np.unique(numbers, return_inverse=True)
     found = []
     for instance, couplings in enumerate(disorder.couplings.reshape(len(disorder.couplings), -1)):
         total = np.bincount(where, weights=couplings, minlength=len(bonds)).astype("<f4")
         digest = hashlib.blake2b(np.int64(spins).tobytes(), digest_size=12, person=b"physgen-spins")
         digest.update(bonds[total != 0].astype("<i8").tobytes() + total[total != 0].tobytes())
+        if disorder.ends != 2:
+            own = b"" if disorder.levels is None else disorder.levels[instance].astype("<f4").tobytes()
+            digest.update(b"ends %d" % disorder.ends + own)
         if disorder.external_field is not None and np.any(disorder.external_field[instance]):
             outer = disorder.external_field[instance].reshape(-1).astype("<f4") + np.float32(0)  # no -0
             digest.update(b"field" + outer.tobytes())
@@ -139,15 +170,20 @@ def spin_template(
     else:
         names = ("site",)
         ends = {"long_name": "spins joined by the edge", "units": "1"}
-        variables = {
-            "couplings": (("disorder", "edge"), disorder.couplings, bond),
-            "edges": (("edge", "endpoint"), disorder.edges, ends),
-        }
+        if disorder.levels is None:
+            variables = {
+                "couplings": (("disorder", "edge"), disorder.couplings, bond),
+                "edges": (("edge", "endpoint"), disorder.edges, ends),
+            }
+        else:
+            level = {"long_name": "total energy of the state", "units": "J"}
+            variables = {"couplings": (("disorder", STATE), disorder.levels, level)}
         coords["site"] = ("site", np.arange(grid[0]), {"long_name": "site", "units": "1"})
     if disorder.external_field is not None:
         outer = {"long_name": "external field", "units": "J"}
         variables["external_field"] = (("disorder", *names), disorder.external_field, outer)
-    return xr.Dataset(variables, coords=coords, attrs={"domain": "spins", "hamiltonian": HAMILTONIAN, **UNITS})
+    said = {2: HAMILTONIAN, 3: OF_TRIPLES, 0: OF_LEVELS}[disorder.ends]
+    return xr.Dataset(variables, coords=coords, attrs={"domain": "spins", "hamiltonian": said, **UNITS})
 
 
 def couplings_template(disorder: Disorder, grid: tuple[int, ...], temperatures: np.ndarray | None = None) -> xr.Dataset:
@@ -165,6 +201,15 @@ def couplings_template(disorder: Disorder, grid: tuple[int, ...], temperatures: 
 def settings_of(temperatures: np.ndarray) -> str:
     """What a configuration says to simulate at these temperatures."""
     return f"data.temperatures=[{','.join(f'{t!r}J' for t in np.sort(temperatures).tolist())}]"
+
+
+def no_network(ensemble: xr.Dataset) -> str:
+    """Why no network takes these couplings; empty if one does."""
+    if STATE in ensemble["couplings"].dims:
+        return "random energies have no couplings between spins that a network could be told"
+    if not is_lattice(ensemble) and ensemble["edges"].shape[1] != 2:
+        return f"networks know couplings of two spins, these join {ensemble['edges'].shape[1]}"
+    return ""
 
 
 def not_trainable(ensemble: xr.Dataset) -> str:
@@ -186,6 +231,8 @@ def check_spins(ensemble: xr.Dataset) -> xr.Dataset:
     """Return an ensemble of spins that keeps the rules of this file, else raise InputError."""
     if "couplings" not in ensemble:
         raise InputError("an ensemble of spins needs 'couplings' on its bonds (all 1 for a ferromagnet): add them")
+    if "edges" in ensemble and ensemble["edges"].shape[1] not in (2, 3):
+        raise InputError(f"'edges' join {ensemble['edges'].shape[1]} spins: physgen knows couplings of 2 or 3")
     if "field" in ensemble:
         wanted = (*SAMPLE, *grid_dims(ensemble))
         if ensemble["field"].dims != wanted:

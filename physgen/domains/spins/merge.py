@@ -15,6 +15,7 @@ from physgen.domains.spins.layout import (
     grid_dims,
     instance_digests,
     is_lattice,
+    of_levels,
     spin_ensemble,
 )
 from physgen.domains.spins.planted import PLANTED
@@ -73,7 +74,7 @@ def _in_frame(first: xr.Dataset, other: xr.Dataset, name: str, other_name: str) 
     mine, theirs = (_shape(e) for e in (first, other))
     if mine != theirs:
         raise InputError(f"{name} holds a {mine}, {other_name} a {theirs}: import them apart")
-    if not is_lattice(first) and not np.array_equal(first["edges"].values, other["edges"].values):
+    if "edges" in first and not np.array_equal(first["edges"].values, other["edges"].values):
         raise InputError(f"{name} and {other_name} join different spins: import each graph into an ensemble of its own")
     wanted, given = first["temperature"].values, other["temperature"].values
     close = np.abs(given[None, :] / wanted[:, None] - 1) < CLOSE
@@ -88,7 +89,8 @@ def _in_frame(first: xr.Dataset, other: xr.Dataset, name: str, other_name: str) 
 def _shape(ensemble: xr.Dataset) -> str:
     sizes = " x ".join(str(ensemble.sizes[dim]) for dim in grid_dims(ensemble))
     outer = " with external fields" if "external_field" in ensemble else ""
-    return f"{'lattice' if is_lattice(ensemble) else 'graph'} of {sizes}{outer}"
+    kind = "lattice" if is_lattice(ensemble) else "graph" if "edges" in ensemble else "set of random energies"
+    return f"{kind} of {sizes}{outer}"
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:
@@ -99,6 +101,8 @@ def _disorder(parts: list[xr.Dataset], groups: dict[str, list[tuple[int, int]]])
     owners = [group[0] for group in groups.values()]
     all_of = [disorder_of(part) for part in parts]
     couplings = np.stack([all_of[p].couplings[i] for p, i in owners])
+    if all(one.levels is not None for one in all_of):
+        return of_levels(np.stack([one.levels[i] for one, i in ((all_of[p], i) for p, i in owners)]))
     fields = [(all_of[p].external_field, i) for p, i in owners]
     outer = None
     if all_of[0].external_field is not None:

@@ -21,7 +21,8 @@ from physgen.domains.spins.couplings import (
     draw_couplings,
     lattice_couplings,
 )
-from physgen.domains.spins.layout import Disorder
+from physgen.domains.spins.layout import Disorder, of_levels
+from physgen.domains.spins.many_body import all_triples, check_many_body, level_energies, triple_couplings
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from physgen.domains.spins.domain import Spins
 
 DILUTION_STREAM, FIELD_STREAM, GRAPH_STREAM = 11, 12, 13
-ON_GRAPHS = ("sherrington_kirkpatrick", "random_regular")  # models whose ``length`` counts all spins
+# models whose ``length`` counts all spins
+ON_GRAPHS = ("sherrington_kirkpatrick", "random_regular", "p_spin", "random_energy")
 SWITCHES = 20  # exchanges of ends for each edge, after which a random regular graph is forgotten
 
 
@@ -53,6 +55,8 @@ class Ingredients(Domain):
             raise InputError(f"bond_fraction={self.bond_fraction:g} dilutes a lattice, {model} has none: leave it 1")
         if model in ON_GRAPHS and getattr(self, "method", "") == "transfer_matrix":
             raise InputError("method 'transfer_matrix' needs a lattice: take parallel_tempering for this model")
+        settings = (getattr(self, "method", ""), getattr(self, "couplings", ""))
+        check_many_body(model, spins, *settings, self.in_field)
         if self.random_field < 0:
             raise InputError(f"random_field={self.random_field:g} J is a standard deviation: give 0 or more")
         if model == "random_regular" and (self.degree >= spins or self.degree * spins % 2):
@@ -88,6 +92,10 @@ def draw_disorder(domain: Spins, seed: int) -> Disorder:
     if domain.model == "sherrington_kirkpatrick":
         edges = complete_graph(domain.length)
         couplings = complete_graph_couplings(domain.length, law, seed, ids)
+    elif domain.model == "p_spin":
+        edges, couplings = all_triples(domain.length), triple_couplings(domain.length, law, seed, ids)
+    elif domain.model == "random_energy":
+        return of_levels(level_energies(domain.length, seed, ids))
     elif domain.model == "random_regular":
         edges, couplings = regular_couplings(domain.length, domain.degree, law, seed, ids)
     else:

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from physgen.domains.spins import tempering_kernels
+from physgen.domains.spins import many_body_kernels, tempering_kernels
 from physgen.domains.spins.couplings import neighbour_lists
+from physgen.domains.spins.many_body import coupling_tensor
+from physgen.domains.spins.many_body_kernels import Triples
 from physgen.domains.spins.tempering_kernels import Graph, Walkers
 from physgen.errors import InputError
 
@@ -33,13 +35,18 @@ def make_graph(
     spins: int,
     external_field: np.ndarray | None = None,
     order: np.ndarray | None = None,
-) -> Graph:
-    """A graph from its edges (M, 2), couplings (M,), external field (N,) or None, and order of the sites (or None)."""
-    neighbours, strengths = neighbour_lists(edges, couplings, spins)
+) -> Graph | Triples:
+    """A graph from its edges (M, 2), couplings (M,), external field (N,) or None, and order of the sites (or None).
+
+    Edges (M, 3) join three spins each.
+    """
     field = np.zeros(spins) if external_field is None else np.asarray(external_field).reshape(-1)
     order = np.arange(spins) if order is None else order
     kept = np.ascontiguousarray(np.asarray(edges, dtype=np.int32)[np.asarray(couplings) != 0])
-    return Graph(neighbours, strengths, field.astype(np.float32), np.asarray(order, dtype=np.int64), kept)
+    rest = field.astype(np.float32), np.asarray(order, dtype=np.int64), kept
+    if kept.shape[1] == 3:
+        return Triples(coupling_tensor(edges, couplings, spins), *rest)
+    return Graph(*neighbour_lists(edges, couplings, spins), *rest)
 
 
 def checkerboard_order(shape: tuple[int, ...], periodic: tuple[bool, ...]) -> np.ndarray:
@@ -73,7 +80,7 @@ def temperature_ladder(wanted: np.ndarray, hottest: float, spins: int) -> np.nda
     return np.concatenate(ladder)
 
 
-def start(graph: Graph, temperatures: np.ndarray, ladders: int, rng: np.random.Generator) -> Walkers:
+def start(graph: Graph | Triples, temperatures: np.ndarray, ladders: int, rng: np.random.Generator) -> Walkers:
     """Random configurations at every temperature of every ladder."""
     count, levels = len(graph.field), len(temperatures)
     if levels < 1 or np.any(np.diff(temperatures) <= 0) or temperatures[0] <= 0:
@@ -90,25 +97,41 @@ def start(graph: Graph, temperatures: np.ndarray, ladders: int, rng: np.random.G
         trips=np.zeros(ladders, dtype=np.int64),
         sweeps=np.zeros(1, dtype=np.int64),
     )
-    tempering_kernels.energies(walkers.spins, graph.neighbours, graph.strengths, graph.field, walkers.energy)
+    if isinstance(graph, Triples):
+        many_body_kernels.energies(walkers.spins, graph.tensor, graph.field, walkers.energy)
+    else:
+        tempering_kernels.energies(walkers.spins, graph.neighbours, graph.strengths, graph.field, walkers.energy)
     return walkers
 
 
-def advance(walkers: Walkers, graph: Graph, temperatures: np.ndarray, sweeps: int) -> None:
+def advance(walkers: Walkers, graph: Graph | Triples, temperatures: np.ndarray, sweeps: int) -> None:
     """Run ``sweeps`` more sweeps in place."""
-    tempering_kernels.advance(walkers, graph, 1 / np.asarray(temperatures, dtype=np.float64), sweeps)
+    kernels = many_body_kernels if isinstance(graph, Triples) else tempering_kernels
+    kernels.advance(walkers, graph, 1 / np.asarray(temperatures, dtype=np.float64), sweeps)
 
 
-def measure(walkers: Walkers, graph: Graph) -> Measurement:
-    """Energies per spin of all ladders and overlaps of all pairs of ladders, by temperature."""
+def sweep(walkers: Walkers, graph: Graph | Triples, two_beta: np.ndarray, change: np.ndarray) -> None:
+    """One heat-bath sweep of every lane at its own 2 beta (R,), no swaps; energy changes are added to ``change``."""
+    kernels = many_body_kernels if isinstance(graph, Triples) else tempering_kernels
+    kernels.sweep(walkers, graph, two_beta, change)
+
+
+def measure(walkers: Walkers, graph: Graph | Triples) -> Measurement:
+    """Energies per spin of all ladders and overlaps of all pairs of ladders, by temperature.
+
+    The link overlap of triples is the mean over all of them, whatever their couplings.
+    """
     ladders, levels = walkers.lane_at.shape
     pairs = np.stack(np.triu_indices(ladders, 1), axis=1)
     overlap, link = np.empty((len(pairs), levels)), np.empty((len(pairs), levels))
-    tempering_kernels.overlaps(walkers, graph.edges, pairs, overlap, link)
+    if isinstance(graph, Triples):
+        many_body_kernels.overlaps(walkers, pairs, overlap, link)
+    else:
+        tempering_kernels.overlaps(walkers, graph.edges, pairs, overlap, link)
     return Measurement(walkers.energy[walkers.lane_at] / len(graph.field), overlap, link)
 
 
-def field_energies(walkers: Walkers, graph: Graph, uniform: float) -> tuple[np.ndarray, np.ndarray]:
+def field_energies(walkers: Walkers, graph: Graph | Triples, uniform: float) -> tuple[np.ndarray, np.ndarray]:
     r"""Energies per spin :math:`-\sum_i h_i s_i/N`, and the same of :math:`h_i` less ``uniform``: (ladders, T) each."""
     fields = np.stack([graph.field, graph.field - np.float32(uniform)])
     whole, random = -(fields @ walkers.spins).astype(np.float64) / len(graph.field)

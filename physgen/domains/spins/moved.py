@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from physgen.domains.spins.layout import for_training
 from physgen.domains.spins.planted import LAWS
-from physgen.domains.spins.simulate import drawn_couplings, given_couplings
+from physgen.domains.spins.simulate import check_temperatures, drawn_couplings, given_couplings
 from physgen.domains.spins.tempering import Between, tempering_ensemble
 from physgen.errors import InputError
 
@@ -32,7 +33,7 @@ def simulate_with_moves(
     ``proposals``, ``proposals_accepted`` and ``proposals_every`` say what became of them.
 
     Args:
-        domain: what to simulate; its ``method`` and ``kernel`` are of no effect.
+        domain: what to simulate; its ``method`` and ``kernel`` are those of moves, or ``auto``.
         seed: of couplings and sweeps; proposals have their own.
         between: what is proposed, and after how many sweeps.
         given: a template or ensemble whose couplings are taken; None for those of the law of the domain.
@@ -45,8 +46,17 @@ def simulate_with_moves(
         raise InputError(
             f"couplings={domain.couplings} come with a configuration that is exact: simulate them as they are"
         )
+    if domain.method not in ("auto", "parallel_tempering") or domain.kernel == "multispin":
+        raise InputError(
+            f"method {domain.method!r} with kernel {domain.kernel!r} takes no proposals, which are moves of parallel "
+            "tempering: set method=parallel_tempering and kernel=general, or leave both out"
+        )
+    if given is not None:
+        check_temperatures(domain, given)
     couplings = drawn_couplings(domain, seed) if given is None else given_couplings(given)
+    if couplings.disorder.ends != 2:
+        raise InputError("proposals of whole lattices are moves in couplings of two spins: simulate without them")
     made = tempering_ensemble(domain, couplings, seed, processes, progress, between)
     config = json.dumps(dataclasses.asdict(domain), sort_keys=True)
-    drawn = {"model": domain.model, "boundary": domain.boundary} if given is None else {}
-    return made.assign_attrs({"seed": int(seed), "config_json": config, "domain": domain.name} | drawn)
+    said = {"model": domain.model, "boundary": domain.boundary} if given is None else for_training(made)
+    return made.assign_attrs({"seed": int(seed), "config_json": config, "domain": domain.name} | said)

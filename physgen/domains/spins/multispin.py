@@ -33,6 +33,8 @@ class Tables(NamedTuple):
 
 def obstacle(edges: np.ndarray, couplings: np.ndarray, spins: int) -> str:
     """Why couplings (D, M) on edges (M, 2) cannot be simulated in words; empty if they can."""
+    if np.shape(edges)[1] != 2:
+        return "takes couplings of two spins, these are of three"
     bound = couplings != 0
     sizes = np.unique(np.abs(couplings[bound]))
     if len(sizes) != 1:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.domains.spins.couplings import lattice_edges
+from physgen.domains.spins.energy import edge_products
 from physgen.domains.spins.layout import disorder_of, energy_of
 from physgen.domains.spins.measurement import Tolerance, energy_tolerance, measured, spins_of
 from physgen.errors import InputError
@@ -145,14 +146,14 @@ def link_overlap_distribution(ensemble: xr.Dataset) -> xr.Dataset:
     The sum runs over the bonds that are not zero in any instance; q_l does not change under a global flip and
     counts the surface of the clusters in which two replicas differ.
     """
-    first, second = shared_bonds(ensemble).T
+    bonds = shared_bonds(ensemble)
     attrs = {"long_name": "link overlap distribution", "units": "1", "symbol": r"P(q_\ell)"}
     attrs["convention"] = "The mean of q_i q_j over the bonds that no instance lacks; density in the link overlap."
     attrs["diagnostic"] = "link_overlap"
     axis = {"long_name": "link overlap of two replicas", "units": "1", "symbol": r"q_\ell"}
 
     def links(part: xr.Dataset) -> Iterable[np.ndarray]:
-        return (one[..., first] * one[..., second] for one in spins_of(part, 2))
+        return (edge_products(one, bonds) for one in spins_of(part, 2))
 
     return _histogram(ensemble, links, ("q_link", axis), attrs)
 
@@ -175,10 +176,10 @@ def correlation(ensemble: xr.Dataset) -> xr.Dataset:
 
         spacing = "lattice spacing"
     else:
-        first, second = edges.T
+        no_levels(ensemble)
 
         def of_one(spins: np.ndarray) -> np.ndarray:
-            return squared_mean(spins[:, first] * spins[:, second]).mean(keepdims=True)
+            return squared_mean(edge_products(spins, edges)).mean(keepdims=True)
 
         spacing = "edge"
 
@@ -200,13 +201,20 @@ def correlation(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 def shared_bonds(ensemble: xr.Dataset) -> np.ndarray:
-    """Ends (M, 2) of the bonds that are not zero in any instance."""
+    """Ends (M, 2), of triples (M, 3), of the bonds that are not zero in any instance."""
+    no_levels(ensemble)
     disorder = disorder_of(ensemble)
     edges = lattice_edges(ensemble["field"].shape[3:]) if disorder.edges is None else disorder.edges
     present = np.all(disorder.couplings.reshape(len(disorder.couplings), -1) != 0, axis=0)
     if not present.any():
         raise InputError("every bond is zero in some instance: the link overlap needs bonds that all instances share")
     return edges[present]
+
+
+def no_levels(ensemble: xr.Dataset) -> None:
+    """Raise InputError where each state has an energy of its own."""
+    if disorder_of(ensemble).levels is not None:
+        raise InputError("random energies have no bonds: energies and overlaps say all there is")
 
 
 def spin_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from physgen.diffusion.exact.atoms import enumerate_spins
 from physgen.domains.spins import exact
 from physgen.domains.spins.couplings import disorder_rng, lattice_edges
-from physgen.domains.spins.enumeration import enumerate_graph
-from physgen.domains.spins.layout import Disorder, disorder_of, grid_dims, spin_ensemble
+from physgen.domains.spins.enumeration import enumerate_graph, enumerate_levels
+from physgen.domains.spins.layout import Disorder, disorder_of, grid_dims, settings_of, spin_ensemble
+from physgen.domains.spins.many_body import states_of
 from physgen.domains.spins.models import ON_GRAPHS, draw_disorder
 from physgen.errors import InputError
 
@@ -56,11 +56,12 @@ class Quenched(NamedTuple):
 
 def drawn_couplings(domain: Spins, seed: int) -> Quenched:
     """Couplings of the law of a domain."""
-    disorder, complete = draw_disorder(domain, seed), domain.model == "sherrington_kirkpatrick"
+    disorder = draw_disorder(domain, seed)
     grid = (domain.length,) if domain.model in ON_GRAPHS else disorder.couplings.shape[2:]
     gaussian = domain.couplings == "gaussian" and domain.model != "ferromagnet"
-    # 1 each on a lattice or a regular graph, 1/N each on the complete graph
-    variance = (1 / domain.spins if complete else 1.0) if gaussian else None
+    # 1 each on a lattice or a regular graph, less where everybody is a neighbour; levels are no couplings
+    of_model = {"sherrington_kirkpatrick": 1 / domain.spins, "p_spin": 3 / domain.spins**2, "random_energy": None}
+    variance = of_model.get(domain.model, 1.0) if gaussian else None
     ids = np.arange(domain.instances)
     return Quenched(disorder, grid, ids, variance, domain.uniform_field, domain.random_field)
 
@@ -73,8 +74,20 @@ def given_couplings(template: xr.Dataset) -> Quenched:
     return Quenched(disorder_of(template), grid, template["disorder"].values, None)
 
 
+def check_temperatures(domain: Spins, template: xr.Dataset) -> None:
+    """Raise InputError where a template has temperatures, and they are not those of the domain."""
+    named = template["temperature"].values if "temperature" in template.coords else None
+    if named is not None and not np.array_equal(np.sort(named), domain.temperatures):
+        raise InputError(
+            f"data.temperatures are {list(domain.temperatures)} J, the given couplings are at {named.tolist()} J: "
+            f"give {settings_of(named)}, or couplings without temperatures"
+        )
+
+
 def cheapest_method(couplings: Quenched) -> str:
     """The exact method where it is cheap, else parallel tempering."""
+    if couplings.disorder.levels is not None:
+        return "enumeration"
     if couplings.disorder.edges is not None:
         return "enumeration" if couplings.spins <= 12 else "parallel_tempering"
     # a ring of W spins costs 2^W open chains: cheap to W = 8
@@ -86,6 +99,8 @@ def check_method(method: str, couplings: Quenched) -> str:
     """The method, where it can simulate given couplings; else InputError."""
     if method == "planted":
         raise InputError("nothing is planted in given couplings: leave method out, or simulate without --given")
+    if method == "parallel_tempering" and couplings.disorder.levels is not None:
+        raise InputError("method 'parallel_tempering' knows no random energies, which are enumerated: leave method out")
     if method == "transfer_matrix" and couplings.disorder.edges is not None:
         raise InputError(
             "method 'transfer_matrix' needs a lattice, the given couplings stand on a general graph of "
@@ -139,11 +154,13 @@ def _transfer_matrix(
 def _enumerated(
     couplings: Quenched, i: int, temperature: float, n: int, rng: np.random.Generator
 ) -> exact.ExactSamples:
-    bonds = couplings.disorder.couplings[i].reshape(-1)
-    law = enumerate_graph(couplings.spins, couplings.edges, bonds, temperature, couplings.external_field(i))
-    chosen = rng.choice(len(law.probabilities), n, p=law.probabilities)
-    every = enumerate_spins(couplings.spins).numpy()
-    return exact.ExactSamples(every[chosen].reshape(n, *couplings.grid), law.log_partition, law.energy)
+    bonds, levels = couplings.disorder.couplings[i].reshape(-1), couplings.disorder.levels
+    if levels is None:
+        law = enumerate_graph(couplings.spins, couplings.edges, bonds, temperature, couplings.external_field(i))
+    else:
+        law = enumerate_levels(levels[i], temperature)
+    chosen = states_of(rng.choice(len(law.probabilities), n, p=law.probabilities), couplings.spins)
+    return exact.ExactSamples(chosen.reshape(n, *couplings.grid), law.log_partition, law.energy)
 
 
 def run_jobs(

@@ -14,6 +14,7 @@ import numpy as np
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.domains.spins.encoding import sample_streams
 from physgen.domains.spins.layout import Disorder, check_spins, disorder_of, with_spins
+from physgen.domains.spins.many_body import state_numbers, states_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,13 +49,14 @@ def heat_bath(
 
     ``randomness`` is a seed, or for each instance the states (4, T R) uint32 of a generator of each configuration.
     """
-    from physgen.domains.spins import tempering_kernels
-    from physgen.domains.spins.monte_carlo import make_graph, start
+    from physgen.domains.spins.monte_carlo import make_graph, start, sweep
 
     instances, levels, replicas = spins.shape[:3]
     count = int(np.prod(spins.shape[3:]))
     edges = lattice_edges(spins.shape[3:]) if disorder.edges is None else disorder.edges
     two_beta = np.repeat(2 / np.asarray(temperatures), replicas).astype(np.float32)
+    if disorder.levels is not None:
+        return _among_levels(spins, disorder.levels, two_beta, sweeps, randomness)
     found = np.empty_like(spins)
     for i in range(instances):
         outer = None if disorder.external_field is None else disorder.external_field[i]
@@ -66,6 +68,26 @@ def heat_bath(
         walkers.spins[:] = spins[i].reshape(-1, count).T
         change = np.zeros(levels * replicas, dtype=np.float32)
         for _ in range(sweeps):
-            tempering_kernels.sweep(walkers, graph, two_beta, change)
+            sweep(walkers, graph, two_beta, change)
         found[i] = walkers.spins.T.reshape(spins.shape[1:])
+    return found
+
+
+def _among_levels(
+    spins: np.ndarray, levels: np.ndarray, two_beta: np.ndarray, sweeps: int, randomness: int | list[np.ndarray]
+) -> np.ndarray:
+    """The same where each state has an energy of its own, levels (D, 2^N)."""
+    from physgen.domains.spins.many_body_kernels import sweep_levels
+
+    found = np.empty_like(spins)
+    for i, own in enumerate(spins):
+        states = state_numbers(own).reshape(-1)
+        if isinstance(randomness, int):
+            rng = np.random.default_rng([randomness, i, sweeps])
+            generators = rng.integers(1, 2**32, (4, len(states)), dtype=np.uint32)
+        else:
+            generators = np.maximum(randomness[i], 1).astype(np.uint32)
+        for _ in range(sweeps):
+            sweep_levels(states, levels[i], spins.shape[-1], two_beta, generators)
+        found[i] = states_of(states, spins.shape[-1]).reshape(own.shape)
     return found

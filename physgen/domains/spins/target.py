@@ -38,7 +38,9 @@ def log_boltzmann(template: xr.Dataset) -> Callable[[torch.Tensor, int], torch.T
         instance, temperature, _ = np.unravel_index(sample, shape)
         spins, one = x[:, 0].detach().cpu().numpy(), slice(instance, instance + 1)
         outer = None if disorder.external_field is None else disorder.external_field[one]
-        energy = energy_of(spins[None, None], Disorder(disorder.couplings[one], disorder.edges, outer))[0, 0]
+        levels = None if disorder.levels is None else disorder.levels[one]
+        alone = Disorder(disorder.couplings[one], disorder.edges, outer, levels)
+        energy = energy_of(spins[None, None], alone)[0, 0]
         return torch.from_numpy(-energy * spins[0].size / float(temperatures[temperature])).to(x.device)
 
     return log_target

@@ -196,7 +196,7 @@ def _alone(
     energy, overlap, link = (np.stack(column) for column in zip(*series, strict=True))
     identity = _identity(couplings, graph, energy, of_fields)
     figures = equilibration.run_figures(
-        energy, overlap, link, plan.ladder, plan.interval, identity, in_field=outer is not None
+        energy, overlap, link, plan.ladder, plan.interval, identity, in_field=not couplings.disorder.flips
     )
     rate = walkers.accepted / np.maximum(walkers.attempts, 1)
     spins = np.concatenate(drawn, axis=1)[:, : plan.replicas]
@@ -212,7 +212,10 @@ def _one_instance(couplings: Quenched, i: int, plan: Plan) -> xr.Dataset:
 
 
 def _identity(
-    couplings: Quenched, graph: monte_carlo.Graph, energy: np.ndarray, of_fields: list[tuple[np.ndarray, np.ndarray]]
+    couplings: Quenched,
+    graph: monte_carlo.Graph | monte_carlo.Triples,
+    energy: np.ndarray,
+    of_fields: list[tuple[np.ndarray, np.ndarray]],
 ) -> equilibration.Identity:
     """The terms of the energy whose coefficients are Gaussian, with the variances of these.
 

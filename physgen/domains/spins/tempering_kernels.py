@@ -111,7 +111,7 @@ def energies(
 
 
 @njit(nogil=True, cache=True)
-def _swap(walkers: Walkers, beta: np.ndarray, parity: int) -> None:
+def swap(walkers: Walkers, beta: np.ndarray, parity: int) -> None:
     r"""Exchange neighbouring temperatures of each ladder with probability :math:`\min(1, e^{\Delta\beta \Delta E})`."""
     lane_at, energy = walkers.lane_at, walkers.energy
     scalar = walkers.generators.shape[1] - 1
@@ -126,7 +126,7 @@ def _swap(walkers: Walkers, beta: np.ndarray, parity: int) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _count_trips(walkers: Walkers) -> None:
+def count_trips(walkers: Walkers) -> None:
     """A round trip ends at the coldest temperature for a lane that was at the hottest since it was last there."""
     lane_at, heading = walkers.lane_at, walkers.heading
     last = lane_at.shape[1] - 1
@@ -155,8 +155,8 @@ def advance(walkers: Walkers, graph: Graph, beta: np.ndarray, sweeps: int) -> No
         else:
             for r in range(lanes):
                 walkers.energy[r] += change[r]
-        _swap(walkers, beta, done % 2)
-        _count_trips(walkers)
+        swap(walkers, beta, done % 2)
+        count_trips(walkers)
         walkers.sweeps[0] = done + 1
 
 

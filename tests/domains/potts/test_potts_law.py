@@ -10,7 +10,7 @@ import torch
 from physgen.domains.contract import get_domain
 from physgen.domains.potts.clusters import chain, mean_bonds, neighbours_up
 from physgen.domains.potts.encoding import conditions, encode_states
-from physgen.domains.potts.integration import integrated_log_partition
+from physgen.domains.potts.integration import integrated_from_order, integrated_log_partition
 from physgen.domains.potts.lattice import couplings_of, energy_per_site, lattice_couplings
 from physgen.domains.potts.statistics import DIAGNOSTICS, order_of
 from physgen.domains.potts.strip import chain_of, solve
@@ -198,6 +198,12 @@ def test_integration_over_clusters_gives_the_norm_of_the_transfer_matrix():
         assert abs(found.energy[i] + (step[1] - step[0]) / 2e-4 / 12) < 4.5 * found.energy_error[i]
     with pytest.raises(InputError, match="must be positive and increase"):
         integrated_log_partition((4, 3), 3, (1.0, 0.5), 100, seed=1)
+    for i, beta in enumerate(betas):  # from the other end
+        log_z, error = integrated_from_order((4, 3), 3, beta, 2000, 5 + i, "cylinder")
+        exact, _ = solve(beta * bonds, 3, 0, torch.Generator())
+        assert error < 0.05 and abs(log_z - exact) < 4 * error
+    with pytest.raises(InputError, match="be 200 at least"):
+        integrated_from_order((4, 3), 3, 1.0, 100, 1)
 
 
 @pytest.mark.parametrize(("temperature", "copied", "verdicts"), [

@@ -93,42 +93,6 @@ def test_mean_energy_of_samples_is_the_exact_one(shape, boundary):
     assert abs(off) < 4 * np.sqrt(variance)
 
 
-def test_coldest_samples_hold_the_ground_state_of_minimum_weight_matching():
-    pymatching = import_module("pymatching")
-    length = 9
-    couplings = lattice_couplings((length, length), "gaussian", "free", 5, np.arange(4)).astype(float)
-    for bonds in couplings:
-        drawn = exact.sample(bonds, 0.08, 300, np.random.default_rng(0))
-        lowest = lattice_energy(drawn.spins, bonds, 2).min() * length**2
-        assert lowest == pytest.approx(_ground_state(pymatching, bonds), rel=1e-9)
-
-
-def _ground_state(pymatching, bonds):
-    """Energy of a planar glass with free boundary: unsatisfied bonds are a matching of frustrated plaquettes."""
-    length = bonds.shape[1]
-    place = np.arange((length - 1) ** 2).reshape(length - 1, length - 1)
-    matching, strengths = pymatching.Matching(), []
-    for axis in (0, 1):
-        turned, cells = (bonds[0], place) if axis == 0 else (bonds[1].T, place.T)
-        for i in range(length - 1):  # the bond from (i, j) to (i + 1, j) parts the plaquettes j - 1 and j
-            for j in range(length):
-                sides = [int(cells[i, c]) for c in (j - 1, j) if 0 <= c < length - 1]
-                weight, number = abs(turned[i, j]), {len(strengths)}
-                strengths.append(weight)
-                if len(sides) == 2:
-                    matching.add_edge(*sides, weight=weight, fault_ids=number)
-                else:
-                    matching.add_boundary_edge(
-                        sides[0], weight=weight, fault_ids=number, merge_strategy="smallest-weight"
-                    )
-    sign = np.sign(bonds)
-    around = sign[0][:-1, :-1] * sign[0][:-1, 1:] * sign[1][:-1, :-1] * sign[1][1:, :-1]
-    unsatisfied = matching.decode((around < 0).reshape(-1).astype(np.uint8))
-    padded = np.zeros(len(strengths))
-    padded[: len(unsatisfied)] = unsatisfied
-    return -np.sum(strengths) + 2 * padded @ strengths
-
-
 def test_tree_decomposition_of_another_code_agrees():
     samplers = import_module("dwave.samplers")
     couplings, field = glass((6, 6), "cylinder", seed=4)

@@ -20,6 +20,9 @@ from physgen.errors import InputError
 
 CRITICAL = 1 / (2 * math.sqrt(math.log(2)))
 LARGEST = 24  # spins: 2^24 levels fill 128 MiB
+COLDEST, MOST = 0.1, 60  # J, spins: of the quadrature
+# of trapezoidal rules over analytic integrands that vanish at both ends: steps over u and over -beta E, reach of E
+FINE, STEP, REACH = 0.1, 0.3, 12.0
 
 
 class RandomEnergies(NamedTuple):
@@ -87,3 +90,35 @@ def random_energy_theory(temperatures: np.ndarray) -> Theory:
     energy = np.where(warm, -1 / (2 * temperatures), ground)
     free = np.where(warm, -temperatures * math.log(2) - 1 / (4 * temperatures), ground)
     return Theory(energy, free, np.where(warm, 0.0, 1 - temperatures / CRITICAL))
+
+
+def random_energy_average(spins: int, temperatures: np.ndarray) -> Theory:
+    r"""The exact disorder average of N spins at temperatures (T,), by quadrature: no instance is drawn.
+
+    Of :math:`M = 2^N` independent levels :math:`[\ln Z] = \int du\,(e^{-e^{u}} - \varphi(u)^M)` with
+    :math:`\varphi(u) = E \exp(-e^{u - \beta E})`, from :math:`\ln z = \int (e^{-t} - e^{-tz})\,dt/t` and t = e^u. The
+    energy is its derivative, and :math:`[Y_2] = 1 + 2T[e]`.
+
+    Raises:
+        InputError: fewer than 1 or more than 60 spins, or a temperature below .1 J: the quadrature ends there.
+    """
+    temperatures = np.atleast_1d(np.asarray(temperatures, dtype=np.float64))
+    if not 1 <= spins <= MOST or not (temperatures >= COLDEST).all():
+        raise InputError(f"{spins} spins at {temperatures.tolist()} J: give 1 to {MOST} spins, and {COLDEST} J or more")
+    levels, found = 2.0**spins, []
+    for temperature in temperatures:
+        scale = math.sqrt(spins / 2) / temperature  # of -beta E
+        step, top = STEP / max(scale, 1), scale * REACH
+        normal = np.arange(-REACH, REACH + step / 2, step)
+        weight = np.exp(-(normal**2) / 2) * step / math.sqrt(2 * math.pi)
+        u = np.arange(-top - 40, top + 5, FINE)
+        size = np.exp(np.minimum(u[:, None] + scale * normal, 700))
+        missing = -np.expm1(-size) @ weight  # 1 - phi: all terms positive, so that few levels far out are not lost
+        slope = (size * np.exp(-size) * normal * math.sqrt(spins / 2)) @ weight  # -d phi / d beta
+        log_phi = np.log1p(-np.minimum(missing, 1 - 1e-16))
+        power = np.exp(levels * log_phi)
+        log_z = (np.exp(-np.exp(np.minimum(u, 700))) - power).sum() * FINE
+        minus_energy = (levels * np.exp((levels - 1) * log_phi) * slope).sum() * FINE
+        energy = -minus_energy / spins
+        found.append((energy, -temperature * log_z / spins, 1 + 2 * temperature * energy))
+    return Theory(*np.array(found).T)

@@ -89,9 +89,9 @@ class Measurement:
 
     @property
     def dimension(self) -> int:
-        """Numbers that a configuration has: all components of real ones, one of each site where it is a kind."""
+        """Numbers that a configuration has: all components of real ones, one of each site of kinds or angles."""
         x, how = self.data.x, self.model.domain.values.path_kernel()
-        return x[0].numel() // (x.shape[1] if how is not None and how[1] == "categorical" else 1)
+        return x[0].numel() // (x.shape[1] if how is not None and how[1] in ("categorical", "angle") else 1)
 
     @property
     def is_masked(self) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor
 LN_2PI = math.log(2 * math.pi)
 SHARPEST = 1e-7  # what the length of a mean is kept away from 1: sizes up to 5e6
 SMALLEST = 1e-12  # size of a vector that is divided by
-NEWTON_STEPS = 3
+NEWTON_STEPS = 4
 NODES = 20  # of Gauss's rule: relative errors of the integral below 1e-14
 QUANTILE_STEPS = 3  # Halley's, which leave 3e-12 of probability
 FARTHEST = 8.6  # standard deviations that 52 bits of a uniform number reach

@@ -1,7 +1,9 @@
 r"""What models on a lattice with quenched bonds share, whatever stands on the sites: the bonds and their ensembles.
 
 The bonds are an array ``couplings[d, *site]`` that joins ``site`` and its neighbour one step up along space dim d,
-taken modulo the length: a free boundary is a zero bond across the seam. Legend: D instances, T temperatures, R replicas.
+taken modulo the length: a free boundary is a zero bond across the seam.
+
+Legend: D instances, T temperatures, R replicas, d space dims.
 """
 
 from __future__ import annotations

@@ -189,6 +189,12 @@ class XY(Domain):
 
         return log_boltzmann(template)
 
+    def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+        """-beta H - ln Z per radian of each angle, by the transfer matrix where layers are narrow."""
+        from physgen.domains.xy.target import log_density
+
+        return log_density(template)
+
     def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
         """Mean vectors given y and all other sites ("conditional"); given y alone they have no closed form."""
         from physgen.domains.xy.target import conditional_mean

@@ -71,7 +71,7 @@ def correlation(ensemble: xr.Dataset) -> xr.Dataset:
 
 
 def structure_factor(ensemble: xr.Dataset) -> xr.Dataset:
-    r""":math:`S(k) = \langle|\sum_j e_j e^{-ikx_j}|^2\rangle/N` in bins of \|k\|: 1 for independent angles, white noise.
+    r""":math:`S(k) = \langle|\sum_j e_j e^{-ikx_j}|^2\rangle/N` in bins of \|k\|: 1 for independent angles.
 
     Both components together; k = 0, which is :math:`N\langle m^2\rangle`, is left out.
     """

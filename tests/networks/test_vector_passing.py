@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from physgen.diffusion import von_mises
+from physgen.diffusion.exact import von_mises
 from physgen.diffusion.learning.circle import CircleDenoiser
 from physgen.networks.vector_passing import VectorPassing
 

@@ -23,7 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from physgen.diffusion import von_mises
+from physgen.diffusion.exact import von_mises
 from physgen.diffusion.exact.law import LOG_2PI
 from physgen.diffusion.inference.reverse_kernels import Move, Noise, PathKernel
 

@@ -9,8 +9,8 @@ the vectors that they have once the increments of their neighbours are known,
 
 u being the vector of the law that a neighbour of field c sends over the bond :math:`e^{K e_i \cdot e_j}`: its first
 harmonic is exact, the higher ones are those of von Mises's law. :math:`c_j` is the field of j without i in the pair
-whose vectors are :math:`a_i, a_j`, found by iteration. Here A is :func:`physgen.diffusion.von_mises.algebraic_length`,
-which has a closed inverse. All of it may be wrong, the density of what is drawn is known. At the read-out
+whose vectors are :math:`a_i, a_j`, found by iteration. Here A is ``algebraic_length`` of
+:mod:`physgen.diffusion.exact.von_mises`, which has a closed inverse. All of it may be wrong, the density of what is drawn is known. At the read-out
 :math:`\delta_j \to \infty` and :math:`u = K_{ij} e_j`, which is exact.
 
 Shapes: B samples, \*grid lattice of dimension d, D = 2d directions (+dim, -dim for each space dim in order).
@@ -23,14 +23,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from physgen.diffusion import von_mises
 from physgen.diffusion.convention import Condition
+from physgen.diffusion.exact import von_mises
 from physgen.diffusion.inference.circle_kernel import CircleMixture, log_density_of
 from physgen.diffusion.inference.reverse_kernels import PathKernel
 from physgen.diffusion.inference.sublattices import TwoSublattices, even_sites
 from physgen.lattice import neighbour
 
-ITERATIONS = 4  # of the fields of a pair: each takes off what is left by a factor A(K)^2 or less
+ITERATIONS = 2  # of the fields of a pair: each takes off what is left by a factor A(K)^2 or less, and paths saw no more
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from physgen.diffusion import von_mises
 from physgen.diffusion.convention import Condition, in_dtype, like
+from physgen.diffusion.exact import von_mises
 from physgen.diffusion.learning.denoisers import working_dtype
 
 

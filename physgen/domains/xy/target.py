@@ -70,7 +70,7 @@ def conditional_mean(x0: Tensor, y: Tensor, s: Tensor, condition: Condition = No
     Args:
         x0: unit vectors. y: x0 + s z. s: (B,). condition: ``channels``.
     """
-    from physgen.diffusion.von_mises import mean_of
+    from physgen.diffusion.exact.von_mises import mean_of
 
     field = y / s.reshape(-1, *[1] * (y.ndim - 1)).square()
     for direction, bonds in enumerate((condition or {})["channels"].unbind(1)):

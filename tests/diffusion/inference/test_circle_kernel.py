@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from physgen.diffusion import von_mises
+from physgen.diffusion.exact import von_mises
 from physgen.diffusion.inference.circle_kernel import CircleMixture, log_density_of
 from physgen.diffusion.inference.circle_pairs import CirclePairs, message
 from physgen.diffusion.inference.path_weights import noising_log_weight, weighted_sample
@@ -19,7 +19,7 @@ from physgen.networks.vector_passing import VectorPassing
 WIDE = {"dtype": torch.float64}
 GRID, STRENGTH, POINTS = (2, 2), 0.6, 24
 LEVELS = log_uniform(4.0, 0.3, 8)
-N = 1500
+N = 600
 ANGLES = torch.arange(POINTS, **WIDE) * (2 * math.pi / POINTS)
 CIRCLE = torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1)  # (M, 2)
 TURN = ANGLES[:, None] - ANGLES[None]
@@ -47,11 +47,12 @@ def exact(y, s, condition=None):
     weight = (local - local.amax(2, keepdim=True)).exp()  # (B, 4, M)
     bond = torch.exp(2 * STRENGTH * (TURN.cos() - 1))
     steps = weight[:, :, :, None] * bond  # T_i[a, b] = w_i(a) bond(a, b)
-    means = []
-    for i in range(4):
-        around = steps[:, i] @ steps[:, (i + 1) % 4] @ (steps[:, (i + 2) % 4] @ steps[:, (i + 3) % 4])
-        p = around.diagonal(dim1=1, dim2=2)
-        means.append(p @ CIRCLE / p.sum(1, keepdim=True))
+    means: list[torch.Tensor] = [torch.empty(0)] * 4
+    for i in (0, 1):  # the trace of a ring opened at site i, and of the same ring opened at site i + 2
+        half = steps[:, i] @ steps[:, i + 1], steps[:, i + 2] @ steps[:, (i + 3) % 4]
+        both = half[0] * half[1].transpose(1, 2)
+        for site, p in ((i, both.sum(2)), (i + 2, both.sum(1))):
+            means[site] = p @ CIRCLE / p.sum(1, keepdim=True)
     a, b, c, d = means
     return torch.stack([torch.stack([a, b], 2), torch.stack([d, c], 2)], 2)
 
@@ -95,8 +96,13 @@ def test_the_norm_is_that_of_bessel_functions():
     assert pytest.approx(float((2 * math.pi * bessel[abs(n) < POINTS // 2]).pow(4).sum().log()), abs=1e-6) == LOG_Z
 
 
-@pytest.mark.parametrize("kernel", [CircleMixture(), CirclePairs()])
-@pytest.mark.parametrize("which", DENOISERS)
+@pytest.mark.parametrize(
+    ("which", "kernel"),
+    [
+        ("crude", CircleMixture()), ("untrained", CircleMixture()), ("exact", CirclePairs()), ("crude", CirclePairs()),
+        ("free", CirclePairs()),
+    ],
+)  # fmt: skip
 def test_the_mean_weight_is_the_norm_whatever_the_denoiser(which, kernel):
     found = drawn(DENOISERS[which], kernel)
     torch.testing.assert_close(found.x.square().sum(1), torch.ones(N, *GRID, **WIDE))
@@ -133,13 +139,13 @@ class Wider(CircleMixture):
 
 @pytest.mark.parametrize("kernel", [NoNorm(), Wider()])
 def test_wrong_densities_are_seen(kernel):
-    assert abs(z_of(drawn(crude, kernel, 4000).log_weight)) > 6
+    assert abs(z_of(drawn(crude, kernel, 2000).log_weight)) > 6
 
 
 def test_what_neighbours_have_in_common_makes_paths_better():
-    """The exact denoiser, so that all of the divergence is the kernel's: less of it where pairs are known."""
-    apart, together = (summarise_weights(drawn(exact, kernel).log_weight) for kernel in (None, CirclePairs()))
-    assert together.path_KL + 4 * together.path_KL_error < 0.8 * apart.path_KL
+    """The exact denoiser, so that all of the divergence is the kernel's: a sixth of it where pairs are known."""
+    apart, together = (summarise_weights(drawn(exact, kernel, 300).log_weight) for kernel in (None, CirclePairs()))
+    assert together.path_KL + 4 * together.path_KL_error < 0.5 * apart.path_KL
 
 
 def test_paths_upwards_know_the_norm_from_the_other_side():

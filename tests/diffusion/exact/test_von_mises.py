@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import integrate, special
 
-from physgen.diffusion import von_mises
 from physgen.diffusion.circle import Circle
+from physgen.diffusion.exact import von_mises
 from physgen.diffusion.inference.circle_kernel import CircleMixture
 from physgen.diffusion.inference.circle_pairs import CirclePairs
 from physgen.diffusion.noise import Stream

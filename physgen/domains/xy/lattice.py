@@ -41,7 +41,8 @@ def template_of(couplings: np.ndarray, temperatures: np.ndarray, replicas: int, 
 def with_angles(template: xr.Dataset, angles: np.ndarray) -> xr.Dataset:
     r"""Configurations (D, T, R, \*grid), in [-pi, pi), and their energies in a template."""
     kept = wrapped(angles.astype(np.float64)).astype(np.float32)
-    field = ((*SAMPLE, *grid_dims(template)), kept, {"long_name": "angle", "units": "rad", "symbol": r"\theta"})
+    told = {"long_name": "angle", "units": "rad", "symbol": r"\theta", "period": 2 * np.pi}
+    field = ((*SAMPLE, *grid_dims(template)), kept, told)
     energy = (SAMPLE, energy_per_site(kept, couplings_of(template)), {"long_name": "energy per site", "units": "J"})
     return template.assign(field=field, energy=energy)
 

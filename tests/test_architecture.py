@@ -152,7 +152,15 @@ SPEAKS = {  # file or room -> words that it may say
     "diffusion": ISING,  # exact laws of Ising models are members of the core, which calls +-1 values spins
     "networks": {"spin", "spins", "couplings", "temperature"},  # message passing of +-1 values on bonds
     "domains/quenched.py": {"disorder", "replica", "replicas", "couplings", "temperature", "temperatures"},
-    "domains/lattice_bonds.py": {"disorder", "replica", "replicas", "couplings", "temperature", "temperatures"},
+    "domains/lattice_bonds.py": {
+        "disorder",
+        "replica",
+        "replicas",
+        "coupling",
+        "couplings",
+        "temperature",
+        "temperatures",
+    },
     "ensemble/from_array.py": {"simulation", "simulations"},  # a public argument, named after the commonest unit
     "report/evaluation_prose.py": MADE,
     "stages/data.py": MADE,

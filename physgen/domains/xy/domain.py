@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from physgen.diffusion.circle import Circle
 from physgen.diffusion.values import Values
-from physgen.domains.contract import Domain
+from physgen.domains.contract import Domain, Observable, PairObservable
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -200,6 +200,12 @@ class XY(Domain):
         from physgen.domains.xy.target import conditional_mean
 
         return conditional_mean if kind == "conditional" else None
+
+    def observables(self, ensemble: xr.Dataset) -> Sequence[Observable | PairObservable]:
+        """What weighted draws are averaged over; see ``statistics.py``."""
+        from physgen.domains.xy.statistics import observables_of
+
+        return observables_of(ensemble)
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""

@@ -14,6 +14,7 @@ import numpy as np
 from physgen.diagnostics.distribution import histogram_array
 from physgen.diagnostics.result import result_of_samples
 from physgen.diagnostics.spectrum import power_spectrum_array, spectrum_result
+from physgen.domains.contract import Observable, PairObservable
 from physgen.domains.lattice_bonds import couplings_of, grid_dims
 from physgen.domains.quenched import sample_shape
 from physgen.domains.xy.lattice import check_xy, energy_per_site, wrapped
@@ -97,6 +98,14 @@ def helicity_modulus(ensemble: xr.Dataset) -> xr.Dataset:
     :math:`2T/\pi` to 0. With no axis joined it is that of all axes, then without this meaning.
     Source: Ohta and Jasnow, PRB 20 (1979), 139; Teitel and Jayaprakash, PRB 27 (1983), 598.
     """
+    return _scalar(
+        ensemble, stiffness_of(ensemble)[:, None], "helicity_modulus", "helicity modulus", r"\Upsilon", units="J",
+        tolerance=0.05, of="helicity modulus in J",
+    )  # fmt: skip
+
+
+def stiffness_of(ensemble: xr.Dataset) -> np.ndarray:
+    """What each configuration adds to the mean of :func:`helicity_modulus`, (B,) in J."""
     angles, couplings, wraps = _angles(ensemble), couplings_of(ensemble), _wraps(ensemble)
     _, count, replicas = sample_shape(ensemble)
     temperatures = np.tile(np.repeat(ensemble["temperature"].values, replicas), len(couplings))
@@ -109,10 +118,7 @@ def helicity_modulus(ensemble: xr.Dataset) -> xr.Dataset:
         stiff = (bonds * np.cos(turn)).reshape(len(angles), -1).sum(1)
         current = (bonds * np.sin(turn)).reshape(len(angles), -1).sum(1)
         found += (stiff - current**2 / temperatures) / sites / len(axes)
-    return _scalar(
-        ensemble, found[:, None], "helicity_modulus", "helicity modulus", r"\Upsilon", units="J", tolerance=0.05,
-        of="helicity modulus in J",
-    )  # fmt: skip
+    return found
 
 
 def vortex_density(ensemble: xr.Dataset) -> xr.Dataset:
@@ -121,6 +127,14 @@ def vortex_density(ensemble: xr.Dataset) -> xr.Dataset:
     The turn is the sum of the four differences along the bonds, each taken in [-pi, pi). Of independent angles a third
     of the squares has one. Squares across a free boundary are left out.
     """
+    found = vortices_of(ensemble)
+    return _scalar(
+        ensemble, found[:, None], "vortex_density", "vortices of a square", r"n_v", of="vortices of a square"
+    )
+
+
+def vortices_of(ensemble: xr.Dataset) -> np.ndarray:
+    """Part of the squares of each configuration with a vortex, (B,)."""
     angles, wraps = _angles(ensemble), _wraps(ensemble)
     parts = []
     for a, b in itertools.combinations(range(angles.ndim - 1), 2):
@@ -129,10 +143,20 @@ def vortex_density(ensemble: xr.Dataset) -> xr.Dataset:
             if not wraps[axis]:
                 turns = np.take(turns, range(turns.shape[axis + 1] - 1), axis=axis + 1)
         parts.append(turns.reshape(len(angles), -1).mean(axis=1))
-    found = np.mean(parts, axis=0) if parts else np.zeros(len(angles))
-    return _scalar(
-        ensemble, found[:, None], "vortex_density", "vortices of a square", r"n_v", of="vortices of a square"
-    )
+    found: np.ndarray = np.mean(parts, axis=0) if parts else np.zeros(len(angles))
+    return found
+
+
+def observables_of(ensemble: xr.Dataset) -> list[Observable | PairObservable]:
+    """What weighted draws are averaged over: energy, squared magnetisation, helicity modulus, vortices of a square."""
+    energies = energy_per_site(check_xy(ensemble)["field"].values, couplings_of(ensemble)).reshape(-1)
+    squares, stiff, turns = _lengths(ensemble) ** 2, stiffness_of(ensemble), vortices_of(ensemble)
+    return [
+        Observable("energy", "energy per site", "J", lambda rows: energies[rows]),
+        Observable("magnetisation_squared", "square of the mean vector", "1", lambda rows: squares[rows]),
+        Observable("helicity_modulus", "helicity modulus", "J", lambda rows: stiff[rows]),
+        Observable("vortex_density", "vortices of a square", "1", lambda rows: turns[rows]),
+    ]
 
 
 def _winding(angles: np.ndarray, a: int, b: int) -> np.ndarray:

@@ -49,6 +49,7 @@ def test_ln_z_and_energies_are_those_of_the_transfer_matrix(run, like, tmp_path)
             assert float(law["log_Z_bound"]) < log_z
             values, weights = (torch.from_numpy(law[name].values.astype(float)) for name in ("energy", "log_weight"))
             mean, error = (float(number) for number in reweighted_mean(values, weights))
+            assert float(law["mean_energy"]) == pytest.approx(mean)
             scaled = [log_partition(bonds * (1 + d), points=12) for d in (-0.01, 0.01)]
             expected = -(scaled[1] - scaled[0]) / 0.02 * temperature / 9
             assert abs(mean - expected) < 4 * error

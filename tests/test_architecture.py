@@ -38,6 +38,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "domains/known": {"ensemble"},
     "domains/quenched": set(),
     "domains/repeated": set(),
+    "domains/lattice_bonds": {"ensemble"},
     "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
@@ -56,11 +57,13 @@ A_DOMAIN = {
     "diagnostics",
     "ensemble",
     "lattice",
+    "diffusion.circle",  # a kind of value, like those of diffusion.values
     "diffusion.exact",
     "diffusion.symmetry",
     "diffusion.values",
     "domains.building",
     "domains.quenched",  # what several of them share, as the contract is what all share
+    "domains.lattice_bonds",
     "processes",
 }
 HEAVY = {"mlflow": "tracking", "matplotlib": "figures", "astropy": "units", "pydantic": "config"}
@@ -150,6 +153,15 @@ SPEAKS = {  # file or room -> words that it may say
     "diffusion": ISING,  # exact laws of Ising models are members of the core, which calls +-1 values spins
     "networks": {"spin", "spins", "couplings", "temperature"},  # message passing of +-1 values on bonds
     "domains/quenched.py": {"disorder", "replica", "replicas", "couplings", "temperature", "temperatures"},
+    "domains/lattice_bonds.py": {
+        "disorder",
+        "replica",
+        "replicas",
+        "coupling",
+        "couplings",
+        "temperature",
+        "temperatures",
+    },
     "ensemble/from_array.py": {"simulation", "simulations"},  # a public argument, named after the commonest unit
     "report/evaluation_prose.py": MADE,
     "stages/data.py": MADE,

@@ -342,8 +342,8 @@ def test_what_is_drawn_is_an_ensemble_like_the_data(name, drawn):
     assert spacing(made) == spacing(reference) and made.field.dtype == reference.field.dtype
     for dim in space_dims(reference):
         assert dim not in reference.coords or made[dim].attrs["units"] == reference[dim].attrs["units"]
-    # of a field they were checked on the network under its own conditions; spins have no Gaussian surrogate
-    assert ("levels_power" in made.attrs) == (reference.field.dtype.kind == "f")
+    # of a field they were checked on the network under its own conditions; spins and angles have no Gaussian surrogate
+    assert ("levels_power" in made.attrs) == data(name)[0].values.has_prior
     # even untrained, a denoiser of the training spectrum draws fields of the scale of the data, in their units
     assert 0.5 < float(made.field.std() / reference.field.std()) < 2
 

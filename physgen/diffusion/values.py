@@ -2,8 +2,8 @@ r"""Kinds of value that a configuration can have: real numbers, +-1, one of q ki
 
 A domain names one, ``values: ClassVar[Values] = Binary()`` or a property of its fields, and everything that depends on
 it is asked of that object: how a denoiser is built around a network, which noise levels are trained, whether a prior
-spectrum is fitted, what its baseline is called. A further kind (angles) is a further class here, or in the folder of
-its domain.
+spectrum is fitted, what its baseline is called. Angles are in :mod:`physgen.diffusion.circle`; a further kind is a
+further class here, in a file like that, or in the folder of its domain.
 
 Which noise levels a sampler gets follows from the denoiser that ``denoiser`` returns: one that carries a prior spectrum
 (attribute ``spectrum``) has a Gaussian surrogate on which the levels are chosen; any other gets log-uniform ones.

@@ -36,8 +36,8 @@ def gallery(
     Fields on a 3-D lattice show their central slice. Two values give two tones, a few whole numbers one each; a
     positive skewed field a logarithmic scale (``display_offset`` of the field is added first: 1 where values start at
     -1); other fields a scale that diverges around 0; any field the linear scale of ``display_colours``, where that
-    attribute names one. The bar has the length and units of the coordinates. Vectors, which have no space, are drawn
-    as :func:`physgen.figures.cloud`.
+    attribute names one, and a cyclic scale where it has a ``period``. The bar has the length and units of the
+    coordinates. Vectors, which have no space, are drawn as :func:`physgen.figures.cloud`.
     """
     if not space_dims(reference):
         return cloud(reference, generated, names)
@@ -169,6 +169,8 @@ def _colour_scale(reference: xr.Dataset, stamps: np.ndarray) -> tuple[str, Any, 
         return name, colormaps["cividis"].resampled(count), Normalize(kinds[0] - 0.5, kinds[-1] + 0.5), stamps
     if len(np.unique(truth)) <= 2:
         return name, ListedColormap(["#24364b", "#f1e9da"]), Normalize(truth.min(), truth.max()), stamps
+    if period := float(reference["field"].attrs.get("period", 0.0)):
+        return name, "twilight", Normalize(-period / 2, period / 2), stamps
     if own := str(reference["field"].attrs.get("display_colours", "")):
         return name, own, Normalize(truth.min(), truth.max()), stamps
     offset = float(reference["field"].attrs.get("display_offset", 0.0))

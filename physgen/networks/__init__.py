@@ -14,5 +14,6 @@ if TYPE_CHECKING:
     from physgen.networks.message_passing import MessagePassing as MessagePassing
     from physgen.networks.mlp import MLP as MLP
     from physgen.networks.unet import UNet as UNet
+    from physgen.networks.vector_passing import VectorPassing as VectorPassing
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -89,9 +89,19 @@ class Measurement:
 
     @property
     def dimension(self) -> int:
-        """Numbers that a configuration has: all components of real ones, one of each site where it is a kind."""
-        x, how = self.data.x, self.model.domain.values.path_kernel()
-        return x[0].numel() // (x.shape[1] if how is not None and how[1] == "categorical" else 1)
+        """Numbers that a configuration has: all components of real ones, one of each site of kinds or angles."""
+        x = self.data.x
+        return x[0].numel() // (x.shape[1] if self._readout in ("categorical", "angle") else 1)
+
+    @property
+    def _readout(self) -> str | None:
+        how = self.model.domain.values.path_kernel()
+        return None if how is None else how[1]
+
+    @property
+    def _exact_words(self) -> str:
+        """What is stated of values that a last step reads out."""
+        return "p(x) per radian" if self._readout == "angle" else "P(x)"
 
     @property
     def is_masked(self) -> bool:
@@ -194,8 +204,10 @@ class Measurement:
         cost, meaning = f"{plan.probes * plan.steps_of(name)}", "denoising errors, mean over the noise z"
         nats = drawn.mean(0)
         if self.is_discrete:  # the noise that is left hides no value: less its own entropy this is ln P
-            nats = nats + 0.5 * self.data.x[0].numel() * (LOG_2PI + 1 + 2 * math.log(model.encoding.s_min))
-            meaning = f"denoising errors down to {model.encoding.s_min:.3g}, in continuous time, P(x)"
+            # of angles only the noise across the circle is over and above the value
+            across = self.data.x[0].numel() - (self.dimension if self._readout == "angle" else 0)
+            nats = nats + 0.5 * across * (LOG_2PI + 1 + 2 * math.log(model.encoding.s_min))
+            meaning = f"denoising errors down to {model.encoding.s_min:.3g}, in continuous time, {self._exact_words}"
         shared = float(drawn.mean(1).std(ddof=1)) / math.sqrt(len(drawn))  # all rows have the levels of a draw
         return Estimate(name, nats, error, cost, meaning, shared)
 
@@ -208,7 +220,7 @@ class Measurement:
         return self._of_chain(name, found.importance(), found.importance_error(), f"{self.plan.paths} reversed paths")
 
     def _of_chain(self, name: str, nats: torch.Tensor, error: torch.Tensor, words: str) -> Estimate:
-        where = "P(x)" if self.is_discrete else "y = x + s_min z"
+        where = self._exact_words if self.is_discrete else "y = x + s_min z"
         meaning = f"{words} of the chain of {len(self.chain.levels) - 1} steps, {where}"
         errors = {"path_error": error.cpu().numpy()}
         return Estimate(name, nats.cpu().numpy(), errors, f"{self.chain.evaluations}", meaning)
@@ -229,7 +241,7 @@ class Measurement:
         nats = torch.empty(len(x), dtype=torch.float64)
         for rows in same.values():
             nats[rows] = law(x[rows], rows[0], s)
-        meaning = f"the law of the data itself, {'P(x)' if self.is_discrete else 'y = x + s_min z'}"
+        meaning = f"the law of the data itself, {self._exact_words if self.is_discrete else 'y = x + s_min z'}"
         return Estimate(name, nats.numpy(), {}, "0", meaning) if bool(nats.isfinite().all()) else None
 
 

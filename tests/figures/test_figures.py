@@ -278,6 +278,13 @@ def test_each_column_holds_one_condition_and_all_share_one_colour_scale():
     assert type(upper[0].norm).__name__ == "LogNorm"
 
 
+def test_a_field_with_a_period_gets_a_cyclic_scale():
+    reference, generated = fields(0), fields(1)
+    reference["field"].attrs["period"] = 6.0
+    upper, _ = stamps(figures.gallery(reference, generated, count=3))
+    assert (upper[0].norm.vmin, upper[0].norm.vmax, upper[0].cmap.name) == (-3, 3, "twilight")
+
+
 def test_the_scale_bar_has_its_length_in_the_units_of_the_coordinates():
     figure = figures.gallery(fields(0), fields(1), count=3)
     assert r"5 $\mathrm{Mpc}/h$" in texts(figure)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from physgen.lazy import attach
 
 if TYPE_CHECKING:
+    from physgen.diffusion.exact import von_mises as von_mises
     from physgen.diffusion.exact.atoms import EmpiricalMeasure as EmpiricalMeasure
     from physgen.diffusion.exact.atoms import EnumeratedIsing as EnumeratedIsing
     from physgen.diffusion.exact.atoms import from_interactions as from_interactions

@@ -13,6 +13,8 @@ from physgen.lazy import attach
 if TYPE_CHECKING:
     from physgen.diffusion.inference.categorical_kernel import CategoricalMixture as CategoricalMixture
     from physgen.diffusion.inference.categorical_pairs import CategoricalPairs as CategoricalPairs
+    from physgen.diffusion.inference.circle_kernel import CircleMixture as CircleMixture
+    from physgen.diffusion.inference.circle_pairs import CirclePairs as CirclePairs
     from physgen.diffusion.inference.guidance import ClassifierGuided as ClassifierGuided
     from physgen.diffusion.inference.guidance import Guided as Guided
     from physgen.diffusion.inference.guidance import Particles as Particles

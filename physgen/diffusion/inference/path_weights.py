@@ -46,7 +46,7 @@ from physgen.diffusion.sampling.deterministic import extrapolated
 from physgen.diffusion.sampling.stochastic import langevin_step
 from physgen.diffusion.sampling.tiles import Execution, Tile
 
-Readout = Literal["gaussian", "bernoulli", "categorical"]
+Readout = Literal["gaussian", "bernoulli", "categorical", "angle"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ def weighted_sample(
         seed: any whole number.
         log_target: :math:`\log\tilde p(x_0)`, (B, C, \*grid) float64 -> (B,); for spins :math:`-\beta H`.
         readout: "gaussian", :math:`x_0 \sim N(D, C)` with the kernel's variance at s' = 0, or "bernoulli", spins
-            :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`; "categorical" for a kernel that reads kinds out itself.
+            :math:`\pm1` with :math:`P(\pm1) = (1 \pm D_i)/2`; "categorical" and "angle" for a kernel that reads kinds
+            or angles out itself.
         condition: tensors that lead with N.
         tile, start_index, device, dtype, streams: as in :func:`physgen.diffusion.sampling.samplers.sample`; ``dtype``
             is what the denoiser sees and the samples have. progress: called with (samples done, N) after each tile.

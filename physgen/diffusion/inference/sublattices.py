@@ -4,7 +4,8 @@ With :math:`h = y/s^2` and :math:`\Delta = 1/s'^2 - 1/s^2` a step adds increment
 :math:`\delta_i = \Delta x_i + \sqrt\Delta z_i`. Those of one colour are drawn from what the denoised says of each site,
 the others from what it says once the increments of their neighbours are known. What a site's law is, and what a
 neighbour tells, is the matter of the kinds of value: ``paired_kernel.py`` for +-1, ``categorical_pairs.py`` for one
-of q kinds. Paths keep exact weights whatever is told. Bonds within one colour (an odd length, periodic) are not used.
+of q kinds, ``circle_pairs.py`` for angles. Paths keep exact weights whatever is told. Bonds within one colour (an odd
+length, periodic) are not used.
 
 Shapes: B samples, C channels, \*grid lattice of dimension d, D = 2d directions (+dim, -dim for each dim in order).
 """

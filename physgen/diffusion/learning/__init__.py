@@ -11,6 +11,7 @@ from physgen.lazy import attach
 
 if TYPE_CHECKING:
     from physgen.diffusion.learning.categorical import CategoricalDenoiser as CategoricalDenoiser
+    from physgen.diffusion.learning.circle import CircleDenoiser as CircleDenoiser
     from physgen.diffusion.learning.denoisers import FieldDenoiser as FieldDenoiser
     from physgen.diffusion.learning.denoisers import LevelDistribution as LevelDistribution
     from physgen.diffusion.learning.denoisers import LogNormal as LogNormal

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from physgen.domains.lattice_bonds import neighbours_up as neighbours_up
+
 
 @njit(cache=True)
 def _root(parent: np.ndarray, site: int) -> int:
@@ -107,12 +109,6 @@ def mean_bonds(
                 if join[axis, site] > 0 and colours[site] == colours[up[axis, site]]:
                     found[sweep] += 1
     return found
-
-
-def neighbours_up(grid: tuple[int, ...]) -> np.ndarray:
-    """Neighbour of each site one step up each dim, (d, N) int64, sites in C order."""
-    site = np.arange(np.prod(grid, dtype=np.int64)).reshape(grid)
-    return np.stack([np.roll(site, -1, axis).reshape(-1) for axis in range(len(grid))])
 
 
 def chain(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from physgen.domains.lattice_bonds import requested, streams_of_bonds
 from physgen.domains.potts.lattice import (
     STATES,
     check_potts,
@@ -23,13 +24,10 @@ from physgen.domains.potts.lattice import (
 )
 from physgen.domains.quenched import (
     around_sites,
-    check_trained,
-    numbers_of_streams,
     over_temperatures,
     sample_shape,
     temperature_labels,
 )
-from physgen.ensemble import TEMPLATE
 from physgen.errors import InputError
 from physgen.lattice import Draws, Moves, equal_axes, whole_numbers
 
@@ -74,35 +72,18 @@ def request_states(
     A ``temperature`` that is given lies within those of the training part (``constants``), or outside by at most
     a share of their range.
     """
-    import xarray as xr
-
-    unknown = set(given) - {"temperature"}
-    if unknown:
-        raise InputError(f"condition {sorted(unknown)[0]!r} is unknown here; only 'temperature' can be given")
-    if n < 1:
-        raise InputError(f"{n} replicas were asked for; at least 1 is needed")
+    template = check_potts(requested(like, n, given, constants))
     if constants and states_of(like) != constants[STATES]:
         raise InputError(
             f"sites of {states_of(like)} states were asked for, the network was trained on {constants[STATES]}: "
             "train one for these"
         )
-    temperature = like["temperature"].variable
-    if "temperature" in given:
-        known = constants["temperatures"] if constants else temperature.values
-        check_trained(given["temperature"], list(known))
-        temperature = xr.Variable("temperature", [float(given["temperature"])], temperature.attrs)
-    coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
-    attrs = {name: value for name, value in like.attrs.items() if name not in (TEMPLATE, "format", "source", "part")}
-    template = xr.Dataset({"couplings": like["couplings"].variable}, coords=coords, attrs=attrs)
-    replica = xr.Variable("replica", np.arange(n), {"long_name": "replica", "units": "1"})
-    return check_potts(template.assign_coords(temperature=temperature, replica=replica))
+    return template
 
 
 def sample_streams(template: xr.Dataset) -> np.ndarray:
     """Number (B,) of the noise stream of each sample, :func:`physgen.domains.quenched.numbers_of_streams`."""
-    all_bonds = (np.ascontiguousarray(bonds, dtype="<f4") for bonds in couplings_of(template))
-    names = [bonds.tobytes() + f"{bonds.shape}".encode() for bonds in all_bonds]
-    return numbers_of_streams(names, template, b"physgen-potts")
+    return streams_of_bonds(template, b"physgen-potts")
 
 
 def random_symmetry(

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physgen.domains.potts.lattice import check_potts, couplings_of, states_of
-from physgen.domains.quenched import match_temperatures
-from physgen.errors import InputError
+from physgen.domains import lattice_bonds
+from physgen.domains.potts.lattice import check_potts, states_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,29 +21,7 @@ def confronted(reference: xr.Dataset, other: xr.Dataset, name: str) -> xr.Datase
     """
     for side in (reference, other):
         check_potts(side)
-    mine, theirs = couplings_of(reference), couplings_of(other)
-    found: dict[str, tuple[Any, Any]] = {"states": (states_of(reference), states_of(other))}
-    found |= {"lattice": (mine.shape[2:], theirs.shape[2:]), "boundary": (_seams(mine), _seams(theirs))}
-    for what, (ours, its) in found.items():
-        if ours != its:
-            raise InputError(f"{what}: {ours} in the reference, {its} in {name}: compare ensembles of one {what}")
-    other = match_temperatures(reference, other, name)
-    rows = {bonds.tobytes(): i for i, bonds in enumerate(theirs)}
-    known = [rows.get(bonds.tobytes()) for bonds in mine]
-    if len(rows) < len(theirs) or None in known or len(set(known)) < len(known):
-        return other  # another draw of the disorder
-    more = [i for i in range(len(theirs)) if i not in set(known)]
-    numbers = np.concatenate(
-        [reference["disorder"].values, reference["disorder"].values.max() + 1 + np.arange(len(more))]
-    )
-    chosen = other.isel(disorder=[*known, *more])
-    return chosen.assign_coords(disorder=("disorder", numbers, reference["disorder"].attrs))
-
-
-def _seams(bonds: np.ndarray) -> str:
-    """Which space dims have bonds across their seam."""
-    joined = [bonds[:, axis].take(-1, axis=1 + axis).any() for axis in range(bonds.shape[1])]
-    return ", ".join("periodic" if one else "free" for one in joined)
+    return lattice_bonds.confronted(reference, other, name, {"states": (states_of(reference), states_of(other))})
 
 
 def potts_memorization(generated: xr.Dataset, train: xr.Dataset, heldout: xr.Dataset, **judged: Any) -> xr.Dataset:

@@ -1,8 +1,7 @@
 r"""Bonds of Potts models on lattices, their energies, and how configurations stand in an ensemble.
 
-Convention everywhere: :math:`H = -\sum_{\langle ij\rangle} J_{ij}\,\delta(s_i, s_j)`, k_B = 1, s = 0 ... q - 1. The
-bonds are an array ``couplings[d, *site]`` that joins ``site`` and its neighbour one step up along space dim d, taken
-modulo the length: a free boundary is a zero bond across the seam.
+Convention everywhere: :math:`H = -\sum_{\langle ij\rangle} J_{ij}\,\delta(s_i, s_j)`, k_B = 1, s = 0 ... q - 1;
+bonds as in :mod:`physgen.domains.lattice_bonds`.
 """
 
 from __future__ import annotations
@@ -12,42 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physgen.domains import lattice_bonds
+from physgen.domains.lattice_bonds import couplings_of as couplings_of
+from physgen.domains.lattice_bonds import cut_seams as cut_seams
+from physgen.domains.lattice_bonds import grid_dims as grid_dims
+from physgen.domains.lattice_bonds import lattice_couplings as lattice_couplings
 from physgen.domains.quenched import SAMPLE
-from physgen.ensemble import unit_attrs
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-UNITS = unit_attrs("disorder", exchangeable=("replica",), within=("replica",))
 HAMILTONIAN = "H = -sum_<ij> J_ij delta(s_i, s_j), k_B = 1"
 STATES = "states"  # root attribute: q
-
-
-def open_axes(dimension: int, boundary: str) -> tuple[int, ...]:
-    """Space dims without bonds across the seam: none, all, or (cylinder) the first one alone."""
-    return {"periodic": (), "free": tuple(range(dimension)), "cylinder": (0,)}[boundary]
-
-
-def lattice_couplings(shape: tuple[int, ...], law: str, boundary: str, seed: int, instances: int) -> np.ndarray:
-    r"""Bonds (D, d, \*shape) float32: ``ferromagnet`` (all 1), ``gaussian`` (variance 1) or ``bimodal`` (+-1).
-
-    Instance i depends on (seed, i) alone. A length of 2 has two bonds between the same sites.
-    """
-    bonds = np.ones((instances, len(shape), *shape), dtype=np.float32)
-    for i in range(instances if law != "ferromagnet" else 0):
-        rng = np.random.default_rng([int(seed), i])
-        bonds[i] = (
-            rng.standard_normal(bonds.shape[1:]) if law == "gaussian" else rng.integers(0, 2, bonds.shape[1:]) * 2 - 1
-        )
-    return cut_seams(bonds, boundary)
-
-
-def cut_seams(bonds: np.ndarray, boundary: str) -> np.ndarray:
-    r"""Set the bonds across the seam of every open dim of (D, d, \*grid) to zero, in place."""
-    for axis in open_axes(bonds.shape[1], boundary):
-        np.moveaxis(bonds[:, axis], 1 + axis, 0)[-1] = 0
-    return bonds
 
 
 def energy_per_site(colours: np.ndarray, couplings: np.ndarray) -> np.ndarray:
@@ -61,17 +37,6 @@ def energy_per_site(colours: np.ndarray, couplings: np.ndarray) -> np.ndarray:
     return -np.asarray(total) / np.prod(grid)
 
 
-def grid_dims(ensemble: xr.Dataset) -> tuple[str, ...]:
-    """Space dims in order, read from the couplings, so that a template without ``field`` has them too."""
-    return tuple(str(d) for d in ensemble["couplings"].dims if d not in ("disorder", "direction"))
-
-
-def couplings_of(ensemble: xr.Dataset) -> np.ndarray:
-    r"""(D, d, \*grid) in the order of SAMPLE and the space dims."""
-    values: np.ndarray = ensemble["couplings"].transpose("disorder", "direction", *grid_dims(ensemble)).values
-    return values
-
-
 def states_of(ensemble: xr.Dataset) -> int:
     """q, which is a root attribute: data may lack a colour."""
     if STATES not in ensemble.attrs:
@@ -83,23 +48,8 @@ def template_of(
     couplings: np.ndarray, states: int, temperatures: np.ndarray, replicas: int, attrs: Mapping[str, Any]
 ) -> xr.Dataset:
     """All of an ensemble but its configurations."""
-    import xarray as xr
-
-    grid = couplings.shape[2:]
-    names = ("z", "y", "x")[3 - len(grid) :]
-    place = {"long_name": "site", "units": "lattice spacing"}
-    coords: dict[str, object] = {
-        "disorder": ("disorder", np.arange(len(couplings)), {"long_name": "disorder instance", "units": "1"}),
-        "temperature": (
-            "temperature", np.asarray(temperatures, dtype=np.float64), {"long_name": "temperature", "units": "J"},
-        ),
-        "replica": ("replica", np.arange(replicas), {"long_name": "replica", "units": "1"}),
-        "direction": ("direction", list(names), {"long_name": "direction of the bond", "units": "1"}),
-    }  # fmt: skip
-    coords |= {name: (name, np.arange(n, dtype=np.float64), place) for name, n in zip(names, grid, strict=True)}
-    bonds = (("disorder", "direction", *names), couplings, {"long_name": "coupling", "units": "J"})
-    said = {"domain": "potts", "hamiltonian": HAMILTONIAN, STATES: states, **UNITS, **attrs}
-    return xr.Dataset({"couplings": bonds}, coords=coords, attrs=said)
+    said = {"domain": "potts", "hamiltonian": HAMILTONIAN, STATES: states, **attrs}
+    return lattice_bonds.template_of(couplings, temperatures, replicas, said)
 
 
 def with_colours(template: xr.Dataset, colours: np.ndarray) -> xr.Dataset:

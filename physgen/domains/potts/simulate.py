@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from physgen.domains.lattice_bonds import forgotten_starts
 from physgen.domains.potts.lattice import energy_per_site, template_of, with_colours
 from physgen.errors import InputError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from physgen.domains.potts.domain import Potts
 
 CHEAP = 3**6  # states of a layer up to which the transfer matrix is taken unasked
-LARGEST_Z = 4.0  # standard errors by which cold and hot starts may differ at the end
 
 
 def simulated(
@@ -46,7 +46,9 @@ def simulated(
     template = template_of(couplings, domain.states, temperatures, domain.replicas, attrs)
     if method != "transfer_matrix":
         energies = energy_per_site(drawn, couplings)
-        return with_colours(template.assign_attrs(equilibration=_statement(domain, energies, temperatures)), drawn)
+        return with_colours(
+            template.assign_attrs(equilibration=forgotten_starts(energies, temperatures, domain.sweeps)), drawn
+        )
     told = {"long_name": "ln of the partition function, exact", "units": "1", "is_condition": 0}
     template["log_partition"] = (("disorder", "temperature"), log_partition, told)
     return with_colours(template, drawn)
@@ -86,28 +88,3 @@ def _chains(domain: Potts, bonds: np.ndarray, numbers: list[int], clusters: bool
         chain(bonds, domain.states, domain.sweeps, start, clusters, rng)
         for start, rng in zip(cold, generators, strict=True)
     ])  # fmt: skip
-
-
-def _statement(domain: Potts, energies: np.ndarray, temperatures: np.ndarray) -> str:
-    """How far cold and hot starts agree: energies (D, T, R), even replicas hot, odd ones cold."""
-    words = []
-    for t, temperature in enumerate(temperatures):
-        hot, cold = (energies[:, t, start::2].reshape(-1) for start in (0, 1))
-        if min(len(hot), len(cold)) < 8:
-            raise InputError(
-                f"{len(hot)} hot and {len(cold)} cold starts at each temperature are too few to show equilibrium: "
-                "take at least 16 instances times replicas"
-            )
-        error = np.sqrt(hot.var(ddof=1) / len(hot) + cold.var(ddof=1) / len(cold))
-        z = float((hot.mean() - cold.mean()) / max(error, 1e-300)) if error > 0 or hot.mean() != cold.mean() else 0.0
-        if abs(z) > LARGEST_Z:
-            raise InputError(
-                f"after {domain.sweeps} sweeps at T = {temperature:g} J the energies of hot and cold starts differ by "
-                f"{z:.1f} standard errors ({hot.mean():.4f} and {cold.mean():.4f} J per site), at most "
-                f"{LARGEST_Z:g}: this is not equilibrium, raise data.sweeps"
-            )
-        words.append(f"T = {temperature:g}: {z:+.1f}")
-    return (
-        f"each configuration ends a chain of its own of {domain.sweeps} sweeps; energy of hot less cold starts in "
-        f"standard errors: {', '.join(words)}"
-    )

@@ -10,7 +10,7 @@ import torch
 
 from physgen.diagnostics.ranks import ranks, standard_scores
 from physgen.diffusion.inference.bound import BoundSettings, denoising_bound
-from physgen.diffusion.inference.label_posterior import LabelPosterior, label_posterior
+from physgen.diffusion.inference.label_posterior import Design, LabelPosterior, label_posterior
 from physgen.ensemble import units_of_samples
 from physgen.errors import InputError
 from physgen.progress import Progress
@@ -86,7 +86,12 @@ def choose(run: Run, model: Model, source: Any, plan: InferenceOptions) -> Chose
 
 def measure(chosen: Chosen, plan: InferenceOptions, progress: Progress | None) -> LabelPosterior:
     """Posteriors of the chosen configurations on [-1, 1]^n."""
-    return label_posterior(_Measure(chosen, plan, progress), len(chosen.first), len(chosen.names))
+    return label_posterior(design_of(chosen, plan, progress), len(chosen.first), len(chosen.names))
+
+
+def design_of(chosen: Chosen, plan: InferenceOptions, progress: Progress | None = None) -> Design:
+    """What draws ln p of the chosen configurations for :func:`label_posterior`."""
+    return _Measure(chosen, plan, progress)
 
 
 class _Measure:
@@ -100,8 +105,12 @@ class _Measure:
         self.round = 0
 
     def __call__(self, which: np.ndarray, labels: np.ndarray, last: bool) -> np.ndarray:
-        """Before the last round one draw, of two probes, does."""
-        draws = self.plan.draw_count if last else 1 if self.plan.method == "bound" else 2
+        """Before the last round, which finds where to look, one draw of a third of the levels does, or two probes."""
+        draws, steps = self.plan.draw_count, self.plan.step_count
+        if not last and self.plan.method == "bound":
+            draws, steps = 1, max(steps // 3, 2)
+        elif not last:
+            draws = 2
         point = np.concatenate([np.full(len(self.members[u]), t) for t, u in enumerate(which)])
         config = np.concatenate([self.members[u] for u in which])
         total = np.zeros((draws, len(which)))
@@ -109,19 +118,19 @@ class _Measure:
         block = max(VALUES_AT_ONCE // self.data.x[0].numel(), 1)
         for first in range(0, len(config), block):
             rows = slice(first, first + block)
-            drawn = self._rows(config[rows], labels[point[rows]], draws)
+            drawn = self._rows(config[rows], labels[point[rows]], draws, steps)
             for into, values in zip(total, drawn, strict=True):
                 np.add.at(into, point[rows], values)
             if self.progress is not None:
                 self.progress(min(first + block, len(config)), len(config), f"round {self.round}")
         return total
 
-    def _rows(self, config: np.ndarray, labels: np.ndarray, draws: int) -> np.ndarray:
+    def _rows(self, config: np.ndarray, labels: np.ndarray, draws: int, steps: int) -> np.ndarray:
         index = torch.from_numpy(config)
         condition = {name: value[index].clone() for name, value in self.data.condition.items()}
         condition["labels"][:, self.columns] = torch.from_numpy(labels).to(condition["labels"])
         given = {name: value.to(self.model.device) for name, value in condition.items()}
-        x, numbers, steps = self.data.x[index], config.tolist(), self.plan.step_count
+        x, numbers = self.data.x[index], config.tolist()
         if self.plan.method == "bound":
             settings = BoundSettings(draws, steps, self.plan.seed)
             denoiser, levels = self.model.denoiser, noise_levels(self.model)

@@ -130,10 +130,13 @@ def label_posterior(measure: Design, units: int, labels: int) -> LabelPosterior:
             moved[u] = _new_box(points, values, box[u])
         shrunk = np.prod((moved[:, 1] - moved[:, 0]) / (box[:, 1] - box[:, 0]), axis=1)
         box, last = moved, bool((shrunk > 0.5).all())
-    return _posterior(box, which, at, drawn, spent)
+    return posterior_from_draws(box, which, at, drawn, spent)
 
 
-def _posterior(box: np.ndarray, which: np.ndarray, at: np.ndarray, drawn: np.ndarray, spent: int) -> LabelPosterior:
+def posterior_from_draws(
+    box: np.ndarray, which: np.ndarray, at: np.ndarray, drawn: np.ndarray, spent: int = 0
+) -> LabelPosterior:
+    """Posteriors of what was drawn, (R, T), at the last design: points (T, n) of units (T,), in boxes (U, 2, n)."""
     units, _, labels = box.shape
     draws = len(drawn)
     shape = (units, labels)

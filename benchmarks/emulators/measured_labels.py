@@ -76,12 +76,12 @@ class Measured:
     def draws(self) -> int:
         return len(self.parts[0]["drawn"])
 
-    def posterior(self, chosen: Sequence[int] | None = None) -> LabelPosterior:
-        """From some of the draws, or all."""
+    def posterior(self, chosen: Sequence[int] | None = None, bare: bool = False) -> LabelPosterior:
+        """From some of the draws, or all; ``bare``: of their mean as if it had no noise."""
         whole = []
         for part in self.parts:
             drawn = part["drawn"] if chosen is None else part["drawn"][list(chosen)]
-            drawn = np.repeat(drawn, 2, axis=0) if len(drawn) == 1 else drawn  # one has no error
+            drawn = np.repeat(drawn.mean(0, keepdims=True), 2, axis=0) if bare else drawn
             whole.append(posterior_from_draws(part["box"], part["which"], part["at"], drawn))
         arrays = {
             name: np.concatenate([getattr(one, name) for one in whole])

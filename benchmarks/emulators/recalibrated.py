@@ -61,7 +61,7 @@ def draw_rows(measured: Measured, names: Sequence[str]) -> Iterator[Row]:
     for count in range(1, most + 1):
         # the average over disjoint sets of draws, as many as there are
         sets = [range(i, i + count) for i in range(0, most - count + 1, count)]
-        found = [measured.posterior(one) for one in sets]
+        found = [measured.posterior(one, bare=True) for one in sets]
         squares.append(np.mean([scores(one, truth) ** 2 for one in found], axis=0))
         widths.append(np.mean([one.std for one in found], axis=0))
     inverse = 1 / np.arange(1, most + 1)

@@ -121,7 +121,9 @@ class Inference(Found):
         from physgen.figures.posteriors import posterior_panel
 
         other = self.recalibrated
-        return posterior_panel(self.posterior, self.coverage, other and other.posterior, other and other.coverage)
+        if other is None:
+            return posterior_panel(self.posterior, self.coverage)
+        return posterior_panel(self.posterior, self.coverage, other.posterior, other.coverage)
 
     @property
     def groups(self) -> dict[str, xr.Dataset]:

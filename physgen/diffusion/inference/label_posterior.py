@@ -1,10 +1,10 @@
 r"""Posteriors of labels from a function that draws log-likelihoods, with a uniform prior over [-1, 1]^n.
 
 ln p(x | l) is smooth in the labels l where its draws share their noise. It is measured at a design of points, a
-polynomial is fitted to it, the design moves to where the posterior is, and the posterior is the polynomial's: for one
-or two labels on a grid, for more on a Sobol sequence. One label of each draw: the scatter of the posteriors without
-one of the draws (jackknife) is the Monte Carlo error of what comes out. Steps that are far off, by hundreds of nats,
-weigh little in the fit; what it misses near the peak is stated.
+polynomial is fitted to it, the design moves to where the posterior is, and the posterior is the polynomial's, averaged
+over the noise of the draws: for one or two labels on a grid, for more on a Sobol sequence. The scatter of posteriors
+without one of the draws (jackknife) is the Monte Carlo error of the mean, which the width holds already. Steps that are
+far off, by hundreds of nats, weigh little in the fit; what it misses near the peak is stated.
 
 Shapes: U units (what has a posterior of its own), n labels, R draws, T points of a design, Q points of a quadrature, K
 terms of a polynomial, S draws from a posterior.
@@ -148,19 +148,19 @@ def posterior_from_draws(
         values = drawn[:, here]
         grid = _quadrature(box[u])
         fit = _Polynomial(at[here], values.mean(0), box[u])
-        ln_p = fit(grid)
-        weight, ln_total = _softmax(ln_p), float(logsumexp(ln_p))
+        ln_p, over_noise = fit(grid), _OverNoise(fit, values, grid)
+        weight = over_noise.weight
         left_out = (values.sum(0) - values) / (draws - 1)
         others = np.stack([_softmax(fit.of(row)(grid)) @ grid for row in left_out])
         mean[u], covariance[u] = _moments(grid, weight)
         error[u] = np.sqrt((draws - 1) / draws * ((others - others.mean(0)) ** 2).sum(0))
         misfit[u], outside[u] = fit.misfit, _outside(grid, weight, box[u])
         volume = np.prod((box[u, 1] - box[u, 0]) / 2)
-        evidence[u] = ln_total - math.log(len(grid)) + math.log(volume)
+        evidence[u] = float(logsumexp(ln_p)) - math.log(len(grid)) + math.log(volume)
         points.append(grid)
         weights.append(weight)
-        logarithms.append(ln_p - ln_total)
-        fits.append(_Less(fit, ln_total))
+        logarithms.append(over_noise(grid))
+        fits.append(over_noise)
     std = np.sqrt(np.einsum("unn->un", covariance))
     return LabelPosterior(
         np.stack(points), np.stack(weights), np.stack(logarithms), mean, std, covariance, error, misfit, outside, box,
@@ -168,15 +168,26 @@ def posterior_from_draws(
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Less:
-    """A fit less a constant."""
+class _OverNoise:
+    r"""ln of a posterior averaged over the noise of ln p, a callable.
 
-    fit: Callable[[np.ndarray], np.ndarray]
-    constant: float
+    The noise of the mean of R draws is near to a slope in the labels: it moves the posterior and leaves its width, so
+    that one of them is too sure. The average is over the 2R points :math:`m \pm (d_r - m)/\sqrt{R - 1}`, whose mean and
+    covariance are those of the mean m.
+    """
+
+    def __init__(self, fit: _Polynomial, values: np.ndarray, grid: np.ndarray) -> None:
+        middle = values.mean(0)
+        away = (values - middle) / math.sqrt(len(values) - 1)
+        moved = [middle] if not away.any() else [*(middle + away), *(middle - away)]
+        self.fits = [fit.of(one) for one in moved]
+        found = [one(grid) for one in self.fits]
+        self.totals = [float(logsumexp(one)) for one in found]
+        self.weight = np.mean([np.exp(one - total) for one, total in zip(found, self.totals, strict=True)], axis=0)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        return self.fit(points) - self.constant
+        values = [fit(points) - total for fit, total in zip(self.fits, self.totals, strict=True)]
+        return np.asarray(logsumexp(values, axis=0) - math.log(len(values)))
 
 
 def _moments(grid: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

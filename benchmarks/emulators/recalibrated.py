@@ -39,7 +39,7 @@ from benchmarks.emulators.posteriors import (
 )
 from benchmarks.regimes.row import Row
 from physgen.diagnostics.fisher import fisher_matrix
-from physgen.diffusion.inference.label_calibration import LabelCalibration, calibrate_labels
+from physgen.diffusion.inference.label_calibration import LabelCalibration, best_calibration, calibrate_labels
 from physgen.diffusion.inference.label_posterior import LabelPosterior
 from physgen.ensemble import load_ensemble
 from physgen.runs.folder import open_run
@@ -152,6 +152,11 @@ def recalibrated_rows(tested: Measured, held_out: Measured, names: Sequence[str]
         wide, error = learned.widening[i], learned.widening_error[i]
         yield Row(f"recalibrated over raw deviation of {name}", wide, error, 1.0, note="what it costs")
     yield Row("gain of the held-out truth, nats", learned.gain, learned.gain_error, note="each judged by the others")
+    alone = calibrate_labels(held_out.posterior(), held_out.truth, with_tilt=False)
+    yield Row("exponent alone, without a slope", alone.exponent, float(alone.error[0]), 1.0, note=note)
+    yield Row("its gain of the held-out truth, nats", alone.gain, alone.gain_error)
+    learned = max(learned, alone, key=lambda one: one.gain)
+    yield Row("a slope is taken", float(learned.tilt.any()), 0.0, note="where it raises the held-out score")
     after = learned.apply(found)
     gained = _ln_density(after, truth) - _ln_density(found, truth)
     yield Row("gain of the tested truth, nats", gained.mean(), _error(gained), note=f"{len(truth)} simulations")
@@ -221,7 +226,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
         yield from flow_rows(tested, given.flow, names)
     yield from recalibrated_rows(tested, held_out, names)
     test = one_of_each(load_ensemble(given.test), len(tested.truth))
-    learned = calibrate_labels(held_out.posterior(), held_out.truth)
+    learned = best_calibration(held_out.posterior(), held_out.truth)
     yield from width_rows(load_ensemble(given.data), test, tested, learned, names, prior)
 
 

@@ -113,7 +113,8 @@ def _ranks(axes: Axes, posterior: xr.Dataset, recalibrated: xr.Dataset | None) -
         axes.stairs(counts, edges, color=COLOURS[i % SHOWN], lw=1.3, label=_name(str(name)))
         if recalibrated is not None:
             counts = np.histogram(recalibrated["rank"].values[:, i], edges)[0]
-            axes.stairs(counts, edges, color=COLOURS[i % SHOWN], lw=1.3, ls=DASHED, label=None if i else "recalibrated")
+            said = "recalibrated" if i + 1 == rank.shape[1] else None
+            axes.stairs(counts, edges, color=COLOURS[i % SHOWN], lw=1.3, ls=DASHED, label=said)
     axes.set(xlabel="rank of the truth", ylabel="units", xlim=(0, 1), ylim=(0, None))
     axes.legend(fontsize=9)
 

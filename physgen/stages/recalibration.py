@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physgen.diffusion.inference.label_calibration import LabelCalibration, calibrate_labels
+from physgen.diffusion.inference.label_calibration import LabelCalibration, best_calibration
 from physgen.diffusion.inference.label_posterior import LabelPosterior
 from physgen.ensemble import units_of_samples
 from physgen.errors import InputError
@@ -125,7 +125,7 @@ def recalibration(
     low, high = held_out.prior
     place = (2 * truth - low - high) / (high - low)
     inside = np.flatnonzero((np.abs(place) < 1 + BEYOND).all(1))
-    learned = calibrate_labels(found.of(inside), place[inside], held_out.independent[inside])
+    learned = best_calibration(found.of(inside), place[inside], held_out.independent[inside])
     words = str(source) if isinstance(source, (str, Path)) else "given in memory"
     if words in PARTS:
         words = f"the {words} part of the run"

@@ -8,8 +8,9 @@ distance between labels. To first order it is a factor and a slope of ln p:
 Of a Gaussian posterior :math:`\beta` divides the covariance and :math:`c` shifts the mean by :math:`\Sigma c/\beta`;
 the prior's edges stay where they are. The mean of :math:`\ln q(l_{true}|x)` over held-out configurations is a proper
 score and concave in :math:`(\beta, c)`, an exponential family: its maximum is (1, 0) within its error where p is right.
-There are n + 1 numbers to learn, which some tens of independent units can tell; a map of ranks, label by label, would
-learn a curve for each and leave the joint posterior aside.
+There are n + 1 numbers to learn, which some tens of independent units can tell, or the exponent alone where the slope
+does not raise the score of units that it was not learned from; a map of ranks, label by label, would learn a curve for
+each and leave the joint posterior aside.
 
 Errors are the jackknife over units, by one Newton step from the maximum for each unit left out. The recalibrated
 posterior is averaged over what the units leave open of :math:`(\beta, c)`, so that few of them widen it.
@@ -81,13 +82,22 @@ def tempered(found: LabelPosterior, parameters: np.ndarray, covariance: np.ndarr
     return found.reweighted(np.mean([_tilted(found, one) for one in at], axis=0))
 
 
-def calibrate_labels(found: LabelPosterior, truth: np.ndarray, units: np.ndarray | None = None) -> LabelCalibration:
+def best_calibration(found: LabelPosterior, truth: np.ndarray, units: np.ndarray | None = None) -> LabelCalibration:
+    """With the tilt or without it, whichever raises the score of units that are judged by the others more."""
+    both = [calibrate_labels(found, truth, units, with_tilt=with_tilt) for with_tilt in (False, True)]
+    return max(both, key=lambda one: one.gain)
+
+
+def calibrate_labels(
+    found: LabelPosterior, truth: np.ndarray, units: np.ndarray | None = None, *, with_tilt: bool = True
+) -> LabelCalibration:
     r"""Exponent and tilt that make posteriors of known labels right, each independent unit weighing alike.
 
     Args:
         found: posteriors of configurations that nothing was learned from, of :func:`label_posterior`.
         truth: (U, n) in [-1, 1].
         units: (U,) names of what is independent; None: every posterior.
+        with_tilt: False keeps c = 0.
 
     Raises:
         InputError: fewer than 20 units, or posteriors that say nothing of the labels (an exponent that is not above 0).
@@ -99,18 +109,22 @@ def calibrate_labels(found: LabelPosterior, truth: np.ndarray, units: np.ndarray
         raise InputError(f"a recalibration needs at least {FEWEST} independent units with known labels, got {count}")
     share = 1 / np.bincount(index)[index] / count  # of each posterior in the mean over units
     known = np.concatenate([found.ln_weight_at(true)[:, None], true], axis=1)
-    best = _maximum(found, known, share)
+    free = known.shape[1] if with_tilt else 1
+    best = _maximum(found, known, share, free)
     ln_q, slope, curve = _scores(found, known, best)
     slopes, curves = _per_unit(slope, index) / count, _per_unit(curve, index) / count  # (units, m), (units, m, m)
-    left_out = best - np.linalg.solve(curves.sum(0) - curves, slopes[:, :, None])[:, :, 0]
+    left_out = np.tile(best, (count, 1))
+    curves, slopes = curves[:, :free, :free], slopes[:, :free]
+    left_out[:, :free] -= np.linalg.solve(curves.sum(0) - curves, slopes[:, :, None])[:, :, 0]
     away = left_out - left_out.mean(0)
     covariance = (count - 1) / count * away.T @ away
     others = _value(found, known, left_out[index])
     raw = _value(found, known, np.tile(np.eye(len(best))[0], (len(true), 1)))
     gains = _per_unit(others - raw, index)
     effect = _effects(found, best, share)
-    root = np.linalg.cholesky(covariance + 1e-300 * np.eye(len(best))) if np.any(covariance) else covariance
-    change = np.stack([(_effects(found, best + c, share) - _effects(found, best - c, share)) / 2 for c in root.T])
+    values, vectors = np.linalg.eigh(covariance)
+    moves = (vectors * np.sqrt(np.maximum(values, 0))).T
+    change = np.stack([(_effects(found, best + c, share) - _effects(found, best - c, share)) / 2 for c in moves])
     error = np.sqrt((change**2).sum(0))
     return LabelCalibration(
         float(best[0]), best[1:], covariance, count, len(true), float(gains.mean()),
@@ -145,12 +159,13 @@ def _scores(
     return value, known - mean, curve
 
 
-def _maximum(found: LabelPosterior, known: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Parameters of the largest mean score, by Newton's method with halved steps: the score is concave."""
+def _maximum(found: LabelPosterior, known: np.ndarray, share: np.ndarray, free: int) -> np.ndarray:
+    """The first ``free`` parameters at the largest mean score, by Newton's method with halved steps: it is concave."""
     at = np.eye(known.shape[1])[0]
     value, slope, curve = _scores(found, known, at)
     for _ in range(STEPS):
-        step = np.linalg.solve(np.einsum("u,umk->mk", share, curve), share @ slope)
+        step = np.zeros(len(at))
+        step[:free] = np.linalg.solve(np.einsum("u,umk->mk", share, curve)[:free, :free], (share @ slope)[:free])
         gain = float(share @ slope @ step)
         if gain < CLOSE:
             break

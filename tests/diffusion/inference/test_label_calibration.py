@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from physgen.diagnostics.ranks import ranks
-from physgen.diffusion.inference.label_calibration import calibrate_labels, tempered
+from physgen.diffusion.inference.label_calibration import best_calibration, calibrate_labels, tempered
 from physgen.diffusion.inference.label_posterior import label_posterior
 from physgen.errors import InputError
 
@@ -31,14 +31,18 @@ def posteriors(seed, exponent=1.0, tilt=0.0, units=UNITS, labels=1):
 
 def test_exact_posteriors_are_left_alone_within_the_error():
     """Over ten data sets: pulls of exponent and tilt of unit scatter, so that the errors are right as well."""
-    pulls, gains = [], []
+    pulls, gains, sloped = [], [], 0
     for seed in range(10):
         learned = calibrate_labels(*posteriors(seed))
         pulls.append((learned.parameters - [1, 0]) / learned.error)
         gains.append(learned.gain)
+        alone = best_calibration(*posteriors(seed))
+        assert alone.gain >= learned.gain and np.all(alone.covariance[1:] == 0) == (alone.tilt[0] == 0)
+        sloped += alone.tilt[0] != 0
     pulls = np.array(pulls)
     assert np.all(np.abs(pulls.mean(0)) < 4 / math.sqrt(10))
     assert abs(np.mean(pulls**2) - 1) < 4 * math.sqrt(2 / 20)
+    assert sloped <= 6  # by chance alone a slope gains in 16 % of cases: P(chi2_1 > 2)
     # each unit judged by the others loses m/(2 U) nats where there is nothing to learn, and scatters by as much
     loss = 2 / (2 * UNITS)
     assert abs(np.mean(gains) + loss) < 4 * loss / math.sqrt(10)
@@ -51,6 +55,8 @@ def test_overconfident_and_shifted_posteriors_are_undone_on_other_data():
     assert abs(learned.exponent - 1 / 1.5) < 4 * learned.error[0] and 0.05 < learned.error[0] < 0.15
     assert abs(learned.tilt[0] + 3 / 1.5) < 4 * learned.error[1]
     assert learned.gain > 2 * learned.gain_error
+    both = best_calibration(wrong, truth)
+    np.testing.assert_array_equal(both.parameters, learned.parameters)  # a slope of 3 is seen
     (others, known), (exact, _) = posteriors(21, 1.5, 3.0, 400), posteriors(21, units=400)
     mended = learned.apply(others)
     assert float((others.std / exact.std).mean()) < 0.9  # sqrt(1.5) narrower, less where the prior cuts

@@ -34,7 +34,7 @@ def add_inference(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     infer.add_argument("--limit", type=int, metavar="N", help="at most N configurations, of as many units as can be")
     infer.add_argument(
         "--calibrate", nargs="?", const="validation", metavar="FILE",
-        help="recalibrate on held-out simulations of known labels: a file, or test; alone: the run's validation part",
+        help="recalibrate on held-out units of known labels: a file, or test; alone: the run's validation part",
     )  # fmt: skip
 
 

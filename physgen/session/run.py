@@ -258,9 +258,8 @@ class OpenRun:
 
         Args:
             data: a Dataset, an array or the path of either; None for the test part.
-            method, labels, combine, draws, steps, limit, seed: see
-                :class:`physgen.stages.inference.InferenceOptions`.
-            calibrate: held-out simulations of known labels, as ``data``, or a part of the run, to recalibrate on.
+            method, ..., seed: see :class:`physgen.stages.inference.InferenceOptions`.
+            calibrate: held-out configurations of known labels, as ``data``, or a part of the run, to recalibrate on.
 
         Returns:
             An :class:`physgen.stages.inference.Inference`; nothing is written.

@@ -77,12 +77,12 @@ class InferenceOptions:
 
 @dataclass(frozen=True)
 class Recalibrated:
-    """Posteriors recalibrated on held-out simulations.
+    """Posteriors recalibrated on held-out units.
 
     Attributes:
         calibration: what was learned, with errors: ``value`` over ``parameter``, ``widening`` and ``shift`` over label.
         posterior, coverage: like those of :class:`Inference`.
-        held_out: raw posteriors of the simulations that it was learned from.
+        held_out: raw posteriors of the units that it was learned from.
     """
 
     calibration: xr.Dataset
@@ -170,7 +170,7 @@ def infer(
             ensemble, a file, or the part ``validation`` or ``test`` of the run; None: the raw posteriors alone.
 
     Raises:
-        InputError: a run without labels of its own, labels that it does not know, data that do not fit; simulations
+        InputError: a run without labels of its own, labels that it does not know, data that do not fit; units
             to recalibrate on that are tested or trained on.
     """
     plan = options or InferenceOptions()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from physgen.stages.inference import InferenceOptions
 
-UNKNOWN = "-1"  # seed of an ensemble that was not simulated here
+UNKNOWN = "-1"  # seed of an ensemble that was not made here
 BEYOND = 0.05  # of half the prior, by which a true label may lie outside
 
 
@@ -91,7 +91,7 @@ def held_out_for(run: Run, model: Model, held_out: Any, tested: Chosen, plan: In
     """Configurations to recalibrate on: a file, an ensemble, or the name of a part of the run.
 
     Raises:
-        InputError: no labels, or simulations that are tested or were trained on as well.
+        InputError: no labels, or units that are tested or were trained on as well.
     """
     part = isinstance(held_out, str) and held_out in PARTS
     chosen = choose(run, model, run.part(held_out) if part else held_out, plan)
@@ -100,14 +100,14 @@ def held_out_for(run: Run, model: Model, held_out: Any, tested: Chosen, plan: In
     own = chosen.data.ensemble
     if _share_units(own, tested.data.ensemble, chosen.names) or _digests(chosen) & _digests(tested):
         raise InputError(
-            "the same simulations would be calibrated on and tested, which makes any posterior look right: give "
-            "calibrate other simulations than the file"
+            "the same units would be calibrated on and tested, which makes any posterior look right: give "
+            "calibrate other units than the file"
         )
     with run.open_conditions("train") as train:
         known = _share_units(own, train, chosen.names)
     if known:
         raise InputError(
-            "calibrate was given simulations that the run was trained on, whose labels it knows too well: give "
+            "calibrate was given units that the run was trained on, whose labels it knows too well: give "
             "held-out ones, its validation or test part or a file of their own"
         )
     return chosen

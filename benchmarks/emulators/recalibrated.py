@@ -106,12 +106,12 @@ def _error(values: np.ndarray) -> float:
 def flow_rows(measured: Measured, file: str | Path, names: Sequence[str]) -> Iterator[Row]:
     """By how much posteriors of the flow lie elsewhere than those of the bound, and whether that is better."""
     kept = dict(np.load(file))
-    count = len(kept["slope"])
+    count, probes = len(kept["slopes"]), kept["slopes"].shape[2]
     few = measured.posterior().of(np.arange(count))
     own = scores(few, measured.truth[:count])
     root = np.einsum("un,umn,um->unm", 1 / few.std, few.covariance, 1 / few.std)
-    shift = np.einsum("umn,un->um", root, kept["slope"])  # in posterior deviations: the correlation times the slope
-    noise = np.sqrt(np.einsum("umn,un->um", root**2, kept["error"] ** 2))
+    each = np.einsum("umn,unr->umr", root, kept["slopes"])  # in posterior deviations: the correlation times the slope
+    shift, noise = each.mean(2), each.std(2, ddof=1) / math.sqrt(probes)
     for i, name in enumerate(names):
         both = shift[:, i] ** 2 - noise[:, i] ** 2 - (few.mean_error / few.std)[:, i] ** 2
         note = f"{count} maps, squared, less the noise of probes and draws, {kept['seconds'].mean():.1f} CPU s a map"

@@ -32,6 +32,10 @@ def add_inference(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     infer.add_argument("--labels", nargs="+", metavar="NAME", help="infer these alone; others are as in the file")
     infer.add_argument("--combine", action="store_true", help="one posterior for all configurations of a unit")
     infer.add_argument("--limit", type=int, metavar="N", help="at most N configurations, of as many units as can be")
+    infer.add_argument(
+        "--calibrate", nargs="?", const="validation", metavar="FILE",
+        help="recalibrate on held-out units of known labels: a file, or test; alone: the run's validation part",
+    )  # fmt: skip
 
 
 def likelihood(arguments: argparse.Namespace) -> None:
@@ -61,7 +65,7 @@ def infer(arguments: argparse.Namespace) -> None:
     )
     found = write_inference(
         arguments.run, arguments.file, options, arguments.output, device=arguments.device,
-        progress=progress_bar("infer"),
+        progress=progress_bar("infer"), calibrate=arguments.calibrate,
     )  # fmt: skip
     print(found.table)
     print(f"wrote {found.folder}/summary.json, posteriors.nc and figures/")

@@ -251,24 +251,26 @@ class OpenRun:
         steps: int | None = None,
         limit: int | None = None,
         seed: int = 0,
+        calibrate: Any = None,
         progress: bool = True,
     ) -> Inference:
         """Posterior of the labels of each configuration, with ranks and coverage where they are known.
 
         Args:
             data: a Dataset, an array or the path of either; None for the test part.
-            method, labels, combine, draws, steps, limit, seed: see
-                :class:`physgen.stages.inference.InferenceOptions`.
+            method, ..., seed: see :class:`physgen.stages.inference.InferenceOptions`.
+            calibrate: held-out configurations of known labels, as ``data``, or a part of the run, to recalibrate on.
 
         Returns:
-            ``posterior``, ``coverage``, ``summary``, ``table``, ``figure``, ``write(folder)``; nothing is written.
+            An :class:`physgen.stages.inference.Inference`; nothing is written.
         """
         from physgen.stages.inference import InferenceOptions, infer
 
         chosen = None if labels is None else tuple(labels)
         options = InferenceOptions(method, chosen, combine, draws, steps, limit, seed)
         source = self.data("test") if data is None else data
-        return infer(self.run, source, options, model=self.model, progress=shown_bar(progress, "infer"))
+        given = {"model": self.model, "progress": shown_bar(progress, "infer"), "calibrate": calibrate}
+        return infer(self.run, source, options, **given)
 
     def regimes(self, *, seed: int = 0, progress: bool = True) -> Regimes:
         """When its data, and what it draws of them, decide classes and single samples; nothing is written.

@@ -11,22 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 
 from physgen.diagnostics.coverage import coverage_curve, credibilities
-from physgen.diagnostics.ranks import ranks, standard_scores
-from physgen.diffusion.inference.bound import BoundSettings, denoising_bound
-from physgen.diffusion.inference.label_posterior import LabelPosterior, label_posterior
-from physgen.ensemble import units_of_samples
 from physgen.errors import InputError
 from physgen.progress import Progress
 from physgen.report.found import Found
 from physgen.runs.folder import Run, open_run, result_folder
 from physgen.runs.model import Model, load_model
-from physgen.stages.encoded_data import EncodedData, at_samples, encoded_data, limited, noise_levels
-from physgen.stages.inference_summary import summary_of
-from physgen.stages.likelihood_methods import flow_likelihood
-from physgen.stages.likelihood_options import LikelihoodOptions
+from physgen.stages.inference_summary import summary_of, with_recalibration
+from physgen.stages.label_posteriors import as_dataset, choose, measure
+from physgen.stages.recalibration import held_out_for, recalibration
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,8 +30,7 @@ if TYPE_CHECKING:
 METHODS = ("bound", "flow")
 DRAWS = {"bound": 4, "flow": 4}
 LEVELS = {"bound": 32, "flow": 24}
-FOLDER, POSTERIOR_DRAWS = "inference", 1000
-VALUES_AT_ONCE = 2**24  # of configurations, a copy for each point of a design
+FOLDER = "inference"
 
 
 @dataclass(frozen=True)
@@ -82,6 +75,22 @@ class InferenceOptions:
         return self.steps or LEVELS[self.method]
 
 
+@dataclass(frozen=True)
+class Recalibrated:
+    """Posteriors recalibrated on held-out units.
+
+    Attributes:
+        calibration: what was learned, with errors: ``value`` over ``parameter``, ``widening`` and ``shift`` over label.
+        posterior, coverage: like those of :class:`Inference`.
+        held_out: raw posteriors of the units that it was learned from.
+    """
+
+    calibration: xr.Dataset
+    posterior: xr.Dataset
+    coverage: xr.Dataset | None
+    held_out: xr.Dataset
+
+
 @dataclass(frozen=True, repr=False)
 class Inference(Found):
     """Posteriors of labels.
@@ -93,6 +102,7 @@ class Inference(Found):
             the labels also ``truth``, ``rank`` and ``score``, (mean - truth)/std.
         coverage: TARP curve of all inferred labels; None where the truth is not known.
         summary: numbers with their errors, settings, ``notes``.
+        recalibrated: the same posteriors recalibrated, where that was asked for; else None.
         folder: where it was written; None before.
     """
 
@@ -102,6 +112,7 @@ class Inference(Found):
     posterior: xr.Dataset
     coverage: xr.Dataset | None
     summary: dict[str, Any]
+    recalibrated: Recalibrated | None = None
     folder: Path | None = None
 
     @property
@@ -109,13 +120,20 @@ class Inference(Found):
         """Posteriors of a few units; ranks and coverage where the truth is known."""
         from physgen.figures.posteriors import posterior_panel
 
-        return posterior_panel(self.posterior, self.coverage)
+        other = self.recalibrated
+        if other is None:
+            return posterior_panel(self.posterior, self.coverage)
+        return posterior_panel(self.posterior, self.coverage, other.posterior, other.coverage)
 
     @property
     def groups(self) -> dict[str, xr.Dataset]:
-        """``posterior``, and ``coverage`` where the truth is known."""
-        known = {} if self.coverage is None else {"coverage": self.coverage}
-        return {"posterior": self.posterior, **known}
+        """``posterior``, and ``coverage`` where the truth is known; with ``calibration``, ``held_out`` and the same
+        two ``recalibrated`` where that was asked for."""
+        found: dict[str, xr.Dataset | None] = {"posterior": self.posterior, "coverage": self.coverage}
+        if (other := self.recalibrated) is not None:
+            found |= {"calibration": other.calibration, "recalibrated": other.posterior}
+            found |= {"recalibrated_coverage": other.coverage, "held_out": other.held_out}
+        return {name: group for name, group in found.items() if group is not None}
 
 
 def write_inference(
@@ -126,11 +144,13 @@ def write_inference(
     *,
     device: str = "auto",
     progress: Progress | None = None,
+    calibrate: Any = None,
 ) -> Inference:
     """Posteriors of a file under a run, written into a folder (``RUN/inference`` where ``output`` is None)."""
     found_run = open_run(run)
     folder = result_folder(found_run, output, FOLDER)
-    return infer(found_run, source, options, device=device, progress=progress).write(folder)
+    found = infer(found_run, source, options, device=device, progress=progress, calibrate=calibrate)
+    return found.write(folder)
 
 
 def infer(
@@ -141,162 +161,43 @@ def infer(
     device: str = "auto",
     model: Model | None = None,
     progress: Progress | None = None,
+    calibrate: Any = None,
 ) -> Inference:
     """Posteriors of the labels of an ensemble, an array or a file under a run, unwritten.
 
+    Args:
+        calibrate: held-out configurations of known labels, to recalibrate on (:mod:`physgen.stages.recalibration`): an
+            ensemble, a file, or the part ``validation`` or ``test`` of the run; None: the raw posteriors alone.
+
     Raises:
-        InputError: a run without labels of its own, labels that it does not know, data that do not fit.
+        InputError: a run without labels of its own, labels that it does not know, data that do not fit; units
+            to recalibrate on that are tested or trained on.
     """
     plan = options or InferenceOptions()
     model = model or load_model(run.folder / "model", device)
     model.check_noise("the posterior of labels")
-    names = _names(run, model, plan)
-    data = limited(encoded_data(run, model, source, tuple(names)), plan.limit)
-    unit = units_of_samples(data.ensemble) if plan.combine else np.arange(len(data.x))
-    cells = np.unique(unit, return_inverse=True)[1]
-    _check_combined(data, names, cells)
-    measure = _Measure(model, data, [_column(run, model, name) for name in names], cells, plan, progress)
-    found = label_posterior(measure, int(cells.max()) + 1, len(names))
-    posterior = _dataset(run, model, data, found, names, cells, plan)
-    independent = _independent(data, cells)
-    coverage = _coverage(posterior, independent, plan)
-    summary = summary_of(posterior, coverage, independent, plan, found.evaluations)
+    chosen = choose(run, model, source, plan)
+    held_out = None if calibrate is None else held_out_for(run, model, calibrate, chosen, plan)
+    found = measure(chosen, plan, progress)
+    posterior = as_dataset(chosen, found, plan)
+    coverage = _coverage(posterior, plan.seed)
+    summary = summary_of(posterior, coverage, plan, found.evaluations)
     what = "units" if plan.combine else "configurations"
-    subject = f"posterior of {', '.join(names)} of {len(posterior['unit'])} {what} under {run.experiment.name}"
-    return Inference(subject, posterior, coverage, summary)
+    subject = f"posterior of {', '.join(chosen.names)} of {len(posterior['unit'])} {what} under {run.experiment.name}"
+    if held_out is None:
+        return Inference(subject, posterior, coverage, summary)
+    learned = recalibration(held_out, calibrate, plan, progress)
+    other = learned.apply(chosen, found, plan)
+    covered = _coverage(other, plan.seed)
+    summary = with_recalibration(summary, learned, summary_of(other, covered, plan, found.evaluations))
+    return Inference(
+        subject, posterior, coverage, summary, Recalibrated(learned.dataset, other, covered, learned.held_out)
+    )
 
 
-class _Measure:
-    """ln p (R, T) of units at labels: sums over the configurations of each unit."""
-
-    def __init__(
-        self,
-        model: Model,
-        data: EncodedData,
-        columns: list[int],
-        cells: np.ndarray,
-        plan: InferenceOptions,
-        progress: Progress | None,
-    ) -> None:
-        self.model, self.data, self.columns, self.plan, self.progress = model, data, columns, plan, progress
-        self.members = [np.flatnonzero(cells == unit) for unit in range(int(cells.max()) + 1)]
-        self.round = 0
-
-    def __call__(self, which: np.ndarray, labels: np.ndarray, last: bool) -> np.ndarray:
-        """Before the last round one draw, of two probes, does."""
-        draws = self.plan.draw_count if last else 1 if self.plan.method == "bound" else 2
-        point = np.concatenate([np.full(len(self.members[u]), t) for t, u in enumerate(which)])
-        config = np.concatenate([self.members[u] for u in which])
-        total = np.zeros((draws, len(which)))
-        self.round += 1
-        block = max(VALUES_AT_ONCE // self.data.x[0].numel(), 1)
-        for first in range(0, len(config), block):
-            rows = slice(first, first + block)
-            drawn = self._rows(config[rows], labels[point[rows]], draws)
-            for into, values in zip(total, drawn, strict=True):
-                np.add.at(into, point[rows], values)
-            if self.progress is not None:
-                self.progress(min(first + block, len(config)), len(config), f"round {self.round}")
-        return total
-
-    def _rows(self, config: np.ndarray, labels: np.ndarray, draws: int) -> np.ndarray:
-        index = torch.from_numpy(config)
-        condition = {name: value[index].clone() for name, value in self.data.condition.items()}
-        condition["labels"][:, self.columns] = torch.from_numpy(labels).to(condition["labels"])
-        given = {name: value.to(self.model.device) for name, value in condition.items()}
-        x, numbers, steps = self.data.x[index], config.tolist(), self.plan.step_count
-        if self.plan.method == "bound":
-            settings = BoundSettings(draws, steps, self.plan.seed)
-            denoiser, levels = self.model.denoiser, noise_levels(self.model)
-            return denoising_bound(denoiser, levels, x.to(self.model.device), given, numbers, settings).numpy()
-        flow = LikelihoodOptions("hutchinson", draws, steps, self.plan.seed)
-        return flow_likelihood(self.model, x, given, numbers, flow).per_probe.cpu().numpy()
-
-
-# --- what is asked ------------------------------------------------------------------------------------
-
-
-def _names(run: Run, model: Model, plan: InferenceOptions) -> list[str]:
-    ranges = run.domain.label_ranges(model.encoding.domain)
-    free = [name for name, (low, high) in ranges.items() if high > low]
-    if not free or "labels" not in model.encoding.condition_shapes:
-        raise InputError(
-            f"the run {run.experiment.name} has no labels that could be inferred: train on data whose labels vary"
-        )
-    if plan.labels is None:
-        return [name for name in free if name not in model.encoding.sample_dims]
-    strange = [name for name in plan.labels if name not in free]
-    if strange:
-        raise InputError(f"{strange[0]!r} is no label that varied in the training: choose from {', '.join(free)}")
-    return list(plan.labels)
-
-
-def _column(run: Run, model: Model, name: str) -> int:
-    return list(run.domain.label_ranges(model.encoding.domain)).index(name)
-
-
-def _check_combined(data: EncodedData, names: list[str], cells: np.ndarray) -> None:
-    """Configurations that share a posterior must share their labels."""
-    for name in (n for n in names if n in data.ensemble.variables):
-        values = at_samples(data.ensemble, name)
-        for unit in range(int(cells.max()) + 1):
-            if len(np.unique(values[cells == unit])) > 1:
-                raise InputError(
-                    f"combine needs one value of {name!r} in each unit, and one unit has several: leave combine out"
-                )
-
-
-def _independent(data: EncodedData, cells: np.ndarray) -> np.ndarray:
-    """Name of the independent unit of each posterior."""
-    of_samples = units_of_samples(data.ensemble)
-    return of_samples[[int(np.flatnonzero(cells == unit)[0]) for unit in range(int(cells.max()) + 1)]]
-
-
-# --- what came out ------------------------------------------------------------------------------------
-
-
-def _dataset(
-    run: Run,
-    model: Model,
-    data: EncodedData,
-    found: LabelPosterior,
-    names: list[str],
-    cells: np.ndarray,
-    plan: InferenceOptions,
-) -> xr.Dataset:
-    import xarray as xr
-
-    ranges = run.domain.label_ranges(model.encoding.domain)
-    low, high = (np.array([ranges[name][i] for name in names]) for i in (0, 1))
-    half, middle = (high - low) / 2, (high + low) / 2
-    draws = middle + half * found.draw(POSTERIOR_DRAWS, plan.seed)
-    over = ("unit", "label")
-    columns: dict[str, Any] = {
-        "mean": (over, middle + half * found.mean, {"long_name": "posterior mean"}),
-        "std": (over, half * found.std, {"long_name": "posterior standard deviation"}),
-        "mean_error": (over, half * found.mean_error, {"long_name": "Monte Carlo error of the mean"}),
-        "covariance": ((*over, "other"), found.covariance * half[:, None] * half),
-        "draws": (("unit", "draw", "label"), draws, {"long_name": "draws from the posterior"}),
-        "misfit": ("unit", found.misfit, {"long_name": "rms misfit of ln p near its peak", "units": "nat"}),
-        "outside": ("unit", found.outside, {"long_name": "weight at the edges of the box", "units": "1"}),
-        "ln_evidence": ("unit", found.ln_evidence, {"long_name": "ln of the evidence", "units": "nat"}),
-        "low": ("label", low, {"long_name": "lower end of the prior"}),
-        "high": ("label", high, {"long_name": "upper end of the prior"}),
-        "configurations": ("unit", np.bincount(cells), {"long_name": "configurations", "units": "1"}),
-    }
-    if all(name in data.ensemble.variables for name in names):
-        first = [int(np.flatnonzero(cells == unit)[0]) for unit in range(len(found.mean))]
-        truth = np.stack([at_samples(data.ensemble, name)[first] for name in names], axis=1)
-        columns["truth"] = (over, truth, {"long_name": "label of the file"})
-        columns["rank"] = (over, ranks(draws, truth), {"long_name": "rank of the truth", "units": "1"})
-        columns["score"] = (over, standard_scores(columns["mean"][1], columns["std"][1], truth))
-    attrs = {"run": run.experiment.name, "method": plan.method, "combined": int(plan.combine), "seed": plan.seed}
-    coords = {"label": names, "unit": np.arange(len(found.mean)), "unit_name": ("unit", _independent(data, cells))}
-    return xr.Dataset(columns, coords, attrs)
-
-
-def _coverage(posterior: xr.Dataset, independent: np.ndarray, plan: InferenceOptions) -> xr.Dataset | None:
-    if "truth" not in posterior or len(np.unique(independent)) < 2:
+def _coverage(posterior: xr.Dataset, seed: int) -> xr.Dataset | None:
+    units = posterior["unit_name"].values
+    if "truth" not in posterior or len(np.unique(units)) < 2:
         return None
     draws, truth, low, high = (posterior[name].values for name in ("draws", "truth", "low", "high"))
-    return coverage_curve(credibilities(draws, truth, low, high, plan.seed), independent)
+    return coverage_curve(credibilities(draws, truth, low, high, seed), units)

@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from physgen.stages.inference import InferenceOptions
+    from physgen.stages.recalibration import Recalibration
 
 ERROR_OF_NOTE, MISFIT_OF_NOTE, OUTSIDE_OF_NOTE = 0.3, 0.3, 0.01
 SIGNIFICANT = 0.05
+UNSURE = 0.2  # of the exponent, relative
+MISCALIBRATED, PREFIX, BARE = "MISCALIBRATED", "recalibrated_", ("coverage_deviation", "coverage_deviation_floor")
 FEW_UNITS = 30  # below them uniform ranks are no evidence: a distance of a quarter is not seen
 
 
 def summary_of(
-    posterior: xr.Dataset, coverage: xr.Dataset | None, independent: np.ndarray, plan: InferenceOptions, drawn: int
+    posterior: xr.Dataset, coverage: xr.Dataset | None, plan: InferenceOptions, drawn: int
 ) -> dict[str, Any]:
     """Flat summary: name -> {"value", "error", "meaning"}, settings, and ``notes``; ``drawn`` log-likelihoods."""
+    independent = posterior["unit_name"].values
     count = len(np.unique(independent))
     summary: dict[str, Any] = {}
     for name in map(str, posterior["label"].values):
@@ -52,6 +56,24 @@ def summary_of(
     return summary
 
 
+def with_recalibration(summary: dict[str, Any], learned: Recalibration, recalibrated: dict[str, Any]) -> dict[str, Any]:
+    """A summary of raw posteriors with that of the recalibrated ones beside it, and what was learned, at what cost."""
+    own = {name: entry for name, entry in recalibrated.items() if isinstance(entry, dict) or name in BARE}
+    own = {f"{PREFIX}{name}": entry for name, entry in own.items() if not name.startswith("error_")}
+    one, wrong = learned.learned, [note for note in recalibrated["notes"] if note.startswith(MISCALIBRATED)]
+    slope = " + slope" if one.tilt.any() else "; a slope besides did not raise the held-out score"
+    notes = [
+        f"{PREFIX}*: recalibrated by ln q = {one.exponent:.2f}({one.error[0]:.2f}) ln p{slope}, learned on {one.units} "
+        f"independent units ({learned.source}), which are not among those above; its error is part of the posterior"
+    ]
+    if one.gain < one.gain_error:
+        notes.append("nothing to correct was seen on the held-out units (calibration_gain): take the raw posterior")
+    if one.error[0] > UNSURE * one.exponent:
+        notes.append(f"the exponent is known to {100 * one.error[0] / one.exponent:.0f} %: hold out more units")
+    notes += [f"recalibrated, still {note}" for note in wrong]
+    return summary | learned.entries() | own | {"held_out": learned.source, "notes": summary["notes"] + notes}
+
+
 def _mean(values: np.ndarray, independent: np.ndarray, meaning: str) -> dict[str, Any]:
     """Mean over units, and its standard error."""
     index = np.unique(independent, return_inverse=True)[1]
@@ -78,7 +100,7 @@ def _notes(posterior: xr.Dataset, coverage: xr.Dataset | None, count: int, plan:
         if bad:
             notes.append(
                 f"MISCALIBRATED: ranks of {', '.join(bad)} are not uniform (KS p < {SIGNIFICANT}): do not use these "
-                "posteriors without correcting them; width_* above 1 means too narrow, bias_* a shift"
+                "posteriors without correcting them (--calibrate); width_* above 1 means too narrow, bias_* a shift"
             )
         uneven = [n for n in map(str, posterior["label"].values) if _ks_of_truth(posterior, n, plan) < SIGNIFICANT]
         if uneven:

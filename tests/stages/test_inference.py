@@ -9,6 +9,7 @@ import xarray as xr
 import physgen as pg
 from physgen.cli.commands import main
 from physgen.config import load_config
+from physgen.errors import InputError
 from physgen.stages import train
 from physgen.stages.inference import InferenceOptions
 from physgen.stages.inference_summary import summary_of
@@ -78,7 +79,7 @@ def test_inference_of_a_file_ranks_combines_and_warns(run, tmp_path, capsys):
     seen = pg.infer(run, wrong, draws=2, steps=2, limit=30, progress=False)
     assert any("MISCALIBRATED" in note for note in seen.summary["notes"])
     middle = 0.5 * posterior["truth"]  # truths that keep to the middle of the prior
-    told = summary_of(posterior.assign(truth=middle), found.coverage, posterior.unit_name.values, InferenceOptions(), 0)
+    told = summary_of(posterior.assign(truth=middle), found.coverage, InferenceOptions(), 0)
     assert any("not uniform over the prior" in note for note in told["notes"])
     assert not any("not uniform over the prior" in note for note in found.summary["notes"])
     file = pg.save_ensemble(data.isel(sample=slice(4)).drop_vars("amplitude"), tmp_path / "data.h5")
@@ -92,3 +93,37 @@ def test_inference_of_a_file_ranks_combines_and_warns(run, tmp_path, capsys):
     assert (tmp_path / "out" / "posteriors.nc").exists() and (tmp_path / "out" / "figures" / "posteriors.png").exists()
     assert main(["infer", str(run.folder), str(file), "--labels", "colour", "-o", str(tmp_path / "no")]) == 2
     assert "amplitude" in capsys.readouterr().err
+
+
+def test_recalibration_is_beside_the_raw_posterior_and_never_learned_from_what_is_tested(run, tmp_path, capsys):
+    tested, held_out = fields(5, 24, maps=1), fields(6, 40, maps=1)
+    options = {"draws": 2, "steps": 2, "progress": False}
+    found = run.infer(tested, calibrate=held_out, **options)
+    np.testing.assert_array_equal(found.posterior["mean"], run.infer(tested, **options).posterior["mean"])  # raw stays
+    one, summary = found.recalibrated, found.summary
+    exponent = summary["calibration_exponent"]
+    assert exponent["value"] == float(one.calibration["value"][0]) and one.calibration.attrs["independent_units"] == 40
+    # the law that was fitted is nearly that of the fields: nothing to correct within the error of 40 units
+    assert abs(exponent["value"] - 1) < 4 * exponent["error"] and 0.1 < exponent["error"] < 0.5
+    ratio = float((one.posterior["std"] / found.posterior["std"]).mean())
+    widening = summary["calibration_widening_amplitude"]
+    assert abs(ratio - widening["value"]) < 3 * widening["error"]
+    assert {"recalibrated_ks_p_amplitude", "recalibrated_coverage_68", "recalibrated_width_amplitude"} <= set(summary)
+    with pytest.raises(InputError, match="calibrated on and tested"):  # other maps, or another name, of the same
+        run.infer(held_out, calibrate=held_out.isel(sample=slice(20)), **options)
+    with pytest.raises(InputError, match="calibrated on and tested"):
+        run.infer(held_out.drop_vars("amplitude"), calibrate=held_out, **options)
+    with pytest.raises(InputError, match="trained on"):
+        run.infer(tested, calibrate="train", **options)
+    with pytest.raises(InputError, match="are known"):
+        run.infer(tested, calibrate=held_out.drop_vars("amplitude"), **options)
+    with pytest.raises(InputError, match="got 0"):  # labels that the prior excludes teach nothing
+        run.infer(tested, calibrate=held_out.assign(amplitude=held_out.amplitude + 2), **options)
+    files = [str(pg.save_ensemble(data, tmp_path / f"{i}.h5")) for i, data in enumerate((tested, held_out))]
+    words = ["--probes", "2", "--steps", "2", "-o", str(tmp_path / "out"), "--calibrate"]
+    assert main(["infer", str(run.folder), files[0], *words, files[1]]) == 0
+    assert "calibration_exponent" in capsys.readouterr().out
+    written = xr.open_dataset(tmp_path / "out" / "posteriors.nc", group="recalibrated", engine="h5netcdf")
+    np.testing.assert_allclose(written["std"], one.posterior["std"], rtol=1e-5)
+    assert main(["infer", str(run.folder), files[0], *words]) == 2  # the validation part has too few units
+    assert "at least 20 independent units" in capsys.readouterr().err

@@ -1,10 +1,10 @@
 r"""Posteriors of labels from a function that draws log-likelihoods, with a uniform prior over [-1, 1]^n.
 
 ln p(x | l) is smooth in the labels l where its draws share their noise. It is measured at a design of points, a
-polynomial is fitted to it, the design moves to where the posterior is, and the posterior is the polynomial's: for one
-or two labels on a grid, for more on a Sobol sequence. One label of each draw: the scatter of the posteriors without
-one of the draws (jackknife) is the Monte Carlo error of what comes out. Steps that are far off, by hundreds of nats,
-weigh little in the fit; what it misses near the peak is stated.
+polynomial is fitted to it, the design moves to where the posterior is, and the posterior is the polynomial's, averaged
+over the noise of the draws: for one or two labels on a grid, for more on a Sobol sequence. The scatter of posteriors
+without one of the draws (jackknife) is the Monte Carlo error of the mean, which the width holds already. Steps that are
+far off, by hundreds of nats, weigh little in the fit; what it misses near the peak is stated.
 
 Shapes: U units (what has a posterior of its own), n labels, R draws, T points of a design, Q points of a quadrature, K
 terms of a polynomial, S draws from a posterior.
@@ -15,9 +15,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import logsumexp
 from scipy.stats import qmc
 
 Design = Callable[[np.ndarray, np.ndarray, bool], np.ndarray]  # units (T,), labels (T, n), last round -> (R, T)
@@ -37,17 +38,19 @@ class LabelPosterior:
     """Posteriors of U units on [-1, 1]^n.
 
     Attributes:
-        points: (U, Q, n) of the quadrature. weight: (U, Q), sum 1.
+        points: (U, Q, n) of the quadrature. weight: (U, Q), sum 1. ln_weight: (U, Q), its logarithm.
         mean, std: (U, n). covariance: (U, n, n).
         mean_error: (U, n), Monte Carlo error of the mean by the jackknife over draws.
         misfit: (U,) rms in nats of what the polynomial misses near the peak.
         outside: (U,) posterior weight at the edges of the box that are no edges of the prior: what may be cut off.
         box: (U, 2, n) lower and upper corner. evaluations: log-likelihoods (of one draw) that were computed.
         ln_evidence: (U,) ln of the mean of exp(ln p) over the prior, nats.
+        fits: of each unit, labels (K, n) -> ln of the weight there; none where the weights are not those measured.
     """
 
     points: np.ndarray
     weight: np.ndarray
+    ln_weight: np.ndarray
     mean: np.ndarray
     std: np.ndarray
     covariance: np.ndarray
@@ -57,6 +60,33 @@ class LabelPosterior:
     box: np.ndarray
     ln_evidence: np.ndarray
     evaluations: int
+    fits: tuple[Callable[[np.ndarray], np.ndarray], ...] = ()
+
+    def ln_weight_at(self, labels: np.ndarray) -> np.ndarray:
+        """ln of the weight (U,) at labels (U, n), between points of the quadrature; outside the box at its edge."""
+        inside = np.clip(labels, self.box[:, 0], self.box[:, 1])
+        return np.array([fit(point[None])[0] for fit, point in zip(self.fits, inside, strict=True)])
+
+    def of(self, units: np.ndarray) -> LabelPosterior:
+        """Posteriors of some units alone."""
+        arrays = {name: value[units] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **arrays, fits=tuple(self.fits[u] for u in units))
+
+    def reweighted(self, weight: np.ndarray) -> LabelPosterior:
+        """Posteriors of other weights (U, Q), sum 1, on the same points: evidence and fits are those of none.
+
+        ``mean_error`` stays: a factor of ln p takes from the scatter of its slope what it gives to the variance.
+        """
+        moments = [_moments(grid, one) for grid, one in zip(self.points, weight, strict=True)]
+        mean, covariance = (np.stack(part) for part in zip(*moments, strict=True))
+        outside = [_outside(*unit) for unit in zip(self.points, weight, self.box, strict=True)]
+        std = np.sqrt(np.einsum("unn->un", covariance))
+        with np.errstate(divide="ignore"):
+            ln_weight = np.log(weight)
+        return replace(
+            self, weight=weight, ln_weight=ln_weight, mean=mean, std=std, covariance=covariance,
+            outside=np.array(outside), ln_evidence=np.full(len(weight), np.nan), fits=(),
+        )  # fmt: skip
 
     def draw(self, count: int, seed: int) -> np.ndarray:
         """(U, S, n) draws: systematic resampling of the quadrature, spread over its cells."""
@@ -100,38 +130,71 @@ def label_posterior(measure: Design, units: int, labels: int) -> LabelPosterior:
             moved[u] = _new_box(points, values, box[u])
         shrunk = np.prod((moved[:, 1] - moved[:, 0]) / (box[:, 1] - box[:, 0]), axis=1)
         box, last = moved, bool((shrunk > 0.5).all())
-    return _posterior(box, which, at, drawn, spent)
+    return posterior_from_draws(box, which, at, drawn, spent)
 
 
-def _posterior(box: np.ndarray, which: np.ndarray, at: np.ndarray, drawn: np.ndarray, spent: int) -> LabelPosterior:
+def posterior_from_draws(
+    box: np.ndarray, which: np.ndarray, at: np.ndarray, drawn: np.ndarray, spent: int = 0
+) -> LabelPosterior:
+    """Posteriors of what was drawn, (R, T), at the last design: points (T, n) of units (T,), in boxes (U, 2, n)."""
     units, _, labels = box.shape
     draws = len(drawn)
     shape = (units, labels)
-    mean, error, std, covariance = np.empty(shape), np.empty(shape), np.empty(shape), np.empty((*shape, labels))
+    mean, error, covariance = np.empty(shape), np.empty(shape), np.empty((*shape, labels))
     misfit, outside, evidence = np.empty(units), np.empty(units), np.empty(units)
-    points, weights = [], []
+    points, weights, logarithms, fits = [], [], [], []
     for u in range(units):
         here = which == u
         values = drawn[:, here]
         grid = _quadrature(box[u])
         fit = _Polynomial(at[here], values.mean(0), box[u])
-        ln_p = fit(grid)
-        weight = _softmax(ln_p)
+        ln_p, over_noise = fit(grid), _OverNoise(fit, values, grid)
+        weight = over_noise.weight
         left_out = (values.sum(0) - values) / (draws - 1)
         others = np.stack([_softmax(fit.of(row)(grid)) @ grid for row in left_out])
-        mean[u] = weight @ grid
-        centred = grid - mean[u]
-        covariance[u] = (weight[:, None] * centred).T @ centred
-        std[u] = np.sqrt(np.diag(covariance[u]))
+        mean[u], covariance[u] = _moments(grid, weight)
         error[u] = np.sqrt((draws - 1) / draws * ((others - others.mean(0)) ** 2).sum(0))
         misfit[u], outside[u] = fit.misfit, _outside(grid, weight, box[u])
         volume = np.prod((box[u, 1] - box[u, 0]) / 2)
-        evidence[u] = ln_p.max() + math.log(np.exp(ln_p - ln_p.max()).mean() * volume)
+        evidence[u] = float(logsumexp(ln_p)) - math.log(len(grid)) + math.log(volume)
         points.append(grid)
         weights.append(weight)
+        logarithms.append(over_noise(grid))
+        fits.append(over_noise)
+    std = np.sqrt(np.einsum("unn->un", covariance))
     return LabelPosterior(
-        np.stack(points), np.stack(weights), mean, std, covariance, error, misfit, outside, box, evidence, spent
-    )
+        np.stack(points), np.stack(weights), np.stack(logarithms), mean, std, covariance, error, misfit, outside, box,
+        evidence, spent, tuple(fits),
+    )  # fmt: skip
+
+
+class _OverNoise:
+    r"""ln of a posterior averaged over the noise of ln p, a callable.
+
+    The noise of the mean of R draws is near to a slope in the labels: it moves the posterior and leaves its width, so
+    that one of them is too sure. The average is over the 2R points :math:`m \pm (d_r - m)/\sqrt{R - 1}`, whose mean and
+    covariance are those of the mean m.
+    """
+
+    def __init__(self, fit: _Polynomial, values: np.ndarray, grid: np.ndarray) -> None:
+        middle = values.mean(0)
+        away = (values - middle) / math.sqrt(len(values) - 1)
+        moved = [middle] if not away.any() else [*(middle + away), *(middle - away)]
+        self.fits = [fit.of(one) for one in moved]
+        found = [one(grid) for one in self.fits]
+        self.totals = [float(logsumexp(one)) for one in found]
+        self.weight = np.mean([np.exp(one - total) for one, total in zip(found, self.totals, strict=True)], axis=0)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        values = [fit(points) - total for fit, total in zip(self.fits, self.totals, strict=True)]
+        return np.asarray(logsumexp(values, axis=0) - math.log(len(values)))
+
+
+def _moments(grid: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (n,) and covariance (n, n)."""
+    mean = weight @ grid
+    centred = grid - mean
+    return mean, (weight[:, None] * centred).T @ centred
 
 
 class _Polynomial:

@@ -104,6 +104,20 @@ def test_posterior_of_labels_is_the_closed_form_and_calibrated():
     assert rank_uniformity(ranks(narrow, truth.numpy())[:, 0])["p"] < 0.05
 
 
+def test_posterior_holds_the_noise_of_its_draws():
+    """Each draw of a Gaussian N(0, .05^2) with a slope t of its own moves it by t .05^2 and leaves its width."""
+    slope = np.array([-14.0, 2.0, 12.0])
+    found = label_posterior(lambda which, at, last: -200 * at[:, 0] ** 2 + slope[:, None] * at[:, 0], 1, 1)
+    moved = 0.05**2 * slope.std(ddof=1) / math.sqrt(3)
+    np.testing.assert_allclose(found.mean, 0, atol=1e-4)
+    np.testing.assert_allclose(found.mean_error, moved, rtol=0.01)
+    np.testing.assert_allclose(found.std, math.hypot(0.05, moved), rtol=0.002)
+    at = np.linspace(-0.1, 0.1, 5)[:, None]
+    weights = np.exp([found.ln_weight_at(point[None])[0] for point in at])
+    on_grid = [np.interp(point, found.points[0, :, 0], found.weight[0]) for point in at[:, 0]]
+    np.testing.assert_allclose(weights, on_grid, rtol=0.01)
+
+
 @pytest.mark.parametrize("labels", [1, 3])
 def test_posterior_of_one_and_of_three_labels(labels):
     """Gaussians narrow against the prior, one of them at its edge, with a tilt of each draw, for the jackknife."""

@@ -11,7 +11,7 @@ EMULATORS = Campaign(
     "emulators",
     "Emulated fields",
     "What fields that are drawn are worth: likelihoods, posteriors, control variates, corrections of spectra.",
-    "The emulators that come with physgen have [a page of their own](slabs64.md).",
+    "The emulators that come with physgen have pages of their own: [slabs64](slabs64.md), [cubes32](cubes32.md).",
 )
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""How faithful maps that were drawn are: bands of the power of the density and of its logarithm, beside the goals.
+"""How faithful maps or cubes that were drawn are: bands of the power of the density and its logarithm, beside goals.
 
     python -m benchmarks.emulators.fidelity GENERATED REFERENCE [NAME=FILE ...]
 
-prints one table; further files are judged against the same reference, a column each.
+prints one table; further files are judged against the same reference, a column each. REFERENCE is a file or the folder
+of a run, which stands for its test part. What was drawn under the conditions of the reference is compared with it unit
+by unit, condition by condition.
 
     python -m benchmarks.emulators.fidelity --paired FINE NAME=FILE ...
 
@@ -84,13 +86,20 @@ def paired_table(fine, sets):
 
 
 def _band_powers(maps):
-    """(N, bands) from square maps (N, L, L): mean over modes, each as 1/|k|, so that all |k| of a band count alike."""
-    side = maps.shape[-1]
-    part = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * 2
+    r"""(N, bands) from maps (N, \*grid) of equal sides; modes weigh |k|^(1-d): all |k| of a band count alike."""
+    side, axes = maps.shape[-1], tuple(range(1, maps.ndim))
+    along = np.meshgrid(*[np.fft.fftfreq(side)] * (len(axes) - 1), np.fft.rfftfreq(side), indexing="ij")
+    part = 2 * np.sqrt(sum(k**2 for k in along))
     twice = np.where((np.arange(side // 2 + 1) % (side // 2)) == 0, 1, 2)
-    power = np.abs(np.fft.rfft2(maps)) ** 2
-    weights = [np.where((part >= low) & (part < high), twice / np.maximum(part, 1e-9), 0) for low, high in BANDS]
-    return np.stack([(power * weight).sum((1, 2)) / weight.sum() for weight in weights], axis=1)
+    shells = twice / np.maximum(part, 1e-9) ** (len(axes) - 1)
+    weights = [np.where((part >= low) & (part < high), shells, 0) for low, high in BANDS]
+    power = np.abs(np.fft.rfftn(maps, axes=axes)) ** 2
+    return np.stack([(power * weight).sum(axes) / weight.sum() for weight in weights], axis=1)
+
+
+def reference_file(word):
+    """The file itself, or the test part of a run that it is the folder of."""
+    return Path(word) / "data" / "test.h5" if Path(word).is_dir() else Path(word)
 
 
 def main(words):
@@ -101,7 +110,7 @@ def main(words):
         return
     generated, reference, *others = words
     files = {Path(generated).stem: generated} | dict(word.split("=", 1) for word in others)
-    read = with_units(load_ensemble(reference))
+    read = with_units(load_ensemble(reference_file(reference)))
     print(table(read, {name: with_units(load_ensemble(file)) for name, file in files.items()}))
 
 

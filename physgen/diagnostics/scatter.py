@@ -31,18 +31,24 @@ def standard_deviation(first_two: np.ndarray) -> np.ndarray:
 
 
 def scatter_result(
-    ensemble: xr.Dataset, per_sample: np.ndarray, dims: Sequence[str], coords: Mapping[str, Any], **attrs: Any
+    ensemble: xr.Dataset,
+    per_sample: np.ndarray,
+    dims: Sequence[str],
+    coords: Mapping[str, Any],
+    floor: float = 0.0,
+    **attrs: Any,
 ) -> xr.Dataset:
-    r"""Result of :math:`\mathrm{std}_b\,x_b` over all samples b of an ensemble, units of equal weight.
+    r"""Result of :math:`\sqrt{\mathrm{var}_b\,x_b + f^2}` over all samples b of an ensemble, units of equal weight.
 
     Args:
         ensemble: gives units and kept dims.
         per_sample: x, (B, C, \*shape).
+        floor: f, what x scatters by where it is a constant up to rounding: the ratio of two such scatters is 1.
         dims, coords, **attrs: of :func:`physgen.diagnostics.result.make_result`, for ``shape``.
     """
     centred = per_sample - per_sample.mean(axis=0)
     raw = np.stack([centred, centred**2], axis=-1)
-    return jackknifed_result(ensemble, raw, standard_deviation, dims, coords, **attrs)
+    return jackknifed_result(ensemble, raw, lambda m: np.hypot(standard_deviation(m), floor), dims, coords, **attrs)
 
 
 def jackknifed_result(

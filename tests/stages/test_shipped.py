@@ -27,6 +27,12 @@ def test_each_is_small_whole_and_has_a_card(name):
             assert "/work" not in file.read_text() and "/home" not in file.read_text()
 
 
+def test_all_together_are_small():
+    files = [file for file in shipped.SHIPPED.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    assert sum(file.stat().st_size for file in files) < 20e6
+    assert {"emulator:slabs64", "emulator:cubes32"} <= set(shipped.shipped_names())
+
+
 def test_slabs64_draws_slabs_at_the_cosmology_that_was_asked_for():
     run = pg.open_run("emulator:slabs64", "cpu")
     new = run.sample(8, condition=CONDITION, seed=3, progress=False)
@@ -42,3 +48,18 @@ def test_slabs64_draws_slabs_at_the_cosmology_that_was_asked_for():
     assert quiet["field"].values.std() < 0.75 * field.std()  # structure has grown since
     with pytest.raises(InputError, match="outside the range"):
         run.sample(2, condition=CONDITION | {"sigma_8": 1.3}, progress=False)
+
+
+def test_cubes32_draws_boxes_at_the_cosmology_that_was_asked_for():
+    run = pg.open_run("emulator:cubes32", "cpu")
+    late, early = (
+        run.sample(2, condition=CONDITION | {"redshift": z}, seed=3, progress=False)["field"] for z in (0.0, 1.9)
+    )
+    assert late.shape == (2, 32, 32, 32) and late.dims == ("sample", "z", "y", "x")
+    assert float(late["x"][1] - late["x"][0]) == 4.0 and late["x"].attrs["units"] == "Mpc/h"
+    assert float(late.min()) >= -1 and float(late.max()) > 8  # haloes
+    # a periodic box holds the cosmic mean
+    np.testing.assert_allclose(late.mean(("x", "y", "z")), 0.0, atol=1e-5)
+    assert float(early.std()) < 0.75 * float(late.std())  # structure has grown since
+    with pytest.raises(InputError, match="outside the range"):
+        run.sample(1, condition=CONDITION | {"Omega_m": 0.7}, progress=False)

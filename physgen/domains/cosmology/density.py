@@ -11,6 +11,7 @@ from physgen.diagnostics.batches import each_sample
 from physgen.diagnostics.result import result_of_samples
 from physgen.diagnostics.scatter import scatter_result
 from physgen.domains.cosmology.encoding import field_kinds, overdensity
+from physgen.domains.cosmology.zero_mode import CONSERVED
 from physgen.errors import InputError
 
 FLOOR = 1e-3  # density in units of the mean below which cells count as empty in a logarithm
@@ -81,7 +82,7 @@ def density_scatter(ensemble: xr.Dataset) -> xr.Dataset:
     Of the logarithm, since haloes may rule the mean itself: one configuration then makes most of its variance, and no
     resampling finds the error of that. The standard deviation is over all configurations together (jackknife over
     units), so that it does not depend on how many of them a unit has. Slabs of a large box scatter (0.1 for 32 Mpc/h),
-    whole periodic boxes do not.
+    whole periodic boxes do not: 1e-5 is added in quadrature, which hides the rounding of their means.
 
     Returns:
         Dataset of kind scalar: ``value``, ``error``; ``per_unit`` holds jackknife pseudo-values.
@@ -91,7 +92,7 @@ def density_scatter(ensemble: xr.Dataset) -> xr.Dataset:
         raise InputError(f"a configuration has the mean density {mean.min():.3g}: its logarithm needs a positive one")
     said = {"diagnostic": "density_scatter", "long_name": "scatter of ln mean density", "tolerance_kind": "ratio"}
     said |= {"tolerance_of": "scatter of the mean density", "symbol": r"\mathrm{std}\,\ln\bar\rho"}
-    return scatter_result(contrast, np.log(mean), (), {}, **SCALAR, **said, tolerance=0.2)
+    return scatter_result(contrast, np.log(mean), (), {}, CONSERVED, **SCALAR, **said, tolerance=0.2)
 
 
 def _means(ensemble: xr.Dataset) -> tuple[xr.Dataset, np.ndarray]:

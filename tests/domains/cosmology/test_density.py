@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from physgen.diagnostics.comparison import compare_results
 from physgen.diagnostics.spectrum import power_spectrum
+from physgen.diagnostics.verdict import judge
 from physgen.domains.cosmology import Domain
 from physgen.domains.cosmology.arrays import make_ensemble
 from physgen.domains.cosmology.density import density_scatter, log10, logarithm, mean_density
@@ -43,6 +45,16 @@ def test_scatter_of_the_mean_is_found_within_its_error_whatever_the_number_of_ma
         )
         error = float(found["error"])
         assert abs(float(found["value"]) - 0.1) < 4 * error and error == pytest.approx(0.1 / np.sqrt(480), rel=0.3)
+
+
+def test_boxes_that_hold_the_mean_scatter_alike_whatever_their_rounding_and_one_that_does_not_is_seen():
+    """Means to 1e-9 and to 1e-7 are equal; their ratio used to be a hundred. A scatter of 1 % beside them fails."""
+    rng = np.random.default_rng(3)
+    means = rng.standard_normal((3, 40, 1, 1)) * np.array([1e-9, 1e-7, 1e-2]).reshape(-1, 1, 1, 1)
+    found = [density_scatter(fields(np.broadcast_to(mean, (40, 8, 8)) + 0.0)) for mean in means]
+    assert float(found[0]["value"]) == pytest.approx(1e-5, rel=1e-3)
+    same, other = (compare_results(found[0], one) for one in found[1:])
+    assert judge(same).status == "pass" and judge(other).status == "fail"
 
 
 def test_the_logarithm_is_of_the_density_and_the_same_for_every_kind():

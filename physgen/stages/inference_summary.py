@@ -61,7 +61,11 @@ def with_recalibration(summary: dict[str, Any], learned: Recalibration, recalibr
     own = {name: entry for name, entry in recalibrated.items() if isinstance(entry, dict) or name in BARE}
     own = {f"{PREFIX}{name}": entry for name, entry in own.items() if not name.startswith("error_")}
     one, wrong = learned.learned, [note for note in recalibrated["notes"] if note.startswith(MISCALIBRATED)]
-    slope = " + slope" if one.tilt.any() else "; a slope besides did not raise the held-out score"
+    slope = (
+        " + slope"
+        if one.tilt.any()
+        else "; a slope besides does not raise the held-out score, or their labels are not uniform"
+    )
     notes = [
         f"{PREFIX}*: recalibrated by ln q = {one.exponent:.2f}({one.error[0]:.2f}) ln p{slope}, learned on {one.units} "
         f"independent units ({learned.source}), which are not among those above; its error is part of the posterior"

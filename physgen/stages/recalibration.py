@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physgen.diffusion.inference.label_calibration import LabelCalibration, best_calibration
+from physgen.diagnostics.ranks import rank_uniformity
+from physgen.diffusion.inference.label_calibration import LabelCalibration, best_calibration, calibrate_labels
 from physgen.diffusion.inference.label_posterior import LabelPosterior
 from physgen.ensemble import units_of_samples
 from physgen.errors import InputError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from physgen.stages.inference import InferenceOptions
 
 UNKNOWN = "-1"  # seed of an ensemble that was not made here
+UNEVEN = 0.05  # KS p of true labels below which they are not uniform over the prior
 BEYOND = 0.05  # of half the prior, by which a true label may lie outside
 
 
@@ -113,6 +115,17 @@ def held_out_for(run: Run, model: Model, held_out: Any, tested: Chosen, plan: In
     return chosen
 
 
+def learn(found: LabelPosterior, place: np.ndarray, units: np.ndarray) -> LabelCalibration:
+    """The exponent, and a slope where it helps and the true labels (U, n) in [-1, 1] are uniform over the prior.
+
+    Where they are not, be it by chance, a slope would learn their law instead of what is wrong with ln p.
+    """
+    p_values = [rank_uniformity(np.clip((one + 1) / 2, 0, 1), units)["p"] for one in place.T]
+    if min(p_values, default=1.0) < UNEVEN:
+        return calibrate_labels(found, place, units, with_tilt=False)
+    return best_calibration(found, place, units)
+
+
 def recalibration(
     held_out: Chosen, source: Any, plan: InferenceOptions, progress: Progress | None = None
 ) -> Recalibration:
@@ -125,7 +138,7 @@ def recalibration(
     low, high = held_out.prior
     place = (2 * truth - low - high) / (high - low)
     inside = np.flatnonzero((np.abs(place) < 1 + BEYOND).all(1))
-    learned = best_calibration(found.of(inside), place[inside], held_out.independent[inside])
+    learned = learn(found.of(inside), place[inside], held_out.independent[inside])
     words = str(source) if isinstance(source, (str, Path)) else "given in memory"
     if words in PARTS:
         words = f"the {words} part of the run"

@@ -25,7 +25,8 @@ def test_a_shipped_network_proposes(tmp_path, capsys):
     path = tmp_path / "moved.h5"
     status, said, _ = run(capsys, "simulate", SPINS, *FEW, *MOVES, "--every", 500, "--processes", 1, "-o", path)
     made = load_ensemble(path)
-    assert status == 0 and f"{made.attrs['proposals_accepted']} of 8 proposals were accepted" in said
+    accepted = int(made.attrs["proposals_accepted"])
+    assert status == 0 and f"{accepted} of 8 proposals were accepted" in said
     assert made.attrs["proposals"] == 8 and made.attrs["proposals_every"] == 500  # four ladders, twice
     assert made.attrs["proposals_of"] == "glass:ea2d" and made.attrs["equilibration"] == "passed"
     assert made.attrs["model"] == "edwards_anderson" and made.sizes["replica"] == 4

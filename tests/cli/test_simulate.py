@@ -55,7 +55,7 @@ def test_a_physics_without_such_a_monte_carlo_says_so():
     from physgen.domains.contract import get_domain
     from physgen.errors import InputError
 
-    with pytest.raises(InputError, match="takes no proposals of a network"):
+    with pytest.raises(InputError, match="no Monte Carlo that takes proposals"):
         get_domain("points")().simulate_proposed(0, None, 10)
 
 

@@ -114,7 +114,7 @@ class Law:
         ratios with which they are accepted; asked every ``every`` sweeps. Raises InputError where the physics has no
         Monte Carlo that takes them, the default.
         """
-        raise InputError("the simulation of this physics takes no proposals of a network: leave proposals out")
+        raise InputError("this physics has no Monte Carlo that takes proposals of a network: leave proposals out")
 
     def observables(self, ensemble: xr.Dataset) -> Sequence[Observable | PairObservable]:
         """What weighted draws are averaged over, :class:`Observable` and :class:`PairObservable`; none."""

@@ -25,7 +25,8 @@ def test_a_shipped_network_proposes(tmp_path, capsys):
     path = tmp_path / "moved.h5"
     status, said, _ = run(capsys, "simulate", SPINS, *FEW, *MOVES, "--every", 500, "--processes", 1, "-o", path)
     made = load_ensemble(path)
-    assert status == 0 and f"{made.attrs['proposals_accepted']} of 8 proposals were accepted" in said
+    accepted = int(made.attrs["proposals_accepted"])
+    assert status == 0 and f"{accepted} of 8 proposals were accepted" in said
     assert made.attrs["proposals"] == 8 and made.attrs["proposals_every"] == 500  # four ladders, twice
     assert made.attrs["proposals_of"] == "glass:ea2d" and made.attrs["equilibration"] == "passed"
     assert made.attrs["model"] == "edwards_anderson" and made.sizes["replica"] == 4
@@ -54,7 +55,7 @@ def test_a_physics_without_such_a_monte_carlo_says_so():
     from physgen.domains.contract import get_domain
     from physgen.errors import InputError
 
-    with pytest.raises(InputError, match="takes no proposals of a network"):
+    with pytest.raises(InputError, match="no Monte Carlo that takes proposals"):
         get_domain("points")().simulate_proposed(0, None, 10)
 
 

@@ -101,8 +101,9 @@ def _disorder(parts: list[xr.Dataset], groups: dict[str, list[tuple[int, int]]])
     owners = [group[0] for group in groups.values()]
     all_of = [disorder_of(part) for part in parts]
     couplings = np.stack([all_of[p].couplings[i] for p, i in owners])
-    if all(one.levels is not None for one in all_of):
-        return of_levels(np.stack([one.levels[i] for one, i in ((all_of[p], i) for p, i in owners)]))
+    levels = [one.levels for one in all_of if one.levels is not None]
+    if levels:
+        return of_levels(np.stack([levels[p][i] for p, i in owners]))
     fields = [(all_of[p].external_field, i) for p, i in owners]
     outer = None
     if all_of[0].external_field is not None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen.domains.spins import monte_carlo, move_kernels
+from physgen.domains.spins.many_body_kernels import Triples
 from physgen.domains.spins.tempering_kernels import Graph, Walkers
 from physgen.errors import InputError
 
@@ -49,15 +50,25 @@ class Moves:
             raise InputError(f"{self.every} sweeps between proposals: give at least 1")
 
 
-def advance(walkers: Walkers, graph: Graph, temperatures: np.ndarray, sweeps: int, moves: Moves) -> np.ndarray:
+def advance(
+    walkers: Walkers, graph: Graph | Triples, temperatures: np.ndarray, sweeps: int, moves: Moves
+) -> np.ndarray:
     """Run ``sweeps`` more sweeps in place, with moves between them.
 
     A run that is stopped and continued makes the same moves: they are numbered by the sweeps done.
 
     Returns:
         (2, levels) int64, proposals made and accepted.
+
+    Raises:
+        InputError: moves where three spins interact at a time.
     """
     counted = np.zeros((2, len(moves.levels)), dtype=np.int64)
+    if isinstance(graph, Triples):
+        if moves.clusters or moves.propose is not None:
+            raise InputError("clusters and proposals are moves in couplings of two spins: leave them out")
+        monte_carlo.advance(walkers, graph, temperatures, sweeps)
+        return counted
     end = int(walkers.sweeps[0]) + sweeps
     while (done := int(walkers.sweeps[0])) < end:
         until = end if moves.propose is None else done - done % moves.every + moves.every

@@ -39,12 +39,13 @@ from benchmarks.emulators.posteriors import (
 )
 from benchmarks.regimes.row import Row
 from physgen.diagnostics.fisher import fisher_matrix
-from physgen.diffusion.inference.label_calibration import LabelCalibration, best_calibration, calibrate_labels
+from physgen.diffusion.inference.label_calibration import LabelCalibration, calibrate_labels
 from physgen.diffusion.inference.label_posterior import LabelPosterior
 from physgen.ensemble import load_ensemble
 from physgen.runs.folder import open_run
 from physgen.runs.model import load_model
 from physgen.stages.inference import InferenceOptions
+from physgen.stages.recalibration import learn
 
 DRAWS = 1000  # from each posterior
 
@@ -155,13 +156,12 @@ def recalibrated_rows(tested: Measured, held_out: Measured, names: Sequence[str]
     alone = calibrate_labels(held_out.posterior(), held_out.truth, with_tilt=False)
     yield Row("exponent alone, without a slope", alone.exponent, float(alone.error[0]), 1.0, note=note)
     yield Row("its gain of the held-out truth, nats", alone.gain, alone.gain_error)
-    learned = max(learned, alone, key=lambda one: one.gain)
-    yield Row("a slope is taken", float(learned.tilt.any()), 0.0, note="where it raises the held-out score")
-    after = learned.apply(found)
-    gained = _ln_density(after, truth) - _ln_density(found, truth)
-    yield Row("gain of the tested truth, nats", gained.mean(), _error(gained), note=f"{len(truth)} simulations")
     yield from calibration_rows("raw", as_dataset(found, truth, names), how)
-    yield from calibration_rows("recalibrated", as_dataset(after, truth, names), how)
+    for said, one in (("exponent and slope", learned), ("exponent alone", alone)):
+        after = one.apply(found)
+        gained = _ln_density(after, truth) - _ln_density(found, truth)
+        yield Row(f"{said}: gain of the tested truth, nats", gained.mean(), _error(gained), note=f"{len(truth)} maps")
+        yield from calibration_rows(said, as_dataset(after, truth, names), how)
     other = calibrate_labels(found, truth)
     said = "learned on the tested ones instead: the same within errors if neither set is odd"
     yield Row("exponent of the posteriors, the sets exchanged", other.exponent, float(other.error[0]), 1.0, note=said)
@@ -226,7 +226,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
         yield from flow_rows(tested, given.flow, names)
     yield from recalibrated_rows(tested, held_out, names)
     test = one_of_each(load_ensemble(given.test), len(tested.truth))
-    learned = best_calibration(held_out.posterior(), held_out.truth)
+    learned = learn(held_out.posterior(), held_out.truth, np.arange(len(held_out.truth)))
     yield from width_rows(load_ensemble(given.data), test, tested, learned, names, prior)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physgen.diagnostics.ranks import rank_uniformity
-from physgen.diffusion.inference.label_calibration import LabelCalibration, best_calibration, calibrate_labels
+from physgen.diffusion.inference.label_calibration import FEWEST, LabelCalibration, best_calibration, calibrate_labels
 from physgen.diffusion.inference.label_posterior import LabelPosterior
 from physgen.ensemble import units_of_samples
 from physgen.errors import InputError
@@ -120,8 +120,10 @@ def learn(found: LabelPosterior, place: np.ndarray, units: np.ndarray) -> LabelC
 
     Where they are not, be it by chance, a slope would learn their law instead of what is wrong with ln p.
     """
+    if len(np.unique(units)) < FEWEST:
+        return calibrate_labels(found, place, units)  # says so
     p_values = [rank_uniformity(np.clip((one + 1) / 2, 0, 1), units)["p"] for one in place.T]
-    if min(p_values, default=1.0) < UNEVEN:
+    if min(p_values) < UNEVEN:
         return calibrate_labels(found, place, units, with_tilt=False)
     return best_calibration(found, place, units)
 

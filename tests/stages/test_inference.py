@@ -109,6 +109,10 @@ def test_recalibration_is_beside_the_raw_posterior_and_never_learned_from_what_i
     widening = summary["calibration_widening_amplitude"]
     assert abs(ratio - widening["value"]) < 3 * widening["error"]
     assert {"recalibrated_ks_p_amplitude", "recalibrated_coverage_68", "recalibrated_width_amplitude"} <= set(summary)
+    uneven = fields(7, 80, maps=1)  # a slope would learn that these labels keep to one half of the prior
+    half = run.infer(tested, calibrate=uneven.isel(sample=uneven.amplitude.values < 0), **options)
+    assert float(half.recalibrated.calibration["value"][1]) == 0
+    assert any("their labels are not uniform" in note for note in half.summary["notes"])
     with pytest.raises(InputError, match="calibrated on and tested"):  # other maps, or another name, of the same
         run.infer(held_out, calibrate=held_out.isel(sample=slice(20)), **options)
     with pytest.raises(InputError, match="calibrated on and tested"):

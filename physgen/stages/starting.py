@@ -3,8 +3,8 @@
 ``training.start`` names the run. Its weights are copied into ``start/`` of the new run, which needs the other one no
 longer. On the same lattice the encoding comes with them, so that the first step is that of a denoiser that already
 draws: the constants that turn values into numbers, the range of the noise levels, the prior spectrum, the calibration.
-On another lattice all these are fitted anew and the network alone is taken over; one whose weights do not depend on the
-lattice, as a convolution's, can begin there.
+On another lattice all these are fitted anew, and the network alone is taken over, with its scale of the labels; one
+whose weights do not depend on the lattice, as a convolution's, can begin there.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Start:
     def constants(self, fitted: Mapping[str, Any], grid: tuple[int, ...]) -> Mapping[str, Any]:
         """The constants of the encoding: its own on its lattice, else those ``fitted`` on the new data.
 
+        The scale of the labels is its own in both cases: the network knows no other.
+
         Raises InputError where the cells, the labels or the way of encoding are others: the network would see another
         physics, or the configuration would say what is not done.
         """
@@ -66,7 +68,9 @@ class Start:
                     f"training.start={self.source} encodes with {key}={_short(there)}, this configuration and its data "
                     f"with {_short(here)}: give the data section the settings of that run (its experiment.yaml)"
                 )
-        return own if grid == self.encoding.grid else fitted
+        if grid == self.encoding.grid:
+            return own
+        return {**fitted, "labels": own["labels"]} if labels[1] else fitted
 
     def ends(self, grid: tuple[int, ...]) -> tuple[float | None, float | None]:
         """The range of its noise levels; none on another lattice, whose own they are."""

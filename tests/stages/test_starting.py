@@ -100,6 +100,7 @@ def test_on_another_lattice_the_network_alone_is_taken_over(folder):
     one, other = (model.denoiser.network.state_dict() for model in (parent, wide))
     assert all(torch.allclose(one[name], other[name], atol=1e-9) for name in one)
     assert wide.denoiser.calibration is None
+    assert wide.encoding.domain["labels"] == parent.encoding.domain["labels"]
 
 
 def test_what_cannot_begin_says_why_and_leaves_nothing(folder, capsys):

@@ -30,7 +30,7 @@ def test_each_is_small_whole_and_has_a_card(name):
 def test_all_together_are_small():
     files = [file for file in shipped.SHIPPED.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
     assert sum(file.stat().st_size for file in files) < 20e6
-    assert {"emulator:slabs64", "emulator:cubes32"} <= set(shipped.shipped_names())
+    assert {"emulator:slabs64", "emulator:slabs128", "emulator:cubes32"} <= set(shipped.shipped_names())
 
 
 def test_slabs64_draws_slabs_at_the_cosmology_that_was_asked_for():

@@ -38,7 +38,8 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "domains/known": {"ensemble"},
     "domains/quenched": set(),
     "domains/repeated": set(),
-    "domains/lattice_bonds": {"ensemble"},
+    "domains/lattice_bonds": {"ensemble", "lattice"},
+    "domains/integration": set(),
     "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
@@ -63,6 +64,7 @@ A_DOMAIN = {
     "diffusion.values",
     "domains.building",
     "domains.quenched",  # what several of them share, as the contract is what all share
+    "domains.integration",
     "domains.lattice_bonds",
     "processes",
 }

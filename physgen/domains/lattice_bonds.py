@@ -8,17 +8,20 @@ Legend: D instances, T temperatures, R replicas, d space dims.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physgen.domains.quenched import check_trained, match_temperatures, numbers_of_streams
+from physgen.domains.quenched import check_trained, match_temperatures, numbers_of_streams, sample_shape
 from physgen.ensemble import TEMPLATE, unit_attrs
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
+    from torch import Tensor
 
 UNITS = unit_attrs("disorder", exchangeable=("replica",), within=("replica",))
 LARGEST_Z = 4.0  # standard errors by which cold and hot starts may differ at the end
@@ -180,3 +183,52 @@ def forgotten_starts(energies: np.ndarray, temperatures: np.ndarray, sweeps: int
         f"each configuration ends a chain of its own of {sweeps} sweeps; energy of hot less cold starts in "
         f"standard errors: {', '.join(words)}"
     )
+
+
+def log_boltzmann(template: xr.Dataset) -> Callable[[Tensor, int], Tensor]:
+    r""":math:`\beta \sum_{\langle ij\rangle} J_{ij}\, x_i \cdot x_j`, (b,) float64, of vectors x (b, C, \*grid).
+
+    In the bonds and at the temperature of a flattened sample of a template.
+    """
+    import torch
+
+    from physgen.lattice import neighbour
+
+    couplings, shape = couplings_of(template).astype(np.float64), sample_shape(template)
+    temperatures = template["temperature"].values
+
+    def log_target(x: Tensor, sample: int) -> Tensor:
+        instance, temperature, _ = np.unravel_index(sample, shape)
+        bonds = torch.from_numpy(couplings[instance] / float(temperatures[temperature])).to(x.device)
+        aligned = torch.stack([(x * neighbour(x, 2 * axis, len(bonds))).sum(1) for axis in range(len(bonds))], dim=1)
+        return (bonds * aligned.double()).flatten(1).sum(1)
+
+    return log_target
+
+
+def log_law(
+    template: xr.Dataset, log_partition: Callable[[np.ndarray, int], float], what: str
+) -> Callable[[Tensor, int, float], Tensor]:
+    r""":func:`log_boltzmann` less ln Z, (b,), at s = 0; NaN where layers are too wide for Z.
+
+    Args:
+        log_partition: bonds beta J (d, \*grid) and C -> ln Z, with an InputError where it is out of reach.
+        what: what has no noise, for the message where one is asked for.
+    """
+    log_target, shape = log_boltzmann(template), sample_shape(template)
+    couplings, temperatures = couplings_of(template).astype(np.float64), template["temperature"].values
+
+    @cache
+    def log_norm(instance: int, temperature: int, channels: int) -> float:
+        try:
+            return log_partition(couplings[instance] / float(temperatures[temperature]), channels)
+        except InputError:
+            return math.nan
+
+    def law(x: Tensor, sample: int, s: float) -> Tensor:
+        if s:
+            raise ValueError(f"{what}, got s = {s}: give 0")
+        instance, temperature, _ = np.unravel_index(sample, shape)
+        return log_target(x, sample) - log_norm(int(instance), int(temperature), x.shape[1])
+
+    return law

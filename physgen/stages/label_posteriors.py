@@ -48,7 +48,7 @@ class Chosen:
     @property
     def first(self) -> list[int]:
         """The first configuration of each posterior (U,)."""
-        return [int(np.flatnonzero(self.cells == unit)[0]) for unit in range(int(self.cells.max()) + 1)]
+        return [int(place) for place in np.unique(self.cells, return_index=True)[1]]
 
     @property
     def independent(self) -> np.ndarray:

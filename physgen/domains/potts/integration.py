@@ -10,27 +10,17 @@ the rule is far below it, the integrand of a finite lattice being smooth.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from physgen.domains.integration import BLOCKS, Integrated, block_mean, gauss_nodes, integrated
 from physgen.domains.potts.clusters import mean_bonds, neighbours_up
 from physgen.domains.potts.lattice import cut_seams
 from physgen.errors import InputError
 
-BLOCKS = 20
 # from order: ends of the pieces in units of beta, nodes of Gauss's rule in each, share of the sweeps at each node
 PIECES = ((1.0, 1.15, 8, 1.0), (1.15, 1.4, 6, 0.6), (1.4, 2.0, 5, 0.4), (2.0, 3.0, 4, 0.2), (3.0, 6.0, 6, 0.1))
 COLDEST = 6.0  # beta up to which is integrated at least: of a site with four neighbours e^(-4 beta) is left out
-
-
-class Integrated(NamedTuple):
-    """ln Z at each beta with its standard error; the mean energy per site there, units of J, with its own."""
-
-    log_partition: np.ndarray
-    error: np.ndarray
-    energy: np.ndarray
-    energy_error: np.ndarray
 
 
 def integrated_log_partition(
@@ -52,9 +42,6 @@ def integrated_log_partition(
     Raises:
         InputError: betas that are not positive and increasing, or fewer than 20 sweeps.
     """
-    points = np.asarray(betas, dtype=np.float64)
-    if not (np.diff(points, prepend=0.0) > 0).all() or sweeps < BLOCKS:
-        raise InputError(f"betas {points.tolist()} must be positive and increase, and sweeps = {sweeps} be 20 at least")
     up, sites = neighbours_up(grid), int(np.prod(grid))
     present = cut_seams(np.ones((1, len(grid), *grid), dtype=np.float32), boundary).reshape(len(grid), -1) > 0
     colours, rng = np.zeros(sites, dtype=np.int8), np.random.default_rng(seed)
@@ -63,18 +50,7 @@ def integrated_log_partition(
         join = np.where(present, -np.expm1(-beta), 0.0)
         return _mean_bonds(colours, up, join, states, sweeps, rng)
 
-    places, weights = np.polynomial.legendre.leggauss(nodes)
-    log_z, variance, start = sites * np.log(states), 0.0, 0.0
-    found = []
-    for beta in points:
-        half = (beta - start) / 2
-        for place, weight in zip(places, weights, strict=True):
-            value, error = measured(start + half * (1 + place))
-            log_z, variance = log_z + half * weight * value, variance + (half * weight * error) ** 2
-        value, error = measured(beta)
-        found.append((log_z, np.sqrt(variance), -value / sites, error / sites))
-        start = beta
-    return Integrated(*np.array(found).T)
+    return integrated(betas, measured, sites * np.log(states), sites, sweeps, nodes)
 
 
 def integrated_from_order(
@@ -101,12 +77,10 @@ def integrated_from_order(
         start, end = beta * low, beta * high
         if high == PIECES[-1][1]:
             end = max(end, COLDEST)
-        places, weights = np.polynomial.legendre.leggauss(nodes)
-        half = (end - start) / 2
-        for place, weight in zip(places, weights, strict=True):
-            join = np.where(present, -np.expm1(-(start + half * (1 + place))), 0.0)
+        for place, weight in gauss_nodes(start, end, nodes):
+            join = np.where(present, -np.expm1(-place), 0.0)
             value, error = _mean_bonds(colours, up, join, states, int(sweeps * share), rng)
-            log_z, variance = log_z + half * weight * (bonds - value), variance + (half * weight * error) ** 2
+            log_z, variance = log_z + weight * (bonds - value), variance + (weight * error) ** 2
     return float(log_z), float(np.sqrt(variance))
 
 
@@ -115,6 +89,4 @@ def _mean_bonds(
 ) -> tuple[float, float]:
     """Mean number of bonds with equal ends and its error, from blocks; a tenth as many sweeps are discarded before."""
     mean_bonds(colours, up, join, states, sweeps // 10, rng)
-    series = mean_bonds(colours, up, join, states, sweeps, rng)
-    blocks = series[: sweeps // BLOCKS * BLOCKS].reshape(BLOCKS, -1).mean(axis=1)
-    return float(blocks.mean()), float(blocks.std(ddof=1) / np.sqrt(BLOCKS))
+    return block_mean(mean_bonds(colours, up, join, states, sweeps, rng))

@@ -6,19 +6,17 @@ x and y (B, q, \*grid), channels :math:`\beta J` (B, 2d, \*grid).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from physgen.domains import lattice_bonds
 from physgen.domains.potts.encoding import conditions
-from physgen.domains.potts.lattice import check_potts, couplings_of
+from physgen.domains.potts.lattice import check_potts
 from physgen.domains.potts.strip import chain_of, solve
-from physgen.domains.quenched import sample_shape
 from physgen.errors import InputError
 from physgen.lattice import neighbour
 
@@ -31,38 +29,17 @@ if TYPE_CHECKING:
 def log_boltzmann(template: xr.Dataset) -> Callable[[Tensor, int], Tensor]:
     r"""-beta H (b,) float64 of x (b, q, \*grid) of 0 and 1, in the bonds of a flattened sample of a template."""
     check_potts(template)
-    couplings, shape = couplings_of(template).astype(np.float64), sample_shape(template)
-    temperatures = template["temperature"].values
-
-    def log_target(x: Tensor, sample: int) -> Tensor:
-        instance, temperature, _ = np.unravel_index(sample, shape)
-        bonds = torch.from_numpy(couplings[instance] / float(temperatures[temperature])).to(x.device)
-        same = torch.stack([(x * neighbour(x, 2 * axis, len(bonds))).sum(1) for axis in range(len(bonds))], dim=1)
-        return (bonds * same.double()).flatten(1).sum(1)
-
-    return log_target
+    return lattice_bonds.log_boltzmann(template)
 
 
 def log_probability(template: xr.Dataset) -> Callable[[Tensor, int, float], Tensor]:
     r"""-beta H - ln Z (b,) of x like :func:`log_boltzmann`, at s = 0; NaN where layers are too wide for Z."""
-    log_target, shape = log_boltzmann(template), sample_shape(template)
-    couplings, temperatures = couplings_of(template).astype(np.float64), template["temperature"].values
+    check_potts(template)
 
-    @cache
-    def log_norm(instance: int, temperature: int, states: int) -> float:
-        bonds = torch.from_numpy(couplings[instance] / float(temperatures[temperature]))
-        try:
-            return solve(bonds, states, 0, torch.Generator())[0]
-        except InputError:
-            return math.nan
+    def norm(bonds: np.ndarray, states: int) -> float:
+        return solve(torch.from_numpy(bonds), states, 0, torch.Generator())[0]
 
-    def log_law(x: Tensor, sample: int, s: float) -> Tensor:
-        if s:
-            raise ValueError(f"states have a probability without noise, got s = {s}: give 0")
-        instance, temperature, _ = np.unravel_index(sample, shape)
-        return log_target(x, sample) - log_norm(int(instance), int(temperature), x.shape[1])
-
-    return log_law
+    return lattice_bonds.log_law(template, norm, "states have a probability without noise")
 
 
 def conditional_mean(x0: Tensor, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

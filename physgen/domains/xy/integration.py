@@ -9,23 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from physgen.domains.integration import Integrated, block_mean, integrated
 from physgen.domains.xy.chains import run, start, tables_of
-from physgen.errors import InputError
-
-BLOCKS = 20
-
-
-class Integrated(NamedTuple):
-    """ln Z at each beta with its standard error; the mean energy per site there, units of J, with its own."""
-
-    log_partition: np.ndarray
-    error: np.ndarray
-    energy: np.ndarray
-    energy_error: np.ndarray
 
 
 def integrated_log_partition(
@@ -41,28 +29,12 @@ def integrated_log_partition(
     Raises:
         InputError: betas that are not positive and increasing, or fewer than 20 sweeps.
     """
-    points, sites = np.asarray(betas, dtype=np.float64), int(np.prod(couplings.shape[1:]))
-    if not (np.diff(points, prepend=0.0) > 0).all() or sweeps < BLOCKS:
-        raise InputError(f"betas {points.tolist()} must be positive and increase, and sweeps = {sweeps} be 20 at least")
-    rng = np.random.default_rng(seed)
+    sites, rng = int(np.prod(couplings.shape[1:])), np.random.default_rng(seed)
     vectors = start(sites, False, rng)
 
     def measured(beta: float) -> tuple[float, float]:
         tables = tables_of(beta * couplings.astype(np.float64))
         run(vectors, *tables, sweeps // 10, rng)
-        series = run(vectors, *tables, sweeps, rng) / beta
-        blocks = series[: sweeps // BLOCKS * BLOCKS].reshape(BLOCKS, -1).mean(axis=1)
-        return float(blocks.mean()), float(blocks.std(ddof=1) / np.sqrt(BLOCKS))
+        return block_mean(run(vectors, *tables, sweeps, rng) / beta)
 
-    places, weights = np.polynomial.legendre.leggauss(nodes)
-    log_z, variance, begin = sites * math.log(2 * math.pi), 0.0, 0.0
-    found = []
-    for beta in points:
-        half = (beta - begin) / 2
-        for place, weight in zip(places, weights, strict=True):
-            value, error = measured(begin + half * (1 + place))
-            log_z, variance = log_z + half * weight * value, variance + (half * weight * error) ** 2
-        value, error = measured(beta)
-        found.append((log_z, np.sqrt(variance), -value / sites, error / sites))
-        begin = beta
-    return Integrated(*np.array(found).T)
+    return integrated(betas, measured, sites * math.log(2 * math.pi), sites, sweeps, nodes)

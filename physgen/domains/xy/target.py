@@ -7,20 +7,15 @@ channels :math:`\beta J` (B, 2d, \*grid).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from physgen.domains.lattice_bonds import couplings_of
-from physgen.domains.quenched import sample_shape
+from physgen.domains import lattice_bonds
 from physgen.domains.xy.lattice import check_xy
 from physgen.domains.xy.strip import log_partition
-from physgen.errors import InputError
 from physgen.lattice import neighbour
 
 if TYPE_CHECKING:
@@ -31,37 +26,16 @@ if TYPE_CHECKING:
 
 def log_boltzmann(template: xr.Dataset) -> Callable[[Tensor, int], Tensor]:
     r"""-beta H (b,) float64 of unit vectors x (b, 2, \*grid), in the bonds of a flattened sample of a template."""
-    couplings, shape = couplings_of(check_xy(template)).astype(np.float64), sample_shape(template)
-    temperatures = template["temperature"].values
-
-    def log_target(x: Tensor, sample: int) -> Tensor:
-        instance, temperature, _ = np.unravel_index(sample, shape)
-        bonds = torch.from_numpy(couplings[instance] / float(temperatures[temperature])).to(x.device)
-        aligned = torch.stack([(x * neighbour(x, 2 * axis, len(bonds))).sum(1) for axis in range(len(bonds))], dim=1)
-        return (bonds * aligned.double()).flatten(1).sum(1)
-
-    return log_target
+    return lattice_bonds.log_boltzmann(check_xy(template))
 
 
 def log_density(template: xr.Dataset) -> Callable[[Tensor, int, float], Tensor]:
     r"""-beta H - ln Z (b,) of x like :func:`log_boltzmann`, at s = 0; NaN where layers are too wide for Z."""
-    log_target, shape = log_boltzmann(template), sample_shape(template)
-    couplings, temperatures = couplings_of(template).astype(np.float64), template["temperature"].values
 
-    @cache
-    def log_norm(instance: int, temperature: int) -> float:
-        try:
-            return log_partition(couplings[instance] / float(temperatures[temperature]))
-        except InputError:
-            return math.nan
+    def norm(bonds: np.ndarray, _: int) -> float:
+        return log_partition(bonds)
 
-    def log_law(x: Tensor, sample: int, s: float) -> Tensor:
-        if s:
-            raise ValueError(f"angles have a density without noise, got s = {s}: give 0")
-        instance, temperature, _ = np.unravel_index(sample, shape)
-        return log_target(x, sample) - log_norm(int(instance), int(temperature))
-
-    return log_law
+    return lattice_bonds.log_law(check_xy(template), norm, "angles have a density without noise")
 
 
 def conditional_mean(x0: Tensor, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

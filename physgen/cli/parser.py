@@ -146,6 +146,7 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--run", type=Path, metavar="RUN", help="log the figures and metrics to this run as well")
     weighed = "of weighted draws judge M of each law, taken by their weights"
     evaluate.add_argument("--resample", type=int, metavar="M", help=weighed)
+    evaluate.add_argument("--seed", type=int, default=0, metavar="S", help="of what --resample takes (default: 0)")
     evaluate.add_argument(
         "--tolerance",
         action="append",

@@ -106,7 +106,7 @@ class Execution:
         progress: called as progress(done, total) after each evaluation of the denoiser on a tile. An adaptive
             sampler does not know its total: it grows with what is done.
         workers: tiles computed at once, each by a thread of its own that takes its share of torch's. The denoiser is
-            then called from several threads; whatever their number, a tile is computed alike.
+            then called from several threads. A lone tile takes that share too, so that it is computed alike.
     """
 
     tile: int | None = None
@@ -157,20 +157,23 @@ class Execution:
                 work(tile)
 
         threads, workers = torch.get_num_threads(), min(self.workers, len(tiles))
-        if workers <= 1:
-            for tile in tiles:
-                quietly(tile)
-            return
-        share = max(1, threads // workers)
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-            try:
-                for done in [pool.submit(copy_context().run, quietly, tile) for tile in tiles]:
-                    done.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            finally:  # each thread has its number, but those that start later inherit the last one that was set
-                torch.set_num_threads(threads)
+        share = max(1, threads // self.workers)  # also of a lone tile: what is split over threads rounds in its own way
+        try:
+            if workers <= 1:
+                if share < threads:
+                    torch.set_num_threads(share)
+                for tile in tiles:
+                    quietly(tile)
+                return
+            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+                try:
+                    for done in [pool.submit(copy_context().run, quietly, tile) for tile in tiles]:
+                        done.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        finally:  # each thread has its number, but those that start later inherit the last one that was set
+            torch.set_num_threads(threads)
 
 
 def check_condition(condition: Condition, count: int) -> None:

@@ -155,7 +155,7 @@ def exchange(walkers: Walkers, beta: np.ndarray) -> None:
 
 
 # stands once more beside the sweep of triples: numba keeps no closure over its functions from one process to the next,
-# and renews what it keeps when the file of the caller changes, not that of a sweep which an overload would find elsewhere
+# and renews what it keeps when the file of the caller changes, not that of a sweep that an overload finds elsewhere
 @njit(nogil=True, cache=True)
 def advance(walkers: Walkers, graph: Graph, beta: np.ndarray, sweeps: int) -> None:
     """``sweeps`` heat-bath sweeps, each followed by swaps of even or of odd pairs, in place; beta (T,) float64."""

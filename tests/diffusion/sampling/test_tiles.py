@@ -80,6 +80,20 @@ def test_tiles_of_several_workers_are_computed_alike_and_told_one_at_a_time():
     assert 2 <= len(threads) <= 4 and torch.get_num_threads() == before
 
 
+def test_a_lone_tile_gets_no_more_threads_than_one_of_many():
+    """A sum over two threads rounds in another way than one: sample 0 must not feel how many are asked for."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        for workers, share in ((1, 4), (2, 2), (4, 1), (7, 1)):
+            plan, seen = Execution(tile=4, workers=workers), []
+            for count in (2, 40):
+                plan.each(lambda _, seen=seen: seen.append(torch.get_num_threads()), plan.tiles(count, (1, 8)))
+            assert set(seen) == {share} and len(seen) == 11 and torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_error_in_one_of_several_workers_is_raised():
     def denoiser(y, s, condition=None):
         raise ArithmeticError("not a number")

@@ -14,10 +14,8 @@ DOMAIN, LENGTH = "potts", 5
 
 
 def test_ln_z_and_energies_are_those_of_the_transfer_matrix(short_run, unseen, tmp_path):
-    path = sample(
-        short_run, tmp_path / "drawn.h5", DrawOptions(100, unseen, steps=10, weights=True, seed=2), device="cpu"
-    )
-    made = load_ensemble(path)
+    asked = DrawOptions(100, unseen, steps=10, weights=True, seed=2)
+    made = load_ensemble(sample(short_run, tmp_path / "drawn.h5", asked, device="cpu"))
     assert made.attrs["levels"] == "least dissipation" and made.sizes["x"] == 5
     for i in range(2):
         for t in range(2):
@@ -39,9 +37,8 @@ def test_what_the_network_was_not_trained_for_is_refused(short_run, unseen, tmp_
         with pytest.raises(InputError, match=words):
             sample(short_run, tmp_path / "new.h5", DrawOptions(30, wrong, weights=True), device="cpu")
     with pytest.raises(InputError, match="outside those of the training data"):
-        sample(
-            short_run, tmp_path / "new.h5", DrawOptions(30, unseen, {"temperature": 0.2}, weights=True), device="cpu"
-        )
+        colder = DrawOptions(30, unseen, {"temperature": 0.2}, weights=True)
+        sample(short_run, tmp_path / "new.h5", colder, device="cpu")
     domain = get_domain(DOMAIN)
     with pytest.raises(InputError, match="states: 3 in the reference, 4"):
         domain().confront(unseen, other, "the other")

@@ -16,10 +16,8 @@ DOMAIN, LENGTH = "xy", 3
 
 
 def test_ln_z_and_energies_are_those_of_the_transfer_matrix(short_run, unseen, tmp_path):
-    path = sample(
-        short_run, tmp_path / "drawn.h5", DrawOptions(60, unseen, steps=8, weights=True, seed=2), device="cpu"
-    )
-    made = load_ensemble(path)
+    asked = DrawOptions(60, unseen, steps=8, weights=True, seed=2)
+    made = load_ensemble(sample(short_run, tmp_path / "drawn.h5", asked, device="cpu"))
     assert made.attrs["levels"] == "least dissipation" and made.sizes["x"] == 3
     for i in range(2):
         for t, temperature in enumerate((1.0, 2.0)):
@@ -40,9 +38,8 @@ def test_ln_z_and_energies_are_those_of_the_transfer_matrix(short_run, unseen, t
 
 def test_what_the_network_was_not_trained_for_is_refused(short_run, unseen, tmp_path):
     with pytest.raises(InputError, match="outside those of the training data"):
-        sample(
-            short_run, tmp_path / "new.h5", DrawOptions(30, unseen, {"temperature": 0.2}, weights=True), device="cpu"
-        )
+        colder = DrawOptions(30, unseen, {"temperature": 0.2}, weights=True)
+        sample(short_run, tmp_path / "new.h5", colder, device="cpu")
     domain = get_domain(DOMAIN)
     other = domain(length=4, temperatures=(1.0,), instances=8, replicas=2, sweeps=3).simulate(seed=1)
     with pytest.raises(InputError, match="lattice: "):

@@ -1,5 +1,6 @@
 """Toy domains for the tests that ask for them, the order of the files, and a disk that is not waited for."""
 
+import base64
 import gc
 import os
 from pathlib import Path
@@ -7,6 +8,12 @@ from pathlib import Path
 import pytest
 
 TOYS = Path(__file__).parent / "toy_domains"
+BLANK = {
+    ".svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>',
+    ".png": base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+    ),
+}
 
 # imports and collecting leave 700 000 objects that stay: not gone through while they are made (4 s), nor by each later
 # collection (freeze), which sees what the tests make
@@ -24,6 +31,24 @@ def nothing_waits_for_the_disk():
     really, os.fsync = os.fsync, lambda descriptor: None
     yield
     os.fsync = really
+
+
+@pytest.fixture(scope="module")
+def blank_figures():
+    """Pages are written with the figures that they should have, each a blank file: rendering takes longer than judging.
+
+    For modules whose pages nobody looks at. tests/stages/test_evaluation.py renders those of every domain, as
+    tests/figures and tests/cli/test_demo.py do.
+    """
+    from matplotlib.figure import Figure
+
+    def save(figure, path, **options):
+        Path(path).write_bytes(BLANK[Path(path).suffix])
+
+    patched = pytest.MonkeyPatch()
+    patched.setattr(Figure, "savefig", save)
+    yield
+    patched.undo()
 
 
 @pytest.fixture(scope="module")

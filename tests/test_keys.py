@@ -19,6 +19,7 @@ from physgen.networks.dit import DiTOptions
 from physgen.networks.message_passing import MessageOptions
 from physgen.networks.unet import UNetOptions
 from physgen.runs.folder import create_run, open_run
+from physgen.runs.model import build_denoiser
 from physgen.stages import DrawOptions, sample, simulate, train
 from physgen.tracking.journal import read_journal
 
@@ -298,19 +299,35 @@ def test_an_option_of_execution_changes_nothing_of_the_result(domain, key, runs)
     assert runs.weights(domain, {key: EXECUTION[key]}) == runs.weights(domain, {})
 
 
+def network_outcome(run, asked):
+    """What a network of these options makes of two configurations in training mode, its weights drawn at random."""
+    encoding, part = run.encoding(), run.part("train")
+    denoiser = build_denoiser(run.domain, asked.network.model_dump(), 0, encoding, None, asked.diffusion).train()
+    x, condition = run.domain.encode(part, encoding.domain)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        for parameter in denoiser.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        made = denoiser(x[:2], torch.ones(2), {name: value[:2] for name, value in condition.items()})
+    return [tuple(p.shape) for p in denoiser.parameters()], made.numpy().tobytes()
+
+
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("domain", DATA)
 def test_an_option_of_the_network_changes_the_network(domain, kind, runs):
+    """One training shows that the section is what is trained; the options are seen in the network that it builds."""
     base = {"network": {"kind": kind, "width": 8} | ({"multipliers": [1, 2]} if kind == "unet" else {})}
     try:
-        plain = runs.weights(domain, base)
+        run = runs.run(domain, base)
     except InputError as error:
         assert "network kind" in str(error)  # this domain has no such network
         return
+    plain = network_outcome(run, runs.experiment(domain, base))
+    assert plain == network_outcome(run, run.experiment)
     for name, value in NETWORKS[kind].items():
         words = {"network": base["network"] | {name: value}}
         try:
-            assert runs.weights(domain, words) != plain, name
+            assert network_outcome(run, runs.experiment(domain, words)) != plain, name
         except InputError as error:
             assert name in str(error)
 

@@ -85,7 +85,7 @@ def _planar(couplings: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _transitions(strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and values of W where it is not zero; the bond from site i in direction d (up, down along both dims) is 4 i + d."""
+    """Rows, columns and values of W, not zero; the bond from site i in direction d (up, down, both dims) is 4 i + d."""
     grid = strengths.shape[1:]
     site = np.arange(grid[0] * grid[1]).reshape(grid)
     heading = np.array([0.5, -0.5, 0.0, 1.0]) * np.pi  # of the directions: up and down the first dim, the second

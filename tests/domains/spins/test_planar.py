@@ -48,7 +48,7 @@ def test_a_wide_ferromagnet_is_the_infinite_one_of_onsager():
 
 
 def test_the_band_is_as_wide_as_the_lattice_however_long_it_is():
-    """Elimination takes L W^3 operations, not (L W)^3: no entry, of value zero at the free dim, leads to the far end."""
+    """Elimination takes L W^3 operations, not (L W)^3: no entry of value zero leads from one free end to the other."""
     for free in (True, False):
         rows, columns, _ = _transitions(glass((30, 4), free))
         assert np.abs(rows - columns).max() < 4 * (4 + 1)

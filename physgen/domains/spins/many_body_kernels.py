@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
-from physgen.domains.spins.tempering_kernels import REFRESH, Walkers, count_trips, draw_uniform, swap
+from physgen.domains.spins.tempering_kernels import Walkers, draw_uniform, energies_of, holds, sweep_of
 
 
 class Triples(NamedTuple):
@@ -69,26 +70,16 @@ def energies(spins: np.ndarray, tensor: np.ndarray, field: np.ndarray, out: np.n
                 out[r] -= part[r] * spins[i, r] * spins[j, r]
 
 
-@njit(nogil=True, cache=True)
-def advance(walkers: Walkers, graph: Triples, beta: np.ndarray, sweeps: int) -> None:
-    """``sweeps`` heat-bath sweeps, each followed by swaps of even or of odd pairs, in place; beta (T,) float64."""
-    lanes = walkers.spins.shape[1]
-    two_beta, change = np.empty(lanes, np.float32), np.empty(lanes, np.float32)
-    for _ in range(sweeps):
-        for ladder in range(walkers.lane_at.shape[0]):
-            for t in range(len(beta)):
-                two_beta[walkers.lane_at[ladder, t]] = 2 * beta[t]
-        change[:] = 0
-        sweep(walkers, graph, two_beta, change)
-        done = walkers.sweeps[0]
-        if done % REFRESH == 0:  # float32 changes must not add up for ever
-            energies(walkers.spins, graph.tensor, graph.field, walkers.energy)
-        else:
-            for r in range(lanes):
-                walkers.energy[r] += change[r]
-        swap(walkers, beta, done % 2)
-        count_trips(walkers)
-        walkers.sweeps[0] = done + 1
+@overload(sweep_of)
+def _sweep_of_triples(walkers, graph, two_beta, change):  # type: ignore[no-untyped-def]
+    if holds(graph, Triples):
+        return lambda walkers, graph, two_beta, change: sweep(walkers, graph, two_beta, change)
+
+
+@overload(energies_of)
+def _energies_of_triples(walkers, graph):  # type: ignore[no-untyped-def]
+    if holds(graph, Triples):
+        return lambda walkers, graph: energies(walkers.spins, graph.tensor, graph.field, walkers.energy)
 
 
 @njit(nogil=True, cache=True)

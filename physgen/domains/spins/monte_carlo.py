@@ -106,8 +106,7 @@ def start(graph: Graph | Triples, temperatures: np.ndarray, ladders: int, rng: n
 
 def advance(walkers: Walkers, graph: Graph | Triples, temperatures: np.ndarray, sweeps: int) -> None:
     """Run ``sweeps`` more sweeps in place."""
-    kernels = many_body_kernels if isinstance(graph, Triples) else tempering_kernels
-    kernels.advance(walkers, graph, 1 / np.asarray(temperatures, dtype=np.float64), sweeps)
+    tempering_kernels.advance(walkers, graph, 1 / np.asarray(temperatures, dtype=np.float64), sweeps)
 
 
 def sweep(walkers: Walkers, graph: Graph | Triples, two_beta: np.ndarray, change: np.ndarray) -> None:

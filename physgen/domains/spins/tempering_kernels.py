@@ -8,10 +8,11 @@ The heat-bath probability is computed in float32 to a relative 1e-6.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 LOG2_E = np.float32(1.4426950408889634)
 ULP24 = np.float32(2.0**-24)
@@ -138,8 +139,37 @@ def count_trips(walkers: Walkers) -> None:
             heading[coldest] = 0
 
 
+def sweep_of(walkers, graph, two_beta, change):  # type: ignore[no-untyped-def]
+    """The sweep of a kind of couplings; each kind adds its own with ``overload``, chosen when a kernel is compiled."""
+    raise NotImplementedError("in compiled code alone")
+
+
+def energies_of(walkers, graph):  # type: ignore[no-untyped-def]
+    """The total energy of each lane anew, into ``walkers.energy``; of a kind of couplings as :func:`sweep_of`."""
+    raise NotImplementedError("in compiled code alone")
+
+
+def holds(graph: types.Type, kind: type) -> bool:
+    """Whether numba's type of an argument is that of this named tuple."""
+    return getattr(graph, "instance_class", None) is kind
+
+
+@overload(sweep_of)
+def _sweep_of_pairs(walkers, graph, two_beta, change):  # type: ignore[no-untyped-def]
+    if holds(graph, Graph):
+        return lambda walkers, graph, two_beta, change: sweep(walkers, graph, two_beta, change)
+
+
+@overload(energies_of)
+def _energies_of_pairs(walkers, graph):  # type: ignore[no-untyped-def]
+    if holds(graph, Graph):
+        return lambda walkers, graph: energies(
+            walkers.spins, graph.neighbours, graph.strengths, graph.field, walkers.energy
+        )
+
+
 @njit(nogil=True, cache=True)
-def advance(walkers: Walkers, graph: Graph, beta: np.ndarray, sweeps: int) -> None:
+def advance(walkers: Walkers, graph: Any, beta: np.ndarray, sweeps: int) -> None:
     """``sweeps`` heat-bath sweeps, each followed by swaps of even or of odd pairs, in place; beta (T,) float64."""
     lanes = walkers.spins.shape[1]
     two_beta, change = np.empty(lanes, np.float32), np.empty(lanes, np.float32)
@@ -148,10 +178,10 @@ def advance(walkers: Walkers, graph: Graph, beta: np.ndarray, sweeps: int) -> No
             for t in range(len(beta)):
                 two_beta[walkers.lane_at[ladder, t]] = 2 * beta[t]
         change[:] = 0
-        sweep(walkers, graph, two_beta, change)
+        sweep_of(walkers, graph, two_beta, change)
         done = walkers.sweeps[0]
         if done % REFRESH == 0:  # float32 changes must not add up for ever
-            energies(walkers.spins, graph.neighbours, graph.strengths, graph.field, walkers.energy)
+            energies_of(walkers, graph)
         else:
             for r in range(lanes):
                 walkers.energy[r] += change[r]

@@ -106,7 +106,8 @@ class Execution:
         progress: called as progress(done, total) after each evaluation of the denoiser on a tile. An adaptive
             sampler does not know its total: it grows with what is done.
         workers: tiles computed at once, each by a thread of its own that takes its share of torch's. The denoiser is
-            then called from several threads; whatever their number, a tile is computed alike.
+            then called from several threads. A tile is computed alike where each has as many of torch's: where there
+            are fewer tiles than workers, each gets more of them, and convolutions may round in another order.
     """
 
     tile: int | None = None

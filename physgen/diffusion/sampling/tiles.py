@@ -106,7 +106,8 @@ class Execution:
         progress: called as progress(done, total) after each evaluation of the denoiser on a tile. An adaptive
             sampler does not know its total: it grows with what is done.
         workers: tiles computed at once, each by a thread of its own that takes its share of torch's. The denoiser is
-            then called from several threads. A lone tile takes that share too, so that it is computed alike.
+            then called from several threads. A tile gets that share however few there are, since a convolution rounds
+            in another order on another number of threads; whatever their number, a tile is computed alike.
     """
 
     tile: int | None = None
@@ -157,7 +158,7 @@ class Execution:
                 work(tile)
 
         threads, workers = torch.get_num_threads(), min(self.workers, len(tiles))
-        share = max(1, threads // self.workers)  # also of a lone tile: what is split over threads rounds in its own way
+        share = max(1, threads // self.workers)
         try:
             if workers <= 1:
                 if share < threads:
@@ -173,7 +174,8 @@ class Execution:
                     pool.shutdown(cancel_futures=True)
                     raise
         finally:  # each thread has its number, but those that start later inherit the last one that was set
-            torch.set_num_threads(threads)
+            if threads > 1:
+                torch.set_num_threads(threads)
 
 
 def check_condition(condition: Condition, count: int) -> None:

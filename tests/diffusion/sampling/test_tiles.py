@@ -80,16 +80,20 @@ def test_tiles_of_several_workers_are_computed_alike_and_told_one_at_a_time():
     assert 2 <= len(threads) <= 4 and torch.get_num_threads() == before
 
 
-def test_a_lone_tile_gets_no_more_threads_than_one_of_many():
-    """A sum over two threads rounds in another way than one: sample 0 must not feel how many are asked for."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_single_tile_has_as_many_threads_as_each_of_several(workers):
+    """On another number a convolution rounds differently: 2 maps would not be the first 2 of 8."""
+    before, seen = torch.get_num_threads(), {}
+    torch.set_num_threads(2)
     try:
-        for workers, share in ((1, 4), (2, 2), (4, 1), (7, 1)):
-            plan, seen = Execution(tile=4, workers=workers), []
-            for count in (2, 40):
-                plan.each(lambda _, seen=seen: seen.append(torch.get_num_threads()), plan.tiles(count, (1, 8)))
-            assert set(seen) == {share} and len(seen) == 11 and torch.get_num_threads() == 4
+        for count in (3, 12):
+
+            def denoiser(y, s, condition=None, asked=count):
+                seen.setdefault(asked, set()).add(torch.get_num_threads())
+                return y / 2
+
+            sample(denoiser, log_uniform(10.0, 0.1, 4), (count, 1, 8), 3, tile=4, workers=workers)
+        assert seen[3] == seen[12] == {2 // workers} and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 

@@ -46,7 +46,7 @@ from physgen.tracking.journal import read_journal
 HERE = Path(__file__).resolve().parent
 TOYS = sorted(path.parent.name for path in (HERE / "toy_domains").glob("*/__init__.py"))
 every_domain = pytest.mark.parametrize("name", [*list_domains(), *TOYS])
-pytestmark = pytest.mark.usefixtures("toy_domains")
+pytestmark = pytest.mark.usefixtures("toy_domains", "blank_figures")
 
 
 def config(name):

@@ -186,7 +186,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     result = evaluate(
         arguments.generated, arguments.reference, arguments.train, arguments.output, arguments.run, tolerances,
         box_size=arguments.box, domain=arguments.domain, processes=min(os.cpu_count() or 1, 4), correction=correction,
-        resample=arguments.resample,
+        resample=arguments.resample, seed=arguments.seed,
     )  # fmt: skip
     print(result.table)
     print(f"wrote {result.folder}/report.html, summary.json, diagnostics.nc and figures/")

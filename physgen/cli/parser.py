@@ -144,8 +144,8 @@ def _add_judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--box", metavar="LENGTH", help='side of the box of arrays, e.g. --box "25 Mpc/h"')
     evaluate.add_argument("--domain", metavar="NAME", help="physics of files that name none (default: any field)")
     evaluate.add_argument("--run", type=Path, metavar="RUN", help="log the figures and metrics to this run as well")
-    weighed = "of weighted draws judge M of each law, taken by their weights"
-    evaluate.add_argument("--resample", type=int, metavar="M", help=weighed)
+    evaluate.add_argument("--resample", type=int, metavar="M", help="judge M weighted draws of each law, by weights")
+    evaluate.add_argument("--seed", type=int, default=0, metavar="S", help="of what --resample takes (default: 0)")
     evaluate.add_argument(
         "--tolerance",
         action="append",

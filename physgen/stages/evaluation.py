@@ -59,6 +59,7 @@ def evaluate(
     processes: int = 1,
     correction: Correction | None = None,
     resample: int | None = None,
+    seed: int = 0,
 ) -> Evaluation:
     """Judge an ensemble file against a reference file and write the evaluation.
 
@@ -74,6 +75,7 @@ def evaluate(
         processes: how many draw the figures at once; the result does not depend on it.
         correction: window and shot noise to take off the spectra, in place of that of the run's configuration.
         resample: of weighted draws judge so many of each law, taken by their weights; None: as they were drawn.
+        seed: of which draws ``resample`` takes.
 
     Returns:
         The evaluation, with its ``folder``.
@@ -87,7 +89,7 @@ def evaluate(
         paths["train"] = Path(train)
     read = as_ensembles(paths, box_size, domain)
     if resample is not None:
-        read["generated"] = _by_weights(read["generated"], resample, paths["generated"])
+        read["generated"] = _by_weights(read["generated"], resample, paths["generated"], seed)
     folder = default_folder(paths["generated"]) if output is None else Path(output)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: choose a folder for the report")
@@ -102,7 +104,7 @@ def evaluate(
     return write_to_run(found, logged_to, folder, sources, processes)
 
 
-def _by_weights(generated: xr.Dataset, count: int, path: Path) -> xr.Dataset:
+def _by_weights(generated: xr.Dataset, count: int, path: Path, seed: int = 0) -> xr.Dataset:
     """``count`` draws of each law taken by their weights, :func:`physgen.stages.weighing.resampled`."""
     from physgen.stages.weighing import resampled
 
@@ -111,7 +113,7 @@ def _by_weights(generated: xr.Dataset, count: int, path: Path) -> xr.Dataset:
             f"resample = {count} takes draws by the weights of their law, which {path} has none of: draw with weights "
             "and without guidance, or leave it out"
         )
-    return resampled(generated, count, seed=0)
+    return resampled(generated, count, seed)
 
 
 def judging_rules(

@@ -25,7 +25,7 @@ from physgen.runs.encoding import Encoding
 from physgen.runs.folder import START, Run, open_run
 from physgen.runs.model import kept_calibration
 from physgen.runs.student import needs_a_denoiser
-from physgen.storage.weights import load_weights
+from physgen.storage.weights import load_description, load_weights
 
 NETWORK = "network."  # of the weights, what does not depend on the lattice
 EMPTY: tuple[Any, ...] = (None, "", [], {})  # a constant that an earlier physgen did not write yet
@@ -34,9 +34,9 @@ SAME_CELL = 1e-3  # relative: grids that were written with other roundings
 
 @dataclass(frozen=True)
 class Start:
-    """The weights that a training begins with, and what they were trained in."""
+    """What a training begins with: where its weights are, and what they were trained in."""
 
-    weights: Mapping[str, torch.Tensor]
+    folder: Path
     encoding: Encoding
     source: str
 
@@ -81,7 +81,7 @@ class Start:
 
         Raises InputError where they are those of another network.
         """
-        weights = dict(self.weights)
+        weights, _ = load_weights(self.folder)
         whole = grid == self.encoding.grid
         if whole and isinstance(denoiser, FieldDenoiser):
             denoiser.calibration = kept_calibration(weights)
@@ -116,7 +116,7 @@ def check_start(experiment: Experiment) -> None:
     if experiment.training.start is None:
         return
     source = open_run(experiment.training.start)
-    _, described = load_weights(source.folder / "model")
+    _, described = load_weights(source.folder / "model")  # a damaged file is found before a folder stands
     if described.get("student"):
         raise needs_a_denoiser(source.folder / "model", described["student"])
     ours, theirs = (e.resolved() for e in (experiment, source.experiment))
@@ -143,9 +143,8 @@ def start_of(run: Run) -> Start | None:
     folder = run.folder / START
     if not (folder / "model.json").is_file():
         _copy(open_run(source).folder / "model", folder)
-    weights, described = load_weights(folder)
-    encoding = Encoding.from_json(described.get("encoding", {}), str(folder / "model.json"))
-    return Start(weights, encoding, source)
+    described = load_description(folder)  # the weights are read where they are needed, by Start.begin
+    return Start(folder, Encoding.from_json(described.get("encoding", {}), str(folder / "model.json")), source)
 
 
 def _copy(model: Path, folder: Path) -> None:

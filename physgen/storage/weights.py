@@ -58,15 +58,36 @@ def load_weights(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
         InputError: a file is missing or does not match its sha256.
     """
     folder = Path(folder)
+    digest, model = _described(folder)
     try:
-        described = json.loads((folder / "model.json").read_text())
-        whole = file_digest(folder / "weights.safetensors") == described["weights_sha256"]
-        model = described["model"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} holds no readable model ({error}); export it again from the run") from None
+        whole = file_digest(folder / "weights.safetensors") == digest
+    except OSError as error:
+        raise _unreadable(folder, error) from None
     if not whole:
         raise InputError(f"{folder / 'weights.safetensors'} does not match the sha256 in model.json; copy it again")
     return load_file(folder / "weights.safetensors"), model
+
+
+def load_description(folder: Path) -> dict[str, Any]:
+    """The model of :func:`load_weights` alone, without reading its weights.
+
+    Raises:
+        InputError: model.json is missing or does not describe a model.
+    """
+    return _described(Path(folder))[1]
+
+
+def _described(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The sha256 of the weights, and the model."""
+    try:
+        described = json.loads((folder / "model.json").read_text())
+        return described["weights_sha256"], described["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: Path, error: Exception) -> InputError:
+    return InputError(f"{folder} holds no readable model ({error}); export it again from the run")
 
 
 def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:

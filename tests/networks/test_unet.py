@@ -111,7 +111,7 @@ def test_padding_is_the_circular_padding_of_torch_with_its_gradients():
     padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="circular")
     torch.testing.assert_close(PeriodicPad.apply(x, 1), padded, rtol=0, atol=0)
     assert torch.autograd.gradcheck(lambda x: PeriodicPad.apply(x, 1), x, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(lambda x: PeriodicPad.apply(x, 1).square(), x)
+    assert torch.autograd.gradgradcheck(lambda x: PeriodicPad.apply(x, 1).square(), x, fast_mode=True)
 
 
 def test_dropout_acts_in_training_only():

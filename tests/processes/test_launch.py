@@ -111,20 +111,6 @@ def two_tasks(code, launcher):
     return [(task.returncode, words) for task, words in zip(tasks, said, strict=True)]
 
 
-def test_two_srun_tasks_find_each_other_vote_and_share_gradients():
-    code = (
-        "import torch; from physgen.processes.launch import launch\n"
-        "with launch('cpu') as here:\n"
-        "    wrapped = here.wrap(torch.nn.Linear(1, 1, bias=False))\n"
-        "    wrapped(torch.full((1, 1), float(here.rank))).sum().backward()\n"
-        "    gradient = wrapped.module.weight.grad.item()\n"
-        "    here.barrier()\n"
-        "    print(here.rank, here.broadcast_object(here.rank + 5), here.all_agree(True),\n"
-        "          here.all_agree(here.is_main), gradient)"
-    )
-    assert two_tasks(code, "srun") == [(0, "0 5 True False 0.5"), (0, "1 5 True False 0.5")]
-
-
 LEAVING = """
 import time
 from pathlib import Path
@@ -132,9 +118,11 @@ import torch
 from physgen.processes.launch import launch
 
 def train(here):
-    wrapped = here.wrap(torch.nn.Linear(1, 1))
-    wrapped(torch.ones(1, 1)).sum().backward()
+    wrapped = here.wrap(torch.nn.Linear(1, 1, bias=False))
+    wrapped(torch.full((1, 1), float(here.rank))).sum().backward()
     here.barrier()
+    gradient = wrapped.module.weight.grad.item()
+    print(here.rank, here.broadcast_object(here.rank + 5), here.all_agree(True), here.all_agree(here.is_main), gradient)
 
 def threads():
     return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
@@ -151,10 +139,12 @@ print(within, "pt_gloo_runloop" in threads(), shipped, time.time())
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed in /proc on Linux alone")
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])
-def test_all_leave_together_after_the_shipping_and_no_thread_outlives_the_group(launcher):
-    """A thread of gloo that frees a tensor while the interpreter ends aborts the process."""
+def test_two_tasks_share_gradients_and_leave_together_after_the_shipping(launcher):
+    """And no thread outlives the group: one of gloo that frees a tensor as the interpreter ends aborts the process."""
     (first, said), (second, answered) = two_tasks(LEAVING.format(seconds=1, then=""), launcher)
     assert (first, second) == (0, 0)
+    (shared, said), (also, answered) = said.splitlines(), answered.splitlines()
+    assert (shared, also) == ("0 5 True False 0.5", "1 5 True False 0.5")
     (*threads, shipped, _), (*their_threads, _, they_left) = said.split(), answered.split()
     assert threads == their_threads == ["True", "False"]
     assert float(they_left) > float(shipped)

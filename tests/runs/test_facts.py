@@ -17,6 +17,8 @@ from physgen.runs.folder import open_run
 from physgen.stages import evaluate, import_files, simulate, train
 from physgen.tracking.journal import read_journal
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ("tracking.uri=off", "training.steps=1", "training.batch_size=4")
 

@@ -22,6 +22,8 @@ from physgen.runs.model import draw, load_model
 from physgen.stages import DrawOptions, evaluate, sample, simulate, train
 from physgen.storage.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 every_domain = pytest.mark.parametrize("domain", list_domains())
 

@@ -11,6 +11,7 @@ from physgen.errors import InputError
 from physgen.stages.comparison import compare, evaluation_folder, log_comparison
 from physgen.tracking.server import Store
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 RNG = np.random.default_rng(3)
 REFERENCE = RNG.standard_normal((40, 16, 16))
 
@@ -27,7 +28,7 @@ def two(tmp_path_factory):
     return judged(folder / "plain"), judged(folder / "loud", 1.5)
 
 
-def test_the_page_shows_every_run_and_the_fault_of_one(two, tmp_path):
+def test_the_page_shows_every_run_and_the_fault_of_one(two, rendered, tmp_path):
     found = compare(two)
     assert found.names == ["plain", "loud"]
     assert set(found.diagnostics) == {"power_spectrum", "correlation", "one_point", "band_moments"}

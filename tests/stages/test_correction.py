@@ -13,6 +13,8 @@ from physgen.ensemble import save_ensemble
 from physgen.errors import InputError
 from physgen.stages import evaluate_ensembles
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 CELLS = 16
 
 

@@ -102,7 +102,7 @@ def written(tmp_path_factory):
 
 
 @on_a_lattice
-def test_the_gallery_stands_for_files_that_share_no_condition(domain, tmp_path):
+def test_the_gallery_stands_for_files_that_share_no_condition(domain, blank_figures_here, tmp_path):
     """Anybody's file: other instances, or labels that are not there at all."""
     new, reference = parts(domain, 1, new=0.5, reference=0.5)
     if "class" in new.variables:
@@ -241,7 +241,9 @@ def test_a_reference_is_measured_once_for_several_ensembles(domain):
 
 
 @every_domain
-def test_ensembles_without_a_domain_of_their_own_are_judged_by_the_one_that_is_given(domain, tmp_path):
+def test_ensembles_without_a_domain_of_their_own_are_judged_by_the_one_that_is_given(
+    domain, blank_figures_here, tmp_path
+):
     new, reference = (part.drop_attrs(deep=False).assign_attrs(part.attrs) for part in parts(domain, 1, a=0.5, b=0.5))
     for ensemble in (new, reference):
         del ensemble.attrs["domain"]
@@ -253,7 +255,7 @@ def test_ensembles_without_a_domain_of_their_own_are_judged_by_the_one_that_is_g
     assert json.loads((evaluation.write(tmp_path).folder / "summary.json").read_text())["verdicts"]
 
 
-def test_paths_may_be_strings_and_the_folder_is_named_after_the_file(written, tmp_path):
+def test_paths_may_be_strings_and_the_folder_is_named_after_the_file(written, blank_figures_here, tmp_path):
     """Of the domain that draws least: all are evaluated from files above."""
     folder = written(min(list_domains(), key=lambda name: len(get_domain(name)().diagnostics()))).parent
     new = tmp_path / "new.h5"

@@ -76,6 +76,8 @@ def test_the_judge_takes_draws_by_their_weights_where_it_is_asked(tmp_path):
     assert abs(mean - 0.5) < 4 * error and abs(float(made["field"].mean())) < 4 * (1 / 1600) ** 0.5
     many = banner_of(_by_weights(made, 150, tmp_path / "new.h5"))
     assert "in 2 of 2 laws fewer draws count than were kept" in many
+    again, others = (_by_weights(made, 60, tmp_path / "new.h5", seed) for seed in (0, 1))
+    assert again.equals(taken) and not others.equals(taken)
     with pytest.raises(InputError, match="has none of"):
         _by_weights(made.drop_vars("tail"), 60, tmp_path / "new.h5")
 

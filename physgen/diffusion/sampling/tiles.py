@@ -106,7 +106,8 @@ class Execution:
         progress: called as progress(done, total) after each evaluation of the denoiser on a tile. An adaptive
             sampler does not know its total: it grows with what is done.
         workers: tiles computed at once, each by a thread of its own that takes its share of torch's. The denoiser is
-            then called from several threads; whatever their number, a tile is computed alike.
+            then called from several threads. A tile gets that share however few there are, since a convolution rounds
+            in another order on another number of threads; whatever their number, a tile is computed alike.
     """
 
     tile: int | None = None
@@ -157,19 +158,23 @@ class Execution:
                 work(tile)
 
         threads, workers = torch.get_num_threads(), min(self.workers, len(tiles))
-        if workers <= 1:
-            for tile in tiles:
-                quietly(tile)
-            return
-        share = max(1, threads // workers)
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-            try:
-                for done in [pool.submit(copy_context().run, quietly, tile) for tile in tiles]:
-                    done.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            finally:  # each thread has its number, but those that start later inherit the last one that was set
+        share = max(1, threads // self.workers)
+        try:
+            if workers <= 1:
+                if share < threads:
+                    torch.set_num_threads(share)
+                for tile in tiles:
+                    quietly(tile)
+                return
+            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+                try:
+                    for done in [pool.submit(copy_context().run, quietly, tile) for tile in tiles]:
+                        done.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        finally:  # each thread has its number, but those that start later inherit the last one that was set
+            if threads > 1:
                 torch.set_num_threads(threads)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from physgen.domains.spins.tempering_kernels import REFRESH, Walkers, count_trips, draw_uniform, swap
+from physgen.domains.spins.tempering_kernels import REFRESH, Walkers, draw_uniform, exchange, hand_out
 
 
 class Triples(NamedTuple):
@@ -75,20 +75,14 @@ def advance(walkers: Walkers, graph: Triples, beta: np.ndarray, sweeps: int) -> 
     lanes = walkers.spins.shape[1]
     two_beta, change = np.empty(lanes, np.float32), np.empty(lanes, np.float32)
     for _ in range(sweeps):
-        for ladder in range(walkers.lane_at.shape[0]):
-            for t in range(len(beta)):
-                two_beta[walkers.lane_at[ladder, t]] = 2 * beta[t]
+        hand_out(walkers, beta, two_beta)
         change[:] = 0
         sweep(walkers, graph, two_beta, change)
-        done = walkers.sweeps[0]
-        if done % REFRESH == 0:  # float32 changes must not add up for ever
+        if walkers.sweeps[0] % REFRESH:
+            walkers.energy[:] += change
+        else:  # float32 changes must not add up for ever
             energies(walkers.spins, graph.tensor, graph.field, walkers.energy)
-        else:
-            for r in range(lanes):
-                walkers.energy[r] += change[r]
-        swap(walkers, beta, done % 2)
-        count_trips(walkers)
-        walkers.sweeps[0] = done + 1
+        exchange(walkers, beta)
 
 
 @njit(nogil=True, cache=True)

@@ -54,7 +54,7 @@ def _log_determinant(transitions: tuple[np.ndarray, np.ndarray, np.ndarray], siz
     rows, columns, values = transitions
     if turn:
         rows, columns = size - 1 - rows, size - 1 - columns
-    width = int(np.abs(rows - columns).max())
+    width = int(np.abs(rows - columns).max(initial=0))
     band = np.zeros((3 * width + 1, size), dtype=complex, order="F")  # the first ``width`` rows are for its pivots
     band[2 * width] = 1
     np.add.at(band, (2 * width + rows - columns, columns), -values)
@@ -85,7 +85,7 @@ def _planar(couplings: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _transitions(strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and values of W; the bond from site i in direction d (up, down along both dims) is 4 i + d."""
+    """Rows, columns and values of W, not zero; the bond from site i in direction d (up, down, both dims) is 4 i + d."""
     grid = strengths.shape[1:]
     site = np.arange(grid[0] * grid[1]).reshape(grid)
     heading = np.array([0.5, -0.5, 0.0, 1.0]) * np.pi  # of the directions: up and down the first dim, the second
@@ -103,7 +103,8 @@ def _transitions(strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
             value = np.tanh(bonds) * np.exp(0.5j * (turn + bend))
             found.append((4 * site + direction, 4 * ahead + following, value))
     rows, columns, values = (np.concatenate([entry[k].ravel() for entry in found]) for k in range(3))
-    return rows, columns, values
+    bound = values != 0  # a bond of zero that closes a free dim would widen the band to the whole matrix
+    return rows[bound], columns[bound], values[bound]
 
 
 def _log_cosh(x: np.ndarray) -> np.ndarray:

@@ -139,25 +139,37 @@ def count_trips(walkers: Walkers) -> None:
 
 
 @njit(nogil=True, cache=True)
+def hand_out(walkers: Walkers, beta: np.ndarray, two_beta: np.ndarray) -> None:
+    """2 beta of the temperature at which each lane stands, into ``two_beta`` (R,)."""
+    for ladder in range(walkers.lane_at.shape[0]):
+        for t in range(len(beta)):
+            two_beta[walkers.lane_at[ladder, t]] = 2 * beta[t]
+
+
+@njit(nogil=True, cache=True)
+def exchange(walkers: Walkers, beta: np.ndarray) -> None:
+    """What follows a sweep once the energies are known: swaps of even or of odd pairs, trips, the count of sweeps."""
+    swap(walkers, beta, walkers.sweeps[0] % 2)
+    count_trips(walkers)
+    walkers.sweeps[0] += 1
+
+
+# stands once more beside the sweep of triples: numba keeps no closure over its functions from one process to the next,
+# and renews what it keeps when the file of the caller changes, not that of a sweep that an overload finds elsewhere
+@njit(nogil=True, cache=True)
 def advance(walkers: Walkers, graph: Graph, beta: np.ndarray, sweeps: int) -> None:
     """``sweeps`` heat-bath sweeps, each followed by swaps of even or of odd pairs, in place; beta (T,) float64."""
     lanes = walkers.spins.shape[1]
     two_beta, change = np.empty(lanes, np.float32), np.empty(lanes, np.float32)
     for _ in range(sweeps):
-        for ladder in range(walkers.lane_at.shape[0]):
-            for t in range(len(beta)):
-                two_beta[walkers.lane_at[ladder, t]] = 2 * beta[t]
+        hand_out(walkers, beta, two_beta)
         change[:] = 0
         sweep(walkers, graph, two_beta, change)
-        done = walkers.sweeps[0]
-        if done % REFRESH == 0:  # float32 changes must not add up for ever
+        if walkers.sweeps[0] % REFRESH:
+            walkers.energy[:] += change
+        else:  # float32 changes must not add up for ever
             energies(walkers.spins, graph.neighbours, graph.strengths, graph.field, walkers.energy)
-        else:
-            for r in range(lanes):
-                walkers.energy[r] += change[r]
-        swap(walkers, beta, done % 2)
-        count_trips(walkers)
-        walkers.sweeps[0] = done + 1
+        exchange(walkers, beta)
 
 
 @njit(nogil=True, cache=True)

@@ -80,6 +80,24 @@ def test_tiles_of_several_workers_are_computed_alike_and_told_one_at_a_time():
     assert 2 <= len(threads) <= 4 and torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_single_tile_has_as_many_threads_as_each_of_several(workers):
+    """On another number a convolution rounds differently: 2 maps would not be the first 2 of 8."""
+    before, seen = torch.get_num_threads(), {}
+    torch.set_num_threads(2)
+    try:
+        for count in (3, 12):
+
+            def denoiser(y, s, condition=None, asked=count):
+                seen.setdefault(asked, set()).add(torch.get_num_threads())
+                return y / 2
+
+            sample(denoiser, log_uniform(10.0, 0.1, 4), (count, 1, 8), 3, tile=4, workers=workers)
+        assert seen[3] == seen[12] == {2 // workers} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_error_in_one_of_several_workers_is_raised():
     def denoiser(y, s, condition=None):
         raise ArithmeticError("not a number")

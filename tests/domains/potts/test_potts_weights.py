@@ -1,47 +1,25 @@
 """A run of Potts states draws another lattice, in couplings that it has never seen, with exact weights."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from physgen.config import load_config
 from physgen.diffusion.inference.weight_statistics import reweighted_mean
 from physgen.domains.contract import get_domain
 from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
-from physgen.stages import DrawOptions, sample, simulate, train
+from physgen.stages import DrawOptions, sample
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "potts"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of a run of two steps: the network is belief propagation then."""
-    folder = tmp_path_factory.mktemp("run")
-    words = ["tracking.uri=off", "training.steps=2", "training.warmup=1", "data.temperatures=[1.0 J, 2.0 J]"]
-    asked = load_config(CONFIGS / "smoke.yaml", [*words, f"dataset={folder / 'data.h5'}"])
-    simulate(asked, folder / "data.h5")
-    return train(asked, folder / "runs", device="cpu")
+DOMAIN, LENGTH = "potts", 5
 
 
-@pytest.fixture(scope="module")
-def like():
-    """Configurations of two unseen instances on a larger lattice, with their exact ln Z."""
-    domain = get_domain("potts")(
-        couplings="gaussian", length=5, boundary="cylinder", temperatures=(1.0, 2.0), instances=2, replicas=25
-    )
-    return domain.simulate(seed=7)
-
-
-def test_ln_z_and_energies_are_those_of_the_transfer_matrix(run, like, tmp_path):
-    path = sample(run, tmp_path / "drawn.h5", DrawOptions(100, like, steps=10, weights=True, seed=2), device="cpu")
-    made = load_ensemble(path)
+def test_ln_z_and_energies_are_those_of_the_transfer_matrix(short_run, unseen, tmp_path):
+    asked = DrawOptions(100, unseen, steps=10, weights=True, seed=2)
+    made = load_ensemble(sample(short_run, tmp_path / "drawn.h5", asked, device="cpu"))
     assert made.attrs["levels"] == "least dissipation" and made.sizes["x"] == 5
     for i in range(2):
         for t in range(2):
-            law, exact = made.isel(disorder=i, temperature=t), like.isel(disorder=i, temperature=t)
+            law, exact = made.isel(disorder=i, temperature=t), unseen.isel(disorder=i, temperature=t)
             log_z = float(exact["log_partition"])
             assert abs(float(law["log_Z"]) - log_z) < 4 * float(law["log_Z_error"])
             assert float(law["log_Z_bound"]) < log_z
@@ -53,17 +31,18 @@ def test_ln_z_and_energies_are_those_of_the_transfer_matrix(run, like, tmp_path)
     assert float(made["log_Z_closed"].mean()) > 0.5  # configurations of the law were given: both sides of ln Z
 
 
-def test_what_the_network_was_not_trained_for_is_refused(run, like, tmp_path):
-    other = get_domain("potts")(states=4, length=4, temperatures=(1.0,), instances=2, replicas=2).simulate(seed=1)
-    for wrong, words in ((other, "the network was trained on 3"), (like.drop_attrs(deep=False), "how many states")):
+def test_what_the_network_was_not_trained_for_is_refused(short_run, unseen, tmp_path):
+    other = get_domain(DOMAIN)(states=4, length=4, temperatures=(1.0,), instances=2, replicas=2).simulate(seed=1)
+    for wrong, words in ((other, "the network was trained on 3"), (unseen.drop_attrs(deep=False), "how many states")):
         with pytest.raises(InputError, match=words):
-            sample(run, tmp_path / "new.h5", DrawOptions(30, wrong, weights=True), device="cpu")
+            sample(short_run, tmp_path / "new.h5", DrawOptions(30, wrong, weights=True), device="cpu")
     with pytest.raises(InputError, match="outside those of the training data"):
-        sample(run, tmp_path / "new.h5", DrawOptions(30, like, {"temperature": 0.2}, weights=True), device="cpu")
-    domain = get_domain("potts")
+        colder = DrawOptions(30, unseen, {"temperature": 0.2}, weights=True)
+        sample(short_run, tmp_path / "new.h5", colder, device="cpu")
+    domain = get_domain(DOMAIN)
     with pytest.raises(InputError, match="states: 3 in the reference, 4"):
-        domain().confront(like, other, "the other")
+        domain().confront(unseen, other, "the other")
     with pytest.raises(InputError, match="the given sites have 3"):
-        domain(states=4).simulate_given(like, seed=1)
-    given = domain(temperatures=(1.5,), replicas=3).simulate_given(like, seed=1)
-    assert np.array_equal(given["couplings"], like["couplings"]) and given.sizes["temperature"] == 1
+        domain(states=4).simulate_given(unseen, seed=1)
+    given = domain(temperatures=(1.5,), replicas=3).simulate_given(unseen, seed=1)
+    assert np.array_equal(given["couplings"], unseen["couplings"]) and given.sizes["temperature"] == 1

@@ -15,6 +15,8 @@ from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.ensemble import load_conditions
 from physgen.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 FAR = 4.5  # standard errors: by chance in 1 of 1e5
 
 

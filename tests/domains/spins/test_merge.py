@@ -20,6 +20,8 @@ from physgen.ensemble import load_ensemble, save_ensemble, split, splitting_labe
 from physgen.errors import InputError
 from physgen.tracking.journal import read_journal
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 SMOKE = Path(__file__).resolve().parents[3] / "configs" / "spins" / "smoke.yaml"
 FIELDS = {"length": 4, "temperatures": (2.0, 3.0), "boundary": "periodic"}
 

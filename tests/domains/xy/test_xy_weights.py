@@ -1,49 +1,27 @@
 """A run of angles draws another lattice, in couplings that it has never seen, with exact weights."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from physgen.config import load_config
 from physgen.diffusion.inference.weight_statistics import reweighted_mean
 from physgen.domains.contract import get_domain
 from physgen.domains.lattice_bonds import couplings_of
 from physgen.domains.xy.strip import log_partition
 from physgen.ensemble import load_ensemble
 from physgen.errors import InputError
-from physgen.stages import DrawOptions, sample, simulate, train
+from physgen.stages import DrawOptions, sample
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "xy"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of a run of two steps: the network is belief propagation then."""
-    folder = tmp_path_factory.mktemp("run")
-    words = ["tracking.uri=off", "training.steps=2", "training.warmup=1", "data.temperatures=[1.0 J, 2.0 J]"]
-    asked = load_config(CONFIGS / "smoke.yaml", [*words, f"dataset={folder / 'data.h5'}"])
-    simulate(asked, folder / "data.h5")
-    return train(asked, folder / "runs", device="cpu")
+DOMAIN, LENGTH = "xy", 3
 
 
-@pytest.fixture(scope="module")
-def like():
-    """Configurations of two unseen instances on a smaller lattice, whose ln Z the transfer matrix knows."""
-    domain = get_domain("xy")(
-        couplings="gaussian", length=3, boundary="cylinder", temperatures=(1.0, 2.0), instances=2, replicas=25
-    )
-    return domain.simulate(seed=7)
-
-
-def test_ln_z_and_energies_are_those_of_the_transfer_matrix(run, like, tmp_path):
-    path = sample(run, tmp_path / "drawn.h5", DrawOptions(60, like, steps=8, weights=True, seed=2), device="cpu")
-    made = load_ensemble(path)
+def test_ln_z_and_energies_are_those_of_the_transfer_matrix(short_run, unseen, tmp_path):
+    asked = DrawOptions(60, unseen, steps=8, weights=True, seed=2)
+    made = load_ensemble(sample(short_run, tmp_path / "drawn.h5", asked, device="cpu"))
     assert made.attrs["levels"] == "least dissipation" and made.sizes["x"] == 3
     for i in range(2):
         for t, temperature in enumerate((1.0, 2.0)):
-            law, bonds = made.isel(disorder=i, temperature=t), couplings_of(like)[i] / temperature
+            law, bonds = made.isel(disorder=i, temperature=t), couplings_of(unseen)[i] / temperature
             log_z = log_partition(bonds)
             assert abs(float(law["log_Z"]) - log_z) < 4 * float(law["log_Z_error"])
             assert float(law["log_Z_bound"]) < log_z
@@ -58,20 +36,21 @@ def test_ln_z_and_energies_are_those_of_the_transfer_matrix(run, like, tmp_path)
     np.testing.assert_allclose(np.abs(made["field"].values).max(), np.pi, atol=0.3)
 
 
-def test_what_the_network_was_not_trained_for_is_refused(run, like, tmp_path):
+def test_what_the_network_was_not_trained_for_is_refused(short_run, unseen, tmp_path):
     with pytest.raises(InputError, match="outside those of the training data"):
-        sample(run, tmp_path / "new.h5", DrawOptions(30, like, {"temperature": 0.2}, weights=True), device="cpu")
-    domain = get_domain("xy")
+        colder = DrawOptions(30, unseen, {"temperature": 0.2}, weights=True)
+        sample(short_run, tmp_path / "new.h5", colder, device="cpu")
+    domain = get_domain(DOMAIN)
     other = domain(length=4, temperatures=(1.0,), instances=8, replicas=2, sweeps=3).simulate(seed=1)
     with pytest.raises(InputError, match="lattice: "):
-        domain().confront(like, other, "the other")
-    given = domain(temperatures=(1.5,), replicas=8, sweeps=3).simulate_given(like, seed=1)
-    assert np.array_equal(given["couplings"], like["couplings"]) and given.sizes["temperature"] == 1
+        domain().confront(unseen, other, "the other")
+    given = domain(temperatures=(1.5,), replicas=8, sweeps=3).simulate_given(unseen, seed=1)
+    assert np.array_equal(given["couplings"], unseen["couplings"]) and given.sizes["temperature"] == 1
 
 
 @pytest.mark.parametrize(("copied", "verdicts"), [(0, {"open", "pass"}), (6, {"fail"})])
 def test_copies_are_found_whatever_their_rotation(copied, verdicts):
-    domain = get_domain("xy")(length=6, temperatures=(0.9,), instances=6, replicas=40, sweeps=20)
+    domain = get_domain(DOMAIN)(length=6, temperatures=(0.9,), instances=6, replicas=40, sweeps=20)
     data = domain.simulate(seed=4)
     made, train_part, held = (data.isel(disorder=slice(2 * i, 2 * i + 2)) for i in range(3))
     made = made.copy(deep=True)

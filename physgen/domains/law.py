@@ -68,8 +68,8 @@ class Law:
     def training_target(self, kind: str, constants: Mapping[str, Any]) -> TrainingTarget | None:
         """A conditional mean :math:`E[x_0 | y, ...]` to train towards, (x0, y, s, condition) -> shape of x0.
 
-        ``kind`` is "conditional", given y and the surroundings of each site, or "exact", given y alone. None where the
-        law gives neither.
+        ``kind`` is "conditional", given y and the surroundings of each site, "clusters", the mean over moves of
+        clusters, or "exact", given y alone. None where the law gives none.
         """
         return None
 

@@ -212,10 +212,12 @@ class Potts(Domain):
         return log_probability(template)
 
     def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-        """Probabilities of the states given y and all other sites, or given y alone (free along the first dim)."""
-        from physgen.domains.potts.target import conditional_mean, exact_mean
+        """Probabilities of the states given y and all other sites, over moves of clusters (bonds >= 0), or given y
+        alone (free along the first dim)."""
+        from physgen.domains.potts import target
 
-        return exact_mean if kind == "exact" else conditional_mean
+        known = {"conditional": target.conditional_mean, "clusters": target.cluster_mean, "exact": target.exact_mean}
+        return known[kind]
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""

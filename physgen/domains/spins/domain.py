@@ -303,10 +303,12 @@ class Spins(SpinJudging, Ingredients):
         return log_probability(template)
 
     def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-        """Each spin's mean given y and all others, or given y alone (lattices free along the first dim)."""
-        from physgen.domains.spins.target import conditional_mean, exact_mean
+        """Each spin's mean given y and all others, over moves of clusters (bonds >= 0 on a lattice), or given y alone
+        (lattices free along the first dim)."""
+        from physgen.domains.spins import target
 
-        return exact_mean if kind == "exact" else conditional_mean
+        known = {"conditional": target.conditional_mean, "clusters": target.cluster_mean, "exact": target.exact_mean}
+        return known[kind]
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary; any graph."""

@@ -211,13 +211,15 @@ class Potts(Domain):
 
         return log_probability(template)
 
-    def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+    def training_target(
+        self, kind: str, constants: Mapping[str, Any], sweeps: int = 0
+    ) -> Callable[..., torch.Tensor] | None:
         """Probabilities of the states given y and all other sites, over moves of clusters (bonds >= 0), or given y
         alone (free along the first dim)."""
         from physgen.domains.potts import target
 
         known = {"conditional": target.conditional_mean, "clusters": target.cluster_mean, "exact": target.exact_mean}
-        return known[kind]
+        return None if sweeps else known[kind]
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""

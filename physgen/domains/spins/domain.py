@@ -302,13 +302,14 @@ class Spins(SpinJudging, Ingredients):
 
         return log_probability(template)
 
-    def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-        """Each spin's mean given y and all others, over moves of clusters (bonds >= 0 on a lattice), or given y alone
-        (lattices free along the first dim)."""
+    def training_target(self, kind: str, constants: Mapping[str, Any], sweeps: int = 0) -> Callable[..., torch.Tensor]:
+        """Each spin's mean given y and all others, along so many heat-bath sweeps of the law given y, over moves of
+        clusters (bonds >= 0 on a lattice), or given y alone (lattices free along the first dim)."""
         from physgen.domains.spins import target
+        from physgen.domains.spins.posterior_sweeps import PosteriorSweeps
 
         known = {"conditional": target.conditional_mean, "clusters": target.cluster_mean, "exact": target.exact_mean}
-        return known[kind]
+        return PosteriorSweeps(sweeps) if sweeps else known[kind]
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary; any graph."""

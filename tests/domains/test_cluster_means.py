@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from physgen.domains.cluster_means import cluster_means
+from physgen.domains.contract import get_domain
 from physgen.domains.spins import target
 from physgen.errors import InputError
 
@@ -77,6 +78,20 @@ def test_spins_in_a_field_against_the_transfer_matrix():
     found = target.cluster_mean(started, y.expand_as(started), s.expand(4000), many)
     exact = target.exact_mean(started[:1], y, s, {"channels": channels, "field": outer})
     assert float(deviations(found, exact[0]).max()) < LARGEST_Z
+
+
+def test_two_states_of_potts_are_spins_of_half_the_coupling():
+    """The same random numbers, so the same means to the last bits; and both domains offer them, vectors do not."""
+    x, y, s = torch.sign(normal(5, 1, 3, 4, seed=5)), normal(5, 1, 3, 4, seed=6), torch.full((5,), 0.8).double()
+    channels = torch.full((5, 4, 3, 4), 0.4).double()
+    of_spins = get_domain("spins")().training_target("clusters", {})
+    of_states = get_domain("potts")().training_target("clusters", {})
+    torch.manual_seed(9)
+    spins = of_spins(x, y, s, {"channels": channels})
+    torch.manual_seed(9)
+    states = of_states(torch.cat([-x, x], 1), torch.cat([-y, y], 1), s, {"channels": 2 * channels})
+    assert float((states[:, 1:] - states[:, :1] - spins).abs().max()) < 1e-12
+    assert get_domain("xy")().training_target("clusters", {}) is None
 
 
 def test_what_has_no_clusters_is_refused():

@@ -132,10 +132,10 @@ class TrainingConfig(Section):
         "equal up to rounding. On a CPU a U-Net is faster without",
     )  # fmt: skip
     augment: bool = True
-    target: Literal["sample", "conditional", "exact"] = Field(
+    target: Literal["sample", "conditional", "clusters", "exact"] = Field(
         "sample", description="what is denoised towards: the configuration itself; its mean given y and its "
-        "surroundings (conditional), or given y alone (exact), where the law of the physics gives these. The minimiser "
-        "is the same, the noise of the gradient less or none",
+        "surroundings (conditional), the same averaged over moves of clusters (clusters), or given y alone (exact), "
+        "where the law of the physics gives these. The minimiser is the same, the noise of the gradient less or none",
     )  # fmt: skip
     target_sweeps: int = Field(
         0, ge=0, description="a conditional target is averaged over so many sweeps of the law given y, from the "

@@ -214,12 +214,12 @@ class Potts(Domain):
     def training_target(
         self, kind: str, constants: Mapping[str, Any], sweeps: int = 0
     ) -> Callable[..., torch.Tensor] | None:
-        """Probabilities of the states given y and all other sites, or given y alone (free along the first dim)."""
-        from physgen.domains.potts.target import conditional_mean, exact_mean
+        """Probabilities of the states given y and all other sites, over moves of clusters (bonds >= 0), or given y
+        alone (free along the first dim)."""
+        from physgen.domains.potts import target
 
-        if sweeps:
-            return None
-        return exact_mean if kind == "exact" else conditional_mean
+        known = {"conditional": target.conditional_mean, "clusters": target.cluster_mean, "exact": target.exact_mean}
+        return None if sweeps else known[kind]
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from physgen.domains import lattice_bonds
+from physgen.domains.cluster_means import CLUSTER_SWEEPS, cluster_means
 from physgen.domains.potts.encoding import conditions
 from physgen.domains.potts.lattice import check_potts
 from physgen.domains.potts.strip import chain_of, solve
@@ -52,6 +53,13 @@ def conditional_mean(x0: Tensor, y: Tensor, s: Tensor, condition: Condition = No
     for direction, bonds in enumerate((condition or {})["channels"].unbind(1)):
         logits = logits + bonds[:, None] * neighbour(x0, direction, x0.ndim - 2)
     return logits.softmax(1)
+
+
+def cluster_mean(x0: Tensor, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+    """Nearly the probability of each state given y, the mean over moves of clusters from x0; arguments of
+    :func:`conditional_mean`, bonds that are not negative: :func:`physgen.domains.cluster_means.cluster_means`."""
+    field = y / s.reshape(-1, *[1] * (y.ndim - 1)).square()
+    return cluster_means(x0.argmax(1), field, (condition or {})["channels"][:, ::2], CLUSTER_SWEEPS)
 
 
 def exact_mean(x0: Tensor, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:

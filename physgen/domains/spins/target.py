@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from physgen.domains.cluster_means import CLUSTER_SWEEPS, cluster_means
 from physgen.domains.quenched import sample_shape
 from physgen.domains.spins.denoiser import TransferMatrixDenoiser
 from physgen.domains.spins.enumeration import enumerate_graph
@@ -91,6 +92,23 @@ def conditional_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, conditi
             ``bonds``; and ``field`` where there is one.
     """
     return torch.tanh(own_fields(y, s, condition) + of_neighbours(condition, x0.shape[-1])(x0))
+
+
+def cluster_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, condition: Condition = None) -> torch.Tensor:
+    r"""Nearly :math:`E[\sigma | y]`, the mean over moves of clusters from x0; arguments of :func:`conditional_mean`.
+
+    For bonds on a lattice that are not negative: :func:`physgen.domains.cluster_means.cluster_means` at q = 2, bonds
+    :math:`2 \beta J` and fields :math:`\pm(y/s^2 + \beta h)`.
+    """
+    given = condition or {}
+    if "channels" not in given:
+        raise InputError("the target 'clusters' needs couplings on a lattice: take training.target=conditional")
+    field = y[:, 0] / s.reshape(-1, *[1] * (y.ndim - 2)).square()
+    if "field" in given:
+        field = field + given["field"].reshape(field.shape)
+    bonds = 2 * given["channels"][:, ::2]
+    chances = cluster_means(x0[:, 0] > 0, torch.stack([-field, field], 1), bonds, CLUSTER_SWEEPS)
+    return chances[:, 1:] - chances[:, :1]
 
 
 def exact_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, condition: Condition = None) -> torch.Tensor:

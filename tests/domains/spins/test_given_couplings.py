@@ -125,7 +125,7 @@ def test_edge_lists_of_different_graphs_stand_on_the_union_of_their_edges(tmp_pa
         write_edges(tmp_path / "a.txt", [[0, 1, 1.5], [1, 2, -1]]),
         write_edges(tmp_path / "b.txt", [[2, 3, 2.0], [0, 1, 0.5]]),
     ]
-    read = Domain.load("couplings", paths)
+    read = Domain.load("couplings", paths, sign="minus")
     assert read.edges.values.tolist() == [[0, 1], [1, 2], [2, 3]]
     assert read.couplings.values.tolist() == [[1.5, -1, 0], [0.5, 0, 2]]
     assert "not_trainable" not in read.attrs
@@ -150,6 +150,7 @@ def test_arrays_of_bonds_are_read_in_either_order_of_their_axes(tmp_path, last):
         ([[0, 1, 1.0], [1, 0, 1.0]], {}, "parallel=sum"),
         ([[0, 5, 1.0]], {"shape": "3,3"}, "a bond of the lattice"),
         ([[0, 1, 1.0]], {"shape": "3,3", "spins": "4"}, "correct one"),
+        ([[0, 1, 1.0]], {"sign": ""}, "sign=minus for H = -sum J s s, or sign=plus"),
         ([[0, 1, 1.0]], {"bonds": "down"}, "'bonds' is one of .npy arrays"),
         ([[0, 1, 1.0]], {"chains": "2"}, "unknown option 'chains'"),
         ([[0, 1, 1.0]], {"temperatures": "1,1"}, "one twice"),
@@ -158,7 +159,7 @@ def test_arrays_of_bonds_are_read_in_either_order_of_their_axes(tmp_path, last):
 def test_bad_couplings_are_refused(tmp_path, rows, options, message):
     path = write_edges(tmp_path / "J.txt", rows)
     with pytest.raises(InputError, match=message):
-        Domain.load("couplings", [path], **options)
+        Domain.load("couplings", [path], **({"sign": "minus"} | options))
 
 
 # --- the road of the command line --------------------------------------------------------------------
@@ -191,7 +192,7 @@ def test_the_printed_commands_lead_from_couplings_to_a_verdict(run, tmp_path, ca
     monkeypatch.chdir(tmp_path)
     for i, one in enumerate(bonds((4, 4), count=3, boundary="cylinder")):
         write_edges(tmp_path / f"J{i}.txt", np.c_[lattice_edges((4, 4)), one.reshape(-1)])
-    words = ["import", "couplings", "J0.txt", "J1.txt", "J2.txt", "shape=4,4", "temperatures=1,2", "-o", "J.h5"]
+    words = ["import", "couplings", "J0.txt", "J1.txt", "J2.txt", "shape=4,4", "sign=minus", "temperatures=1,2", "-o", "J.h5"]
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert "train" not in shown and "or, from a run: physgen sample RUN --like J.h5 -o NEW.h5" in shown
@@ -238,7 +239,7 @@ def test_a_forgotten_field_is_no_template(tmp_path):
 def test_a_general_graph_is_simulated_and_refused_by_a_network_of_a_lattice(run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_edges(tmp_path / "J.txt", np.c_[complete_graph(8), np.linspace(-1, 1, 28)])
-    assert main(["import", "couplings", "J.txt", "-o", "J.h5"]) == 0
+    assert main(["import", "couplings", "J.txt", "sign=-", "-o", "J.h5"]) == 0
     shown = capsys.readouterr().out
     assert "or, from a run: physgen sample RUN --like J.h5" in shown
     assert main([*command_of(shown, "next"), "data.replicas=64"]) == 0

@@ -187,8 +187,12 @@ def test_a_dimod_header_is_understood(tmp_path):
     np.testing.assert_allclose(loaded.energy.values.ravel(), energies, atol=1e-6)
     np.testing.assert_allclose(loaded.external_field.values.ravel(), [-0.5, 0, 0, 0.25])
     assert "at least 3 instances" in loaded.attrs["not_trainable"]
-    with pytest.raises(InputError, match="change_vartype"):
-        import_list(tmp_path, text.replace("SPIN", "BINARY"), spins[None])
+    text_of_binary = coordinate.dumps(model.change_vartype("BINARY", inplace=False), vartype_header=True)
+    of_binary = import_list(tmp_path, text_of_binary, spins[None], temperatures="3")  # but for the constant left out
+    differences = np.diff(of_binary.energy.values.ravel())
+    np.testing.assert_allclose(differences, np.diff(energies), atol=1e-6)
+    with pytest.raises(InputError, match="vartype=REAL is unknown"):
+        import_list(tmp_path, text.replace("SPIN", "REAL"), spins[None])
     with pytest.raises(InputError, match="sign: the header"):
         import_list(tmp_path, text, spins[None], sign="minus")
 

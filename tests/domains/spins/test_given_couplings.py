@@ -192,7 +192,18 @@ def test_the_printed_commands_lead_from_couplings_to_a_verdict(run, tmp_path, ca
     monkeypatch.chdir(tmp_path)
     for i, one in enumerate(bonds((4, 4), count=3, boundary="cylinder")):
         write_edges(tmp_path / f"J{i}.txt", np.c_[lattice_edges((4, 4)), one.reshape(-1)])
-    words = ["import", "couplings", "J0.txt", "J1.txt", "J2.txt", "shape=4,4", "sign=minus", "temperatures=1,2", "-o", "J.h5"]
+    words = [
+        "import",
+        "couplings",
+        "J0.txt",
+        "J1.txt",
+        "J2.txt",
+        "shape=4,4",
+        "sign=minus",
+        "temperatures=1,2",
+        "-o",
+        "J.h5",
+    ]
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert "train" not in shown and "or, from a run: physgen sample RUN --like J.h5 -o NEW.h5" in shown

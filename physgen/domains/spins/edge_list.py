@@ -77,9 +77,13 @@ def _fill(table: EdgeTable, rows: list[list[str]], names: list[str] | None) -> N
     except ValueError as error:
         raise InputError(f"{path} is not a table of numbers 'spin1 spin2 J' ({error}): one edge in each row") from None
     if values.size == 0 or values.shape[1] != 3 or not np.isfinite(values).all():
+        found = f"has rows of {', '.join(map(str, sorted(widths)))} numbers" if rows else "holds no couplings"
+        if values.size and values.shape[1] == 3:
+            worst = int(np.argmax(~np.isfinite(values).all(axis=1)))
+            found = f"has the row {' '.join(rows[worst])!r}"
         raise InputError(
-            f"{path} has {len(rows)} rows of {sorted(widths) or 'no'} numbers: it must hold rows of three finite "
-            "numbers 'spin1 spin2 J'"
+            f"{path} {found}: it must hold rows of three finite numbers 'spin1 spin2 J', with a decimal point, one "
+            "bond in each row"
         )
     strength = names.index("strength") if names else 2
     ends = np.delete(values, strength, axis=1)
@@ -126,8 +130,9 @@ def first_spin(tables: list[EdgeTable], spins: int, given: str, grid: tuple[int,
     possible = [first for first in (said or (0, 1)) if low >= first and high < spins + first]
     if not possible:
         raise InputError(
-            f"{path} names spin {low if low < 0 else high}, the configurations have {spins}"
-            f"{f', counted from {given}' if given else ''}: check that they belong together"
+            f"{path} names spin {low if low < 0 else high}, there are {spins} spins"
+            f"{f', counted from {given}' if given else ''}; check shape, their number, first, and that the files belong "
+            "together"
         )
     if len(possible) > 1 and grid is not None:
         fitting = [first for first in possible if all(fits_lattice(t.ends - first, grid) for t in tables)]

@@ -169,7 +169,7 @@ def test_a_lattice_decides_which_spin_is_the_first(made, tmp_path):
         import_list(tmp_path, text, spins, temperatures="0.5")
 
 
-@pytest.mark.parametrize(("first", "message"), [("0", "names spin 4, the configurations have 4"), ("2", "from 0 or")])
+@pytest.mark.parametrize(("first", "message"), [("0", "names spin 4, there are 4 spins"), ("2", "from 0 or")])
 def test_a_first_spin_that_does_not_fit_is_refused(tmp_path, first, message):
     with pytest.raises(InputError, match=message):
         import_list(tmp_path, "1 4 1.0\n", FOUR, first=first)

@@ -101,6 +101,8 @@ def test_couplings_that_a_method_cannot_take_are_refused():
         Domain(method="transfer_matrix").simulate_given(graph, 0)
     with pytest.raises(InputError, match="at most 20 spins, the given couplings join 25"):
         Domain(length=3, method="enumeration").simulate_given(from_arrays(None, bonds((5, 5))), 0)
+    with pytest.raises(InputError, match="no-file.txt does not exist"):
+        pg.simulate(pg.Experiment(name="none", domain="spins", data=Domain()), "no-file.txt")
     with pytest.raises(InputError, match=r"\[1.0, 1.5, 2.0\] J.*\[0.5\] J.*data.temperatures=\[0.5J\]"):
         Domain().simulate_given(from_arrays(None, bonds((3, 3)), 0.5), 0)
 

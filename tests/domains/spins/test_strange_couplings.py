@@ -174,6 +174,10 @@ REFUSED = {  # content, options, what is said
     "HDF5": (b"\x89HDF\r\n\x1a\n", MINUS, "is HDF5"),
     "binary": (b"\xff\x00\x01", MINUS, "is not a text file"),
     "torn gzip": (gzip.compress(rows().encode())[:30], MINUS, "cannot be read"),
+    "no rows": ("# H = -sum J s s\n", {}, "holds no couplings"),
+    "NaN": ("0 1 1\n1 2 nan\n", MINUS, "has the row '1 2 nan'"),
+    "decimal commas": ("0 1 1,5\n1 2 0,5\n", MINUS, "rows of 4 numbers: .*with a decimal point"),
+    "outside": ("0 1 1\n0 99 1\n", MINUS | {"shape": "4,4"}, "names spin 99, there are 16 spins; check shape"),
     "prose": ("dear reader\n" + rows(), MINUS, "'dear reader' is neither numbers"),
 }
 

@@ -131,8 +131,8 @@ def first_spin(tables: list[EdgeTable], spins: int, given: str, grid: tuple[int,
     if not possible:
         raise InputError(
             f"{path} names spin {low if low < 0 else high}, there are {spins} spins"
-            f"{f', counted from {given}' if given else ''}; check shape, their number, first, and that the files belong "
-            "together"
+            f"{f', counted from {given}' if given else ''}; check shape, their number, first, and whether the files "
+            "belong together"
         )
     if len(possible) > 1 and grid is not None:
         fitting = [first for first in possible if all(fits_lattice(t.ends - first, grid) for t in tables)]

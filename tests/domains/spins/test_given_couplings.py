@@ -243,6 +243,14 @@ def test_a_template_is_refused_where_configurations_are_needed(run, tmp_path, ca
         pg.train(pg.open_run(run).experiment.model_copy(update={"name": "new"}), load_conditions(path), runs=tmp_path)
 
 
+def test_couplings_of_a_file_are_finite():
+    given = from_arrays(None, bonds((3, 3)))
+    given["couplings"].values[1, 0, 2, 2] = np.nan
+    for take in (lambda: Domain().simulate_given(given, 0), lambda: Domain().request(given, 2, {"temperature": 1.0})):
+        with pytest.raises(InputError, match=r"couplings nan at index \(1, 0, 2, 2\)"):
+            take()
+
+
 def test_a_forgotten_field_is_no_template(tmp_path):
     ensemble = Domain(length=3, instances=3, replicas=2).simulate(0).drop_vars("field")
     with pytest.raises(InputError, match="needs a variable 'field'"):

@@ -104,6 +104,8 @@ def simulate_ensemble(
     """
     if processes < 1:
         raise InputError(f"{processes} processes cannot simulate: give at least 1")
+    if isinstance(given, str | Path) and not Path(given).is_file():
+        raise InputError(f"{given} does not exist or is not a file: check the path of the given conditions")
     before = _cpu_seconds()
     taken = {} if given is None else described({"given": given})
     template = None if given is None else _conditions(experiment, given)

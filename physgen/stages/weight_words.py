@@ -168,7 +168,7 @@ def _line(words: str, laws: Mapping[str, np.ndarray], draws: int) -> str:
     counts, error = laws["effective_fraction"][good] * draws, laws["log_Z_error"][good]
     spread = f" ({counts.min():.0f} to {counts.max():.0f})" if len(counts) > 1 else ""
     bad = f"; {(~good).sum()} of {len(good)} laws have too heavy a tail for either" if not good.all() else ""
-    return (
-        f"{head}{np.median(counts):.0f}{spread} of {draws} draws count, ln Z to {np.median(error):.3f}, "
-        f"{divergence}{bad}"
-    )
+    log_z = f"to {np.median(error):.3f}"
+    if len(good) == 1:  # one law has a value
+        log_z = f"{laws['log_Z'][0]:.3f} +- {error[0]:.3f}"
+    return f"{head}{np.median(counts):.0f}{spread} of {draws} draws count, ln Z {log_z}, {divergence}{bad}"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
+import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +18,8 @@ from physgen.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -69,20 +76,45 @@ def _other_axis(spins: np.ndarray, temperatures: int) -> str:
 
 
 def array(path: Path) -> np.ndarray:
-    """A numeric array; Python objects are refused, because unpickling them runs code."""
+    """A numeric array, of an archive the only one; Python objects are refused, because unpickling them runs code."""
     loaded = open_arrays(path)
+    if isinstance(loaded, dict) and len(loaded) == 1:
+        return next(iter(loaded.values()))
     if isinstance(loaded, dict):
         raise InputError(f"{path} is an archive of {', '.join(loaded)}: save the one array that is meant as .npy")
     return loaded
 
 
-def open_arrays(path: Path) -> dict[str, np.ndarray] | np.ndarray:
-    """The array of an .npy file, or those of an .npz archive by name."""
+def open_arrays(path: Path, content: bytes | None = None) -> dict[str, np.ndarray] | np.ndarray:
+    """The array of an .npy file, or those of an .npz archive by name; ``content`` where it is at hand."""
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(path if content is None else io.BytesIO(content), allow_pickle=False)
         return {key: loaded[key] for key in loaded.files} if hasattr(loaded, "files") else loaded
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path} is not a readable array of numbers ({' '.join(str(error).split())[:120]}): "
             "physgen loads no Python objects; save it with numpy.save as int8 or float"
         ) from error
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a file, unpacked where it is one of gzip."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == GZIP else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}): check the file") from None
+
+
+def text_of(path: Path, content: bytes | None = None) -> str:
+    """The text of a file in UTF-8, UTF-16 or Latin-1, packed by gzip or not, without a byte order mark."""
+    content = content_of(path) if content is None else content
+    encoding = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        if any(byte < 9 for byte in content):  # no text holds them
+            raise InputError(
+                f"{path} is not a text file: couplings are read from text, JSON of dimod, .npy, .npz and matrices"
+            ) from None
+        return content.decode("latin-1")

@@ -42,7 +42,7 @@ def read_conventions(options: dict[str, str]) -> Conventions:
     sign, scale = options.pop("sign", ""), options.pop("scale", "1")
     if sign and sign not in SIGNS:
         raise InputError(
-            f"sign={sign} is unknown: give sign=minus for H = -sum J s s (the default here) or sign=plus for "
+            f"sign={sign} is unknown: give sign=minus for H = -sum J s s or sign=plus for "
             "E = +sum J s s (dimod and most annealers)"
         )
     check = options.pop("check", "on")
@@ -72,7 +72,7 @@ def read_temperatures(temperatures: str = "", betas: str = "") -> np.ndarray | N
     except ValueError:
         raise InputError(f"{name} {text!r} must be numbers separated by commas, e.g. 0.5,1,2") from None
     if not np.all(np.isfinite(values) & (values > 0)):
-        raise InputError(f"{name} {list(values)} must be positive, {'in units of J' if temperatures else 'in 1/J'}")
+        raise InputError(f"{name} {text!r} must be positive, {'in units of J' if temperatures else 'in 1/J'}")
     return values if temperatures else 1 / values
 
 

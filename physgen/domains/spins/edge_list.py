@@ -3,141 +3,87 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from physgen.domains.spins.conventions import read_temperatures
+from physgen.domains.spins.arrays import text_of
+from physgen.domains.spins.coupling_headers import COMMENT, INLINE, EdgeTable, column_names, read_comment, split_row
 from physgen.domains.spins.couplings import lattice_edges
 from physgen.errors import InputError
 
-COMMENT = re.compile(r"^\s*(?:#|%|//)+")
-PAIR = re.compile(r"([A-Za-z_]+)\s*[=:]\s*([^\s;]+)")
-HAMILTONIAN = re.compile(r"\b[HE]\s*=\s*([+-]?)\s*(?:\\?sum|Σ|∑)", re.IGNORECASE)
-FIRST_END = {"i", "u", "spin1", "site1", "row", "source", "from", "node1", "spin_1", "site_1"}
-SECOND_END = {"j", "v", "spin2", "site2", "col", "column", "target", "to", "node2", "spin_2", "site_2"}
-STRENGTH = {"J", "w", "coupling", "couplings", "weight", "value", "bias", "Jij", "J_ij", "strength"}
-TEMPERATURES, BETAS = ("t", "temperature", "temperatures"), ("beta", "betas")
-SHAPES = ("shape", "lattice")
-COUNTS, FIRSTS = ("n", "spins", "sites", "nodes", "vertices"), ("first", "base")
-HARMLESS = ("seed", "date", "author", "file", "created", "version")
 
+def read_edge_table(path: Path, text: str | None = None) -> EdgeTable:
+    """Read a text of rows ``i j J``, separated by blanks or commas; ``text`` is that of the file, where it is at hand.
 
-@dataclass
-class EdgeTable:
-    """Rows of one file as they stand there, and what its header says."""
-
-    path: Path
-    ends: np.ndarray  # (M, 2), numbered as in the file
-    couplings: np.ndarray  # (M,)
-    sign: str = ""  # of the header: minus, plus
-    first: int | None = None
-    temperatures: np.ndarray | None = None
-    spins: int | None = None
-    shape: str = ""  # of the lattice, 6,3,3, as an option says it
-    linear: bool = False  # rows i i h are external fields
-    asks_sign: bool = False  # the sign has to be given, unless ``sign`` says it
-    notes: list[str] = field(default_factory=list)
-
-
-def read_edge_table(path: Path) -> EdgeTable:
-    """Read a text file of rows ``i j J``, separated by blanks or commas.
-
-    Understood in comments (``#``, ``%``, ``//``): ``vartype=SPIN`` of dimod (rows ``i i h`` are fields, and
-    E = +sum J s s + sum h s where no other line says the sign), ``H = -sum``, ``sign``, ``first``, ``T`` or ``beta``,
-    ``N``, ``shape``, names of the columns. A first row of names gives the columns, a first row of one or two numbers
-    the counts of spins (and edges). What contradicts the rows is refused, what is not understood is noted.
+    Understood in comments (``#``, ``%``, ``//``, ``!``, ``;``, a lone ``c``): ``H = -sum J s s - sum h s`` or with
+    other signs (rows ``i i h`` are fields where the line has them), ``vartype=SPIN`` or ``BINARY`` of dimod (rows
+    ``i i h`` are fields, and E = +sum J s s + sum h s where no other line says the sign), ``sign``, ``first``, ``T`` or
+    ``beta``, ``N``, ``shape``, ``parallel``, names of the columns. A first row of names gives the columns, a first row
+    of one or two numbers the counts of spins (and edges). What contradicts the rows is refused, what is not understood
+    is noted.
     """
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a table of numbers 'spin1 spin2 J' ({error}): one edge in each row") from None
-    table = EdgeTable(path, np.empty((0, 2)), np.empty(0))
+    lines = [line.strip() for line in (text_of(path) if text is None else text).splitlines() if line.strip()]
+    table = EdgeTable(path, np.empty((0, 2)), np.empty(0), asks_sign=True)
     names: list[str] | None = None
     rows = []
     for line in lines:
         if COMMENT.match(line):
-            names = _read_comment(COMMENT.sub("", line).strip(), table) or names
+            names = read_comment(COMMENT.sub("", line).strip(), table) or names
         else:
-            rows.append(re.split(r"[\s,;]+", line))
+            rows.append(split_row(INLINE.sub("", line)))
     if rows and all(not _is_number(word) for word in rows[0]):
-        names = _column_names(rows.pop(0))
+        head = rows.pop(0)
+        names = column_names(head)
         if names is None:
-            raise InputError(f"{path}: columns {lines[0]!r} are not understood: name them spin1 spin2 J, or leave them")
+            raise InputError(
+                f"{path} is no list of couplings: its line {' '.join(head)[:60]!r} is neither numbers, nor a comment "
+                "(# ...), nor names of columns (spin1 spin2 J)"
+            )
     count = None
     if len(rows) > 1 and len(rows[0]) < 3 <= len(rows[1]):
         count = rows.pop(0)
+    if names and "number" in names:
+        rows, names = [row[1:] if len(row) == 4 else row for row in rows], names[1:]
     _fill(table, rows, names)
     _check_counts(table, count)
+    if table.linear and not table.sign:
+        table.sign = "plus"  # dimod's sign, where no line says another
     return table
 
 
-def _read_comment(text: str, table: EdgeTable) -> list[str] | None:
-    """Take what a comment says; the names of columns where it holds them."""
-    names = _column_names(re.split(r"[\s,;]+", text))
-    if names:
-        return names
-    convention = HAMILTONIAN.search(text)
-    if convention:
-        table.sign = "minus" if convention[1] == "-" else "plus"
-    known = bool(convention)
-    for key, value in PAIR.findall(text) if not convention else ():
-        known |= _take(key.lower(), value, table)
-    if not known and text:
-        table.notes.append(f"{table.path.name}: the comment {text[:60]!r} was not understood")
-    return None
+def numbers(rows: list[list[str]]) -> np.ndarray:
+    """Rows of words as numbers; exponents may be Fortran's, 1.5D+00. Raises ValueError."""
+    return np.array([[float(_exponent(word)) for word in row] for row in rows], dtype=np.float64)
 
 
-def _take(key: str, value: str, table: EdgeTable) -> bool:
-    """One key=value of a header; whether it is known."""
-    if key == "vartype":
-        if value.upper() != "SPIN":
-            raise InputError(
-                f"{table.path} holds variables of type {value} (0 and 1): convert the model to spins +-1 first, with "
-                "dimod bqm.change_vartype('SPIN', inplace=False)"
-            )
-        table.sign, table.linear = table.sign or "plus", True  # dimod's sign, where no line says another
-    elif key == "sign":
-        table.sign = {"-": "minus", "+": "plus"}.get(value, value)
-    elif key in FIRSTS and value in ("0", "1"):
-        table.first = int(value)
-    elif key in TEMPERATURES or key in BETAS:
-        table.temperatures = read_temperatures(**{"temperatures" if key in TEMPERATURES else "betas": value})
-    elif key in COUNTS and value.isdigit():
-        table.spins = int(value)
-    elif key in SHAPES and re.fullmatch(r"\d+([,x]\d+){0,2}", value):
-        table.shape = value.replace("x", ",")
-    else:
-        return key in HARMLESS
+def _exponent(word: str) -> str:
+    return re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", word)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(_exponent(word))
+    except ValueError:
+        return False
     return True
-
-
-def _column_names(words: list[str]) -> list[str] | None:
-    """end, end, strength in the order of the columns, or None where the words do not name columns."""
-    kinds = []
-    for word in words:
-        lower = word.lower()
-        if word in STRENGTH or word != "j" and lower in STRENGTH:
-            kinds.append("strength")
-        elif lower in FIRST_END | SECOND_END:
-            kinds.append("end")
-        else:
-            return None
-    return kinds if sorted(kinds) == ["end", "end", "strength"] else None
 
 
 def _fill(table: EdgeTable, rows: list[list[str]], names: list[str] | None) -> None:
     path = table.path
+    widths = {len(row) for row in rows}
     try:
-        widths = {len(row) for row in rows}
-        values = np.array([[float(word) for word in row] for row in rows]) if len(widths) == 1 else np.empty((0, 0))
+        values = numbers(rows) if len(widths) == 1 else np.empty((0, 0))
     except ValueError as error:
         raise InputError(f"{path} is not a table of numbers 'spin1 spin2 J' ({error}): one edge in each row") from None
     if values.size == 0 or values.shape[1] != 3 or not np.isfinite(values).all():
+        found = f"has rows of {', '.join(map(str, sorted(widths)))} numbers" if rows else "holds no couplings"
+        if values.size and values.shape[1] == 3:
+            worst = int(np.argmax(~np.isfinite(values).all(axis=1)))
+            found = f"has the row {' '.join(rows[worst])!r}"
         raise InputError(
-            f"{path} has {len(rows)} rows of {sorted(widths) or 'no'} numbers: it must hold rows of three finite "
-            "numbers 'spin1 spin2 J'"
+            f"{path} {found}: it must hold rows of three finite numbers 'spin1 spin2 J', with a decimal point, one "
+            "bond in each row"
         )
     strength = names.index("strength") if names else 2
     ends = np.delete(values, strength, axis=1)
@@ -146,29 +92,27 @@ def _fill(table: EdgeTable, rows: list[list[str]], names: list[str] | None) -> N
         raise InputError(
             f"{path}: spins must be whole numbers, the columns are spin1 spin2 J unless a header names them"
         )
-    if not table.linear and np.any(ends[:, 0] == ends[:, 1]):
-        raise InputError(f"{path}: no edge may join a spin to itself (rows i i h need a header '# vartype=SPIN')")
+    own = ends[:, 0] == ends[:, 1]
+    if not table.linear and np.any(own):
+        raise InputError(
+            f"{path}: row {' '.join(rows[int(np.argmax(own))])!r} joins a spin to itself: rows i i h are fields only "
+            "where a line says so, '# H = -sum J s s - sum h s' or '# vartype=SPIN'; else leave them out"
+        )
+    if table.turned:
+        table.couplings = np.where(own, -table.couplings, table.couplings)
 
 
 def _check_counts(table: EdgeTable, count: list[str] | None) -> None:
     """A first row 'N' or 'N M' has to be that of the rows."""
     if count is None:
         return
-    numbers = [int(word) if word.isdigit() else -1 for word in count]
-    if min(numbers) < 0 or len(numbers) == 2 and numbers[1] != len(table.couplings):
+    found = [int(word) if word.isdigit() else -1 for word in count]
+    if min(found) < 0 or len(found) == 2 and found[1] != len(table.couplings):
         raise InputError(
             f"{table.path}: the first row {' '.join(count)!r} is neither an edge nor the counts 'spins edges' of the "
             f"{len(table.couplings)} rows below it: correct or remove it"
         )
-    table.spins = numbers[0]
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    table.spins = found[0]
 
 
 # --- which spin is the first -------------------------------------------------------------------------
@@ -186,8 +130,9 @@ def first_spin(tables: list[EdgeTable], spins: int, given: str, grid: tuple[int,
     possible = [first for first in (said or (0, 1)) if low >= first and high < spins + first]
     if not possible:
         raise InputError(
-            f"{path} names spin {low if low < 0 else high}, the configurations have {spins}"
-            f"{f', counted from {given}' if given else ''}: check that they belong together"
+            f"{path} names spin {low if low < 0 else high}, there are {spins} spins"
+            f"{f', counted from {given}' if given else ''}; check shape, their number, first, and whether the files "
+            "belong together"
         )
     if len(possible) > 1 and grid is not None:
         fitting = [first for first in possible if all(fits_lattice(t.ends - first, grid) for t in tables)]
@@ -212,44 +157,65 @@ def graph_of(table: EdgeTable, first: int, parallel: str) -> tuple[np.ndarray, n
     """Edges (M, 2) int32, i < j and sorted, their couplings (M,), and the fields (spin, h) of a table.
 
     Args:
-        parallel: what rows of one bond mean: ``sum`` adds them up, ``once`` takes rows that repeat one coupling (a
-            symmetric matrix) as one; without it they are refused.
+        parallel: what rows of one bond (or one field) mean: ``sum`` adds them up, ``once`` takes rows that repeat one
+            coupling (a symmetric matrix) as one; without it, in the file too, they are refused.
     """
+    if table.parallel and parallel and table.parallel != parallel:
+        raise InputError(f"parallel={parallel}, the header of {table.path} says {table.parallel}: correct one")
+    parallel = parallel or table.parallel
     if parallel not in ("", "sum", "once"):
         raise InputError(f"parallel={parallel} is unknown: give parallel=sum or parallel=once")
     ends = np.sort(table.ends - first, axis=1)
-    diagonal = ends[:, 0] == ends[:, 1]
-    fields = list(zip(ends[diagonal, 0].tolist(), table.couplings[diagonal].tolist(), strict=True))
-    ends, rows = ends[~diagonal], table.couplings[~diagonal]
     edges, where, count = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
     where = where.reshape(-1)
-    total: np.ndarray = np.bincount(where, weights=rows, minlength=len(edges))
+    total: np.ndarray = np.bincount(where, weights=table.couplings, minlength=len(edges))
     if count.max(initial=1) > 1 and parallel != "sum":
-        apart = np.abs(total[where] / count[where] - rows)
+        apart = np.abs(total[where] / count[where] - table.couplings)
         row = int(np.argmax(np.where(count[where] > 1, apart + 1, 0)))
         bond = (ends[row] + first).tolist()
         if not parallel:
             raise InputError(
                 f"{table.path} gives bond {bond} in {count[where[row]]} rows: give parallel=sum if parallel bonds add "
-                "up, or parallel=once if the rows are a symmetric matrix that names each bond twice"
+                "up, or parallel=once if the rows are a symmetric matrix that names each bond twice (or say it in the "
+                "file, '# parallel=sum')"
             )
-        if apart.max() > 1e-6:
+        if apart.max() > 1e-6 * np.abs(table.couplings).max():
             raise InputError(
                 f"{table.path} gives bond {bond} two different couplings, so the rows are not a symmetric matrix: "
                 "parallel=sum adds them up"
             )
         total = total / count
-    return edges.astype(np.int32), total, fields
+    if table.binary:
+        edges, total = _spins_of_binary(edges, total)
+    own = edges[:, 0] == edges[:, 1]
+    fields = list(zip(edges[own, 0].tolist(), total[own].tolist(), strict=True))
+    return edges[~own].astype(np.int32), total[~own], fields
+
+
+def _spins_of_binary(edges: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Couplings of spins s, rows (i, i) their fields, of a model in x = (1 + s)/2; constants are left out.
+
+    :math:`q x_i x_j = q/4 (s_i s_j + s_i + s_j + 1)` and :math:`a x_i = a/2 (s_i + 1)`.
+    """
+    own, spins = edges[:, 0] == edges[:, 1], int(edges.max()) + 1
+    pairs, strengths = edges[~own], total[~own] / 4
+    fields = np.bincount(edges[own, 0], total[own] / 2, spins)
+    fields += np.bincount(pairs.reshape(-1), np.repeat(strengths, 2), spins)
+    sites = np.flatnonzero(fields)
+    return np.concatenate([pairs, np.stack([sites, sites], axis=1)]), np.concatenate([strengths, fields[sites]])
 
 
 def on_lattice(edges: np.ndarray, couplings: np.ndarray, grid: tuple[int, ...], path: Path) -> np.ndarray:
-    """Bonds (d, *grid) of a graph that is a hypercubic lattice in C order; absent bonds are zero."""
+    """Bonds (d, *grid) of a graph that is a hypercubic lattice in C order; absent bonds are zero.
+
+    Along an axis of length 2 the bonds up and down join the same two spins: the first one holds their sum.
+    """
     spins = int(np.prod(grid))
-    if min(grid) < 3:
-        raise InputError(f"shape {grid}: below a length of 3 the bonds up and down are the same: leave shape out")
+    if min(grid) < 2:
+        raise InputError(f"shape {grid}: below a length of 2 a bond joins a spin to itself: leave that axis out")
     ends = np.sort(lattice_edges(grid), axis=1).astype(np.int64)
     keys = ends[:, 0] * spins + ends[:, 1]
-    order = np.argsort(keys)
+    order = np.argsort(keys, kind="stable")
     wanted = edges[:, 0].astype(np.int64) * spins + edges[:, 1]
     place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
     stray = keys[order][place] != wanted

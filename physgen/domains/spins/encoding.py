@@ -17,7 +17,6 @@ import torch
 
 from physgen.domains.quenched import (
     around_sites,
-    check_trained,
     numbers_of_streams,
     over_samples,
     over_temperatures,
@@ -35,6 +34,12 @@ from physgen.domains.spins.layout import (
     settings_of,
     with_spins,
 )
+from physgen.domains.spins.trained_range import (
+    check_external_field,
+    check_temperatures_of_network,
+    coupling_strength,
+    field_strengths,
+)
 from physgen.ensemble import TEMPLATE, is_template
 from physgen.errors import InputError
 
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
 
 OF_COUPLINGS = (TEMPLATE, "settings", "import_notes", "format", "source")  # attributes of a template alone
 LEAST_PAIRS = 8  # N^2 for each bond from which on a list of edges is as fast as the matrix: measured at 32 to 256 spins
-LARGEST_FIELD = 1.5  # a network takes external fields up to so many times the strongest trained ones
+OF_LATTICES = "; a text file of a lattice numbers its sites in C order (z, y, x) and may say '# shape = 4,4,16'"
 
 
 def conditions(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = None) -> dict[str, torch.Tensor]:
@@ -97,8 +102,7 @@ def request_spins(
     """A template of ``n`` replicas for each disorder instance and temperature of ``like``.
 
     Couplings without temperatures are taken at those of the training part (``constants``). A ``temperature`` that is
-    given lies within these, or outside by at most a share of their range; external fields are at most LARGEST_FIELD
-    times those of the training part.
+    given lies within these, or outside by at most a share of their range; ``trained_range.py`` says what else has to.
     """
     import xarray as xr
 
@@ -107,8 +111,6 @@ def request_spins(
         raise InputError(f"condition {sorted(unknown)[0]!r} is unknown to spins; only 'temperature' can be given")
     if n < 1:
         raise InputError(f"{n} replicas were asked for; at least 1 is needed")
-    if constants and given.get("temperature", 0) > 0:
-        check_trained(given["temperature"], constants["temperatures"])
     if constants and (reason := no_network(like)):
         raise InputError(f"{reason}: no network can draw for them; `physgen simulate CONFIG --given FILE` can")
     if constants and (grid_dims(like) == ("site",)) != constants["graph"]:
@@ -116,13 +118,15 @@ def request_spins(
         raise InputError(
             f"the couplings stand on {kinds[constants['graph']]}, the network was trained on "
             f"{kinds[not constants['graph']]}: it cannot draw for them; a network of kind "
-            f"{networks[constants['graph']]} can, and `physgen simulate CONFIG --given FILE`"
+            f"{networks[constants['graph']]} can (`physgen domains` lists those that come with physgen), and `physgen "
+            f"simulate CONFIG --given FILE`{'' if constants['graph'] else OF_LATTICES}"
         )
+    temperature = _temperatures(like, given, constants)
     if constants:
         check_external_field(like, constants)
+        check_temperatures_of_network(temperature.values, like, constants)
     kept = [name for name in ("couplings", "edges", "external_field", "planted") if name in like]
     coords = {k: v for k, v in like.coords.items() if "temperature" not in v.dims and "replica" not in v.dims}
-    temperature = _temperatures(like, given, constants)
     attrs = {name: value for name, value in like.attrs.items() if name not in OF_COUPLINGS}
     if is_template(like):  # what simulates the same, to judge the result by
         attrs["settings"] = settings_of(temperature.values)
@@ -157,8 +161,8 @@ def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
     """What a network for these spins is built for; spins themselves need no scaling.
 
     ``bonds`` are the most of an instance of a graph, with room for others where their number varies.
-    ``external_field`` is there where one acts: in J, the largest root mean square over the sites of an instance, and
-    the largest on any site.
+    ``strength`` is that of the couplings, in J. ``external_field`` is there where one acts: in J, the largest root mean
+    square over the sites of an instance, and the largest on any site.
     """
     if STATE in train["couplings"].dims or disorder_of(train).ends != 2:
         raise InputError(f"{no_network(train)}: such data can be judged, and judge others, with physgen evaluate")
@@ -167,7 +171,8 @@ def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
     found["temperatures"] = [float(t) for t in train["temperature"].values]
     if found["graph"]:
         found["bonds"] = _most_bonds(train)
-    strengths = _strengths(train)
+    found["strength"] = coupling_strength(train)
+    strengths = field_strengths(train)
     return found | ({"external_field": list(strengths)} if any(strengths) else {})
 
 
@@ -176,33 +181,3 @@ def _most_bonds(ensemble: xr.Dataset) -> int:
     assert disorder.edges is not None
     counts = bond_counts(disorder.edges, disorder.couplings, int(ensemble.sizes["site"]))
     return int(counts.max() if counts.max() == counts.min() else np.ceil(1.1 * counts.max()) + 8)
-
-
-def _strengths(ensemble: xr.Dataset) -> tuple[float, float]:
-    """Of the external field: the largest root mean square of an instance, and the largest of all; 0 without one."""
-    outer = disorder_of(ensemble).external_field
-    if outer is None:
-        return 0.0, 0.0
-    flat = outer.reshape(len(outer), -1).astype(np.float64)
-    return float(np.sqrt(np.square(flat).mean(axis=1)).max()), float(np.abs(flat).max())
-
-
-def check_external_field(like: xr.Dataset, constants: Mapping[str, Any]) -> None:
-    """Raise InputError where a network of these constants has learned nothing about the external fields of ``like``.
-
-    A network that learned from fields takes weaker ones, and none.
-    """
-    spread, largest = _strengths(like)
-    trained = constants.get("external_field")
-    if not largest or (trained and spread <= LARGEST_FIELD * trained[0] and largest <= LARGEST_FIELD * trained[1]):
-        return
-    rule = "the network was trained without any"
-    if trained:
-        rule = (
-            f"those of its training data go to {trained[0]:.3g} J and {trained[1]:.3g} J, and beyond {LARGEST_FIELD:g} "
-            "times that nothing was learned"
-        )
-    raise InputError(
-        f"the couplings have external fields of {spread:.3g} J root mean square, {largest:.3g} J at most; {rule}: "
-        "train one on such fields (data.random_field, data.uniform_field)"
-    )

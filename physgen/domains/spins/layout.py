@@ -231,6 +231,7 @@ def check_spins(ensemble: xr.Dataset) -> xr.Dataset:
     """Return an ensemble of spins that keeps the rules of this file, else raise InputError."""
     if "couplings" not in ensemble:
         raise InputError("an ensemble of spins needs 'couplings' on its bonds (all 1 for a ferromagnet): add them")
+    check_finite(ensemble)
     if "edges" in ensemble and ensemble["edges"].shape[1] not in (2, 3):
         raise InputError(f"'edges' join {ensemble['edges'].shape[1]} spins: physgen knows couplings of 2 or 3")
     if "field" in ensemble:
@@ -245,6 +246,19 @@ def check_spins(ensemble: xr.Dataset) -> xr.Dataset:
     if not np.all(temperatures > 0):
         raise InputError(f"temperatures {temperatures.tolist()} must be given and positive, in units of J")
     return ensemble
+
+
+def check_finite(ensemble: xr.Dataset) -> None:
+    """Raise InputError where a coupling or an external field is no finite number."""
+    for name in ("couplings", "external_field"):
+        values = ensemble[name].values if name in ensemble else np.zeros(1)
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            first = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise InputError(
+                f"{name} {values[first]} at index {first} ({int(wrong.sum())} such values in all): each is a finite "
+                "number, 0 where there is no bond: repair or drop that instance"
+            )
 
 
 def check_values(spins: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ from physgen.domains.spins.arrays import Source, array, assemble
 from physgen.domains.spins.axes import order_couplings, order_spins
 from physgen.domains.spins.conventions import COMMON, Conventions, read_conventions, whole_numbers
 from physgen.domains.spins.coupling_files import read_table
-from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice
+from physgen.domains.spins.coupling_headers import EdgeTable
+from physgen.domains.spins.edge_list import first_spin, graph_of, on_lattice
 from physgen.domains.spins.equilibrium import check_equilibrium
 from physgen.domains.spins.foreign import read_mcising, read_peapods
 from physgen.domains.spins.layout import UNITS, check_spins, for_training

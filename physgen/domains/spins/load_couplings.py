@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physgen.domains.spins.arrays import array
 from physgen.domains.spins.axes import order_couplings
 from physgen.domains.spins.conventions import SIGNS, Conventions, agreeing, read_conventions, whole_numbers
-from physgen.domains.spins.coupling_files import asked_sign, lattice_of, matrix_files, read_table
-from physgen.domains.spins.edge_list import EdgeTable, first_spin, graph_of, on_lattice
-from physgen.domains.spins.layout import Disorder, couplings_template, instance_digests
+from physgen.domains.spins.coupling_files import asked_sign, lattice_of, read_couplings
+from physgen.domains.spins.coupling_headers import EdgeTable
+from physgen.domains.spins.couplings import lattice_edges
+from physgen.domains.spins.edge_list import first_spin, graph_of, on_lattice
+from physgen.domains.spins.layout import Disorder, couplings_template, disorder_of, grid_dims, instance_digests
 from physgen.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ def load_couplings(paths: list[Path], said: Conventions, **options: str) -> xr.D
     edge list without it is a general graph). Of text: ``first`` spin, ``spins`` (their number), ``parallel`` rows of
     one bond. Of arrays: ``coupling_axes``, ``directions``, ``bonds``.
     """
-    arrays = [path for path in paths if path.suffix == ".npy" and not matrix_files([path])]
+    read = [read_couplings(path) for path in paths]
+    arrays = [path for path, found in zip(paths, read, strict=True) if isinstance(found, np.ndarray)]
     if arrays and len(arrays) < len(paths):
-        raise InputError(f"{arrays[0]} is an array, other files are text: import edge lists and arrays apart")
+        raise InputError(f"{arrays[0]} holds bonds of a lattice, other files edges: import them apart")
     strange = [name for name in (OF_TEXT if arrays else OF_ARRAYS) if options.get(name)]
     if strange:
         raise InputError(f"option {strange[0]!r} is one of {'edge lists' if arrays else '.npy arrays'}: leave it out")
@@ -46,9 +48,10 @@ def load_couplings(paths: list[Path], said: Conventions, **options: str) -> xr.D
     grid = whole_numbers(shape, "shape") if shape else None
     notes: list[str] = []
     if arrays:
-        disorder, sites = _from_arrays(paths, grid, said.factor, **options)
+        bonds_of = [(path, found) for path, found in zip(paths, read, strict=True) if isinstance(found, np.ndarray)]
+        disorder, sites = _from_arrays(bonds_of, grid, said.factor, **options)
     else:
-        tables = [read_table(path) for path in paths]
+        tables = [table for found in read for table in found]
         asked_sign(tables, said.sign_given)
         said, disorder, sites = _from_tables(tables, grid, said, **options)
         notes += [note for table in tables for note in table.notes]
@@ -59,9 +62,11 @@ def load_couplings(paths: list[Path], said: Conventions, **options: str) -> xr.D
     made, equal = _each_once(made)
     size = f"lattice of {' x '.join(map(str, sites))}" if disorder.edges is None else f"general graph of {sites[0]}"
     bonds = np.count_nonzero(made["couplings"].values) / made.sizes["disorder"]
-    sign = "" if said.sign_given or arrays else " (no sign was given; sign=plus is E = +sum J s s)"
+    sign = "" if said.sign_given else " (no sign was given; sign=plus is E = +sum J s s)"
+    outer = "" if disorder.external_field is None else " - sum h s"
     notes += [
-        f"{made.sizes['disorder']} instances on a {size} spins, {bonds:g} bonds each; H = -sum J s s{sign}",
+        f"{made.sizes['disorder']} instances on a {size} spins, {bonds:g} bonds each; H = -sum J s s{outer}{sign}",
+        *_without_bonds(made),
         *equal,
     ]
     return made.assign_attrs(format="couplings", import_notes="\n".join(notes))
@@ -70,17 +75,29 @@ def load_couplings(paths: list[Path], said: Conventions, **options: str) -> xr.D
 def couplings_like(path: Path, dimension: int) -> xr.Dataset:
     """A template of the couplings in one file that says everything itself, the sign among it.
 
-    Where the graph is a lattice of this dimension with sides of equal length, in C order, it becomes that lattice; a
-    line ``# shape = 6,3,3`` says of any that it is one.
+    Where a lattice of this dimension, in C order, holds all bonds, they become one of it; a line ``# shape = 6,3,3``
+    says which.
     """
-    table = read_table(path)
-    if not table.sign:
+    found = read_couplings(path)
+    if isinstance(found, np.ndarray) or len(found) > 1 or not found[0].sign:
+        text = found[0].text if not isinstance(found, np.ndarray) else False
+        add = "add the line '# H = -sum J s s' or '# E = +sum J s s', or " if text else ""
         raise InputError(
-            f"{path} does not say the sign of its couplings: add the line '# H = -sum J s s' or '# E = +sum J s s', or "
-            "import it: physgen import couplings FILE sign=minus -o J.h5"
+            f"{path} does not say the sign of its couplings: {add}import it, "
+            f"physgen import couplings {path} sign=minus -o J.h5 (H = -sum J s s; sign=plus is E = +sum J s s)"
         )
+    (table,) = found
     shape = table.shape or lattice_of(table, dimension)
     return load_couplings([path], read_conventions({}), **({"shape": shape} if shape else {}))
+
+
+def _without_bonds(template: xr.Dataset) -> list[str]:
+    """How many spins no bond joins, of any instance: more than are meant where a file counts in another way."""
+    disorder, count = disorder_of(template), math.prod(template.sizes[dim] for dim in grid_dims(template))
+    edges = disorder.edges if disorder.edges is not None else lattice_edges(disorder.couplings.shape[2:])
+    there = np.any(disorder.couplings.reshape(len(disorder.couplings), -1) != 0, axis=0)
+    alone = count - len(np.unique(edges[there]))
+    return [f"{alone} of {count} spins have no bond: they count in ln Z and in means per spin"] if alone else []
 
 
 def _each_once(template: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
@@ -95,7 +112,7 @@ def _each_once(template: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
 
 
 def _from_arrays(
-    paths: list[Path],
+    found: list[tuple[Path, np.ndarray]],
     grid: tuple[int, ...] | None,
     factor: float,
     coupling_axes: str = "",
@@ -104,8 +121,7 @@ def _from_arrays(
 ) -> tuple[Disorder, tuple[int, ...]]:
     r"""Bonds (D, d, \*grid) of all files; a file of one instance may leave D out."""
     parts = []
-    for path in paths:
-        values = array(path)
+    for path, values in found:
         if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
             raise InputError(f"{path}: couplings must be finite numbers, these have dtype {values.dtype}: repair them")
         shape = _shape_of(values, coupling_axes, grid, path)
@@ -186,7 +202,7 @@ def _count(tables: list[EdgeTable], grid: tuple[int, ...] | None, spins: str, fi
     if not starts and low > 0:
         raise InputError(
             f"{tables[0].path} names spins {low} to {high}: give first=1 for {high} spins counted from 1, first=0 for "
-            f"{high + 1} counted from 0, or their number as spins="
+            f"{high + 1} counted from 0, or their number as spins= (in the file: a line '# first=1')"
         )
     return high + 1 - min(starts or {0})
 

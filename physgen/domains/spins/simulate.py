@@ -16,7 +16,7 @@ import numpy as np
 from physgen.domains.spins import exact
 from physgen.domains.spins.couplings import disorder_rng, lattice_edges
 from physgen.domains.spins.enumeration import enumerate_graph, enumerate_levels
-from physgen.domains.spins.layout import Disorder, disorder_of, grid_dims, settings_of, spin_ensemble
+from physgen.domains.spins.layout import Disorder, check_finite, disorder_of, grid_dims, settings_of, spin_ensemble
 from physgen.domains.spins.many_body import states_of
 from physgen.domains.spins.models import ON_GRAPHS, draw_disorder
 from physgen.errors import InputError
@@ -70,6 +70,7 @@ def given_couplings(template: xr.Dataset) -> Quenched:
     """Couplings of a template, or of an ensemble. Nothing is assumed of their law."""
     if "couplings" not in template:
         raise InputError("the conditions to simulate spins under are 'couplings' on bonds: import them first")
+    check_finite(template)
     grid = tuple(int(template.sizes[dim]) for dim in grid_dims(template))
     return Quenched(disorder_of(template), grid, template["disorder"].values, None)
 

@@ -169,7 +169,7 @@ def test_a_lattice_decides_which_spin_is_the_first(made, tmp_path):
         import_list(tmp_path, text, spins, temperatures="0.5")
 
 
-@pytest.mark.parametrize(("first", "message"), [("0", "names spin 4, the configurations have 4"), ("2", "from 0 or")])
+@pytest.mark.parametrize(("first", "message"), [("0", "names spin 4, there are 4 spins"), ("2", "from 0 or")])
 def test_a_first_spin_that_does_not_fit_is_refused(tmp_path, first, message):
     with pytest.raises(InputError, match=message):
         import_list(tmp_path, "1 4 1.0\n", FOUR, first=first)
@@ -187,8 +187,12 @@ def test_a_dimod_header_is_understood(tmp_path):
     np.testing.assert_allclose(loaded.energy.values.ravel(), energies, atol=1e-6)
     np.testing.assert_allclose(loaded.external_field.values.ravel(), [-0.5, 0, 0, 0.25])
     assert "at least 3 instances" in loaded.attrs["not_trainable"]
-    with pytest.raises(InputError, match="change_vartype"):
-        import_list(tmp_path, text.replace("SPIN", "BINARY"), spins[None])
+    text_of_binary = coordinate.dumps(model.change_vartype("BINARY", inplace=False), vartype_header=True)
+    of_binary = import_list(tmp_path, text_of_binary, spins[None], temperatures="3")  # but for the constant left out
+    differences = np.diff(of_binary.energy.values.ravel())
+    np.testing.assert_allclose(differences, np.diff(energies), atol=1e-6)
+    with pytest.raises(InputError, match="vartype=REAL is unknown"):
+        import_list(tmp_path, text.replace("SPIN", "REAL"), spins[None])
     with pytest.raises(InputError, match="sign: the header"):
         import_list(tmp_path, text, spins[None], sign="minus")
 
@@ -203,7 +207,7 @@ def test_a_dimod_header_is_understood(tmp_path):
         ("# N = 5\n0 1 1.0\n", {}, "number of spins"),
         ("4 3\n0 1 1.0\n", {}, "first row '4 3'"),
         ("# sign = odd\n0 1 1.0\n", {}, "minus or plus"),
-        ("alpha beta gamma\n0 1 1.0\n", {}, "columns.*not understood"),
+        ("alpha beta gamma\n0 1 1.0\n", {}, "neither numbers, nor a comment"),
     ],
 )
 def test_lists_that_contradict_themselves_or_the_options_are_refused(tmp_path, text, options, message):

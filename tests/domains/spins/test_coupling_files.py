@@ -86,7 +86,7 @@ WRONG = {  # content -> what the one message says
     "short.dimacs": ("p sg 5 7\n" + listed(lead="e "), "counts 7 edges, there are 6"),
     "other.dimacs": ("p sg 5 6\nq 1 2\n" + listed(lead="e "), "'q 1 2' is none of DIMACS"),
     "outside.dimacs": ("p sg 4 6\n" + listed(lead="e "), "different spins of 1 to 4"),
-    "binary.json": (dimod(variable_type="BINARY"), "type BINARY.*change_vartype"),
+    "other_type.json": (dimod(variable_type="REAL"), "variables of type REAL"),
     "other.json": ('{"J": 1}', "no binary quadratic model of dimod"),
     "broken.json": ('{"J": ', "no binary quadratic model of dimod"),
     "bytes.json": (dimod(linear_biases="AAAA"), "use_bytes=False"),

@@ -103,6 +103,8 @@ def test_couplings_that_a_method_cannot_take_are_refused():
         Domain(method="transfer_matrix").simulate_given(graph, 0)
     with pytest.raises(InputError, match="at most 20 spins, the given couplings join 25"):
         Domain(length=3, method="enumeration").simulate_given(from_arrays(None, bonds((5, 5))), 0)
+    with pytest.raises(InputError, match="no-file.txt does not exist"):
+        pg.simulate(pg.Experiment(name="none", domain="spins", data=Domain()), "no-file.txt")
     with pytest.raises(InputError, match=r"\[1.0, 1.5, 2.0\] J.*\[0.5\] J.*data.temperatures=\[0.5J\]"):
         Domain().simulate_given(from_arrays(None, bonds((3, 3)), 0.5), 0)
 
@@ -127,7 +129,7 @@ def test_edge_lists_of_different_graphs_stand_on_the_union_of_their_edges(tmp_pa
         write_edges(tmp_path / "a.txt", [[0, 1, 1.5], [1, 2, -1]]),
         write_edges(tmp_path / "b.txt", [[2, 3, 2.0], [0, 1, 0.5]]),
     ]
-    read = Domain.load("couplings", paths)
+    read = Domain.load("couplings", paths, sign="minus")
     assert read.edges.values.tolist() == [[0, 1], [1, 2], [2, 3]]
     assert read.couplings.values.tolist() == [[1.5, -1, 0], [0.5, 0, 2]]
     assert "not_trainable" not in read.attrs
@@ -152,6 +154,7 @@ def test_arrays_of_bonds_are_read_in_either_order_of_their_axes(tmp_path, last):
         ([[0, 1, 1.0], [1, 0, 1.0]], {}, "parallel=sum"),
         ([[0, 5, 1.0]], {"shape": "3,3"}, "a bond of the lattice"),
         ([[0, 1, 1.0]], {"shape": "3,3", "spins": "4"}, "correct one"),
+        ([[0, 1, 1.0]], {"sign": ""}, "sign=minus for H = -sum J s s, or sign=plus"),
         ([[0, 1, 1.0]], {"bonds": "down"}, "'bonds' is one of .npy arrays"),
         ([[0, 1, 1.0]], {"chains": "2"}, "unknown option 'chains'"),
         ([[0, 1, 1.0]], {"temperatures": "1,1"}, "one twice"),
@@ -160,7 +163,7 @@ def test_arrays_of_bonds_are_read_in_either_order_of_their_axes(tmp_path, last):
 def test_bad_couplings_are_refused(tmp_path, rows, options, message):
     path = write_edges(tmp_path / "J.txt", rows)
     with pytest.raises(InputError, match=message):
-        Domain.load("couplings", [path], **options)
+        Domain.load("couplings", [path], **({"sign": "minus"} | options))
 
 
 # --- the road of the command line --------------------------------------------------------------------
@@ -193,7 +196,18 @@ def test_the_printed_commands_lead_from_couplings_to_a_verdict(run, tmp_path, ca
     monkeypatch.chdir(tmp_path)
     for i, one in enumerate(bonds((4, 4), count=3, boundary="cylinder")):
         write_edges(tmp_path / f"J{i}.txt", np.c_[lattice_edges((4, 4)), one.reshape(-1)])
-    words = ["import", "couplings", "J0.txt", "J1.txt", "J2.txt", "shape=4,4", "temperatures=1,2", "-o", "J.h5"]
+    words = [
+        "import",
+        "couplings",
+        "J0.txt",
+        "J1.txt",
+        "J2.txt",
+        "shape=4,4",
+        "sign=minus",
+        "temperatures=1,2",
+        "-o",
+        "J.h5",
+    ]
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert "train" not in shown and "or, from a run: physgen sample RUN --like J.h5 -o NEW.h5" in shown
@@ -231,6 +245,14 @@ def test_a_template_is_refused_where_configurations_are_needed(run, tmp_path, ca
         pg.train(pg.open_run(run).experiment.model_copy(update={"name": "new"}), load_conditions(path), runs=tmp_path)
 
 
+def test_couplings_of_a_file_are_finite():
+    given = from_arrays(None, bonds((3, 3)))
+    given["couplings"].values[1, 0, 2, 2] = np.nan
+    for take in (lambda: Domain().simulate_given(given, 0), lambda: Domain().request(given, 2, {"temperature": 1.0})):
+        with pytest.raises(InputError, match=r"couplings nan at index \(1, 0, 2, 2\)"):
+            take()
+
+
 def test_a_forgotten_field_is_no_template(tmp_path):
     ensemble = Domain(length=3, instances=3, replicas=2).simulate(0).drop_vars("field")
     with pytest.raises(InputError, match="needs a variable 'field'"):
@@ -240,7 +262,7 @@ def test_a_forgotten_field_is_no_template(tmp_path):
 def test_a_general_graph_is_simulated_and_refused_by_a_network_of_a_lattice(run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_edges(tmp_path / "J.txt", np.c_[complete_graph(8), np.linspace(-1, 1, 28)])
-    assert main(["import", "couplings", "J.txt", "-o", "J.h5"]) == 0
+    assert main(["import", "couplings", "J.txt", "sign=-", "-o", "J.h5"]) == 0
     shown = capsys.readouterr().out
     assert "or, from a run: physgen sample RUN --like J.h5" in shown
     assert main([*command_of(shown, "next"), "data.replicas=64"]) == 0

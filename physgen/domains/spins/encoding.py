@@ -2,7 +2,8 @@ r"""Between an ensemble of spins and the tensors of the core.
 
 x is the spin as a float, so the noise level s counts in units of one spin. The condition of a lattice is
 ``channels``: :math:`\beta J` of the 2d bonds around each site, for each space dim in order the bond up (+dim) and
-the bond down (-dim). ``labels`` is :math:`\ln\beta`. Sparse graphs get ``edges`` (B, M, 2), the spins that each bond
+the bond down (-dim). ``labels`` is :math:`\ln\beta`, or that of the one temperature to which training data of several
+were scaled. Sparse graphs get ``edges`` (B, M, 2), the spins that each bond
 joins, and ``bonds``, :math:`\beta J` (B, M); others ``matrix``, the dense :math:`\beta J` (B, N, N).
 An external field is ``field``, :math:`\beta h` of each site; where there is none, there is no such entry.
 """
@@ -35,6 +36,7 @@ from physgen.domains.spins.layout import (
     settings_of,
     with_spins,
 )
+from physgen.domains.spins.planted import ALL_TEMPERATURES
 from physgen.ensemble import TEMPLATE, is_template
 from physgen.errors import InputError
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 OF_COUPLINGS = (TEMPLATE, "settings", "import_notes", "format", "source")  # attributes of a template alone
 LEAST_PAIRS = 8  # N^2 for each bond from which on a list of edges is as fast as the matrix: measured at 32 to 256 spins
+SCALED = "scaled_to"  # among the constants: the temperature of training data that stand for several by their bonds
 LARGEST_FIELD = 1.5  # a network takes external fields up to so many times the strongest trained ones
 
 
@@ -56,6 +59,8 @@ def conditions(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = None)
     check_spins(ensemble)
     disorder = disorder_of(ensemble)
     found = {"labels": temperature_labels(ensemble)}
+    if constants and SCALED in constants:
+        found["labels"] = torch.full_like(found["labels"], -float(np.log(constants[SCALED])))
     if disorder.edges is None:
         found["channels"] = over_temperatures(around_sites(disorder.couplings), ensemble)
     else:
@@ -164,7 +169,9 @@ def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
         raise InputError(f"{no_network(train)}: such data can be judged, and judge others, with physgen evaluate")
     grid = grid_dims(train)
     found: dict[str, Any] = {"grid": [int(train.sizes[name]) for name in grid], "graph": grid == ("site",)}
-    found["temperatures"] = [float(t) for t in train["temperature"].values]
+    found["temperatures"] = [float(t) for t in train.attrs.get(ALL_TEMPERATURES, train["temperature"].values)]
+    if ALL_TEMPERATURES in train.attrs:
+        found[SCALED] = float(train["temperature"].values[0])
     if found["graph"]:
         found["bonds"] = _most_bonds(train)
     strengths = _strengths(train)

@@ -88,6 +88,7 @@ GENERAL = {
     "training.precision": ("bfloat16", {}, "weights"),
     "training.augment": (False, {}, "weights"),
     "training.target": ("conditional", {}, "weights or refused"),
+    "training.target_sweeps": (3, {"training.target": "conditional"}, "weights or refused"),
     "diffusion.label_dropout": (0.9, {}, "weights"),
     "training.calibration": (4, {}, "weights or refused"),
     "training.validation_size": (2, {}, "record"),
@@ -102,6 +103,7 @@ GENERAL = {
     "tracking.register_as": ("another", {}, "record"),
     "tracking.sweep": ("widths", {}, "record"),
 }
+TARGETS = ("training.target", "training.target_sweeps")
 # options of execution: the weights, the samples and the data are the same
 EXECUTION = {
     "copy_dataset": False,
@@ -259,7 +261,7 @@ def _data_of(runs, domain, needs):
 def test_a_key_changes_what_it_governs(domain, key, runs):
     value, needs, shown = GENERAL[key]
     # of fields of real numbers, or of spins alone
-    without = runs.experiment(domain).data.values.has_prior == (key in ("training.target", "diffusion.process"))
+    without = runs.experiment(domain).data.values.has_prior == (key in (*TARGETS, "diffusion.process"))
     if shown == "refused" or "refused" in shown and without:
         with pytest.raises(InputError, match="network kind" if shown == "refused" else key):
             runs.weights(domain, needs | {key: value})

@@ -137,6 +137,10 @@ class TrainingConfig(Section):
         "surroundings (conditional), or given y alone (exact), where the law of the physics gives these. The minimiser "
         "is the same, the noise of the gradient less or none",
     )  # fmt: skip
+    target_sweeps: int = Field(
+        0, ge=0, description="a conditional target is averaged over so many sweeps of the law given y, from the "
+        "configuration on: unbiased at any number, the less noise the more; where the physics knows such sweeps",
+    )  # fmt: skip
     validate_every: int = Field(500, ge=1, json_schema_extra=EXECUTION, description="steps between validations")
     checkpoint_every: int = Field(500, ge=1, json_schema_extra=EXECUTION, description="steps between checkpoints")
     keep_checkpoints: int = Field(3, ge=1, json_schema_extra=EXECUTION, description="newest checkpoints that are kept")
@@ -153,6 +157,15 @@ class TrainingConfig(Section):
     def _averages_fit(self) -> TrainingConfig:
         if self.averages > self.steps:
             raise ValueError(f"averages={self.averages} is more than steps={self.steps}: store at most one each step")
+        return self
+
+    @model_validator(mode="after")
+    def _sweeps_have_a_target(self) -> TrainingConfig:
+        if self.target_sweeps and self.target != "conditional":
+            raise ValueError(
+                f"target_sweeps={self.target_sweeps} averages conditional means, and target={self.target}: set "
+                "target=conditional, or leave target_sweeps out"
+            )
         return self
 
 

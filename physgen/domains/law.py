@@ -65,11 +65,12 @@ class Law:
         """
         raise InputError("this physics has no statistics of several sizes: compare runs that were judged instead")
 
-    def training_target(self, kind: str, constants: Mapping[str, Any]) -> TrainingTarget | None:
+    def training_target(self, kind: str, constants: Mapping[str, Any], sweeps: int = 0) -> TrainingTarget | None:
         """A conditional mean :math:`E[x_0 | y, ...]` to train towards, (x0, y, s, condition) -> shape of x0.
 
-        ``kind`` is "conditional", given y and the surroundings of each site, or "exact", given y alone. None where the
-        law gives neither.
+        ``kind`` is "conditional", given y and the surroundings of each site, or "exact", given y alone. With ``sweeps``
+        the former is averaged over the states of a chain of so many sweeps of the law given y, from x0 on. None where
+        the law does not give what is asked for.
         """
         return None
 

@@ -63,12 +63,13 @@ def _towards_means(
     run: Run, encoding: Encoding, denoiser: torch.nn.Module, x: torch.Tensor, condition: Mapping[str, torch.Tensor]
 ) -> Objective:
     """What is denoised towards in the place of configurations. InputError where nothing is known."""
-    kind = run.experiment.training.target
-    found = None if kind == "sample" else run.domain.training_target(kind, encoding.domain)
+    kind, sweeps = run.experiment.training.target, run.experiment.training.target_sweeps
+    found = None if kind == "sample" else run.domain.training_target(kind, encoding.domain, sweeps)
     if found is None or not hasattr(denoiser, "error_scale"):
+        asked = f"training.target={kind}" + (f" with training.target_sweeps={sweeps}" if sweeps else "")
         raise InputError(
-            f"training.target={kind}: {run.domain.name} gives no mean of its configurations to train towards; leave it "
-            "out, or set it to sample"
+            f"{asked}: {run.domain.name} gives no such mean of its configurations to train towards; leave "
+            f"{'training.target_sweeps' if sweeps else 'it'} out{'' if sweeps else ', or set it to sample'}"
         )
     with torch.no_grad():
         found(x, x, torch.ones(len(x), device=x.device), condition)  # refuses at once what it cannot give

@@ -211,10 +211,14 @@ class Potts(Domain):
 
         return log_probability(template)
 
-    def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+    def training_target(
+        self, kind: str, constants: Mapping[str, Any], sweeps: int = 0
+    ) -> Callable[..., torch.Tensor] | None:
         """Probabilities of the states given y and all other sites, or given y alone (free along the first dim)."""
         from physgen.domains.potts.target import conditional_mean, exact_mean
 
+        if sweeps:
+            return None
         return exact_mean if kind == "exact" else conditional_mean
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:

@@ -302,11 +302,17 @@ class Spins(SpinJudging, Ingredients):
 
         return log_probability(template)
 
-    def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
-        """Each spin's mean given y and all others, or given y alone (lattices free along the first dim)."""
+    def training_target(self, kind: str, constants: Mapping[str, Any], sweeps: int = 0) -> Callable[..., torch.Tensor]:
+        """Each spin's mean given y and all others, along so many heat-bath sweeps of the law given y, or given y alone.
+
+        The last is known of lattices that are free along the first dim.
+        """
+        from physgen.domains.spins.posterior_sweeps import PosteriorSweeps
         from physgen.domains.spins.target import conditional_mean, exact_mean
 
-        return exact_mean if kind == "exact" else conditional_mean
+        if kind == "exact":
+            return exact_mean
+        return PosteriorSweeps(sweeps) if sweeps else conditional_mean
 
     def fits_lattice(self, options: Mapping[str, Any], trained: Sequence[int], grid: Sequence[int]) -> bool:
         """Messages pass on the bonds, wherever they are: any lattice of the dimension, any boundary; any graph."""

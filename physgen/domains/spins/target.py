@@ -18,9 +18,8 @@ from physgen.domains.spins.denoiser import TransferMatrixDenoiser
 from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.exact import log_partition
 from physgen.domains.spins.layout import Disorder, check_spins, disorder_of, energy_of
+from physgen.domains.spins.posterior_sweeps import of_neighbours, own_fields
 from physgen.errors import InputError
-from physgen.lattice import neighbour
-from physgen.networks.bonds import bonds_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,19 +78,7 @@ def conditional_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, conditi
         x0: (B, 1, \*grid) of +-1. y: x0 + s z. s: (B,). condition: ``channels``, or ``matrix``, or ``edges`` and
             ``bonds``; and ``field`` where there is one.
     """
-    given = condition or {}
-    shape = (-1, *[1] * (x0.ndim - 1))
-    local = y / s.reshape(shape).square()
-    if "channels" in given:
-        dimension = x0.ndim - 2
-        for direction, bonds in enumerate(given["channels"].unbind(1)):
-            local = local + bonds[:, None] * neighbour(x0, direction, dimension)
-    else:
-        moved = bonds_of(given, x0.shape[-1]).moved(x0.flatten(1)[..., None])
-        local = local + moved.reshape(x0.shape)
-    if "field" in given:
-        local = local + given["field"].reshape(x0.shape)
-    return torch.tanh(local)
+    return torch.tanh(own_fields(y, s, condition) + of_neighbours(condition, x0.shape[-1])(x0))
 
 
 def exact_mean(x0: torch.Tensor, y: torch.Tensor, s: torch.Tensor, condition: Condition = None) -> torch.Tensor:

@@ -195,11 +195,13 @@ class XY(Domain):
 
         return log_density(template)
 
-    def training_target(self, kind: str, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor] | None:
+    def training_target(
+        self, kind: str, constants: Mapping[str, Any], sweeps: int = 0
+    ) -> Callable[..., torch.Tensor] | None:
         """Mean vectors given y and all other sites ("conditional"); given y alone they have no closed form."""
         from physgen.domains.xy.target import conditional_mean
 
-        return conditional_mean if kind == "conditional" else None
+        return conditional_mean if kind == "conditional" and not sweeps else None
 
     def observables(self, ensemble: xr.Dataset) -> Sequence[Observable | PairObservable]:
         """What weighted draws are averaged over; see ``statistics.py``."""

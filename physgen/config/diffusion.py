@@ -50,8 +50,9 @@ class DiffusionConfig(Section):
         "error of the linear denoiser; likelihood, its weight 1/s^2 a bound on ln p; min_snr, min(1/s^2, 5); learned, "
         "one over a learned loss of each level; implicit (Hyvarinen's, by the exact trace) and sliced (its estimate), "
         "which never see the clean configuration beside its noise; contrastive_divergence, maximum likelihood "
-        "of an energy at s_min alone, by Markov chains, drawn by the sampler mala. Of masked diffusion: denoising, "
-        "the cross entropy"
+        "of an energy at s_min alone, by Markov chains, drawn by the sampler mala; path_variance, that of weights "
+        "of the network's own paths (sampling.steps levels), where the law is known up to its norm: for fine-tuning, "
+        "training.start, without configurations of the law. Of masked diffusion: denoising, the cross entropy"
     )  # fmt: skip
     head: HeadName = Field(
         PLAIN_HEAD, description="what the network predicts: preconditioned, the correction of what is known of the "

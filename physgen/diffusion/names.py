@@ -14,7 +14,10 @@ OF_STUDENTS: tuple[SamplerName, ...] = ("flow_map", "consistency")  # of a run o
 WITHOUT_RULE: tuple[SamplerName, ...] = ("annealed_langevin", "dopri5", "modal_2m", "modal_4m", "mala", *OF_STUDENTS)
 UNMASKING: Literal["unmasking"] = "unmasking"  # how masked diffusion draws: it has no other sampler
 ProcessName = Literal["gaussian", "masked"]
-LossName = Literal["denoising", "likelihood", "min_snr", "learned", "implicit", "sliced", "contrastive_divergence"]
+PATH_VARIANCE: Literal["path_variance"] = "path_variance"  # of the weights of a network's own paths
+LossName = Literal[
+    "denoising", "likelihood", "min_snr", "learned", "implicit", "sliced", "contrastive_divergence", "path_variance"
+]
 HeadName = Literal["preconditioned", "x0", "eps", "v", "score", "energy"]
 SDEName = Literal["ou", "vp", "sub_vp", "ve", "cosine", "rectified_flow"]
 LevelRule = Literal["checked", "chosen", "log-uniform"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     LogTarget = Callable[[torch.Tensor, int], torch.Tensor]
     LogLaw = Callable[[torch.Tensor, int, float], torch.Tensor]
     Condition = Mapping[str, torch.Tensor] | None
+    ConditionalTarget = Callable[[torch.Tensor, Condition], torch.Tensor]
     TrainingTarget = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Condition], torch.Tensor]
 
 
@@ -71,6 +72,13 @@ class Law:
         ``kind`` is "conditional", given y and the surroundings of each site, or "exact", given y alone. With ``sweeps``
         the former is averaged over the states of a chain of so many sweeps of the law given y, from x0 on. None where
         the law does not give what is asked for.
+        """
+        return None
+
+    def conditional_log_target(self, constants: Mapping[str, Any]) -> ConditionalTarget | None:
+        r"""The same law as :meth:`log_target`, of x (B, C, \*grid) float64 and the condition of each, (B,).
+
+        A training asks for it, which knows conditions and no template. None where only data are known.
         """
         return None
 

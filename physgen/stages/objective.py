@@ -17,9 +17,11 @@ from physgen.diffusion.learning.losses import (
     likelihood_weight,
     min_snr_weight,
 )
+from physgen.diffusion.learning.path_variance import PATHS, TAKEN, PathVariance
 from physgen.diffusion.learning.training import DenoisingLoss
+from physgen.diffusion.levels import log_uniform
 from physgen.diffusion.masked import MaskedLoss
-from physgen.diffusion.names import DIVERGENCE
+from physgen.diffusion.names import DIVERGENCE, PATH_VARIANCE
 from physgen.diffusion.noise import noise_like
 from physgen.errors import InputError
 from physgen.runs.encoding import Encoding
@@ -40,6 +42,8 @@ def objective(
     diffusion = run.experiment.diffusion
     if diffusion.process == "masked":
         made: Objective = MaskedLoss
+    elif diffusion.loss == PATH_VARIANCE:
+        made = _own_paths(run, encoding)
     elif run.experiment.training.target != "sample":
         made = _towards_means(run, encoding, denoiser, x, condition)
     else:
@@ -74,6 +78,27 @@ def _towards_means(
     with torch.no_grad():
         found(x, x, torch.ones(len(x), device=x.device), condition)  # refuses at once what it cannot give
     return partial(ConditionalMeanLoss, target=found)
+
+
+def _own_paths(run: Run, encoding: Encoding) -> Objective:
+    """The variance of the weights of the network's own paths. InputError where there is no law to weigh against."""
+    asked, steps = f"diffusion.loss={PATH_VARIANCE}", run.experiment.sampling.steps
+    making, log_target = run.domain.values.path_kernel(), run.domain.conditional_log_target(encoding.domain)
+    if making is None or log_target is None:
+        raise InputError(
+            f"{asked} weighs paths against a law known up to its norm, which {run.domain.name} does not give for its "
+            "conditions: train on data, diffusion.loss=denoising"
+        )
+    size = run.experiment.training.batch_size
+    if size % PATHS:
+        near = max(PATHS, size - size % PATHS)
+        raise InputError(
+            f"{asked} draws {PATHS} paths of each condition, not training.batch_size={size}: set it to {near}"
+        )
+    if steps < TAKEN:
+        raise InputError(f"{asked} draws paths of sampling.steps={steps} levels, of which it needs {TAKEN}: set more")
+    levels = log_uniform(encoding.s_max, encoding.s_min, steps)
+    return partial(PathVariance, making=making, levels=levels, log_target=log_target)
 
 
 def _divergence(

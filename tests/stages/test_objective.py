@@ -15,7 +15,7 @@ from physgen.diffusion.learning.training import Recipe, TrainingState, train
 from physgen.diffusion.masked import MaskedDenoiser
 from physgen.diffusion.names import HEADS
 from physgen.domains.spins.energy import lattice_energy
-from physgen.ensemble import load_ensemble
+from physgen.ensemble import load_ensemble, save_ensemble
 from physgen.errors import InputError
 from physgen.networks.mlp import MLP
 from physgen.networks.unet import UNet
@@ -160,6 +160,30 @@ def test_a_trace_that_no_step_can_afford_and_a_network_without_second_slopes_are
     vectors = simulate(experiment("points", **long), tmp_path / "vectors.h5")
     with pytest.raises(InputError, match="take diffusion.loss=sliced"):
         train_run(experiment("points", dataset=str(vectors), **long), tmp_path / "b", device="cpu")
+
+
+def test_a_network_is_tuned_by_the_weights_of_its_own_paths(vectors, tmp_path):
+    """Nothing but the conditions is used: other configurations in the same file train the same weights."""
+    words = {"diffusion__loss": "path_variance", "training__batch_size": 8, "sampling__steps": 8}
+    network = {"network": {"kind": "message_passing", "width": 4, "depth": 1}}
+    data = simulate(experiment("spins"), tmp_path / "spins.h5")
+    mirrored = load_ensemble(data)
+    mirrored["field"] = mirrored["field"].copy(data=np.roll(mirrored["field"].values, 1, -1))
+    save_ensemble(mirrored.drop_vars("energy"), tmp_path / "rolled.h5")
+    weights = []
+    for name in ("spins", "rolled"):
+        made = experiment("spins", name=name, dataset=str(tmp_path / f"{name}.h5"), **words, **network)
+        weights.append(load_model(train_run(made, tmp_path, device="cpu") / "model").denoiser.state_dict())
+    assert all(torch.equal(one, other) for one, other in zip(weights[0].values(), weights[1].values(), strict=True))
+    for physics, wrong, message in (
+        ("spins", {"training__batch_size": 12}, "8 paths of each condition, not training.batch_size=12: set it to 8"),
+        ("spins", {"sampling__steps": 4}, "sampling.steps=4 levels, of which it needs 8: set more"),
+        ("points", {}, "a law known up to its norm, which points does not give"),
+    ):
+        given = words | wrong | {"dataset": str(data if physics == "spins" else vectors)}
+        with pytest.raises(InputError, match=message):
+            train_run(experiment(physics, **given), tmp_path / "refused", device="cpu")
+    assert not list(tmp_path.glob("refused/*"))
 
 
 def test_label_dropout_is_read_where_it_once_stood():

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from physgen.diffusion.learning.losses import likelihood_weight as likelihood_weight
     from physgen.diffusion.learning.losses import min_snr_weight as min_snr_weight
     from physgen.diffusion.learning.losses import unit_weight as unit_weight
+    from physgen.diffusion.learning.path_variance import PathVariance as PathVariance
     from physgen.diffusion.learning.prior_spectrum import Spectrum as Spectrum
     from physgen.diffusion.learning.prior_spectrum import fit_spectrum as fit_spectrum
     from physgen.diffusion.learning.training import Recipe as Recipe

@@ -296,6 +296,12 @@ class Spins(SpinJudging, Ingredients):
 
         return log_boltzmann(template)
 
+    def conditional_log_target(self, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+        """-beta H of the couplings and fields in the condition of each sample."""
+        from physgen.domains.spins.target import log_boltzmann_given
+
+        return log_boltzmann_given
+
     def log_law(self, template: xr.Dataset, constants: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
         """-beta H - ln Z: narrow lattices by the transfer matrix, graphs of at most 20 spins by all states."""
         from physgen.domains.spins.target import log_probability

@@ -103,8 +103,9 @@ def _sets(x: Tensor, condition: Condition) -> Iterator[Tensor]:
     """Masks, chosen without a look at x, of spins that do not see each other; together a sweep."""
     given = condition or {}
     if "channels" in given:
-        colour = lattice_colours(tuple(x.shape[2:]), x.device)
-        yield from (colour == c for c in range(int(colour.max()) + 1))
+        grid = tuple(x.shape[2:])
+        colour = lattice_colours(grid, x.device)
+        yield from (colour == c for c in range(_colours(grid)))
     elif "edges" in given:
         degree = _degrees(given["edges"], given["bonds"], x.shape[-1])
         for _ in range(1 + int(degree.max())):
@@ -120,14 +121,17 @@ def lattice_colours(grid: tuple[int, ...], device: torch.device | str = "cpu") -
     Two colours, the parity of :math:`\sum_d x_d`, where all lengths are even; else three, :math:`\sum_d c_d` modulo 3
     with :math:`c_d = x_d` mod 2, and 2 at the last place of an odd length.
     """
-    odd = any(length % 2 and length > 1 for length in grid)
     total = torch.zeros(grid, dtype=torch.long, device=device)
     for axis, length in enumerate(grid):
         own = torch.arange(length, device=device) % 2
         if length % 2 and length > 1:
             own[-1] = 2
         total = total + own.reshape(-1, *[1] * (len(grid) - axis - 1))
-    return total % (3 if odd else 2)
+    return total % _colours(grid)
+
+
+def _colours(grid: tuple[int, ...]) -> int:
+    return 3 if any(length % 2 and length > 1 for length in grid) else 2
 
 
 def _degrees(edges: Tensor, bonds: Tensor, spins: int) -> Tensor:

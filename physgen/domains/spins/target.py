@@ -45,6 +45,18 @@ def log_boltzmann(template: xr.Dataset) -> Callable[[torch.Tensor, int], torch.T
     return log_target
 
 
+def log_boltzmann_given(x: torch.Tensor, condition: Condition) -> torch.Tensor:
+    r""":math:`-\beta H = \beta \sum_{ij} J_{ij} x_i x_j + \beta \sum_i h_i x_i` (B,) of x (B, 1, \*grid) of +-1.
+
+    Args:
+        condition: ``channels``, or ``matrix``, or ``edges`` and ``bonds``; and ``field`` where there is one; of each x.
+    """
+    pairs = x * of_neighbours(condition, x.shape[-1])(x) / 2  # each bond is met from both ends
+    outer = (condition or {}).get("field")
+    energy = pairs if outer is None else pairs + x * outer.reshape(x.shape)
+    return energy.flatten(1).double().sum(1)
+
+
 def log_probability(template: xr.Dataset) -> Callable[[torch.Tensor, int, float], torch.Tensor]:
     r"""-beta H - ln Z (b,) of x like :func:`log_boltzmann`, at s = 0; NaN where the system is too large for Z."""
     log_target, shape, disorder = log_boltzmann(template), sample_shape(template), disorder_of(template)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from physgen.ensemble import TEMPLATE, save_ensemble
 from physgen.errors import InputError
@@ -19,6 +20,7 @@ from physgen.storage.weights import export_weights, load_weights
 BESIDE_THE_WEIGHTS = ("levels.json", "conditions.safetensors")
 # facts of the data that are true of this machine alone
 OF_THIS_MACHINE = ("file",)
+SOURCE = "source"  # of imported data: the files that were read
 HISTORY = "history"  # attribute of an ensemble: the commands that made it, with their paths
 WEIGHTED_STEPS = (16, 32, 64, 128, 256)  # of paths with weights, whose levels are measured once
 
@@ -69,15 +71,22 @@ def _write(run: Run, folder: Path) -> None:
     shutil.copyfile(run.folder / ENCODING, folder / ENCODING)
     if taught := taught_in(run.folder):
         say_taught(folder, taught)
-    facts = {key: value for key, value in run.facts().items() if key not in OF_THIS_MACHINE}
+    facts = _without_folders({key: value for key, value in run.facts().items() if key not in OF_THIS_MACHINE})
     write_json(folder / FACTS, facts)
     write_config(run.experiment.model_copy(update={"dataset": None}), folder / "experiment.yaml")
     with run.open_conditions("test") as test:
         conditions = test.drop_vars("field", errors="ignore").load()
     about = conditions.attrs.get(TEMPLATE) or "the conditions of a test part"
     attrs = {name: value for name, value in conditions.attrs.items() if name != HISTORY}
-    conditions.attrs = attrs | {TEMPLATE: about}
+    conditions.attrs = _without_folders(attrs) | {TEMPLATE: about}
     save_ensemble(conditions, folder / "data" / "test.h5")
+
+
+def _without_folders(said: dict[str, Any]) -> dict[str, Any]:
+    """The same with the files that data were imported from by their names alone: folders are true of one machine."""
+    if not isinstance(said.get(SOURCE), str):
+        return said
+    return {**said, SOURCE: ", ".join(Path(name).name for name in said[SOURCE].split(", "))}
 
 
 def packed_config(run: str | Path) -> Path | None:

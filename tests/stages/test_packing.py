@@ -27,7 +27,8 @@ def run(tmp_path_factory):
         "data.snapshots=2",
     ]
     experiment = pg.load_config(CONFIG, words)
-    return pg.train(experiment, pg.simulate(experiment, progress=False), runs=folder, device="cpu", progress=False)
+    data = pg.simulate(experiment, progress=False).assign_attrs(source="/home/me/secret/a.h5, b.h5")
+    return pg.train(experiment, data, runs=folder, device="cpu", progress=False)
 
 
 def test_a_packed_run_draws_as_the_run_does_without_its_data(run, tmp_path):
@@ -37,6 +38,8 @@ def test_a_packed_run_draws_as_the_run_does_without_its_data(run, tmp_path):
         "experiment.yaml", "facts.json", "encoding.json", "data/test.h5", "model/weights.safetensors",
         "model/model.json", "model/levels.json",
     }  # fmt: skip
+    assert not [name for name in held if b"secret" in (packed / name).read_bytes()]  # folders of one's own machine
+    assert "a.h5, b.h5" in (packed / "experiment.yaml").read_text()
     one, other = (pg.open_run(folder, "cpu").sample(5, progress=False) for folder in (run.folder, packed))
     np.testing.assert_array_equal(one["field"], other["field"])
     np.testing.assert_array_equal(one["redshift"], other["redshift"])

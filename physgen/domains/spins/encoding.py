@@ -2,7 +2,8 @@ r"""Between an ensemble of spins and the tensors of the core.
 
 x is the spin as a float, so the noise level s counts in units of one spin. The condition of a lattice is
 ``channels``: :math:`\beta J` of the 2d bonds around each site, for each space dim in order the bond up (+dim) and
-the bond down (-dim). ``labels`` is :math:`\ln\beta`. Sparse graphs get ``edges`` (B, M, 2), the spins that each bond
+the bond down (-dim). ``labels`` is :math:`\ln\beta`, or that of the one temperature to which training data of several
+were scaled. Sparse graphs get ``edges`` (B, M, 2), the spins that each bond
 joins, and ``bonds``, :math:`\beta J` (B, M); others ``matrix``, the dense :math:`\beta J` (B, N, N).
 An external field is ``field``, :math:`\beta h` of each site; where there is none, there is no such entry.
 """
@@ -34,6 +35,7 @@ from physgen.domains.spins.layout import (
     settings_of,
     with_spins,
 )
+from physgen.domains.spins.planted import ALL_TEMPERATURES
 from physgen.domains.spins.trained_range import (
     check_external_field,
     check_temperatures_of_network,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 OF_COUPLINGS = (TEMPLATE, "settings", "import_notes", "format", "source")  # attributes of a template alone
 LEAST_PAIRS = 8  # N^2 for each bond from which on a list of edges is as fast as the matrix: measured at 32 to 256 spins
 OF_LATTICES = "; a text file of a lattice numbers its sites in C order (z, y, x) and may say '# shape = 4,4,16'"
+SCALED = "scaled_to"  # among the constants: the temperature of training data that stand for several by their bonds
 
 
 def conditions(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = None) -> dict[str, torch.Tensor]:
@@ -61,6 +64,8 @@ def conditions(ensemble: xr.Dataset, constants: Mapping[str, Any] | None = None)
     check_spins(ensemble)
     disorder = disorder_of(ensemble)
     found = {"labels": temperature_labels(ensemble)}
+    if constants and SCALED in constants:
+        found["labels"] = torch.full_like(found["labels"], -float(np.log(constants[SCALED])))
     if disorder.edges is None:
         found["channels"] = over_temperatures(around_sites(disorder.couplings), ensemble)
     else:
@@ -168,10 +173,13 @@ def encoding_constants(train: xr.Dataset) -> dict[str, Any]:
         raise InputError(f"{no_network(train)}: such data can be judged, and judge others, with physgen evaluate")
     grid = grid_dims(train)
     found: dict[str, Any] = {"grid": [int(train.sizes[name]) for name in grid], "graph": grid == ("site",)}
-    found["temperatures"] = [float(t) for t in train["temperature"].values]
+    found["temperatures"] = [float(t) for t in train.attrs.get(ALL_TEMPERATURES, train["temperature"].values)]
+    found["strength"] = coupling_strength(train)
+    if ALL_TEMPERATURES in train.attrs:  # the strongest bonds stand for the coldest of these temperatures
+        found[SCALED] = float(train["temperature"].values[0])
+        found["strength"] *= min(found["temperatures"]) / found[SCALED]
     if found["graph"]:
         found["bonds"] = _most_bonds(train)
-    found["strength"] = coupling_strength(train)
     strengths = field_strengths(train)
     return found | ({"external_field": list(strengths)} if any(strengths) else {})
 

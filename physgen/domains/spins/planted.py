@@ -5,6 +5,9 @@ independent with :math:`P(F)/P(-F) = e^{2F/T}`, the law of :math:`\tau` given J 
 :math:`\propto\prod P(\tau_i\tau_j J_{ij}) \propto e^{-H_J(\tau)/T}`: one exact configuration in equilibrium for each
 instance, on any graph. The law holds at one temperature: bonds +-1 are positive with probability
 :math:`1/(1 + e^{-2/T})`, Gaussian ones of variance :math:`\Delta^2` have the mean :math:`\Delta^2/T`.
+
+Spins know :math:`J/T` alone. So instances of several temperatures :math:`T_0 < T_1 < \ldots` stand in one ensemble at
+:math:`T_0`, in turn, with bonds :math:`J\, T_0/T_k`: data for a network that is to serve all these temperatures.
 Source: H. Nishimori, Prog. Theor. Phys. 66, 1169 (1981).
 
 Legend: D disorder instances, N spins, M bonds.
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 PLANTED = "planted"  # the variable with the planted configurations, and the method
 LAWS = {"planted_bimodal": "bimodal", "planted_gaussian": "gaussian"}
+ALL_TEMPERATURES = "planted_temperatures"  # attribute: of the instances in turn, whose bonds are scaled to the first
 STREAM = 17  # of the random numbers of the planted configurations
 
 
@@ -47,10 +51,16 @@ def check_planted(domain: Spins) -> None:
         return
     if domain.model not in ("edwards_anderson", "sherrington_kirkpatrick"):
         raise InputError(f"couplings {domain.couplings!r} have no effect on model {domain.model!r}: leave them out")
-    if len(domain.temperatures) > 1:
+    if len(domain.temperatures) > 1 and domain.method != PLANTED:
         raise InputError(
             f"temperatures {list(domain.temperatures)}: the law of {domain.couplings} depends on the temperature, so "
-            "one ensemble has one: give one, and simulate each other one into a file of its own (units of J)"
+            "one ensemble has one: give one, and simulate each other one into a file of its own (units of J); with "
+            "method=planted several are taken in turn, their bonds scaled to the first"
+        )
+    if len(domain.temperatures) > domain.instances:
+        raise InputError(
+            f"instances = {domain.instances} of {len(domain.temperatures)} temperatures: each instance is planted at "
+            "one of them, so give at least as many instances"
         )
     if domain.method == PLANTED and domain.replicas > 1:
         raise InputError(
@@ -77,8 +87,10 @@ def planted_ensemble(
             "method": PLANTED,
             "equilibration": "exact: the planted configuration of each instance",
         }
+        if len(domain.temperatures) > 1:
+            attrs[ALL_TEMPERATURES] = list(domain.temperatures)
         made = spin_ensemble(
-            planted[:, None, None], couplings.disorder, np.array(domain.temperatures), couplings.ids, attrs
+            planted[:, None, None], couplings.disorder, np.array(domain.temperatures[:1]), couplings.ids, attrs
         )
         made = made.assign_attrs(seed=int(seed), config_json=json.dumps(dataclasses.asdict(domain), sort_keys=True))
         if progress:
@@ -92,6 +104,8 @@ def planted_ensemble(
 def planted_couplings(domain: Spins, seed: int) -> tuple[Quenched, np.ndarray]:
     r"""Couplings of the Nishimori line at the temperature of a domain, and the configurations planted in them.
 
+    Instance i has temperature :math:`T_{i \bmod n}` of n, and bonds times :math:`T_0/T_i`.
+
     Returns:
         the couplings, and spins (D, \*grid) int8.
     """
@@ -100,8 +114,12 @@ def planted_couplings(domain: Spins, seed: int) -> tuple[Quenched, np.ndarray]:
     symmetric = drawn_couplings(dataclasses.replace(domain, couplings="gaussian", method="auto"), seed)
     if symmetric.disorder.external_field is not None or symmetric.gaussian_variance is None:
         raise InputError(f"couplings {domain.couplings!r} are known without an external field alone: leave it out")
-    law, temperature = LAWS[domain.couplings], domain.temperatures[0]
-    bonds = nishimori_bonds(symmetric.disorder.couplings, symmetric.gaussian_variance**0.5, law, temperature)
+    law, scale, first = LAWS[domain.couplings], symmetric.gaussian_variance**0.5, domain.temperatures[0]
+    bonds = np.empty(symmetric.disorder.couplings.shape, dtype=np.float32)
+    for start, temperature in enumerate(domain.temperatures):
+        own = slice(start, None, len(domain.temperatures))
+        normal = symmetric.disorder.couplings[own]
+        bonds[own] = nishimori_bonds(normal, scale, law, temperature) * (first / temperature)
     planted = np.stack([
         disorder_rng(seed, i, STREAM).integers(0, 2, symmetric.grid, dtype=np.int8) * 2 - 1 for i in symmetric.ids
     ])  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 
 from physgen.domains.spins import Domain
 from physgen.domains.spins.couplings import lattice_edges
+from physgen.domains.spins.encoding import conditions, encoding_constants, request_spins
 from physgen.domains.spins.enumeration import enumerate_graph
 from physgen.domains.spins.layout import disorder_of
 from physgen.domains.spins.merge import merge_ensembles
@@ -64,11 +65,38 @@ def test_others_are_drawn_in_the_same_couplings_and_of_the_complete_graph_too():
     assert bonds.mean() == pytest.approx(1 / (400 * 1.3), abs=4 / np.sqrt(400 * bonds.size))
 
 
+@pytest.mark.parametrize("law", ["planted_bimodal", "planted_gaussian"])
+def test_several_temperatures_are_one_ensemble_of_scaled_bonds(law):
+    """Instance i is that of an ensemble at T_(i mod n) alone, to the law of the network: beta J, whatever T is said."""
+    words = {"couplings": law, "dimension": 3, "length": 4, "instances": 6, "method": "planted"}
+    several = Domain(**words | PERIODIC | {"temperatures": (1.7, 2.0, 2.5)}).simulate(3)
+    assert several["temperature"].values.tolist() == [1.7]
+    constants = encoding_constants(several)
+    seen = conditions(several, constants)
+    assert constants["temperatures"] == [1.7, 2.0, 2.5] and np.allclose(seen["labels"], -np.log(1.7))
+    for start, temperature in enumerate((1.7, 2.0, 2.5)):
+        alone = Domain(**words | PERIODIC | {"temperatures": (temperature,)}).simulate(3)
+        own = slice(start, None, 3)
+        assert np.array_equal(several["field"].values[own], alone["field"].values[own])
+        np.testing.assert_allclose(several["energy"].values[own] * temperature / 1.7, alone["energy"].values[own], 1e-6)
+        given = conditions(alone, constants)  # what a user asks for: +-1 at T
+        np.testing.assert_allclose(seen["channels"][own], given["channels"][own], rtol=1e-6)
+        assert np.array_equal(seen["labels"][own], given["labels"][own])
+    assert request_spins(several, 2, {"temperature": 2.2}, constants)["temperature"].values.tolist() == [2.2]
+    with pytest.raises(InputError, match="lies outside"):
+        request_spins(several, 2, {"temperature": 3.0}, constants)
+    assert encoding_constants(several.isel(disorder=[1, 2])) == constants  # a part of it is for the same network
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ({"couplings": "planted_bimodal", "temperatures": (1.0, 2.0)}, "one ensemble has one"),
         ({"couplings": "planted_bimodal", "method": "planted", "replicas": 2}, "set replicas=1"),
+        (
+            {"couplings": "planted_bimodal", "method": "planted", "instances": 1, "temperatures": (1.0, 2.0)},
+            "at least as many instances",
+        ),
         ({"couplings": "bimodal", "method": "planted", "replicas": 1}, "couplings=planted_bimodal or planted_gaussian"),
         ({"couplings": "planted_bimodal", "model": "ferromagnet"}, "have no effect on model 'ferromagnet'"),
     ],

@@ -40,6 +40,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "domains/repeated": set(),
     "domains/lattice_bonds": {"ensemble", "lattice"},
     "domains/integration": set(),
+    "domains/cluster_means": set(),
     "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
@@ -65,6 +66,7 @@ A_DOMAIN = {
     "domains.building",
     "domains.quenched",  # what several of them share, as the contract is what all share
     "domains.integration",
+    "domains.cluster_means",
     "domains.lattice_bonds",
     "processes",
 }
@@ -164,6 +166,7 @@ SPEAKS = {  # file or room -> words that it may say
         "temperature",
         "temperatures",
     },
+    "domains/cluster_means.py": {"couplings", "spins"},  # of two domains whose ferromagnets are one law
     "ensemble/from_array.py": {"simulation", "simulations"},  # a public argument, named after the commonest unit
     "report/evaluation_prose.py": MADE,
     "stages/data.py": MADE,

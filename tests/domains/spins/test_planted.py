@@ -85,7 +85,9 @@ def test_several_temperatures_are_one_ensemble_of_scaled_bonds(law):
     assert request_spins(several, 2, {"temperature": 2.2}, constants)["temperature"].values.tolist() == [2.2]
     with pytest.raises(InputError, match="lies outside"):
         request_spins(several, 2, {"temperature": 3.0}, constants)
-    assert encoding_constants(several.isel(disorder=[1, 2])) == constants  # a part of it is for the same network
+    part = encoding_constants(several.isel(disorder=[1, 2]))  # is for the same network, up to the couplings it has
+    assert part | {"strength": constants["strength"]} == constants
+    assert constants["strength"] == pytest.approx(1, abs=0.3)  # of the couplings at the coldest temperature
 
 
 @pytest.mark.parametrize(

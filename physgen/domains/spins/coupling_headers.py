@@ -17,6 +17,10 @@ PAIR = re.compile(r"([A-Za-z_]+)\s*[=:]\s*([^\s;,]+(?:,\s*[\d.][^\s;,]*)*)")
 SHAPE = re.compile(r"\b(?:shape|lattice)\s*[=:]\s*[(\[]?\s*(\d+(?:(?:\s*[,x]\s*|\s+)\d+){0,2})", re.IGNORECASE)
 HAMILTONIAN = re.compile(r"(?:^|[\s,;:])(?:H|E|energy|hamiltonian)\s*(?:\([^)=]*\))?\s*=\s*(.+)", re.IGNORECASE)
 TERM = re.compile(r"([+-]?)\s*(\(?[\d./]*\)?)\s*\*?\s*sum")
+SUBSCRIPT = re.compile(r"_?\{[^}]*\}|_?<[^>]*>|_?\((?![^)]*[Jhs]_?)[^)]*\)")  # of a sum: its signs are no factors
+FACTOR = re.compile(r"-|(?:^|[\s(])[\d./]+\s*\*?\s*\(?$")  # between a sum and what it sums
+HALVED = re.compile(r"s\S*[\s)]*/\s*\(?\d")
+TWICE = re.compile(r"!=|≠|\bneq?\b|/=|<>")
 FIELD = re.compile(r"\bh(?:_|\b|\[)|\bh_?\{?i")
 NAMES_OF_ENDS = ("spin{}", "site{}", "node{}", "spin_{}", "site_{}", "node_{}")
 FIRST_END = {"i", "u", "row", "source", "from", *(name.format(end) for name in NAMES_OF_ENDS for end in "1i")}
@@ -77,18 +81,31 @@ def _read_hamiltonian(text: str, table: EdgeTable) -> bool:
     stops = [*(term.start() for term in terms[1:]), len(found[1])]
     signs: dict[bool, str] = {}
     for term, stop in zip(terms, stops, strict=True):
-        if term[2].strip("()") not in ("", "1", "1."):
-            raise InputError(
-                f"{table.path}: its line {text[:60]!r} has a factor {term[2]} before a sum, which leaves open whether "
-                "pairs count twice: write H = -sum J s s of each pair once; scale=0.5 of an import multiplies couplings"
-            )
         body = found[1][term.end() : stop]
+        if said := _left_open(term[2], body):
+            raise InputError(
+                f"{table.path}: its line {text[:60]!r} has {said}, which leaves open what one row means: write "
+                "H = -sum J s s (or +) of each pair once; scale=0.5 of an import multiplies couplings"
+            )
         signs[bool(FIELD.search(body)) and "J" not in body] = "minus" if term[1] == "-" else "plus"
     if False in signs:
         _say_sign(table, signs[False], text)
         if True in signs:
             table.linear, table.turned = True, signs[True] != signs[False]
     return False in signs
+
+
+def _left_open(factor: str, body: str) -> str:
+    """What beside its sign a sum of a Hamiltonian multiplies the rows with, in words; empty for nothing."""
+    if factor.strip("()") not in ("", "1", "1."):
+        return f"a factor {factor} before a sum"
+    summed = SUBSCRIPT.sub(" ", body)
+    symbol = re.search(r"[Jhs]", summed)
+    if symbol and FACTOR.search(summed[: symbol.start()]):
+        return "a sign or a number behind a sum"
+    if HALVED.search(re.split(r"[,;]\s", summed)[0]):
+        return "a division behind a sum"
+    return "a sum over pairs in both orders" if TWICE.search(body) else ""
 
 
 def _say_sign(table: EdgeTable, sign: str, text: str) -> None:

@@ -25,6 +25,7 @@ COUPLING_OPTIONS = (
     "temperatures", "betas", "sign", "scale", "shape", "spins", "first", "parallel", "coupling_axes", "directions",
     "bonds",
 )  # fmt: skip
+LEAST_SPARSE, MOST_ALONE = 1000, 20  # spins, for each that a bond joins, up to which the others are taken as meant
 OF_TEXT, OF_ARRAYS = ("spins", "first", "parallel"), ("coupling_axes", "directions", "bonds")
 
 
@@ -204,7 +205,13 @@ def _count(tables: list[EdgeTable], grid: tuple[int, ...] | None, spins: str, fi
             f"{tables[0].path} names spins {low} to {high}: give first=1 for {high} spins counted from 1, first=0 for "
             f"{high + 1} counted from 0, or their number as spins= (in the file: a line '# first=1')"
         )
-    return high + 1 - min(starts or {0})
+    count, joined = high + 1 - min(starts or {0}), len(np.unique(np.concatenate([t.ends for t in tables])))
+    if count > max(LEAST_SPARSE, MOST_ALONE * joined):
+        raise InputError(
+            f"{tables[0].path} names spins {low} to {high}, bonds join {joined} of them: number these one after the "
+            f"other, or give spins={count} (in the file: a line '# N={count}') if all the others are meant"
+        )
+    return count
 
 
 def with_headers(said: Conventions, tables: list[EdgeTable], spins: int) -> Conventions:

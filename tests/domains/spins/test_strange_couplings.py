@@ -163,6 +163,13 @@ def test_lattices_are_known_by_their_bonds(shape, header, lattice, first, tmp_pa
 REFUSED = {  # content, options, what is said
     "no sign": (rows(), {}, "does not say the sign"),
     "factor": ("# H = -1/2 sum_ij J s s\n" + rows(), {}, "factor 1/2 before a sum"),
+    "sign within": ("# H = sum_{i<j} -J_ij s_i s_j\n" + rows(), {}, "a sign or a number behind a sum"),
+    "sign in brackets": ("# H = sum_<ij> (-J_ij) s_i s_j\n" + rows(), {}, "a sign or a number behind a sum"),
+    "factor within": ("# H = -sum_{ij} 0.5 J_ij s_i s_j\n" + rows(), {}, "a sign or a number behind a sum"),
+    "halved": ("# H = -sum_ij J_ij s_i s_j / 2, N=5\n" + rows(), {}, "a division behind a sum"),
+    "both orders": ("# H = -\\sum_{i \\neq j} J_ij s_i s_j\n" + rows(), {}, "pairs in both orders"),
+    "field turned within": ("# H = -sum J s s - sum -h s\n" + rows(), {}, "a sign or a number behind a sum"),
+    "far apart": ("0 1000000000 1\n", MINUS, "bonds join 2 of them"),
     "two signs": ("# H = -sum J s s\n# sign=plus\n" + rows(), {}, "the other sign than the one before"),
     "fields unsaid": ("# H = -sum J s s\n" + rows() + "1 1 2\n", {}, "fields only where a line says so"),
     "field twice": ("# vartype=SPIN\n" + rows() + "1 1 2\n1 1 2\n", {}, "bond \\[1, 1\\] in 2 rows"),
@@ -187,6 +194,15 @@ def test_what_has_two_meanings_is_refused(name, tmp_path):
     content, options, message = REFUSED[name]
     with pytest.raises(InputError, match=message):
         read(tmp_path / "J.txt", content, **options)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["H = -sum_{<ij>} J_ij s_i s_j", "H(s) = - \\sum_{i<j} J_{ij} s_i s_j - \\sum_i h_i s_i", "E = -sum_(i<j) J s s",
+     "H = -sum_{i=1}^{N-1} J_i s_i s_{i+1}", "H = -Σ_<i,j> J s s; date = 2024/5", "H = -sum_ij J_ij s_i s_j (2024/05)"],
+)  # fmt: skip
+def test_sums_as_they_are_written_say_the_sign(line, tmp_path):
+    np.testing.assert_allclose(hamiltonian(read(tmp_path / "J.txt", f"# {line}\n{rows()}"))[0], MATRIX)
 
 
 def test_spins_without_bonds_are_counted_aloud(tmp_path):

@@ -271,7 +271,7 @@ def places(keys):
             yield domain, key
 
 
-@pytest.mark.parametrize(("domain", "key"), places(GENERAL))
+@pytest.mark.parametrize(("domain", "key"), [*places(GENERAL)])
 def test_a_key_changes_what_it_governs(domain, key, runs):
     value, needs, shown = GENERAL[key]
     # of fields of real numbers, or of spins alone
@@ -296,7 +296,7 @@ def test_what_changes_nothing_of_the_record_leaves_it_as_it_is(domain, runs):
     assert runs.record(domain, {"judging.confidence": 0.6}) == runs.record(domain, {})
 
 
-@pytest.mark.parametrize(("domain", "key"), places(EXECUTION))
+@pytest.mark.parametrize(("domain", "key"), [*places(EXECUTION)])
 def test_an_option_of_execution_changes_nothing_of_the_result(domain, key, runs):
     assert runs.weights(domain, {key: EXECUTION[key]}) == runs.weights(domain, {})
 

@@ -42,7 +42,7 @@ def test_the_first_loss_falls_with_the_scatter_of_its_target(folder, tmp_path):
 
 
 def test_where_no_mean_is_known_it_is_said_and_no_run_is_left(folder, tmp_path):
-    with pytest.raises(InputError, match="training.target=exact: cosmology gives no mean"):
+    with pytest.raises(InputError, match="training.target=exact: cosmology gives no such mean"):
         train(asked("cosmology", folder, *QUICK, "training.target=exact"), tmp_path, device="cpu")
     words = ["data.boundary=periodic", "data.method=enumeration", "data.instances=10"]
     torus = asked("spins", tmp_path, *GLASS, *words, "training.target=exact")

@@ -126,6 +126,6 @@ def test_weights_that_would_say_nothing_are_refused(words, said, trained, tmp_pa
 def test_a_physics_without_a_law_and_a_network_of_one_lattice_are_refused(trained, drawn, tmp_path):
     with pytest.raises(InputError, match="does not know of its data"):
         sample(trained("cosmology"), tmp_path / "new.h5", DrawOptions(25, steps=4, weights=True))
-    like = drawn.parent / "glasses.h5"
+    like = load_ensemble(drawn.parent / "glasses.h5").sel(temperature=[1.5])  # a temperature that it knows
     with pytest.raises(InputError, match=r"lattice \(6, 6\), the run \(4, 4\)"):
         sample(trained("spins"), tmp_path / "new.h5", DrawOptions(25, like, steps=4))

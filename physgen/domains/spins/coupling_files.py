@@ -169,8 +169,11 @@ def asked_sign(tables: Iterable[EdgeTable], given: bool) -> None:
 def lattice_of(table: EdgeTable, dimension: int) -> str:
     """``shape`` of the hypercubic lattice in C order that holds all bonds of a table, as an option; else empty.
 
-    Of several lattices (few bonds) the one with the most equal sides: each of them describes the same couplings.
+    Of several lattices (few bonds) the one with the most equal sides: each of them describes the same couplings. One
+    dimension is asked for by networks of graphs, whose sites have no other place: there a ring stays a graph.
     """
+    if dimension < 2:
+        return ""
     apart = table.ends[table.ends[:, 0] != table.ends[:, 1]]
     if not len(apart):
         return ""

@@ -41,6 +41,7 @@ ALLOWED = {  # room -> the rooms of physgen it may import, besides itself and th
     "domains/lattice_bonds": {"ensemble", "lattice"},
     "domains/integration": set(),
     "domains/cluster_means": set(),
+    "domains/cluster_roots": set(),
     "domains/lattice_field": {"ensemble", "diffusion"},
     "config": {"domains", "diffusion"},
     "runs": {"config", "domains", "diffusion", "ensemble", "storage", "processes"},
@@ -67,6 +68,7 @@ A_DOMAIN = {
     "domains.quenched",  # what several of them share, as the contract is what all share
     "domains.integration",
     "domains.cluster_means",
+    "domains.cluster_roots",
     "domains.lattice_bonds",
     "processes",
 }

@@ -28,6 +28,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from physgen.domains.cluster_roots import root_of
 from physgen.domains.lattice_bonds import neighbours_up
 from physgen.errors import InputError
 
@@ -60,14 +61,6 @@ def cluster_means(states: Tensor, field: Tensor, bonds: Tensor, sweeps: int) -> 
         rng,
     )
     return torch.from_numpy(found).transpose(1, 2).reshape(field.shape).to(field)
-
-
-@njit(cache=True)
-def _root(parent: np.ndarray, site: int) -> int:
-    while parent[site] != site:
-        parent[site] = parent[parent[site]]
-        site = parent[site]
-    return site
 
 
 @njit(cache=True)
@@ -105,10 +98,10 @@ def _cluster_move(
         for site in range(count):
             other = up[axis, site]
             if states[site] == states[other] and rng.random() < joins[axis, site]:
-                a, b = _root(parent, site), _root(parent, other)
+                a, b = root_of(parent, site), root_of(parent, other)
                 parent[max(a, b)] = min(a, b)
     for site in range(count):
-        parent[site] = _root(parent, site)
+        parent[site] = root_of(parent, site)
         summed[parent[site]] += field[site]
     for site in range(count):
         root = parent[site]  # not above the site, so that it has its new state already

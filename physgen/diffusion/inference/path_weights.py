@@ -88,8 +88,12 @@ CHAINS = {  # the stochastic samplers of these names, with a read-out that has a
 
 
 @dataclass(frozen=True)
-class _Reverse:
-    """The generative chain: the denoiser on one block, what it draws, levels that end at 0, and the read-out."""
+class ReverseChain:
+    """The generative chain of one block of samples.
+
+    Attributes:
+        denoise: D(y, s) on the block. chain: what is drawn. levels: as floats, the last one 0. readout: at that one.
+    """
 
     denoise: Callable[[Tensor, float], Tensor]
     chain: Chain
@@ -98,9 +102,11 @@ class _Reverse:
 
     @property
     def kernel(self) -> PathKernel:
+        """What each step draws from."""
         return self.chain.kernel
 
     def kernel_to(self, s_next: float) -> PathKernel:
+        """The same, for the step to ``s_next``: at 0 the read-out of spins where the kernel has none itself."""
         spins = s_next == 0 and self.readout == "bernoulli" and not self.kernel.reads_out
         return SpinMixture() if spins else self.kernel
 
@@ -149,7 +155,7 @@ def weighted_sample(
     samples = torch.empty((count, *one), dtype=dtype, device=device)
     log_weight = torch.empty(count, dtype=torch.float64, device=device)
     for part, reverse in _tiles(denoiser, _chain(kernel), levels, (readout, condition, plan), (count, *one)):
-        x, log_ratio = _downwards(reverse, _path_noise(seed, "weighted path", part, one, plan))
+        x, log_ratio = downwards(reverse, _path_noise(seed, "weighted path", part, one, plan))
         samples[part.place] = x[part.inside].to(dtype)
         log_weight[part.place] = (log_target(x) + log_ratio)[part.inside]
         if progress is not None:
@@ -207,7 +213,7 @@ def _tiles(
     levels: Tensor,
     settings: tuple[Readout, Condition, Execution],
     shape: tuple[int, ...],
-) -> Iterator[tuple[Tile, _Reverse]]:
+) -> Iterator[tuple[Tile, ReverseChain]]:
     """The tiles of a request, each with the chain on its rows of the condition."""
     readout, condition, plan = settings
     if readout not in get_args(Readout):
@@ -221,7 +227,7 @@ def _tiles(
     for tile, given in zip(tiles, plan.conditions(condition, tiles), strict=True):
         denoise = _evaluator(denoiser, given, plan)
         known = replace(chain, kernel=chain.kernel.given(given).started(denoise, values[0]))
-        yield tile, _Reverse(denoise, known, values, readout)
+        yield tile, ReverseChain(denoise, known, values, readout)
 
 
 def _path_noise(seed: int, stream: str, tile: Tile, shape: tuple[int, ...], plan: Execution) -> Noise:
@@ -237,8 +243,10 @@ def _evaluator(denoiser: Denoiser, condition: Condition, plan: Execution) -> Cal
     return denoise
 
 
-def _downwards(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
-    """x0 and log q/p of paths that the chain draws."""
+def downwards(
+    reverse: ReverseChain, noise: Noise, seen: Callable[[Move, Tensor], object] | None = None
+) -> tuple[Tensor, Tensor]:
+    r"""x0 (B, C, \*grid) and log q/p (B,) of drawn paths; ``seen`` is told each step and where it led."""
     chain, first = reverse.chain, reverse.levels[0]
     y = reverse.kernel.start(noise, first)
     log_ratio = -reverse.kernel.log_start(y, first)
@@ -250,6 +258,8 @@ def _downwards(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
             aim = extrapolated(denoised, before, s, s_next)
         kernel, move = reverse.kernel_to(s_next), Move(y, aim, s, s_next)
         y_next = kernel.draw(move, noise)
+        if seen is not None:
+            seen(move, y_next)
         log_ratio = log_ratio + _log_forward(y, y_next, s, s_next) - kernel.log_density(move, y_next)
         y, before = y_next, (s, denoised)
         if s_next > 0:
@@ -262,7 +272,7 @@ def _downwards(reverse: _Reverse, noise: Noise) -> tuple[Tensor, Tensor]:
 
 
 def _langevin_move(
-    reverse: _Reverse, y: Tensor, denoised: Tensor, s: float, settings: tuple[float, Noise]
+    reverse: ReverseChain, y: Tensor, denoised: Tensor, s: float, settings: tuple[float, Noise]
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""A move :math:`y' \sim K(y'|y) = N(y + \epsilon\,(D - y)/s^2, 2\epsilon)`, D there, and log K(y|y')/K(y'|y)."""
     step, noise = settings
@@ -275,7 +285,7 @@ def _langevin_move(
     return moved, ahead, log_normal(back, variance) - log_normal(white, variance)
 
 
-def _upwards(reverse: _Reverse, noise: Noise, x: Tensor) -> Tensor:
+def _upwards(reverse: ReverseChain, noise: Noise, x: Tensor) -> Tensor:
     """log q/p of paths that q draws upwards from x."""
     y, log_ratio = x, torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for s_next, s in pairwise(reversed(reverse.levels)):

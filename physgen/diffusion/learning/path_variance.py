@@ -26,15 +26,15 @@ Shapes: B paths, C channels, \*grid lattice, N = C x grid values.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from physgen.diffusion.convention import Condition, elapsed
-from physgen.diffusion.inference.path_weights import Readout
-from physgen.diffusion.inference.reverse_kernels import Move, Noise, PathKernel, SpinMixture, log_normal
+from physgen.diffusion.convention import Condition
+from physgen.diffusion.inference.path_weights import Chain, Readout, ReverseChain, downwards
+from physgen.diffusion.inference.reverse_kernels import Move, Noise, PathKernel
 from physgen.diffusion.levels import check_levels
 from physgen.diffusion.noise import Stream
 
@@ -45,10 +45,10 @@ TAKEN = 8  # steps of each path that a gradient is taken of
 
 @dataclass(frozen=True)
 class _Paths:
-    """Steps (y, s) -> (y', s') of paths with their kernels, and ln w (B,)."""
+    """The chain, its steps with where they led, and ln w (B,)."""
 
-    steps: list[tuple[Tensor, float, Tensor, float]]
-    kernels: list[PathKernel]
+    reverse: ReverseChain
+    steps: list[tuple[Move, Tensor]]
     log_weight: Tensor
 
 
@@ -115,19 +115,10 @@ class PathVariance(nn.Module):
             return self._denoise(y, torch.full((len(y),), s, device=y.device), given, x0)
 
         kernel = self.kernel.given(given).started(denoise, self.levels[0])
-        y = kernel.start(noise, self.levels[0])
-        log_weight, steps, kernels = -kernel.log_start(y, self.levels[0]), [], []
-        for s, s_next in pairwise(self.levels):
-            now = SpinMixture() if s_next == 0 and self.readout == "bernoulli" and not kernel.reads_out else kernel
-            move = Move(y, denoise(y, s), s, s_next)
-            y_next = now.draw(move, noise)
-            variance = torch.full_like(y, elapsed(s, s_next))
-            forward = log_normal((y - y_next) / variance.sqrt(), variance)
-            log_weight = log_weight + forward - now.log_density(move, y_next)
-            steps.append((y, s, y_next, s_next))
-            kernels.append(now)
-            y = y_next
-        return _Paths(steps, kernels, log_weight + self.log_target(y, given))
+        reverse = ReverseChain(denoise, Chain(kernel), self.levels, self.readout)
+        steps: list[tuple[Move, Tensor]] = []
+        x, log_ratio = downwards(reverse, noise, lambda move, y_next: steps.append((move, y_next)))
+        return _Paths(reverse, steps, log_ratio + self.log_target(x, given))
 
     def _log_density(self, drawn: _Paths, given: dict[str, Tensor]) -> Tensor:
         r""":math:`\sum_k \ln p_\theta(y_k|y_{k+1})` (B,), estimated from one step of each stratum."""
@@ -135,14 +126,14 @@ class PathVariance(nn.Module):
         ends = [total * i // self.taken for i in range(self.taken + 1)]
         chosen = [int(torch.randint(low, high, ())) for low, high in pairwise(ends)]
         count = len(drawn.log_weight)
-        y = torch.cat([drawn.steps[i][0] for i in chosen])
-        s = torch.tensor([drawn.steps[i][1] for i in chosen], device=y.device).repeat_interleave(count)
+        moves = [drawn.steps[i] for i in chosen]
+        y = torch.cat([move.y for move, _ in moves])
+        s = torch.tensor([move.s for move, _ in moves], device=y.device).repeat_interleave(count)
         every = {name: value.repeat(len(chosen), *[1] * (value.ndim - 1)) for name, value in given.items()}
         parameter = next(self.denoiser.parameters())
         denoised = self._denoise(y, s, every, parameter.detach()).split(count)
         sums = torch.zeros(count, dtype=torch.float64, device=y.device)
-        for i, aim, (low, high) in zip(chosen, denoised, pairwise(ends), strict=True):
-            start, level, end, below = drawn.steps[i]
-            found = drawn.kernels[i].log_density(Move(start, aim, level, below), end)
-            sums = sums + (high - low) * found
+        for (move, y_next), aim, (low, high) in zip(moves, denoised, pairwise(ends), strict=True):
+            kernel = drawn.reverse.kernel_to(move.s_next)
+            sums = sums + (high - low) * kernel.log_density(replace(move, denoised=aim), y_next)
         return sums

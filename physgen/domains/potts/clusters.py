@@ -11,15 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from physgen.domains.cluster_roots import root_of
 from physgen.domains.lattice_bonds import neighbours_up as neighbours_up
-
-
-@njit(cache=True)
-def _root(parent: np.ndarray, site: int) -> int:
-    while parent[site] != site:
-        parent[site] = parent[parent[site]]
-        site = parent[site]
-    return site
 
 
 @njit(cache=True)
@@ -38,11 +31,11 @@ def cluster_sweep(
         for site in range(len(colours)):
             other = up[axis, site]
             if colours[site] == colours[other] and join[axis, site] > 0 and rng.random() < join[axis, site]:
-                a, b = _root(parent, site), _root(parent, other)
+                a, b = root_of(parent, site), root_of(parent, other)
                 if a != b:
                     parent[max(a, b)] = min(a, b)
     for site in range(len(colours)):
-        root = _root(parent, site)  # not above the site, so that it has its new colour already
+        root = root_of(parent, site)  # not above the site, so that it has its new colour already
         colours[site] = int(rng.random() * states) if root == site else colours[root]
 
 

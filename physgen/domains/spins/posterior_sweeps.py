@@ -17,7 +17,7 @@ Shapes: B batch, \*grid lattice or N spins, M edges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,10 +72,10 @@ class PosteriorSweeps:
 
     def __call__(self, x0: Tensor, y: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
         field, moved = own_fields(y, s, condition), of_neighbours(condition, x0.shape[-1])
-        x = x0
+        x, sets = x0, _sets(x0, condition)
         total = _both_signs(x, field, moved(x))
         for _ in range(self.sweeps):
-            for apart in _sets(x, condition):
+            for apart in sets():
                 up = torch.sigmoid(2 * (field + moved(x)))
                 x = torch.where(apart, _spins(up), x)
             x = x * _spins(_probability_of(x, field))
@@ -99,20 +99,20 @@ def _both_signs(x: Tensor, field: Tensor, moved: Tensor) -> Tensor:
     return weight * torch.tanh(field + moved) + (1 - weight) * torch.tanh(field - moved)
 
 
-def _sets(x: Tensor, condition: Condition) -> Iterator[Tensor]:
-    """Masks, chosen without a look at x, of spins that do not see each other; together a sweep."""
+def _sets(x: Tensor, condition: Condition) -> Callable[[], Iterable[Tensor]]:
+    """Gives, for each sweep, masks chosen without a look at x of spins that do not see each other."""
     given = condition or {}
     if "channels" in given:
         grid = tuple(x.shape[2:])
         colour = lattice_colours(grid, x.device)
-        yield from (colour == c for c in range(_colours(grid)))
-    elif "edges" in given:
-        degree = _degrees(given["edges"], given["bonds"], x.shape[-1])
-        for _ in range(1 + int(degree.max())):
-            yield independent_set(given["edges"], given["bonds"], x.shape[-1])[:, None]
-    else:
-        site = torch.arange(x.shape[-1], device=x.device)
-        yield from (site == i for i in range(x.shape[-1]))
+        masks = [colour == c for c in range(_colours(grid))]
+        return lambda: masks
+    if "edges" in given:
+        edges, bonds, spins = given["edges"], given["bonds"], x.shape[-1]
+        rounds = 1 + int(_degrees(edges, bonds, spins).max())
+        return lambda: (independent_set(edges, bonds, spins)[:, None] for _ in range(rounds))
+    alone = list(torch.eye(x.shape[-1], dtype=torch.bool, device=x.device))  # all are joined: one after the other
+    return lambda: alone
 
 
 def lattice_colours(grid: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:

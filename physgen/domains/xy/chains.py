@@ -17,17 +17,10 @@ import math
 import numpy as np
 from numba import njit
 
+from physgen.domains.cluster_roots import root_of
 from physgen.domains.lattice_bonds import neighbours_up
 
 OVER_RELAXATIONS = 2
-
-
-@njit(cache=True)
-def _root(parent: np.ndarray, site: int) -> int:
-    while parent[site] != site:
-        parent[site] = parent[parent[site]]
-        site = parent[site]
-    return site
 
 
 @njit(cache=True)
@@ -52,12 +45,12 @@ def cluster_sweep(
             its = vectors[other, 0] * axis[0] + vectors[other, 1] * axis[1]
             gain = 2 * strengths[dim, site] * mine * its
             if gain > 0 and rng.random() < 1 - math.exp(-gain):
-                a, b = _root(parent, site), _root(parent, other)
+                a, b = root_of(parent, site), root_of(parent, other)
                 if a != b:
                     parent[max(a, b)] = min(a, b)
     flipped = np.zeros(len(vectors), dtype=np.bool_)
     for site in range(len(vectors)):
-        root = _root(parent, site)  # not above the site, so that it is decided already
+        root = root_of(parent, site)  # not above the site, so that it is decided already
         flipped[site] = rng.random() < 0.5 if root == site else flipped[root]
         if flipped[site]:
             part = 2 * (vectors[site, 0] * axis[0] + vectors[site, 1] * axis[1])
